@@ -1,0 +1,79 @@
+# Everything from a machine that has Python 3.11 or later, make and a network. `make` alone lists the targets.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help lab test test-browser lint format bounds clean
+
+VENV := .venv
+PY := $(VENV)/bin/python
+BOUNDS := .venv-bounds
+NOTEBOOK_JOBS ?= 2
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# $(call venv,DIRECTORY): a virtual environment there, from the first Python that can make one; PYTHON=... names it.
+define venv
+if $(1)/bin/python -m pip --version >/dev/null 2>&1; then exit 0; fi; \
+found=; bare=; chosen=; \
+for name in $(or $(PYTHON),python3.13 python3.12 python3.11 python3); do \
+    version=$$($$name -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null) || continue; \
+    found="$$found $$name ($$version)"; \
+    $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' || continue; \
+    if $$name -c 'import ensurepip, venv' 2>/dev/null; then chosen=$$name; break; fi; \
+    bare="$$bare $$name"; \
+done; \
+if [ -n "$$chosen" ]; then echo "Creating $(1) with $$chosen ($$version)"; $$chosen -m venv --clear $(1); \
+elif [ -n "$$bare" ]; then \
+    set -- $$bare; \
+    echo "$$1 cannot make a virtual environment (it has no ensurepip). On Debian and Ubuntu: apt install $$1-venv" >&2; \
+    exit 1; \
+else \
+    echo "labkit needs Python 3.11 or later; found:$${found:- no Python}. Name another: make PYTHON=/path/to/python3" >&2; \
+    exit 1; \
+fi
+endef
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
+
+$(VENV)/.installed: pyproject.toml
+	@$(call venv,$(VENV))
+	@echo "Installing labkit, JupyterLab and the test tools into $(VENV): once, a minute or two"
+	@$(PY) -m pip install --quiet --editable '.[all]'
+	@touch $@
+
+$(BOUNDS)/.installed: pyproject.toml constraints-lower.txt
+	@$(call venv,$(BOUNDS))
+	@echo "Installing the lowest releases of constraints-lower.txt into $(BOUNDS)"
+	@$(BOUNDS)/bin/python -m pip install --quiet --editable '.[notebook,test]' --constraint constraints-lower.txt
+	@touch $@
+
+lab: $(VENV)/.installed  ## open JupyterLab on the first notebook
+	@$(PY) -m labkit lab
+
+# The unit tests first and one at a time, since some compare measured times; then the notebooks. There a warning is no
+# error: labkit runs in the kernels, and what would warn in pytest's own process is Jupyter.
+test: $(VENV)/.installed  ## run the tests, the browser tests if there is a Chromium, and every notebook
+	$(PY) -m pytest tests
+	@mkdir -p build && rm -f build/claims.jsonl
+	LABKIT_CLAIMS="$(CURDIR)/build/claims.jsonl" \
+	    $(PY) -m pytest -W default --nbmake --timeout=900 -n $(NOTEBOOK_JOBS) notebooks
+
+test-browser: $(VENV)/.installed  ## run the browser tests alone; without a Chromium they fail
+	LABKIT_REQUIRE_CHROMIUM=1 $(PY) -m pytest tests -m browser
+
+lint: $(VENV)/.installed  ## check style, formatting and types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: $(VENV)/.installed  ## format the code and the notebooks
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+bounds: $(BOUNDS)/.installed  ## run the tests at the lowest releases labkit supports
+	LABKIT_REQUIRE_CHROMIUM= $(BOUNDS)/bin/python -m pytest tests -m 'not browser'
+
+clean:  ## remove the environments and everything built or cached
+	rm -rf $(VENV) $(BOUNDS) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find labkit tests notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

@@ -1,0 +1,20 @@
+"""Records in, plotly figures out: latency, latency along time, bytes per event, the conversation.
+
+Every chart that has a theory (``models.py``) draws it beside the measurement. Titles say what is seen and are
+computed from the run. Statistics use every scheduled delivery; of many thousands only some are drawn, and the
+chart then says how many.
+
+Latency axes are logarithmic where the slowest delivery took more than five times as long as the fastest: on a
+linear axis wide enough for a poll interval of 1 s, streams at 50 ms and at 60 ms are the same pixel.
+"""
+
+from __future__ import annotations
+
+from labkit.charts.costs import overhead
+from labkit.charts.distribution import latency
+from labkit.charts.lifelines import sequence
+from labkit.charts.over_time import timeline
+from labkit.charts.pictures import use_static_fallback, write
+from labkit.style import use as use_theme
+
+__all__ = ["latency", "overhead", "sequence", "timeline", "use_static_fallback", "use_theme", "write"]

@@ -1,0 +1,134 @@
+"""Bytes per event, by what they were for.
+
+A stack of bars cannot have a logarithmic scale: its lengths would no longer add up. So the same bars are drawn
+twice where the dearest technique costs much more than the cheapest: whole, and their beginnings enlarged.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from labkit import style
+from labkit.charts.pictures import finished
+
+ENLARGE_FROM = 5.0  # dearest over cheapest
+_PARTS = tuple(style.CATEGORY_COLORS)
+
+
+def overhead(run: Any, *, theme: str | None = None) -> go.Figure:
+    """Bytes per event and technique: payload, envelope, framing, HTTP headers, TCP/IP headers (derived).
+
+    Args:
+        run: a Run, or anything with ``summary()``.
+        theme: ``light`` or ``dark``; the one of ``style.use`` by default.
+
+    Returns:
+        A figure: bars in bytes per delivered event, both directions, the total beside each. TCP/IP is hatched,
+        since it is derived from segment counts and not read from a socket; left out where those are unknown.
+    """
+    table, grey = _table(run), style.theme(theme)
+    if table.empty:
+        figure = go.Figure(layout={"template": style.template(theme)})
+        return finished(figure.update_layout(title=style.heading("No event was delivered, so none has a cost")))
+    totals = table.sum(axis=1)
+    enlarged = len(table) > 1 and totals.max() / totals.min() >= ENLARGE_FROM
+    figure = make_subplots(1, 2 if enlarged else 1, shared_yaxes=True, column_widths=[0.58, 0.42][: 1 + enlarged],
+                           horizontal_spacing=0.045)  # fmt: skip
+    figure.update_layout(
+        template=style.template(theme), barmode="stack", bargap=0.42, title=style.heading(_title(table), _note(table)),
+        margin={"l": 122, "r": 24, "t": 78, "b": 84}, uniformtext={"minsize": 10, "mode": "hide"},
+        legend={"orientation": "h", "x": 0, "yref": "container", "y": 0.012, "yanchor": "bottom",
+                "traceorder": "normal", "itemwidth": 30},
+    )  # fmt: skip
+    for part in [p for p in _PARTS if table[p].sum() > 0]:
+        _add_bars(figure, table, part, grey, columns=1 + enlarged)
+    whole = totals.max() * 1.16
+    figure.update_xaxes(range=[0, whole], title_text="bytes per event, both directions (B)", ticks="outside", col=1)
+    figure.update_yaxes(
+        range=[len(table) - 0.45, -0.55], tickvals=list(range(len(table))), tickfont_size=13, showgrid=False,
+        ticks="outside", ticklen=8, tickcolor="rgba(0,0,0,0)",
+        ticktext=[style.title_of(t) for t in table.index],
+    )  # fmt: skip
+    _name_totals(figure, totals, whole, column=1)
+    if enlarged:
+        upto = _enlarged_upto(totals)
+        figure.update_xaxes(range=[0, upto], title_text=f"the first {upto:.0f} bytes, enlarged (B)", col=2)
+        figure.update_xaxes(ticks="outside", col=2)
+        _name_totals(figure, totals, upto, column=2)
+    return finished(figure)
+
+
+def _table(run: Any) -> pd.DataFrame:
+    """Bytes per event, one row per technique that delivered any and whose bytes were counted."""
+    summary = run.summary()
+    summary = summary.set_index("technique") if "technique" in summary else summary
+    summary = summary[summary["events"] > 0]
+    table = pd.DataFrame({part: pd.to_numeric(summary[part]) for part in _PARTS if part in summary})
+    table = table.reindex(columns=list(_PARTS)).astype(float)
+    return table[table.drop(columns="tcp_ip").sum(axis=1) > 0].fillna(0.0)
+
+
+def _title(table: pd.DataFrame) -> str:
+    totals, payload = table.sum(axis=1), float(table["payload"].median())
+    cheap, dear = totals.idxmin(), totals.idxmax()
+    event = f"An event of {style.number(payload)} bytes costs"
+    first = f"{event} {style.number(totals[cheap])} bytes over {style.title_of(str(cheap))}"
+    if len(table) == 1:
+        return first
+    return f"{first}, {style.number(totals[dear])} over {style.title_of(str(dear))}"
+
+
+def _note(table: pd.DataFrame) -> str:
+    unknown = [str(t) for t in table.index[table["tcp_ip"] == 0]]
+    if not unknown:
+        return "all bytes of both directions; hatched: derived from the kernel's count of segments"
+    return f"all bytes of both directions; TCP/IP headers not counted for {style.group_name(unknown)}"
+
+
+def _add_bars(figure: go.Figure, table: pd.DataFrame, part: str, grey: style.Theme, *, columns: int) -> None:
+    hatch = {"shape": "/", "size": 5, "solidity": 0.35, "fgcolor": grey.muted, "bgcolor": grey.paper}
+    for column in range(1, columns + 1):
+        figure.add_bar(
+            x=table[part],
+            y=list(range(len(table))),
+            orientation="h",
+            text=[style.number(v) if part != "tcp_ip" and v >= 1 else "" for v in table[part]],
+            textposition="inside",
+            insidetextanchor="middle",
+            textangle=0,
+            textfont={"size": 11, "color": "#FFFFFF" if part == "payload" else "#1B1B1B"},
+            name=style.CATEGORY_TITLES[part],
+            legendgroup=part,
+            showlegend=column == 1,
+            marker={
+                "color": style.CATEGORY_COLORS[part],
+                "line": {"width": 1, "color": grey.paper},
+                "pattern": hatch if part == "tcp_ip" else {},
+            },
+            customdata=[[technique, part] for technique in table.index],
+            hovertemplate="%{x:.4~g} B " + style.CATEGORY_TITLES[part] + "<extra>%{customdata[0]}</extra>",
+            row=1,
+            col=column,
+        )
+
+
+def _enlarged_upto(totals: pd.Series[float]) -> float:
+    """A round number of bytes that shows the cheaper half of the bars whole."""
+    small = totals[totals <= totals.max() / ENLARGE_FROM]
+    return math.ceil(float(small.max()) * 1.25 / 50) * 50.0
+
+
+def _name_totals(figure: go.Figure, totals: pd.Series[float], upto: float, *, column: int) -> None:
+    """The total at each bar's end; a bar that leaves the panel says so instead."""
+    for y, total in enumerate(totals):
+        leaves = total > upto
+        figure.add_annotation(
+            text="\u25b8" if leaves else f"<b>{style.number(total)}</b>",
+            x=upto if leaves else total, y=y, xanchor="left", xshift=-2 if leaves else 5, showarrow=False,
+            row=1, col=column,
+        )  # fmt: skip

@@ -1,0 +1,229 @@
+"""The distribution of latency, one row per technique, theory beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from labkit import style
+from labkit.charts.pictures import finished
+from labkit.charts.rows import Row, conditions, drawn_of, identity, latency_axis, one_way_ms, rows_of
+
+PREDICTED = {"polling": "P1", "long-polling": "L1", "http-streaming": "S3"}
+
+
+def latency(run: Any, *, theme: str | None = None) -> go.Figure:
+    """Distribution of latency, one row per technique, theory beside it.
+
+    Args:
+        run: a Run, or anything with ``deliveries``, ``settings`` and ``summary()``.
+        theme: ``light`` or ``dark``; the one of ``style.use`` by default.
+
+    Returns:
+        A figure: each delivery a dot, bars for the median and the 95th percentile, the mean; the expected range
+        as a band and the expected mean as an open diamond; the learner's predictions as dashed lines. Latency in
+        ms below, in network transits above where the run had one.
+    """
+    rows, grey = rows_of(run), style.theme(theme)
+    figure = go.Figure(layout={"template": style.template(theme)})
+    predicted = {row.technique: _predicted_ms(row.technique) for row in rows}
+    axis = latency_axis(rows, more=[v for v in predicted.values() if v is not None])
+    _latency_key(figure, grey, any(row.expected_ms is not None for row in rows))
+    for y, row in enumerate(rows):
+        _draw_theory(figure, row, y, grey)
+        _draw_deliveries(figure, row, y, grey)
+        _draw_prediction(figure, row, y, predicted[row.technique], axis, grey)
+        _name_row(figure, row, y, grey)
+    figure.update_layout(
+        title=style.heading(_latency_title(rows, run), conditions(run, rows)),
+        margin={"l": 122, "r": 132, "t": 112 if one_way_ms(run) > 0 else 72, "b": 84},
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "yref": "container", "y": 0.012, "yanchor": "bottom"},
+        yaxis={
+            "range": [len(rows) - 0.42, -0.52],
+            "tickvals": list(range(len(rows))),
+            "ticktext": [style.title_of(row.technique) for row in rows],
+            "tickfont_size": 13,
+            "showgrid": False,
+        },
+        xaxis={
+            **axis,
+            "title_text": f"latency, from due to received (ms{', logarithmic' if axis['type'] == 'log' else ''})",
+            "ticks": "outside",
+        },
+    )
+    _transit_axis(figure, axis, one_way_ms(run))
+    return finished(figure)
+
+
+def _latency_title(rows: Sequence[Row], run: Any) -> str:
+    """The slowest against those that are near the fastest."""
+    rows = [row for row in rows if len(row.deliveries)]
+    if not rows:
+        return "No delivery has a latency"
+    d_ms = one_way_ms(run)
+    transit = f" (one transit: {style.ms(d_ms)})" if d_ms > 0 else ""
+    slowest = max(rows, key=lambda row: row.mean_ms)
+    fastest = min(rows, key=lambda row: row.mean_ms)
+    name = style.title_of(slowest.technique)
+    if len(rows) == 1:
+        return f"{name}: {style.ms(slowest.mean_ms)} on average{transit}"
+    if slowest.mean_ms < 1.5 * fastest.mean_ms:
+        low, high = style.number(fastest.mean_ms), style.ms(slowest.mean_ms)
+        return f"{style.group_name([r.technique for r in rows])} take {low} to {high} on average{transit}"
+    near = [row for row in rows if row.mean_ms <= 1.25 * fastest.mean_ms]
+    group = style.group_name([row.technique for row in near])
+    average = style.ms(sum(row.mean_ms for row in near) / len(near))
+    return f"{name} waits {style.ms(slowest.mean_ms)} on average, {group} {average}{transit}"
+
+
+def _latency_key(figure: go.Figure, grey: style.Theme, with_theory: bool) -> None:
+    """What each mark means, in grey: colours belong to the techniques."""
+    items = [
+        ("a delivery", {"symbol": "circle", "size": 7, "color": grey.rule}),
+        ("median", {"symbol": "line-ns", "size": 9, "line": {"width": 3.5, "color": grey.ink}}),
+        ("95th percentile", {"symbol": "line-ns", "size": 7, "line": {"width": 1.5, "color": grey.ink}}),
+        ("mean", {"symbol": "diamond", "size": 9, "color": grey.ink}),
+    ]
+    if with_theory:
+        items.append(("theory: range and mean", _hollow(grey)))
+    for name, marker in items:
+        figure.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=marker)
+
+
+def _hollow(grey: style.Theme) -> dict[str, Any]:
+    return {"symbol": "diamond", "size": 10, "color": grey.paper, "line": {"width": 1.6, "color": grey.ink}}
+
+
+def _draw_theory(figure: go.Figure, row: Row, y: int, grey: style.Theme) -> None:
+    if row.expected_ms is None:
+        return
+    low, high = row.low_ms or row.expected_ms, row.high_ms or row.expected_ms
+    color = style.mark(row.technique).color
+    figure.add_scatter(
+        x=[low, high, high, low, low],
+        y=[y - 0.40, y - 0.40, y + 0.40, y + 0.40, y - 0.40],
+        fill="toself",
+        fillcolor=style.rgba(color, 0.13),
+        mode="lines",
+        line={"width": 1, "color": style.rgba(color, 0.55)},
+        name=f"{row.technique}: theory, range",
+        showlegend=False,
+        hoverinfo="skip",
+    )
+    figure.add_scatter(
+        x=[row.expected_ms],
+        y=[y + 0.27],
+        mode="markers",
+        marker=_hollow(grey),
+        name=f"{row.technique}: theory, mean",
+        showlegend=False,
+        hovertemplate=f"theory: mean {style.ms(row.expected_ms)}<extra></extra>",
+    )
+
+
+def _draw_deliveries(figure: go.Figure, row: Row, y: int, grey: style.Theme) -> None:
+    if not len(row.deliveries):
+        return
+    drawn, mark = drawn_of(row.deliveries), style.mark(row.technique)
+    figure.add_scatter(
+        x=drawn["latency_ms"].clip(lower=row.latency_ms.max() / 1e5),
+        y=[y - 0.13 + 0.4 * ((i * 0.6180339887) % 1 - 0.5) for i in range(len(drawn))],
+        mode="markers",
+        marker={
+            "symbol": mark.symbol,
+            "size": 6,
+            "color": style.rgba(mark.color, 0.6),
+            "line": {"width": 0.6, "color": mark.color},
+        },
+        name=row.technique,
+        showlegend=False,
+        customdata=identity(drawn),
+        hovertemplate="event %{customdata[0]}, subscriber %{customdata[2]}<br>%{x:.4~g} ms<extra>%{customdata[1]}</extra>",
+    )
+    for name, value, size, width in (("median", 0.5, 17, 3.5), ("95th percentile", 0.95, 11, 1.5)):
+        _point(figure, row, name, float(row.latency_ms.quantile(value)), y - 0.13, "line-ns", size, width, grey)
+    _point(figure, row, "mean", row.mean_ms, y + 0.27, "diamond", 9, 0.8, grey)
+
+
+def _point(
+    figure: go.Figure, row: Row, name: str, x: float, y: float, symbol: str, size: int, width: float, grey: style.Theme
+) -> None:
+    edge = grey.paper if symbol == "diamond" else grey.ink
+    figure.add_scatter(
+        x=[x],
+        y=[y],
+        mode="markers",
+        marker={"symbol": symbol, "size": size, "color": grey.ink, "line": {"width": width, "color": edge}},
+        name=f"{row.technique}: {name}",
+        showlegend=False,
+        hovertemplate=f"{name} {style.ms(x)}<extra>{row.technique}</extra>",
+    )
+
+
+def _draw_prediction(
+    figure: go.Figure, row: Row, y: int, value: float | None, axis: dict[str, Any], grey: style.Theme
+) -> None:
+    if value is None:
+        return
+    figure.add_scatter(
+        x=[value, value],
+        y=[y - 0.44, y + 0.44],
+        mode="lines",
+        line={"dash": "4px,3px", "width": 1.8, "color": grey.ink},
+        name=f"{row.technique}: prediction",
+        showlegend=False,
+        hoverinfo="skip",
+    )
+    means = [m for m in (row.mean_ms, row.expected_ms) if m is not None and m > value]
+    figure.add_annotation(
+        text=f"you predicted {style.ms(value)}", x=math.log10(value) if axis["type"] == "log" else value, y=y + 0.27,
+        xanchor="right" if means else "left", xshift=-4 if means else 4, showarrow=False, font={"size": 11},
+        bgcolor=style.rgba(grey.paper, 0.7), borderpad=0,
+    )  # fmt: skip
+
+
+def _predicted_ms(technique: str) -> float | None:
+    """What the learner predicted for the technique's mean, in ms."""
+    try:
+        from labkit import claims
+    except ImportError:
+        return None
+    kept = claims.prediction(PREDICTED[technique]) if technique in PREDICTED else None
+    if kept is None:
+        return None
+    return float(kept.value) * (1e3 if getattr(kept, "unit", "") == "s" else 1.0)
+
+
+def _name_row(figure: go.Figure, row: Row, y: int, grey: style.Theme) -> None:
+    """The two numbers to compare, at the right of their row."""
+    lines = []
+    if len(row.deliveries):
+        lines.append(f"<b>mean {style.ms(row.mean_ms)}</b>")
+    if row.expected_ms is not None:
+        lines.append(f'<span style="color:{grey.muted}">theory {style.ms(row.expected_ms)}</span>')
+    if row.trouble:
+        lines.append(f"<i>{row.trouble[:22]}</i>")
+    figure.add_annotation(
+        x=1.0, xref="paper", xanchor="left", xshift=12, y=y, yanchor="middle", align="left", showarrow=False,
+        text="<br>".join(lines), font={"size": 12},
+    )  # fmt: skip
+
+
+def _transit_axis(figure: go.Figure, axis: dict[str, Any], d_ms: float) -> None:
+    """The same scale once more above, in units of one network transit."""
+    if d_ms <= 0:
+        return
+    low, high = (10.0**v for v in axis["range"]) if axis["type"] == "log" else axis["range"]
+    counts = [k for k in (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000) if low < k * d_ms < high]
+    figure.add_scatter(x=[None], y=[None], xaxis="x2", showlegend=False, hoverinfo="skip")
+    figure.update_layout(
+        xaxis2={
+            "overlaying": "x", "matches": "x", "side": "top", "type": axis["type"], "range": axis["range"],
+            "tickvals": [k * d_ms for k in counts], "ticktext": [f"{k}\u202fd" for k in counts], "showgrid": False,
+            "tickfont": {"size": 11}, "title_text": f"network transits (d = {style.ms(d_ms)})", "title_standoff": 4,
+            "ticks": "outside", "ticklen": 3,
+        }
+    )  # fmt: skip

@@ -1,0 +1,163 @@
+"""Latency along time, one small panel per technique."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from labkit import style
+from labkit.charts.pictures import finished
+from labkit.charts.rows import Row, drawn_of, identity, latency_axis, rows_of, thinned
+
+
+def timeline(
+    run: Any, *, spans: Sequence[tuple[float, float, str]] = (), theme: str | None = None, columns: int | None = None
+) -> go.Figure:
+    """Latency along time, one small panel per technique, all on the same axes.
+
+    Panels rather than one: streams lie on top of one another in a single panel, and nothing tells them apart.
+
+    Args:
+        run: a Run, or anything with ``deliveries``, ``settings`` and ``summary()``.
+        spans: shaded stretches of time, each ``(start_s, stop_s, label)``, seconds after the first due time.
+        theme: ``light`` or ``dark``; the one of ``style.use`` by default.
+        columns: panels side by side; chosen by their number by default.
+
+    Returns:
+        A figure whose points carry ``customdata`` (event_id, technique, subscriber), so that a click on a point
+        can open that event. Time in s after the first due time, latency in ms.
+    """
+    rows, grey = rows_of(run), style.theme(theme)
+    columns = columns or (1 if len(rows) <= 3 else 2)
+    lines = max(1, math.ceil(len(rows) / columns))
+    figure = make_subplots(
+        lines, columns, shared_xaxes="all", shared_yaxes="all", horizontal_spacing=0.05, vertical_spacing=0.3 / lines
+    )
+    figure.update_layout(template=style.template(theme), margin={"l": 66, "r": 24, "t": 92, "b": 56}, showlegend=False)
+    axis = latency_axis(rows, most_ticks=9 if lines < 3 else 4)
+    start_ns = _first_due_ns(rows)
+    stop_s = max([_seconds(row, start_ns).max() for row in rows if len(row.deliveries)], default=1.0)
+    figure.update_xaxes(range=[-0.015 * stop_s, stop_s * 1.015], showgrid=False, ticks="outside", ticklen=3)
+    figure.update_yaxes(**axis)
+    for index, row in enumerate(rows):
+        where = {"row": index // columns + 1, "col": index % columns + 1}
+        _panel(figure, row, _seconds(row, start_ns), stop_s, where, grey)
+        bottom = index + columns >= len(rows)
+        figure.update_xaxes(title_text="due, after the first event (s)" if bottom else "", showticklabels=bottom, **where)
+        figure.update_yaxes(title_text="latency (ms)" if where["col"] == 1 else "", **where)
+        for span in spans:
+            _shade(figure, span, where, grey)
+    for index in range(len(rows), lines * columns):
+        where = {"row": index // columns + 1, "col": index % columns + 1}
+        figure.update_xaxes(visible=False, **where)
+        figure.update_yaxes(visible=False, **where)
+    for (start_s, stop_s, label), column in itertools.product(spans, range(columns)):
+        mine = list(range(column, len(rows), columns))
+        if mine:
+            slowest = {i: _slowest_within(rows[i], _seconds(rows[i], start_ns), start_s, stop_s) for i in mine}
+            calm = next(i for i in mine if slowest[i] <= 1.25 * min(slowest.values()))
+            where = {"row": calm // columns + 1, "col": column + 1}
+            _name_span(figure, (start_s + stop_s) / 2, label, where, grey)
+    figure.update_layout(title=style.heading(_timeline_title(rows), _timeline_note(rows, axis)))
+    return finished(figure)
+
+
+def _first_due_ns(rows: Sequence[Row]) -> float:
+    return min((float(row.deliveries["due_ns"].min()) for row in rows if len(row.deliveries)), default=0.0)
+
+
+def _seconds(row: Row, start_ns: float) -> pd.Series[float]:
+    return (row.deliveries["due_ns"].astype(float) - start_ns) / 1e9
+
+
+def _panel(
+    figure: go.Figure, row: Row, seconds: pd.Series[float], stop_s: float, where: dict[str, int], grey: style.Theme
+) -> None:
+    mark, drawn = style.mark(row.technique), drawn_of(row.deliveries)
+    if row.expected_ms is not None:
+        low, high = row.low_ms or row.expected_ms, row.high_ms or row.expected_ms
+        figure.add_scatter(
+            x=[0, stop_s, stop_s, 0], y=[low, low, high, high], fill="toself", mode="lines", line_width=0,
+            fillcolor=style.rgba(mark.color, 0.13), name=f"{row.technique}: theory, range", hoverinfo="skip", **where,
+        )  # fmt: skip
+        figure.add_scatter(
+            x=[0, stop_s], y=[row.expected_ms] * 2, mode="lines", line={"color": grey.ink, "width": 1, "dash": "3px,3px"},
+            name=f"{row.technique}: theory, mean", hovertemplate="theory: mean %{y:.4~g} ms<extra></extra>", **where,
+        )  # fmt: skip
+    if len(drawn):
+        figure.add_scatter(
+            x=seconds.loc[drawn.index],
+            y=drawn["latency_ms"],
+            mode="lines+markers" if drawn["subscriber"].nunique() == 1 else "markers",
+            line={"color": style.rgba(mark.color, 0.55), "width": 1},
+            marker={"symbol": mark.symbol, "size": 5, "color": mark.color},
+            name=row.technique,
+            customdata=identity(drawn),
+            hovertemplate="event %{customdata[0]}, due %{x:.3f} s<br>%{y:.4~g} ms<extra>%{customdata[1]}</extra>",
+            **where,
+        )
+    _name_panel(figure, row, where, grey)
+
+
+def _name_panel(figure: go.Figure, row: Row, where: dict[str, int], grey: style.Theme) -> None:
+    said = [f"mean {style.ms(row.mean_ms)}"] if len(row.deliveries) else []
+    said += [f"theory {style.ms(row.expected_ms)}"] if row.expected_ms is not None else []
+    said += [row.trouble] if row.trouble else []
+    text = f'<b>{style.title_of(row.technique)}</b>  <span style="color:{grey.muted}">{", ".join(said)}</span>'
+    figure.add_annotation(
+        text=text, x=0, xref="x domain", xanchor="left", y=1, yref="y domain", yanchor="bottom", yshift=1,
+        showarrow=False, font={"size": 12}, **where,
+    )  # fmt: skip
+
+
+def _shade(figure: go.Figure, span: tuple[float, float, str], where: dict[str, int], grey: style.Theme) -> None:
+    figure.add_vrect(x0=span[0], x1=span[1], fillcolor=grey.rule, opacity=0.25, line_width=0, layer="below", **where)
+
+
+def _slowest_within(row: Row, seconds: pd.Series[float], start_s: float, stop_s: float) -> float:
+    inside = row.latency_ms[(seconds >= start_s) & (seconds <= stop_s)]
+    return float(inside.max()) if len(inside) else 0.0
+
+
+def _name_span(figure: go.Figure, x: float, label: str, where: dict[str, int], grey: style.Theme) -> None:
+    """Once in each column, in a panel whose dots are low there."""
+    figure.add_annotation(
+        text=label, x=x, y=1, yref="y domain", yanchor="top", showarrow=False, font={"size": 11, "color": grey.ink},
+        bgcolor=style.rgba(grey.paper, 0.6), borderpad=1, **where,
+    )  # fmt: skip
+
+
+def _timeline_title(rows: Sequence[Row]) -> str:
+    """The technique whose latency swings most against the one that swings least."""
+    rows = [row for row in rows if len(row.deliveries)]
+    if not rows:
+        return "No delivery has a latency"
+    wide = max(rows, key=_swing_ms)
+    limit = 1.25 * float(min(rows, key=_swing_ms).latency_ms.max())
+    calm = [row for row in rows if float(row.latency_ms.max()) <= limit]
+    said = f"{style.title_of(wide.technique)} takes {_extent([wide])}"
+    if wide in calm:
+        return f"{style.group_name([r.technique for r in rows])} take {_extent(rows)}" if len(rows) > 1 else said
+    return f"{said}, {style.group_name([r.technique for r in calm])} {_extent(calm)}"
+
+
+def _swing_ms(row: Row) -> float:
+    return float(row.latency_ms.max() - row.latency_ms.min())
+
+
+def _extent(rows: Sequence[Row]) -> str:
+    low, high = min(float(r.latency_ms.min()) for r in rows), max(float(r.latency_ms.max()) for r in rows)
+    return f"{style.number(low)} to {style.ms(high)}"
+
+
+def _timeline_note(rows: Sequence[Row], axis: dict[str, Any]) -> str:
+    parts = ["band and dashed line: the range and the mean that theory expects"]
+    parts += ["latency on a logarithmic scale"] if axis["type"] == "log" else []
+    parts += [thinned(rows)] if thinned(rows) else []
+    return "; ".join(parts)

@@ -1,0 +1,340 @@
+"""What every HTTP route of a lab has in common: who may ask, how parameters are read, how events are written.
+
+A technique's handler touches the wire only through ``set_status``, ``set_header``, ``send`` and ``finish``. It
+frames its events in the body, from one writer, and does not know which HTTP version carries it. What exists only
+in HTTP/1.x is at the foot of this file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPHeaders
+from tornado.iostream import IOStream, StreamClosedError
+from tornado.web import HTTPError, RequestHandler, stream_request_body
+
+from labkit import fanout
+from labkit.errors import CursorError, EventTooLarge, LabClosed
+from labkit.events import Cursor, Event, Page, now_ns
+from labkit.hub import Encode, Hub, Subscriber, TooManyTopics, check_data, too_large
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+MAX_TOPIC_BYTES = 256
+MAX_TIMEOUT_S = 600.0
+_SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,9})?", re.ASCII)
+
+
+@dataclass(slots=True)
+class Context:
+    """What a server gives its handlers."""
+
+    lab_id: str
+    hub: Hub
+    max_event_bytes: int = 1 << 20
+    write_timeout_s: float = 60.0
+    heartbeat_s: float = 15.0
+    hold_s: float = 30.0
+    fanout: str = "direct"
+    allow_origins: set[str] = field(default_factory=set)
+    exchanges: int = 0  # subscriptions being served now
+
+    def publish(self, data: str | bytes, topic: str, published_ns: int) -> Event:
+        """Publish what a client sent.
+
+        Raises:
+            HTTPError: 413 over the limit, 503 when there is no room for another topic or the lab is closing.
+        """
+        try:
+            check_data(data, self.max_event_bytes)
+            return self.hub.publish(data, topic, published_ns)
+        except EventTooLarge as error:
+            raise refusal(413, str(error)) from None
+        except (TooManyTopics, LabClosed) as error:
+            raise refusal(503, str(error)) from None
+
+    def allowed_host(self, host: str) -> bool:
+        """Whether a Host names this machine: a foreign one is what DNS rebinding looks like."""
+        name = urlsplit(f"//{host}").hostname if host else None
+        return name in LOOPBACK_NAMES or any(urlsplit(o).netloc == host for o in self.allow_origins)
+
+    def allowed_origin(self, origin: str, host: str) -> bool:
+        """Whether a page of *origin* may use this lab: a loopback page, the page's own origin, or an allowed one."""
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            return False
+        return parts.hostname in LOOPBACK_NAMES or parts.netloc == host or origin in self.allow_origins
+
+
+def refusal(status: int, message: str) -> HTTPError:
+    """An HTTP error whose body is one sentence in plain text."""
+    return HTTPError(status, reason=HTTPStatus(status).phrase, log_message=message.replace("%", "%%"))
+
+
+class PushHandler(RequestHandler):
+    """Base of the routes. ``self.context`` leads to the hub; ``self.topic`` and ``self.after`` are checked."""
+
+    context: Context
+    topic: str
+    after: Cursor | None
+    _subscriber: Subscriber | None = None
+
+    def initialize(self, context: Context) -> None:
+        self.context = context
+
+    # -- who may ask ------------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        self.check_access()
+        self.topic = self.get_query_argument("topic", "", strip=False)
+        if len(self.topic.encode("utf-8", "replace")) > MAX_TOPIC_BYTES:
+            raise refusal(400, f"topic: at most {MAX_TOPIC_BYTES} bytes")
+        self.after = self.read_after()
+
+    def check_access(self) -> None:
+        host = self.request.headers.get("Host", "localhost")
+        if not self.context.allowed_host(host):
+            raise refusal(403, f"Host: {host[:80]!r} is not a name of this lab; use 127.0.0.1 or localhost")
+        origin = self.request.headers.get("Origin")
+        if origin is not None and not self.context.allowed_origin(origin, host):
+            raise refusal(403, f"Origin: {origin[:80]!r} may not use this lab; allow it with Lab(allow_origins=...)")
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Server")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        origin, host = self.request.headers.get("Origin"), self.request.headers.get("Host", "localhost")
+        if origin is not None:
+            self.set_header("Vary", "Origin")
+            context: Context = self.application.settings["context"]
+            if context.allowed_host(host) and context.allowed_origin(origin, host):
+                self.set_header("Access-Control-Allow-Origin", origin)
+
+    def options(self) -> None:
+        """Answer a browser's preflight (Fetch section 3.2)."""
+        self.set_header("Access-Control-Allow-Methods", "GET, POST")
+        self.set_header("Access-Control-Allow-Headers", "Content-Type, Last-Event-ID, Authorization")
+        self.set_header("Access-Control-Max-Age", "600")
+        self.set_status(204)
+
+    # -- parameters -------------------------------------------------------------------------------------------
+
+    def read_after(self) -> Cursor | None:
+        return self.cursor_parameter("after", self.get_query_argument("after", "", strip=False))
+
+    def cursor_parameter(self, name: str, text: str) -> Cursor | None:
+        try:
+            return Cursor.parse(text) if text else None
+        except CursorError as error:
+            raise refusal(400, f"{name}: {error}") from None
+
+    def seconds(self, name: str, default_s: float) -> float:
+        """A parameter in plain decimal seconds from 0 to 600."""
+        text = self.get_query_argument(name, "", strip=False)
+        if not text:
+            return default_s
+        if not _SECONDS.fullmatch(text) or float(text) > MAX_TIMEOUT_S:
+            raise refusal(400, f"{name}: {text[:40]!r} is not a number of seconds from 0 to {MAX_TIMEOUT_S:.0f}")
+        return float(text)
+
+    def choice(self, name: str, *choices: str) -> str:
+        """A parameter that is one of *choices*, the first by default."""
+        text = self.get_query_argument(name, choices[0], strip=False)
+        if text not in choices:
+            raise refusal(400, f"{name}: {text[:40]!r} is not one of {', '.join(filter(None, choices))}")
+        return text
+
+    def flag(self, name: str) -> bool:
+        """A parameter that is on as ``1`` and off as ``0`` or when absent."""
+        return self.choice(name, "0", "1") == "1"
+
+    # -- events out -------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def subscribe(self, encode: Encode, after: Cursor | None = None) -> Iterator[Subscriber]:
+        """Be a subscriber of the topic for as long as this exchange lasts."""
+        cursor = after if after is not None else self.after
+        subscriber = self.context.hub.subscribe(self.topic, cursor, encode, conflate=self.flag("conflate"))
+        self._subscriber = subscriber
+        self.context.exchanges += 1
+        watch(self, True)
+        try:
+            yield subscriber
+        finally:
+            watch(self, False)
+            self.context.exchanges -= 1
+            subscriber.close()
+            self._subscriber = None
+
+    async def stream(self, encode: Encode, heartbeat: bytes = b"") -> None:
+        """Send where the stream begins, then every event as it comes, until one side has had enough."""
+        with self.subscribe(encode) as subscriber:
+            await self.send(subscriber.encoded(subscriber.start()))
+            if self.context.fanout == "direct":
+                fanout.attach(self, subscriber)
+            async for block in subscriber.blocks(heartbeat):
+                await self.send(block)
+
+    async def send(self, data: bytes) -> None:
+        """Write *data* and wait until it was accepted, for a bounded time: a peer may stop reading."""
+        try:
+            self.write(data)
+            async with asyncio.timeout(self.context.write_timeout_s):
+                await self.flush()
+        except TimeoutError:
+            abort(self)
+            self.on_connection_close()
+        except StreamClosedError:
+            self.on_connection_close()
+
+    def page(self, cursor: Cursor | None) -> Page:
+        """What a poll answers: everything after *cursor*, or only the newest of it with ``?conflate=1``."""
+        return self.context.hub.since(self.topic, cursor, conflate=self.flag("conflate"))
+
+    def on_connection_close(self) -> None:
+        if self._subscriber is not None:
+            self._subscriber.close()
+
+    def compute_etag(self) -> None:
+        return None  # Tornado's own would hash every answer; a poll's ETag is its cursor
+
+    # -- errors -----------------------------------------------------------------------------------------------
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        message = error.log_message if isinstance(error, HTTPError) and error.log_message else self._reason
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        if status_code == 503:
+            self.set_header("Retry-After", "1")
+        self.finish(message.replace("%%", "%") + "\n")
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        if not isinstance(value, (HTTPError, StreamClosedError)):
+            super().log_exception(typ, value, tb)
+
+
+@stream_request_body
+class PublishHandler(PushHandler):
+    """``POST /events``: the body is the data of one event.
+
+    The body is read as it comes, so that one over the limit is refused at once and a form-encoded one is not parsed.
+    """
+
+    def prepare(self) -> None:
+        self.published_ns = now_ns()
+        self.parts: list[bytes] = []
+        self.size = 0
+        super().prepare()
+        if self.request.method == "POST":
+            self.grow(int(self.request.headers.get("Content-Length") or 0))
+            self.size = 0
+
+    def grow(self, count: int) -> None:
+        self.size += count
+        if self.size > self.context.max_event_bytes:
+            raise refusal(413, too_large(self.context.max_event_bytes))
+
+    def data_received(self, chunk: bytes) -> None:
+        if not self._finished:
+            self.grow(len(chunk))
+            self.parts.append(chunk)
+
+    def post(self) -> None:
+        data: str | bytes = b"".join(self.parts)
+        content_type = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if content_type != "application/octet-stream":
+            try:
+                data = bytes(data).decode("utf-8")  # type: ignore[arg-type]
+            except UnicodeDecodeError:
+                raise refusal(
+                    400, "the body is not UTF-8: send it with Content-Type: application/octet-stream"
+                ) from None
+        event = self.context.publish(data, self.topic, self.published_ns)
+        self.set_header("Content-Type", "application/json")
+        self.finish(f'{{"id":{event.id}}}')
+
+
+class NotFoundHandler(PushHandler):
+    """Any other path: says which there are."""
+
+    async def get(self, *_: str) -> None:
+        routes = " ".join(sorted(self.application.settings["routes"]))
+        raise refusal(404, f"nothing here; the routes are: {routes}")
+
+    post = get
+
+
+class LabStream(IOStream):
+    """A server-side stream that can watch for its peer's going while a request of that peer is parked.
+
+    Tornado stops listening once it holds unread bytes, so a client that pipelined a second request behind a parked
+    one and left would stay unnoticed. While ``watching``, the stream listens regardless.
+    """
+
+    watching = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.state: dict[str, Any] | None = None
+        self._holder: set[LabStream] = set()
+
+    def held_in(self, holder: set[LabStream]) -> None:
+        """Be in *holder* until closed."""
+        self._holder = holder
+        holder.add(self)
+
+    def close_fd(self) -> None:
+        super().close_fd()
+        self._holder.discard(self)
+
+    def reading(self) -> bool:
+        return self.watching or super().reading()
+
+
+def watch(handler: RequestHandler, on: bool) -> None:
+    """Notice at once when the client of a parked request goes. Later HTTP versions report it by themselves."""
+    connection = handler.request.connection
+    if isinstance(connection, HTTP1Connection) and isinstance(connection.stream, LabStream):
+        stream = connection.stream
+        stream.watching = on
+        if on and not stream.closed():
+            stream._add_io_state(stream.io_loop.READ)
+
+
+def connection_state(handler: RequestHandler) -> dict[str, Any]:
+    """HTTP/1.x only: what is remembered of the connection that carries this exchange (for pipelining)."""
+    connection = handler.request.connection
+    if isinstance(connection, HTTP1Connection) and isinstance(connection.stream, LabStream):
+        if connection.stream.state is None:
+            connection.stream.state = {}
+        return connection.stream.state
+    return {}
+
+
+def abort(handler: RequestHandler) -> None:
+    """Give up the exchange: its peer does not read."""
+    connection = handler.request.connection
+    if isinstance(connection, HTTP1Connection):
+        connection.stream.close()
+
+
+def end_body_by_closing(handler: RequestHandler) -> None:
+    """HTTP/1.x only: no chunked coding, the body ends where the connection does (RFC 9112 section 6.3, rule 8).
+
+    Tornado chunks every HTTP/1.1 answer without a length and keeps an HTTP/1.0 connection alive when asked to; so
+    it is shown a request of HTTP/1.0 that did not ask. Later versions end a body by themselves: nothing is done.
+    """
+    connection = handler.request.connection
+    if isinstance(connection, HTTP1Connection) and connection._request_start_line is not None:
+        connection._request_start_line = connection._request_start_line._replace(version="HTTP/1.0")
+        connection._request_headers = HTTPHeaders()
+        connection._disconnect_on_finish = True
+        handler.set_header("Connection", "close")
+

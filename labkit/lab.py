@@ -1,0 +1,247 @@
+"""``Lab``: a push server with a name, in this kernel or in a process of its own, with the same methods either way."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+from labkit import loop
+from labkit.errors import LabClosed, LabkitError
+from labkit.events import now_ns
+from labkit.hub import Event, check_data
+from labkit.process import Child
+from labkit.server import Server
+from labkit.techniques import TECHNIQUES, Technique, find
+
+_labs: dict[str, Lab] = {}
+_lock = threading.RLock()
+
+
+class Lab:
+    """A running push server on 127.0.0.1. It serves from the first line on; close it, or use it with ``with``.
+
+    A second lab of the same name replaces the first: it takes over its ports, and the first is closed. Two labs at
+    once need two names. Labs of other kernels are never touched.
+
+    Args:
+        name: ``lab`` by default.
+        process: serve from a child process, whose CPU and memory can be measured and which the kernel's interrupt
+            does not reach.
+        port, plugin_port: fixed ports; 0 takes those of the lab that is replaced, or free ones.
+        techniques: which to serve; add your own with ``(*labkit.TECHNIQUES, mine)``.
+        options: those of :class:`labkit.server.Server`: ``slow``, ``queue``, ``history_events``,
+            ``history_bytes``, ``max_event_bytes``, ``max_topics``, ``max_connections``, ``allow_origins``, ``hold_s``,
+            ``heartbeat_s``, ``write_timeout_s``, ``fanout``, ``mss``.
+
+    Raises:
+        LabkitError: a fixed port is in use.
+    """
+
+    def __init__(
+        self,
+        name: str = "lab",
+        *,
+        process: bool = False,
+        port: int = 0,
+        plugin_port: int = 0,
+        techniques: Iterable[Technique] = TECHNIQUES,
+        **options: Any,
+    ) -> None:
+        self.name = name
+        self.process = process
+        self.techniques = tuple(techniques)
+        self.max_event_bytes: int = options.get("max_event_bytes", 1 << 20)
+        self._closed = False
+        self._server: Server | Child
+        with _lock:
+            previous = _labs.get(name)
+            sockets, old_ports = None, {"http": 0, "plugin": 0}
+            if previous is not None:
+                old_ports = previous.ports
+                fixed = bool(port or plugin_port)
+                sockets = previous._replaced(keep_sockets=not process and not fixed)
+                print(f"lab {name!r} is replaced: the earlier one at {previous.url} is closed")
+            wanted = {"port": port or old_ports["http"], "plugin_port": plugin_port or old_ports["plugin"]}
+            required = {"port": port, "plugin_port": plugin_port}
+            start = self._start_child if process else self._start_here
+            try:
+                self._server = start(wanted, sockets, options)
+            except LabkitError:
+                if wanted == required:
+                    raise
+                self._server = start(required, None, options)  # the old port was taken meanwhile
+            self.id: str = self._server.id
+            self.ports: dict[str, int] = self._server.ports
+            _labs[name] = self
+
+    def _start_here(self, ports: dict[str, int], sockets: Any, options: dict[str, Any]) -> Server:
+        async def start() -> Server:
+            server = Server(self.techniques, **options)
+            try:
+                server.start(sockets=sockets, **ports)
+            except BaseException:
+                await server.close()
+                raise
+            return server
+
+        return loop.run(start())
+
+    def _start_child(self, ports: dict[str, int], _: Any, options: dict[str, Any]) -> Child:
+        return Child(self.techniques, ports, options)
+
+    # -- where it is ------------------------------------------------------------------------------------------
+
+    @property
+    def port(self) -> int:
+        """The HTTP port."""
+        return self.ports["http"]
+
+    @property
+    def plugin_port(self) -> int:
+        """The plugin socket's port."""
+        return self.ports["plugin"]
+
+    @property
+    def url(self) -> str:
+        """``http://127.0.0.1:PORT``; open it in a browser to see every technique live."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def url_of(self, technique: str) -> str:
+        """The full address of one technique."""
+        return find(technique, self.techniques).url("127.0.0.1", self.ports)
+
+    # -- publishing -------------------------------------------------------------------------------------------
+
+    def publish(self, data: str | bytes, topic: str = "") -> int:
+        """Publish one event and return its id. Never waits for a subscriber. From any thread, cell or coroutine.
+
+        Raises:
+            LabClosed: the lab is closed, or its process has died.
+            EventTooLarge: more bytes than the lab takes (1 MiB by default).
+        """
+        return self.publish_event(data, topic).id
+
+    def publish_event(self, data: str | bytes, topic: str = "") -> Event:
+        """As :meth:`publish`, but returns the event with the time that it was stamped with."""
+        published_ns = now_ns()
+        if not isinstance(data, str | bytes):
+            raise TypeError(f"data is text or bytes, not {type(data).__name__}: convert it first, e.g. json.dumps(...)")
+        check_data(data, self.max_event_bytes)
+        if self._closed:
+            raise LabClosed(f"lab {self.name!r} is closed: start another with labkit.Lab()")
+        if isinstance(self._server, Server):
+            return self._server.hub.publish(data, topic, published_ns)
+        return self._server.call("publish", data, topic, published_ns)  # type: ignore[no-any-return]
+
+    async def publish_and_wait(self, data: str | bytes, topic: str = "") -> int:
+        """Publish, and wait until every present subscriber was handed the event: backpressure for the publisher."""
+        event = self.publish_event(data, topic)
+        if isinstance(self._server, Server):
+            await loop.hop(self._server.hub.all_taken(topic, event.id))
+        else:
+            await asyncio.to_thread(self._server.wait_until_taken, topic, event.id)
+        return event.id
+
+    def cursor(self, topic: str = "") -> str:
+        """The cursor of the newest event: subscribe with it as ``after`` to get what comes next."""
+        if isinstance(self._server, Server):
+            return str(self._server.hub.cursor(topic))
+        return str(self._server.call("cursor", topic))
+
+    # -- looking at it ----------------------------------------------------------------------------------------
+
+    def stats(self) -> dict[str, int]:
+        """Counts since the start (published, delivered, dropped, conflated, disconnected) and what is held now."""
+        if isinstance(self._server, Server):
+            return self._server.stats()
+        return dict(self._server.call("stats"))
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id; None for a lab in this kernel."""
+        return self._server.pid if isinstance(self._server, Child) else None
+
+    def usage(self) -> dict[str, float] | None:
+        """CPU seconds and resident bytes of the server's process; None where it shares this one with everything."""
+        return self._server.usage() if isinstance(self._server, Child) else None
+
+    def allow_origin(self, origin: str) -> None:
+        """Let pages of *origin* use this lab."""
+        if isinstance(self._server, Server):
+            self._server.context.allow_origins.add(origin)
+        else:
+            self._server.call("allow_origin", origin)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed or (isinstance(self._server, Child) and not self._server.alive)
+
+    # -- ending it --------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stop serving. The second call does nothing."""
+        self._replaced(keep_sockets=False)
+
+    def _replaced(self, *, keep_sockets: bool) -> Any:
+        with _lock:
+            if self._closed:
+                return None
+            self._closed = True
+            if _labs.get(self.name) is self:
+                del _labs[self.name]
+        server = self._server
+        if isinstance(server, Child):
+            server.close()
+            return None
+        here: Server = server
+
+        async def end() -> Any:
+            given = here.give_up_sockets() if keep_sockets else None
+            await here.close()
+            return given
+
+        if loop.on_lab_loop():
+            raise RuntimeError("close a lab from outside the lab loop, or `await lab.aclose()` there")
+        return loop.run(end())
+
+    async def aclose(self) -> None:
+        """As :meth:`close`, for coroutines."""
+        await asyncio.to_thread(self.close)
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Lab:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        where = f"process {self.pid}" if self.process else "this kernel"
+        return f"<Lab {self.name!r} {'closed' if self.closed else 'at ' + self.url + ', in ' + where}>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td style='text-align:left'>{html.escape(t.title)}</td>"
+            f"<td style='text-align:left'><code>{html.escape(t.url('127.0.0.1', self.ports))}</code></td>"
+            f"<td style='text-align:left'>{html.escape(t.spec)}</td></tr>"
+            for t in self.techniques
+        )
+        head = "<tr><th style='text-align:left'>technique</th><th style='text-align:left'>address</th><th></th></tr>"
+        return f"<p>{html.escape(repr(self)[1:-1])}</p><table>{head}{rows}</table>"
+
+
+def close_all() -> None:
+    """Close every lab of this process."""
+    for lab in list(_labs.values()):
+        lab.close()
+
+
+loop.at_exit(close_all)

@@ -1,0 +1,165 @@
+"""What went over each connection: the bytes, when, and what each byte was for.
+
+Pure bookkeeping, filled by the counted sockets in ``connection.py`` and by the relays. Directions are the
+client's on every hop: ``out`` runs from the client to the server, ``in`` from the server to the client.
+
+Every byte that a client sent or read ends up in one category:
+
+==========  =====================================================================
+payload     the event's own data
+envelope    the event's id and the JSON around the data
+framing     chunk headers, SSE fields, frame headers, boundaries, NULs
+headers     HTTP requests, status lines and header fields
+==========  =====================================================================
+
+TCP and IP headers are not among the bytes read from a socket. They are *derived* from the kernel's count of
+segments (``TCP_INFO``, Linux) as 40 bytes a segment, 52 with TCP timestamps.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+Direction = Literal["out", "in"]
+Category = Literal["payload", "envelope", "framing", "headers"]
+CATEGORIES: tuple[Category, ...] = ("payload", "envelope", "framing", "headers")
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One read or one write: the bytes and where they lie in their direction's stream."""
+
+    t_ns: int
+    direction: Direction
+    start: int
+    data: bytes
+
+    @property
+    def stop(self) -> int:
+        return self.start + len(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What the bytes from ``start`` to ``stop`` of one direction are."""
+
+    direction: Direction
+    start: int
+    stop: int
+    category: Category
+    label: str
+    event_id: int | None = None
+
+
+@dataclass(slots=True)
+class ConnectionRecord:
+    """One TCP connection as one side of one hop saw it.
+
+    Counters are exact for the connection's whole life. ``transfers`` and ``marks`` hold its newest
+    ``keep_bytes`` bytes; ``dropped_bytes`` says how many older ones were let go.
+    """
+
+    technique: str
+    subscriber: int
+    hop: str  # "client", or a relay's name with ".near" (towards the client) or ".far"
+    local: tuple[str, int]
+    remote: tuple[str, int]
+    opened_ns: int
+    connected_ns: int | None = None
+    closed_ns: int | None = None
+    closed_by: str | None = None  # "client", "server", "reset"
+    bytes_out: int = 0
+    bytes_in: int = 0
+    writes: int = 0
+    reads: int = 0
+    requests: int = 0
+    responses: int = 0
+    segments_out: int | None = None
+    segments_in: int | None = None
+    segment_header_bytes: int = 40
+    by_category: dict[Category, int] = field(default_factory=lambda: dict.fromkeys(CATEGORIES, 0))
+    transfers: deque[Transfer] = field(default_factory=deque)
+    marks: deque[Mark] = field(default_factory=deque)
+    keep_bytes: int = 1 << 20
+    held_bytes: int = 0
+    dropped_bytes: int = 0
+
+    def transferred(self, direction: Direction, data: bytes, t_ns: int) -> None:
+        """Put down one write (``out``) or one read (``in``)."""
+        if direction == "out":
+            start, self.bytes_out, self.writes = self.bytes_out, self.bytes_out + len(data), self.writes + 1
+        else:
+            start, self.bytes_in, self.reads = self.bytes_in, self.bytes_in + len(data), self.reads + 1
+        if self.keep_bytes <= 0:
+            self.dropped_bytes += len(data)
+            return
+        self.transfers.append(Transfer(t_ns, direction, start, data))
+        self.held_bytes += len(data)
+        while self.held_bytes > self.keep_bytes and len(self.transfers) > 1:
+            oldest = self.transfers.popleft()
+            self.held_bytes -= len(oldest.data)
+            self.dropped_bytes += len(oldest.data)
+
+    def mark(
+        self,
+        direction: Direction,
+        start: int,
+        stop: int,
+        category: Category,
+        label: str = "",
+        event_id: int | None = None,
+    ) -> None:
+        """Say what the bytes from *start* to *stop* of one direction were for."""
+        if stop <= start:
+            return
+        self.by_category[category] += stop - start
+        if self.keep_bytes > 0:
+            self.marks.append(Mark(direction, start, stop, category, label, event_id))
+            while len(self.marks) > 64 + self.keep_bytes // 16:
+                self.marks.popleft()
+
+    @property
+    def bytes_total(self) -> int:
+        return self.bytes_in + self.bytes_out
+
+    @property
+    def tcp_ip_bytes(self) -> int | None:
+        """Bytes of TCP and IP headers, derived; None where the platform does not count segments."""
+        if self.segments_in is None or self.segments_out is None:
+            return None
+        return (self.segments_in + self.segments_out) * self.segment_header_bytes
+
+
+class Ledger:
+    """The connections of one run, newest last.
+
+    Args:
+        keep_bytes: how many bytes of each connection to keep for ``explain`` and the exports. 0 keeps none;
+            the counters stay exact either way.
+    """
+
+    def __init__(self, keep_bytes: int = 1 << 20) -> None:
+        self.keep_bytes = keep_bytes
+        self.connections: list[ConnectionRecord] = []
+
+    def opened(
+        self,
+        technique: str,
+        subscriber: int,
+        *,
+        local: tuple[str, int],
+        remote: tuple[str, int],
+        t_ns: int,
+        hop: str = "client",
+    ) -> ConnectionRecord:
+        """Begin the record of a new connection."""
+        record = ConnectionRecord(technique, subscriber, hop, local, remote, t_ns, keep_bytes=self.keep_bytes)
+        self.connections.append(record)
+        return record
+
+    def of(self, technique: str | None = None, hop: str = "client") -> Iterator[ConnectionRecord]:
+        """The connections of one technique (of all, by default) at one hop."""
+        return (c for c in self.connections if c.hop == hop and technique in (None, c.technique))

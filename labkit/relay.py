@@ -1,0 +1,646 @@
+"""What every relay shares: listening ports in front of a target, captures, chains, and faults on command.
+
+A relay opens one listening port for each port of its target, so that a client needs only another port number.
+What it does with a connection is its own affair: :class:`labkit.link.Link` delays bytes, an intermediary reads
+HTTP. Both get a :class:`Conversation` with the accepted :class:`Wire` and a way to dial the target; whatever
+they read and write through these is in the ledger, and faults reach it.
+
+Everything here runs on the lab loop. It is raw TCP over IPv4 on the near side: no TLS, no datagrams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Literal, Protocol, Self, TypeAlias
+
+from labkit import loop as lab_loop
+from labkit.connection import MSS, READ_BYTES, read_segments, set_mss
+from labkit.errors import LabkitError
+from labkit.events import now_ns
+from labkit.ledger import ConnectionRecord, Direction, Ledger
+
+HOST = "127.0.0.1"
+_LINGER_S = 1.0
+_RESET = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)  # SO_LINGER of 0 s: close() sends RST
+
+
+class HasPorts(Protocol):
+    """A lab, a relay: anything that names its ports on 127.0.0.1."""
+
+    @property
+    def ports(self) -> Mapping[str, int]: ...
+
+
+Target = HasPorts | tuple[str, int]
+Hop: TypeAlias = "Relay | tuple[str, int]"
+_SockAddr = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
+
+
+class Flow:
+    """The clock of a relay: it stands still while the relay is stalled, and so does whatever waits on it."""
+
+    def __init__(self) -> None:
+        self._going = asyncio.Event()
+        self._going.set()
+        self._stopped_at = 0.0
+        self._lost_s = 0.0
+
+    def now(self) -> float:
+        """Seconds, monotonic, less all the time spent stalled."""
+        return (time.monotonic() if self._going.is_set() else self._stopped_at) - self._lost_s
+
+    def stop(self) -> None:
+        if self._going.is_set():
+            self._stopped_at = time.monotonic()
+            self._going.clear()
+
+    def go(self) -> None:
+        if not self._going.is_set():
+            self._lost_s += time.monotonic() - self._stopped_at
+            self._going.set()
+
+    async def moving(self) -> None:
+        """Return at once, or when the stall ends."""
+        while not self._going.is_set():
+            await self._going.wait()
+
+    async def until(self, when_s: float) -> None:
+        """Return once :meth:`now` has reached *when_s*, and never during a stall."""
+        await self.moving()
+        while (left_s := when_s - self.now()) > 0:
+            await asyncio.sleep(left_s)
+            await self.moving()
+
+
+class Wire:
+    """One socket of a relay. Each read and write is recorded as it happens; nothing happens during a stall."""
+
+    def __init__(self, sock: socket.socket, record: ConnectionRecord, flow: Flow, *, near: bool) -> None:
+        self.record = record
+        self.lost = False
+        self._sock = sock
+        self._flow = flow
+        self._peer, self._other = ("client", "server") if near else ("server", "client")
+        self._incoming: Direction = "out" if near else "in"
+        self._outgoing: Direction = "in" if near else "out"
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+
+    @property
+    def blocked(self) -> bool:
+        """Whether a send waits because the peer does not read."""
+        return "write" in self._waiting
+
+    async def recv(self) -> bytes:
+        """The next bytes, as one read of the socket gave them; empty at the peer's FIN.
+
+        Raises:
+            ConnectionResetError: the peer sent RST, or this end is closed.
+        """
+        while True:
+            await self._flow.moving()
+            try:
+                data = self._sock.recv(READ_BYTES)
+                break
+            except (BlockingIOError, InterruptedError):
+                await self._ready("read")
+            except OSError as error:
+                raise self._broken() from error
+        if data:
+            self.record.transferred(self._incoming, data, now_ns())
+        elif self.lost:  # a failed send took the error; what is left looks like FIN
+            raise self._broken()
+        else:
+            self._ended(self._peer)
+        return data
+
+    async def send(self, data: bytes) -> None:
+        """Write all of *data*, waiting while the peer does not read.
+
+        Raises:
+            ConnectionResetError: the peer sent RST, or this end is closed.
+        """
+        view = memoryview(data)
+        while view:
+            await self._flow.moving()
+            try:
+                sent = self._sock.send(view)
+            except (BlockingIOError, InterruptedError):
+                await self._ready("write")
+                continue
+            except OSError as error:
+                raise self._broken() from error
+            self.record.transferred(self._outgoing, data if sent == len(data) else bytes(view[:sent]), now_ns())
+            view = view[sent:]
+
+    def finish(self, by: str | None = None) -> None:
+        """Send FIN; the other direction stays open."""
+        self._ended(by or self._other)
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+
+    def check(self) -> None:
+        """Raise ConnectionResetError if RST has come. Needed where nothing reads: after FIN, or when full."""
+        try:
+            self.lost = self.lost or self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+        except OSError:
+            self.lost = True
+        if self.lost:
+            raise self._broken()
+
+    def abort(self, by: str = "reset") -> None:
+        """Close with RST; what the kernel had not delivered is lost."""
+        with contextlib.suppress(OSError):
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.close(by)
+
+    def close(self, by: str = "relay") -> None:
+        """Close both directions. Idempotent."""
+        if (fd := self._sock.fileno()) < 0:
+            return
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(fd)
+        loop.remove_writer(fd)
+        read_segments(self._sock, self.record)
+        self._sock.close()
+        self._ended(by)
+        self.record.closed_ns = now_ns()
+        for waiting in self._waiting.values():
+            _wake(waiting)
+
+    async def linger(self) -> None:
+        """After FIN: drop what still comes until the peer closes too. To close on unread bytes sends RST."""
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                while True:
+                    try:
+                        if not self._sock.recv(READ_BYTES):
+                            return
+                    except BlockingIOError:
+                        await self._ready("read")
+
+    def _ended(self, by: str) -> None:
+        self.record.closed_by = self.record.closed_by or by
+
+    def _broken(self) -> ConnectionResetError:
+        self.lost = True
+        self._ended("reset")
+        return ConnectionResetError(f"the {self._peer} reset the connection")
+
+    async def _ready(self, to: Literal["read", "write"]) -> None:
+        loop, fd = asyncio.get_running_loop(), self._sock.fileno()
+        add, remove = (loop.add_reader, loop.remove_reader) if to == "read" else (loop.add_writer, loop.remove_writer)
+        waiting = self._waiting[to] = loop.create_future()
+        add(fd, _wake, waiting)
+        try:
+            await waiting
+        finally:
+            del self._waiting[to]
+            if self._sock.fileno() == fd:  # else it is closed, and the number may be another socket's by now
+                remove(fd)
+
+
+def _wake(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
+
+
+class Conversation:
+    """One accepted connection and those dialled for it.
+
+    Attributes:
+        near: the wire to the client.
+        number: counts the relay's connections from 0; both records carry it as their ``subscriber``.
+        accepted_s: when it was accepted, on the relay's :class:`Flow`.
+    """
+
+    def __init__(self, relay: Relay, near: Wire, number: int, addresses: Sequence[_SockAddr]) -> None:
+        self.near = near
+        self.number = number
+        self.accepted_s = relay.flow.now()
+        self.wires = [near]
+        self._relay = relay
+        self._addresses = addresses
+
+    async def dial(self) -> Wire:
+        """Open a connection to the target.
+
+        Raises:
+            OSError: the target refuses.
+        """
+        await self._relay.flow.moving()
+        opened_ns, sock = now_ns(), await self._connect()
+        record = self._relay.ledger.opened(
+            "",
+            self.number,
+            local=sock.getsockname()[:2],
+            remote=sock.getpeername()[:2],
+            t_ns=opened_ns,
+            hop=f"{self._relay.name}.far",
+        )
+        record.connected_ns = now_ns()
+        far = Wire(sock, record, self._relay.flow, near=False)
+        self.wires.append(far)
+        return far
+
+    async def _connect(self) -> socket.socket:
+        refused = OSError("no address")
+        for family, address in self._addresses:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                self._relay.tune(sock)
+                await asyncio.get_running_loop().sock_connect(sock, address)
+                return sock
+            except OSError as error:
+                sock.close()
+                refused = error
+            except BaseException:
+                sock.close()
+                raise
+        raise refused
+
+    def abort(self, by: str = "reset") -> None:
+        """Reset every wire."""
+        for wire in self.wires:
+            wire.abort(by)
+
+
+class Relay:
+    """Listening ports in front of a target. Subclasses say in :meth:`_converse` what a connection goes through.
+
+    ``start``, ``close``, ``cut``, ``stall`` and ``heal`` may be called from any thread and do nothing the
+    second time. Works as a context manager, with ``with`` and with ``async with``.
+
+    Args:
+        target: a lab, a relay or ``(host, port)``; may be given later, to :meth:`bind`.
+        ledger: where the captures go: two records a connection, with the hops ``NAME.near`` (towards the
+            client) and ``NAME.far``, its number as ``subscriber`` and no technique, which a relay cannot know.
+            ``local`` is the relay's own end: a near record's ``remote`` is the client's ``local``.
+        name: what the hops are called.
+        mss: TCP_MAXSEG of its sockets where the platform has it; None leaves the platform's.
+    """
+
+    kinds: tuple[str, ...] | None = None
+    """Which of the target's ports it relays, by name; None: all."""
+
+    def __init__(
+        self, target: Target | None = None, *, ledger: Ledger | None = None, name: str = "relay", mss: int | None = MSS
+    ) -> None:
+        self.ledger = Ledger() if ledger is None else ledger
+        self.name = name
+        self.mss = mss
+        self.flow = Flow()
+        self._target: Target | None = None
+        self._listeners: dict[str, socket.socket] = {}
+        self._addresses: dict[str, list[_SockAddr]] = {}
+        self._open: dict[Conversation, asyncio.Task[None]] = {}
+        self._lingering: set[asyncio.Task[None]] = set()
+        self._accepted = 0
+        self._is_cut = False
+        self._stalled = False
+        if target is not None:
+            self.bind(target)
+
+    async def _converse(self, talk: Conversation) -> None:
+        """Relay one connection; both sides are closed when it returns, and reset when it raises OSError."""
+        raise NotImplementedError
+
+    @property
+    def target(self) -> Target | None:
+        """What it stands in front of; None while it is unbound."""
+        return self._target
+
+    @property
+    def running(self) -> bool:
+        return bool(self._listeners)
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Its listening ports, under the names of the target's; empty while it is not running."""
+        return {kind: sock.getsockname()[1] for kind, sock in self._listeners.items()}
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port that stand in for the target's HTTP port.
+
+        Raises:
+            LabkitError: it is not running.
+        """
+        ports = self.ports
+        if not ports:
+            raise LabkitError(f"{self.name} has no address yet: start() it first")
+        return HOST, ports.get("http") or next(iter(ports.values()))
+
+    @property
+    def connections(self) -> int:
+        """How many relayed connections are open now."""
+        return len(self._open)
+
+    def bind(self, target: Target | None) -> Self:
+        """Point it at *target*; None unbinds it.
+
+        Raises:
+            ValueError: not a lab, a relay or ``(host, port)``.
+            LabkitError: it is running.
+        """
+        if self.running:
+            raise LabkitError(f"{self.name} is running: close() it before you bind it")
+        if target is self:
+            raise ValueError(f"{self.name} cannot be its own target")
+        has_ports = isinstance(getattr(target, "ports", None), Mapping)
+        self._target = target if target is None or has_ports else _check_address(target)
+        return self
+
+    def start(self) -> Self:
+        """Open its ports.
+
+        Raises:
+            LabkitError: it has no target, or its target is not running.
+            ValueError: the target's host does not resolve.
+        """
+        if not self.running:
+            self._listen()
+            self._on_loop(self._begin)
+        return self
+
+    def close(self) -> None:
+        """Close its ports and every connection. On the lab loop its tasks end with the loop's next turn."""
+        if lab_loop.on_lab_loop():
+            self._end()
+        elif self.running:
+            lab_loop.run(self._finish())
+
+    def cut(self, how: str = "reset") -> None:
+        """End every connection now, and turn new ones away until :meth:`heal`.
+
+        Bytes in flight are lost. New connections are accepted and reset at once, since a port that is closed
+        could be taken by another program.
+
+        Args:
+            how: ``reset`` (RST to both ends) or ``fin`` (an ordinary end to both).
+        """
+        if how not in ("reset", "fin"):
+            raise ValueError(f"cut(how={how!r}): how must be 'reset' or 'fin'")
+        self._on_loop(lambda: self._cut(how))
+
+    def stall(self) -> None:
+        """Let nothing through in either direction, FIN and RST included; new connections hang."""
+        self._on_loop(self._stall)
+
+    def heal(self) -> None:
+        """Undo :meth:`cut` and :meth:`stall`. What was stalled goes on from where it stood."""
+        self._on_loop(self._heal)
+
+    def tune(self, sock: socket.socket) -> None:
+        """Set the options of a new socket, before it listens or connects."""
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.mss is not None:
+            set_mss(sock, self.mss)
+
+    def _on_loop(self, act: Callable[[], None]) -> None:
+        async def call() -> None:
+            act()
+
+        if lab_loop.on_lab_loop():
+            act()
+        else:
+            lab_loop.run(call())
+
+    def _listen(self) -> None:
+        targets = _addresses(self._target, self.name, self.kinds)
+        try:
+            for kind, address in targets.items():
+                self._addresses[kind] = _resolve(address)
+                sock = self._listeners[kind] = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+                self.tune(sock)
+                sock.bind((HOST, 0))
+                sock.listen(1024)
+        except BaseException:
+            self._close_listeners()
+            raise
+
+    def _close_listeners(self) -> None:
+        for sock in self._listeners.values():
+            sock.close()
+        self._listeners.clear()
+
+    def _begin(self) -> None:
+        _running[id(self)] = self
+        if not self._stalled:
+            self._watch_listeners()
+
+    def _watch_listeners(self) -> None:
+        loop = asyncio.get_running_loop()
+        for kind, sock in self._listeners.items():
+            loop.add_reader(sock, self._accept, kind)
+
+    def _ignore_listeners(self) -> None:
+        loop = asyncio.get_running_loop()
+        for sock in self._listeners.values():
+            loop.remove_reader(sock)
+
+    def _accept(self, kind: str) -> None:
+        try:
+            sock, peer = self._listeners[kind].accept()
+        except (BlockingIOError, InterruptedError, ConnectionError):
+            return
+        except OSError:  # out of descriptors: it stays readable, so look again later instead of spinning
+            self._ignore_listeners()
+            asyncio.get_running_loop().call_later(0.1, self._begin_again)
+            return
+        if self._is_cut:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            sock.close()
+            return
+        self._take(kind, sock, peer[:2])
+
+    def _begin_again(self) -> None:
+        if self.running and not self._stalled:
+            self._watch_listeners()
+
+    def _take(self, kind: str, sock: socket.socket, peer: tuple[str, int]) -> None:
+        self.tune(sock)
+        number, self._accepted, t_ns = self._accepted, self._accepted + 1, now_ns()
+        record = self.ledger.opened(
+            "", number, local=sock.getsockname()[:2], remote=peer, t_ns=t_ns, hop=f"{self.name}.near"
+        )
+        record.connected_ns = t_ns
+        talk = Conversation(self, Wire(sock, record, self.flow, near=True), number, self._addresses[kind])
+        self._open[talk] = asyncio.get_running_loop().create_task(self._serve(talk))
+
+    async def _serve(self, talk: Conversation) -> None:
+        try:
+            await self._converse(talk)
+        except OSError:
+            talk.abort()
+        finally:
+            self._open.pop(talk, None)
+            for wire in talk.wires:
+                wire.close()
+
+    def _cut(self, how: str) -> None:
+        self._is_cut, self._stalled = True, False
+        self.flow.go()
+        for talk, task in self._open.items():
+            if how == "reset":
+                talk.abort("relay")
+            else:
+                self._let_go(talk, task)
+            task.cancel()
+        self._open.clear()
+        self._watch_listeners()
+
+    def _let_go(self, talk: Conversation, task: asyncio.Task[None]) -> None:
+        wires, talk.wires = talk.wires, []
+        for wire in wires:
+            wire.finish("relay")
+            lingering = asyncio.get_running_loop().create_task(self._linger(wire, task))
+            self._lingering.add(lingering)
+            lingering.add_done_callback(self._lingering.discard)
+
+    @staticmethod
+    async def _linger(wire: Wire, task: asyncio.Task[None]) -> None:
+        try:
+            await asyncio.wait([task])  # until then the wire is still read there
+            await wire.linger()
+        finally:
+            wire.close()
+
+    def _stall(self) -> None:
+        self._stalled, self._is_cut = True, False
+        self.flow.stop()
+        self._ignore_listeners()
+
+    def _heal(self) -> None:
+        self._stalled = self._is_cut = False
+        self.flow.go()
+        self._watch_listeners()
+
+    def _end(self) -> list[asyncio.Task[None]]:
+        self._ignore_listeners()
+        self._close_listeners()
+        tasks = [*self._open.values(), *self._lingering]
+        for talk in self._open:
+            for wire in talk.wires:
+                wire.close()
+        self._open.clear()
+        for task in tasks:
+            task.cancel()
+        self._stalled = self._is_cut = False
+        self.flow.go()
+        _running.pop(id(self), None)
+        return tasks
+
+    async def _finish(self) -> None:
+        await asyncio.gather(*self._end(), return_exceptions=True)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self.start()  # two system calls a port, and one turn of the lab loop
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await lab_loop.hop(self._finish())
+
+    def __repr__(self) -> str:
+        state = f"on {self.ports}, {self.connections} open" if self.running else "not running"
+        return f"<{type(self).__name__} {self.name!r} {state}>"
+
+
+@contextlib.contextmanager
+def chain(through: Hop | Sequence[Hop] | None, target: Target) -> Iterator[Target]:
+    """Make the path client -> first -> ... -> last -> *target* for as long as the ``with`` block runs.
+
+    Each unbound relay is pointed at the next one and each that does not run is started; both are undone at the
+    end. A relay that already has a target, or a bare address, leads where it leads: it must be the last.
+
+    Args:
+        through: a relay, an address or a sequence of them, nearest the client first; None for none.
+
+    Yields:
+        What the client connects to: something with ``.ports``, or ``(host, port)``.
+
+    Raises:
+        ValueError: a bound relay or an address is not the last, or a relay is named twice.
+    """
+    path = _path(through)
+    with contextlib.ExitStack() as undo:
+        ahead = target
+        for hop in reversed(path):
+            if isinstance(hop, Relay):
+                if hop.target is None:
+                    undo.callback(hop.bind, None)
+                    hop.bind(ahead)
+                if not hop.running:
+                    undo.enter_context(hop)
+            ahead = hop
+        yield ahead
+
+
+def _path(through: Hop | Sequence[Hop] | None) -> list[Hop]:
+    if through is None:
+        return []
+    if isinstance(through, Relay):
+        return [through]
+    if isinstance(through, tuple) and len(through) == 2 and isinstance(through[0], str):
+        return [_check_address(through)]
+    path = [hop if isinstance(hop, Relay) else _check_address(hop) for hop in through]
+    if len({id(hop) for hop in path}) < len(path):
+        raise ValueError("through names the same relay twice")
+    for hop in path[:-1]:
+        if not isinstance(hop, Relay):
+            raise ValueError(f"through: the address {hop} leads where it leads, so it must be the last")
+        if hop.target is not None:
+            raise ValueError(f"through: {hop.name} already has a target, so it must be the last")
+    return path
+
+
+def _check_address(address: object) -> tuple[str, int]:
+    match address:
+        case (str() as host, int() as port) if host and 0 < port < 65536 and not isinstance(port, bool):
+            return host, port
+    raise ValueError(f"a target is a lab, a relay or (host, port), not {address!r}")
+
+
+def _addresses(target: Target | None, name: str, kinds: tuple[str, ...] | None) -> dict[str, tuple[str, int]]:
+    """The target's addresses by the name of the port."""
+    if target is None:
+        raise LabkitError(f"{name} has no target: give it one, bind() it, or pass it to measure(through=...)")
+    if isinstance(target, tuple):
+        return {"http": target}
+    ports = {kind: (HOST, port) for kind, port in target.ports.items() if kinds is None or kind in kinds}
+    if not ports:
+        raise LabkitError(f"the target of {name} has no open port: start it first")
+    return ports
+
+
+def _resolve(address: tuple[str, int]) -> list[_SockAddr]:
+    try:
+        found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ValueError(f"the target's host {address[0]!r} does not resolve: {error}") from error
+    return [(family, sockaddr) for family, _, _, _, sockaddr in found]
+
+
+_running: dict[int, Relay] = {}
+
+
+def _close_all() -> None:
+    for relay in list(_running.values()):
+        relay.close()
+
+
+lab_loop.at_exit(_close_all)

@@ -1,0 +1,225 @@
+"""How every figure of the kit looks: colours, marks, ink, numbers and names, shared by charts and panel.
+
+The colours are those of Okabe and Ito (2008), which people with any common colour blindness tell apart. Nothing
+is said by colour alone: each technique keeps its colour, marker and dash in every chart. Text is ink, never
+coloured. Figures are opaque cards, so that they stay readable whatever the theme around them.
+
+Pure: plotly is imported where a template is built, not before.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', 'Noto Sans', sans-serif"
+TITLE_LINE = 96  # characters of a title that fit on one line of 900 px
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What stands for one technique in every chart: a plotly colour, marker symbol and line dash."""
+
+    color: str
+    symbol: str
+    dash: str
+
+
+MARKS: dict[str, Mark] = {
+    "polling": Mark("#D55E00", "circle", "solid"),
+    "long-polling": Mark("#E69F00", "square", "dash"),
+    "http-streaming": Mark("#009E73", "triangle-up", "dot"),
+    "sse": Mark("#56B4E9", "triangle-down", "dashdot"),
+    "websocket": Mark("#0072B2", "cross", "longdash"),
+    "plugin-socket": Mark("#CC79A7", "x", "longdashdot"),
+    "notebook-comm": Mark("#8A8A8A", "star", "4px,2px,1px,2px"),
+}
+_SPARE_SYMBOLS = ("pentagon", "hexagram", "star-square", "bowtie", "hourglass")
+
+TITLES = {
+    "polling": "polling",
+    "long-polling": "long polling",
+    "http-streaming": "HTTP streaming",
+    "sse": "SSE",
+    "websocket": "WebSocket",
+    "plugin-socket": "plugin socket",
+    "notebook-comm": "notebook comm",
+}
+BROWSER = " (browser)"  # the same technique, received by the page: open symbols
+STREAMS = ("http-streaming", "sse", "websocket", "plugin-socket")
+
+CATEGORY_COLORS = {
+    "payload": "#0072B2",
+    "envelope": "#56B4E9",
+    "framing": "#F0E442",
+    "headers": "#E69F00",
+    "tcp_ip": "#B4B4B4",
+}
+CATEGORY_TITLES = {
+    "payload": "payload",
+    "envelope": "envelope",
+    "framing": "framing",
+    "headers": "HTTP headers",
+    "tcp_ip": "TCP/IP headers (derived)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """The greys of a figure."""
+
+    paper: str
+    ink: str
+    muted: str
+    rule: str
+    grid: str
+
+
+THEMES = {
+    "light": Theme("#FFFFFF", "#1B1B1B", "#5F5F5F", "#A8A8A8", "#E9E9E9"),
+    "dark": Theme("#111111", "#EDEDED", "#ABABAB", "#6B6B6B", "#2C2C2C"),
+}
+
+
+def mark(technique: str) -> Mark:
+    """The technique's colour, symbol and dash; one that is not ours gets grey and a symbol by its name.
+
+    A technique as the page received it, ``sse (browser)``, has the open form of its symbol.
+    """
+    if technique.endswith(BROWSER):
+        kernel = mark(technique.removesuffix(BROWSER))
+        return Mark(kernel.color, f"{kernel.symbol}-open", kernel.dash)
+    known = MARKS.get(technique)
+    return known or Mark("#8A8A8A", _SPARE_SYMBOLS[zlib.crc32(technique.encode()) % len(_SPARE_SYMBOLS)], "dot")
+
+
+def title_of(technique: str) -> str:
+    """The technique's name as it stands in a sentence."""
+    browser = BROWSER if technique.endswith(BROWSER) else ""
+    name = technique.removesuffix(browser)
+    return TITLES.get(name, name) + browser
+
+
+_present = "light"
+
+
+def use(name: str) -> None:
+    """Draw from now on in ``light`` or ``dark``; a kernel cannot know which theme its front end has.
+
+    Raises:
+        ValueError: another name.
+    """
+    global _present
+    theme(name)
+    _present = name
+
+
+def theme(name: str | None = None) -> Theme:
+    """The greys of ``light`` or ``dark``, of the theme in use by default.
+
+    Raises:
+        ValueError: another name.
+    """
+    name = name or _present
+    if name not in THEMES:
+        raise ValueError(f"no theme {name!r}; there are {', '.join(THEMES)}")
+    return THEMES[name]
+
+
+def rgba(color: str, alpha: float) -> str:
+    """A ``#RRGGBB`` colour with an opacity."""
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha:g})"
+
+
+def template(name: str | None = None) -> Any:
+    """The plotly template of the kit: no boxes, pale grid, ink text, title at the left."""
+    import plotly.graph_objects as go
+
+    grey = theme(name)
+    axis = {
+        "gridcolor": grey.grid,
+        "linecolor": grey.rule,
+        "tickcolor": grey.rule,
+        "tickfont": {"size": 12, "color": grey.ink},
+        "title": {"font": {"size": 12, "color": grey.muted}, "standoff": 6},
+        "zeroline": False,
+        "automargin": False,
+    }
+    return go.layout.Template(
+        layout={
+            "font": {"family": FONT, "size": 12, "color": grey.ink},
+            "paper_bgcolor": grey.paper,
+            "plot_bgcolor": grey.paper,
+            "colorway": [m.color for m in MARKS.values()],
+            "title": {
+                "x": 0,
+                "xref": "container",
+                "xanchor": "left",
+                "y": 1,
+                "yref": "container",
+                "yanchor": "top",
+                "pad": {"l": 18, "t": 16},
+                "font": {"size": 16, "color": grey.ink},
+                "subtitle": {"font": {"size": 12, "color": grey.muted}},
+            },
+            "xaxis": axis,
+            "yaxis": axis,
+            "legend": {"bgcolor": "rgba(0,0,0,0)", "font": {"size": 12, "color": grey.muted}, "tracegroupgap": 0},
+            "hoverlabel": {"font": {"family": FONT, "size": 12}, "align": "left"},
+            "margin": {"l": 120, "r": 30, "t": 70, "b": 60},
+        }
+    )
+
+
+def heading(title: str, note: str = "") -> dict[str, Any]:
+    """plotly's ``layout.title``: broken where it would leave the figure, a smaller line of explanation under it."""
+    text = "<br>".join(textwrap.wrap(title[:1].upper() + title[1:], TITLE_LINE, break_on_hyphens=False))
+    return {"text": text, "subtitle": {"text": note}}
+
+
+def number(value: float) -> str:
+    """A number as precise as a reader needs: 0.83, 4.1, 541, 12 300."""
+    if not math.isfinite(value):
+        return "?"
+    if abs(value) >= 10 or value == 0:
+        return f"{value:,.0f}".replace(",", "\u202f")
+    return (f"{value:.1f}" if abs(value) >= 0.995 else f"{value:.2g}").removesuffix(".0")
+
+
+def ms(value: float) -> str:
+    """Milliseconds with their unit, no line break between."""
+    return f"{number(value)}\u00a0ms"
+
+
+def joined(names: Iterable[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    items = list(names)
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+def group_name(techniques: Sequence[str]) -> str:
+    """What to call several techniques at once: ``the streams`` if all of them keep a response or socket open."""
+    streams = [t for t in techniques if t in STREAMS]
+    others = [title_of(t) for t in techniques if t not in STREAMS]
+    return joined(others + (["the streams"] if len(streams) > 1 else [title_of(t) for t in streams]))
+
+
+def log_ticks(low: float, high: float, most: int) -> list[float]:
+    """At most so many tick values for a logarithmic axis: 1, 2, 5 times powers of ten, or fewer of them."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks: list[float] = []
+    for steps in ((1, 2, 5), (1, 5), (1,)):
+        ticks = [s * 10.0**p for p in powers for s in steps if low * 0.999 <= s * 10.0**p <= high * 1.001]
+        if len(ticks) <= most:
+            break
+    return ticks
+
+
+def seconds(value_s: float) -> str:
+    """A span of time in the unit that suits it: 820 ms, 3.6 s."""
+    return ms(value_s * 1e3) if value_s < 1 else f"{number(value_s)}\u00a0s"

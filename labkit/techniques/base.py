@@ -1,0 +1,217 @@
+"""What a technique is made of: its descriptor, and what its client hands over."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from tornado.web import HTTPError, RequestHandler
+
+from labkit.connection import Body, HTTPClient, Opened
+from labkit.events import Gap, now_ns, size_bytes
+from labkit.handler import Context
+from labkit.ledger import Ledger
+from labkit.wire import envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event that arrived at one subscriber.
+
+    Attributes:
+        event_id: the event's id; against a server that is not a lab, its number in the order of arrival.
+        data: its payload.
+        cursor: what any technique of the same server accepts as ``after`` to go on from here.
+        received_ns: when the read that completed it returned.
+        wire_id: the id as it was sent, if one was.
+    """
+
+    event_id: int
+    data: str | bytes
+    cursor: str
+    received_ns: int
+    wire_id: str | None = None
+
+
+class Connect(Protocol):
+    """The client half: an async iterator of what arrives after the cursor *after*."""
+
+    def __call__(
+        self,
+        url: str,
+        *,
+        after: str | None = None,
+        topic: str = "",
+        token: str | None = None,
+        ledger: Ledger | None = None,
+        on_open: Opened | None = None,
+        subscriber: int = 0,
+        **options: object,
+    ) -> AsyncIterator[Delivery | Gap]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Technique:
+    """One way of getting an event from a server to a client.
+
+    Attributes:
+        name: its name everywhere, and its route without the slash.
+        title: its name in headings.
+        spec: where it is specified.
+        route: its path; empty for a technique with a port of its own.
+        handler: the server half, an ordinary Tornado handler (None with a port of its own).
+        connect: the client half.
+        port: which of the lab's ports it is served on.
+        binary: carries bytes without base64.
+        bidirectional: the client can publish on the same connection.
+        resumes: reconnects by itself and goes on from its cursor.
+        through_buffering: events pass an intermediary that holds back a response until its end.
+        in_browser: a page can use it.
+        http1_only: what of it exists only in HTTP/1.x.
+        hint: one line for tables.
+    """
+
+    name: str
+    title: str
+    spec: str
+    route: str
+    handler: type[RequestHandler] | None
+    connect: Connect
+    port: str = "http"
+    binary: bool = False
+    bidirectional: bool = False
+    resumes: bool = False
+    through_buffering: bool = False
+    in_browser: bool = True
+    http1_only: tuple[str, ...] = ()
+    hint: str = ""
+
+    def url(self, host: str, ports: dict[str, int]) -> str:
+        """Its full address on a host with these ports."""
+        scheme = "tcp" if self.port != "http" else "http"
+        return f"{scheme}://{host}:{ports[self.port]}{self.route}"
+
+
+class Reader:
+    """Turns the JSON of one subscription into deliveries and gaps, and keeps its cursor and its bytes' marks.
+
+    Text that is not a lab's JSON, as other people's servers send it, is one delivery each: its ``event_id`` is
+    its number in the order of arrival.
+    """
+
+    def __init__(self, after: str | None, on_open: Opened | None) -> None:
+        self.cursor = after or ""
+        self.count = 0
+        self._on_open = on_open
+        self._epoch = (after or "").partition("@")[2]
+
+    def opened(self, cursor: str) -> None:
+        """The server has said where the subscription begins."""
+        self.cursor = cursor
+        self._epoch = cursor.partition("@")[2]
+        if self._on_open is not None:
+            self._on_open(cursor)
+            self._on_open = None
+
+    def at(self, event_id: int) -> str:
+        """The cursor of an event in the present epoch."""
+        return f"{event_id}@{self._epoch}" if self._epoch else str(event_id)
+
+    def read(self, text: str, received_ns: int) -> Delivery | Gap | None:
+        """One line, part or message. None for what is not delivered (where a stream begins, a farewell)."""
+        match envelope.decode(text):
+            case envelope.Received(event_id, data):
+                return self.delivered(event_id, data, received_ns)
+            case Gap() as gap:
+                self.opened(gap.cursor)
+                return gap
+            case envelope.Start(cursor):
+                self.opened(cursor)
+                return None
+            case envelope.Closing():
+                return None
+        return self.foreign(text, received_ns)
+
+    def delivered(self, event_id: int, data: str | bytes, received_ns: int) -> Delivery:
+        self.count += 1
+        self.cursor = self.at(event_id)
+        return Delivery(event_id, data, self.cursor, received_ns, str(event_id))
+
+    def foreign(self, data: str | bytes, received_ns: int, wire_id: str | None = None) -> Delivery:
+        self.count += 1
+        if wire_id is not None:
+            self.cursor = wire_id
+        if self._on_open is not None:
+            self.opened(self.cursor)
+        return Delivery(self.count, data, self.cursor, received_ns, wire_id)
+
+
+def mark_json(body: Body, raw: bytes, items: Iterable[Delivery | Gap | None]) -> None:
+    """Mark the JSON bytes *raw* that carried *items*: the data is payload, everything around it envelope.
+
+    JSON escapes and base64 make the data longer on the wire; what they add counts as envelope.
+    """
+    at = 0
+    for item in items:
+        if not isinstance(item, Delivery):
+            continue
+        label, key = f"event {item.event_id}", "data" if isinstance(item.data, str) else "base64"
+        needle = f'{{"id":{item.wire_id or item.event_id},"{key}":"'.encode()
+        found = raw.find(needle, at)
+        start = at if found < 0 else found + len(needle)  # not there: somebody else's JSON, or none
+        payload = min(size_bytes(item.data), len(raw) - start)
+        body.mark(max(found, at) - at, "envelope", "JSON")
+        body.mark(start - max(found, at), "envelope", label, item.event_id)
+        body.mark(payload, "payload", label, item.event_id)
+        at = start + payload
+    body.mark(len(raw) - at, "envelope", "JSON")
+
+
+def read_answer(client: HTTPClient, reader: Reader, text: str) -> list[Delivery | Gap]:
+    """What one whole answer to a poll brought, in order; the reader's cursor moves on, the bytes are marked."""
+    assert client.http is not None
+    received_ns = client.http.connection.received_ns
+    answer = envelope.decode_answer(text)
+    items: list[Delivery | Gap] = []
+    if answer is not None:
+        if answer.gap is not None:
+            items.append(answer.gap)
+        reader.opened(answer.gap.cursor if answer.gap else answer.cursor)
+        items += [reader.delivered(e.id, e.data, received_ns) for e in answer.events]
+        reader.cursor = answer.cursor
+    elif text:
+        items.append(reader.foreign(text, received_ns))
+    mark_json(client.http.body, text.encode(), items)
+    return items
+
+
+def answer_publish(context: Context, topic: str, message: str | bytes) -> str:
+    """Publish what a client sent on its own connection; the answer to send back.
+
+    ``{"publish": "text", "ref": 1}`` or ``{"publish_base64": "...", "ref": 1}`` is answered with
+    ``{"published": 18, "ref": 1}``; anything else with ``{"error": "...", "ref": ...}``.
+    """
+    published_ns = now_ns()
+    ref: object = None
+    try:
+        request = json.loads(message)
+        if not isinstance(request, dict):
+            raise ValueError
+        ref = request.pop("ref", None)
+        match request:
+            case {"publish": str(text), **rest} if not rest:
+                data: str | bytes = text
+                text.encode()
+            case {"publish_base64": str(digits), **rest} if not rest:
+                data = base64.b64decode(digits, validate=True)
+            case _:
+                raise ValueError
+        event = context.publish(data, topic, published_ns)
+    except (ValueError, RecursionError):
+        return json.dumps({"error": 'expected {"publish": "text", "ref": 1} or "publish_base64"', "ref": ref})
+    except HTTPError as error:
+        return json.dumps({"error": error.log_message, "ref": ref})
+    return json.dumps({"published": event.id, "ref": ref})

@@ -1,0 +1,149 @@
+"""HTTP streaming: one response that does not end, with an event after another in its body.
+
+RFC 6202 section 3. On HTTP/1.1 the body is chunked, or ended by the close with ``?framing=eof``; on HTTP/1.0 there
+is only the close. Events are newline-delimited JSON, or parts of multipart/x-mixed-replace (RFC 2046 section 5.1)
+with ``?format=multipart``. Chunks are not messages: a client looks for newlines and boundaries only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+from labkit.connection import HTTPClient, Opened, Wiring, refuse_unless
+from labkit.events import Gap
+from labkit.handler import PushHandler, end_body_by_closing
+from labkit.hub import Item
+from labkit.ledger import Ledger
+from labkit.techniques.base import Delivery, Reader, Technique, mark_json
+from labkit.wire import envelope
+
+BOUNDARY = b"--labkit-event"  # cannot occur in a part: JSON holds no line feed
+PART_HEAD = b"Content-Type: application/json\r\n\r\n"
+
+
+def line(item: Item, _: str) -> bytes:
+    """An item as one line of JSON."""
+    return envelope.encode(item).encode() + b"\n"
+
+
+def part(item: Item, _: str) -> bytes:
+    """An item as a part with the boundary after it, so that a client knows at once that the part is whole."""
+    return PART_HEAD + envelope.encode(item).encode() + b"\r\n" + BOUNDARY + b"\r\n"
+
+
+def leading_part(item: Item, _: str) -> bytes:
+    """An item as a part with the boundary before it: it is whole only when the next one begins."""
+    return b"\r\n" + BOUNDARY + b"\r\n" + PART_HEAD + envelope.encode(item).encode()
+
+
+class HTTPStreamingHandler(PushHandler):
+    """Keeps one response open and writes every event into it."""
+
+    async def get(self) -> None:
+        multipart = self.choice("format", "lines", "multipart") == "multipart"
+        leading = self.choice("boundary", "trailing", "leading") == "leading"
+        if self.choice("framing", "chunked", "eof") == "eof" or self.request.version == "HTTP/1.0":
+            end_body_by_closing(self)
+        if not multipart:
+            self.set_header("Content-Type", "application/x-ndjson")
+            await self.stream(line, heartbeat=b"\n")
+            return
+        self.set_header("Content-Type", f"multipart/x-mixed-replace; boundary={BOUNDARY[2:].decode()}")
+        if not leading:
+            self.write(BOUNDARY + b"\r\n")
+        await self.stream(leading_part if leading else part)
+
+
+async def connect(
+    url: str,
+    *,
+    after: str | None = None,
+    topic: str = "",
+    token: str | None = None,
+    ledger: Ledger | None = None,
+    on_open: Opened | None = None,
+    subscriber: int = 0,
+    http_version: str = "1.1",
+    framing: str = "chunked",
+    format: str = "lines",
+    boundary: str = "trailing",
+    conflate: bool = False,
+    **_: object,
+) -> AsyncIterator[Delivery | Gap]:
+    """Read one endless response. Ends when the server ends it.
+
+    Args:
+        http_version: ``1.1``, or ``1.0`` where only the close can end the body.
+        framing: ``chunked``, or ``eof``.
+        format: ``lines`` or ``multipart``; *boundary* is ``trailing`` or ``leading``.
+
+    Raises:
+        ConnectionLost: cut. With ``eof`` a cut looks like an end: the iterator just stops.
+    """
+    wiring = Wiring(ledger or Ledger(0), "http-streaming", subscriber)
+    client = HTTPClient(url, topic=topic, token=token, wiring=wiring, version=http_version)
+    reader = Reader(after, on_open)
+    try:
+        await client.ask(
+            after=after,
+            framing="eof" if framing == "eof" else None,
+            format="multipart" if format == "multipart" else None,
+            boundary="leading" if boundary == "leading" else None,
+            conflate="1" if conflate else None,
+        )
+        response, http = await client.head()
+        refuse_unless(response, (200,))
+        kind = response.headers.get("content-type", "")
+        split: Lines | Parts = Parts(kind) if kind.startswith("multipart/") else Lines()
+        async for piece in http.pieces():
+            for raw, before, behind in split.feed(piece):
+                item = reader.read(raw.decode("utf-8", "replace"), http.connection.received_ns) if raw else None
+                http.body.mark(before, "framing", "part head")
+                mark_json(http.body, raw, [item])
+                http.body.mark(behind, "framing", "delimiter")
+                if item is not None:
+                    yield item
+    finally:
+        client.close()
+
+
+class Lines:
+    """Cuts a body at its line feeds: ``(line, bytes before it, bytes behind it)``."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[tuple[bytes, int, int]]:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for raw in lines:
+            yield raw.removesuffix(b"\r"), 0, 1 + raw.endswith(b"\r")
+
+
+class Parts:
+    """Cuts a multipart body at its boundaries: ``(part body, bytes before it, bytes behind it)``."""
+
+    def __init__(self, content_type: str) -> None:
+        name = content_type.partition("boundary=")[2].partition(";")[0].strip().strip('"')
+        self._delimiter = b"--" + name.encode("latin-1")
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[tuple[bytes, int, int]]:
+        self._rest += data
+        while (end := self._rest.find(self._delimiter + b"\r\n")) >= 0:
+            whole, self._rest = self._rest[:end], self._rest[end + len(self._delimiter) + 2 :]
+            head, blank, raw = whole.partition(b"\r\n\r\n")
+            body = raw.removesuffix(b"\r\n")
+            before = len(head) + len(blank)
+            yield body, before, len(whole) - before - len(body) + len(self._delimiter) + 2
+
+
+HTTP_STREAMING = Technique(
+    name="http-streaming",
+    title="HTTP streaming",
+    spec="RFC 6202 section 3",
+    route="/http-streaming",
+    handler=HTTPStreamingHandler,
+    connect=connect,
+    http1_only=("framing=eof",),
+    hint="one response that does not end",
+)

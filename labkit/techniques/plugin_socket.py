@@ -1,0 +1,162 @@
+"""The browser-plugin era: Flash ``XMLSocket`` framing over plain TCP, with its policy file.
+
+Adobe, "Setting up a socket policy file server" and ActionScript 3.0's XMLSocket: messages end with a NUL, and a player
+first asks for a policy on the same port. A wire exhibit on a port of its own; no browser speaks it any more. A first
+byte other than ``<`` or ``{`` closes the connection, so that a web page's HTTP request cannot get in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
+from tornado.tcpserver import TCPServer
+
+from labkit import fanout
+from labkit.connection import Body, Connection, Opened, Wiring
+from labkit.errors import CursorError
+from labkit.events import Cursor, Gap
+from labkit.handler import Context
+from labkit.hub import Item, Subscriber
+from labkit.ledger import Ledger
+from labkit.techniques.base import Delivery, Reader, Technique, answer_publish, mark_json
+from labkit.wire import envelope
+
+FIRST_MESSAGE_S = 5.0
+FIRST_MESSAGE_BYTES = 4096
+POLICY_REQUEST = b"<policy-file-request/>\0"
+POLICY = (
+    b'<?xml version="1.0"?><cross-domain-policy>'
+    b'<allow-access-from domain="localhost" to-ports="%d"/><allow-access-from domain="127.0.0.1" to-ports="%d"/>'
+    b"</cross-domain-policy>\0"
+)
+
+
+def nul_terminated(item: Item, _: str) -> bytes:
+    return envelope.encode(item).encode() + b"\0"
+
+
+class PluginSocketServer(TCPServer):
+    """Answers the policy request, or sends every event as NUL-terminated JSON and takes events to publish."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(max_buffer_size=context.max_event_bytes * 2)
+        self.context = context
+        self.streams: set[IOStream] = set()
+
+    async def handle_stream(self, stream: IOStream, address: object) -> None:
+        self.streams.add(stream)
+        stream.set_nodelay(True)
+        try:
+            await self.converse(stream)
+        except (StreamClosedError, UnsatisfiableReadError, TimeoutError):
+            pass  # gone, or silent, or sent more than a first message may have
+        finally:
+            stream.close()
+            self.streams.discard(stream)
+
+    async def converse(self, stream: IOStream) -> None:
+        async with asyncio.timeout(FIRST_MESSAGE_S):
+            first = await stream.read_bytes(1)
+            if first not in (b"<", b"{"):
+                return
+            message = first + await stream.read_until(b"\0", max_bytes=FIRST_MESSAGE_BYTES)
+        if message == POLICY_REQUEST:
+            port = stream.socket.getsockname()[1]
+            await stream.write(POLICY % (port, port))
+            return
+        try:
+            topic, cursor = read_subscription(message[:-1])
+        except (ValueError, CursorError) as error:
+            await stream.write(json.dumps({"error": str(error)}).encode() + b"\0")
+            return
+        subscriber = self.context.hub.subscribe(topic, cursor, nul_terminated)
+        writer = asyncio.ensure_future(self.write_events(stream, subscriber))
+        try:
+            while True:
+                request = await stream.read_until(b"\0")
+                await stream.write(answer_publish(self.context, topic, request[:-1]).encode() + b"\0")
+        finally:
+            subscriber.close()
+            writer.cancel()
+
+    async def write_events(self, stream: IOStream, subscriber: Subscriber) -> None:
+        with contextlib.suppress(StreamClosedError, TimeoutError):
+            await stream.write(subscriber.encoded(subscriber.start()))
+            if self.context.fanout == "direct":
+                fanout.attach_stream(stream, subscriber, None)
+            async for block in subscriber.blocks():
+                async with asyncio.timeout(self.context.write_timeout_s):
+                    await stream.write(block)
+        stream.close()
+
+    def close_all(self) -> None:
+        """Stop listening and end every connection."""
+        self.stop()
+        for stream in list(self.streams):
+            stream.close()
+
+
+def read_subscription(message: bytes) -> tuple[str, Cursor | None]:
+    """Topic and cursor of ``{"subscribe": {"topic": "", "after": "17@k3f9"}}``."""
+    try:
+        request = json.loads(message)["subscribe"]
+        topic, after = request.get("topic", ""), request.get("after", "")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise ValueError('expected {"subscribe": {"topic": "", "after": "17@k3f9"}}') from None
+    if not isinstance(topic, str) or not isinstance(after, str):
+        raise ValueError("topic and after are strings")
+    return topic, Cursor.parse(after) if after else None
+
+
+async def connect(
+    url: str,
+    *,
+    after: str | None = None,
+    topic: str = "",
+    token: str | None = None,
+    ledger: Ledger | None = None,
+    on_open: Opened | None = None,
+    subscriber: int = 0,
+    **_: object,
+) -> AsyncIterator[Delivery | Gap]:
+    """Subscribe on ``tcp://host:port`` and read NUL-terminated JSON until the server closes."""
+    parts = urlsplit(url)
+    wiring = Wiring(ledger or Ledger(0), "plugin-socket", subscriber)
+    connection = await Connection.open(parts.hostname or "", parts.port or 843, wiring)
+    reader, body, position, rest = Reader(after, on_open), Body(connection.record), 0, b""
+    asked = {"topic": topic, "after": after or "", **({"token": token} if token else {})}
+    hello = json.dumps({"subscribe": asked}).encode() + b"\0"
+    try:
+        await connection.write(hello)
+        connection.record.mark("out", 0, len(hello), "envelope", "subscribe")
+        while data := await connection.read():
+            body.add(position, position + len(data))
+            position += len(data)
+            *messages, rest = (rest + data).split(b"\0")
+            for raw in messages:
+                item = reader.read(raw.decode("utf-8", "replace"), connection.received_ns)
+                mark_json(body, raw, [item])
+                body.mark(1, "framing", "NUL")
+                if item is not None:
+                    yield item
+    finally:
+        connection.close()
+
+
+PLUGIN_SOCKET = Technique(
+    name="plugin-socket",
+    title="Plugin socket",
+    spec="Adobe Flash XMLSocket",
+    route="",
+    handler=None,
+    connect=connect,
+    port="plugin",
+    bidirectional=True,
+    in_browser=False,
+    hint="NUL-terminated messages over TCP, as Flash had them",
+)

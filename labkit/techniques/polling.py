@@ -1,0 +1,89 @@
+"""Interval polling: the client asks at fixed times whether anything is new.
+
+RFC 6202 section 2.1. The server answers at once, with an empty list if there is nothing; the client learns of an
+event only when it next asks. Conditional requests (RFC 9110 section 13) on request: ``?etag=1``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from labkit.connection import HTTPClient, Opened, Wiring
+from labkit.events import Gap
+from labkit.handler import PushHandler
+from labkit.ledger import Ledger
+from labkit.techniques.base import Delivery, Reader, Technique, read_answer
+from labkit.wire import envelope
+
+
+class PollingHandler(PushHandler):
+    """Answers at once with everything after the cursor."""
+
+    async def get(self) -> None:
+        page = self.page(self.after)
+        self.set_header("Content-Type", "application/json")
+        if self.flag("etag"):
+            self.set_header("Cache-Control", "no-cache")  # a cache may keep it, and must ask again
+            self.set_header("ETag", f'"{page.cursor}"')
+            if self.check_etag_header():
+                self.set_status(304)
+                return
+        self.finish(envelope.answer(page))
+
+
+async def connect(
+    url: str,
+    *,
+    after: str | None = None,
+    topic: str = "",
+    token: str | None = None,
+    ledger: Ledger | None = None,
+    on_open: Opened | None = None,
+    subscriber: int = 0,
+    interval_s: float = 1.0,
+    wait_after_answer: bool = False,
+    start_delay_s: float = 0.0,
+    etag: bool = False,
+    keep_alive: bool = True,
+    http_version: str = "1.1",
+    **_: object,
+) -> AsyncIterator[Delivery | Gap]:
+    """Poll every *interval_s* seconds, from the start of one request to the start of the next.
+
+    Args:
+        wait_after_answer: count the interval from the answer instead, as careless clients do.
+        start_delay_s: the phase of the first poll.
+        etag: send ``If-None-Match`` and take 304 for an empty answer.
+        keep_alive: one connection for all polls; False opens one for each.
+    """
+    wiring = Wiring(ledger or Ledger(0), "polling", subscriber)
+    client = HTTPClient(url, topic=topic, token=token, wiring=wiring, keep_alive=keep_alive, version=http_version)
+    reader = Reader(after, on_open)
+    clock = asyncio.get_running_loop().time
+    next_s = clock() + start_delay_s
+    seen: str | None = None
+    try:
+        while True:
+            await asyncio.sleep(max(0.0, next_s - clock()))
+            condition = {"If-None-Match": seen} if etag and seen else {}
+            await client.ask(condition, after=reader.cursor, etag="1" if etag else None)
+            response, text = await client.answer()
+            next_s = max(clock(), next_s + interval_s) if not wait_after_answer else clock() + interval_s
+            seen = response.headers.get("etag")
+            for item in read_answer(client, reader, text):
+                yield item
+    finally:
+        client.close()
+
+
+POLLING = Technique(
+    name="polling",
+    title="Interval polling",
+    spec="RFC 6202 section 2.1",
+    route="/polling",
+    handler=PollingHandler,
+    connect=connect,
+    through_buffering=True,
+    hint="asks every T seconds",
+)

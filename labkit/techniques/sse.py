@@ -1,0 +1,180 @@
+"""Server-Sent Events: HTTP streaming with a grammar, and a client that comes back by itself.
+
+WHATWG HTML section 9.2. Text goes raw into ``data:`` lines. Binary data, and text that holds a CR, which the grammar
+cannot carry, goes as ``event: json`` with the same JSON as on the other carriers; a subscriber decodes by the event
+type and never looks into the data. The id is the cursor, so that a browser's own reconnection resumes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+from labkit.connection import Body, HTTPClient, Opened, Wiring, refuse_unless
+from labkit.errors import ConnectionLost, CursorError, Refused
+from labkit.events import Cursor, Event, Gap
+from labkit.handler import PushHandler
+from labkit.hub import Item
+from labkit.ledger import Ledger
+from labkit.techniques.base import Delivery, Reader, Technique, mark_json
+from labkit.wire import envelope
+from labkit.wire.event_stream import EventStreamDecoder, StreamEvent, encode_comment, encode_event, encode_id
+
+RETRY_S = 3.0  # "a few seconds", until the server sends `retry` (WHATWG HTML 9.2.2)
+
+
+def block(item: Item, epoch: str) -> bytes:
+    """An item as one block of an event stream."""
+    match item:
+        case Event(id, str(data)) if "\r" not in data:
+            return encode_event(data, id=f"{id}@{epoch}")
+        case Event(id):
+            return encode_event(envelope.encode(item), event="json", id=f"{id}@{epoch}")
+        case Gap(cursor=cursor):
+            return encode_event(envelope.encode(item), event="gap", id=cursor)
+        case envelope.Start(cursor):
+            return encode_id(cursor)
+        case envelope.Closing():
+            return encode_event(envelope.encode(item), event="closing")
+
+
+class SSEHandler(PushHandler):
+    """Keeps one response open and writes every event into it as a block; a comment when there is none."""
+
+    def read_after(self) -> Cursor | None:
+        """A non-empty Last-Event-ID wins; one that does not parse is a gap: a 400 would end an EventSource for ever."""
+        last = self.request.headers.get("Last-Event-ID", "")
+        if not last:
+            return super().read_after()
+        try:
+            return Cursor.parse(last)
+        except CursorError:
+            return Cursor.foreign(last[:80])
+
+    async def get(self) -> None:
+        self.set_header("Content-Type", "text/event-stream")
+        await self.stream(block, heartbeat=encode_comment())
+
+
+async def connect(
+    url: str,
+    *,
+    after: str | None = None,
+    topic: str = "",
+    token: str | None = None,
+    ledger: Ledger | None = None,
+    on_open: Opened | None = None,
+    subscriber: int = 0,
+    retry_s: float = RETRY_S,
+    conflate: bool = False,
+    http_version: str = "1.1",
+    **_: object,
+) -> AsyncIterator[Delivery | Gap]:
+    """Read an event stream; reconnect when it ends, *retry_s* seconds later, with ``Last-Event-ID``.
+
+    Ends for good at a 204 (WHATWG HTML 9.2.3).
+
+    Raises:
+        ConnectionLost: the first connection could not be made.
+        Refused: another status than 200, or another type than ``text/event-stream``.
+    """
+    wiring = Wiring(ledger or Ledger(0), "sse", subscriber)
+    client = HTTPClient(url, topic=topic, token=token, wiring=wiring, version=http_version)
+    reader = Reader(after, on_open)
+    decoder = EventStreamDecoder()
+    connected = False
+    try:
+        while True:
+            try:
+                last = {"Last-Event-ID": decoder.last_event_id} if decoder.last_event_id else {}
+                begin = {} if last else {"after": after}
+                await client.ask({"Accept": "text/event-stream", **last}, conflate="1" if conflate else None, **begin)
+                response, http = await client.head()
+                if response.status == 204:
+                    return
+                refuse_unless(response, (200,))
+                if response.headers.get("content-type", "").partition(";")[0].strip() != "text/event-stream":
+                    raise Refused(f"not an event stream: Content-Type {response.headers.get('content-type')!r}")
+                connected = True
+                decoder = EventStreamDecoder(decoder.last_event_id)
+                async for piece in http.pieces():
+                    for event in blocks(decoder, piece, http.body, reader):
+                        if (item := read(reader, event, http.connection.received_ns)) is not None:
+                            yield item
+            except ConnectionLost:
+                if not connected:
+                    raise
+            client.close()
+            if decoder.retry_ms is not None:
+                retry_s = decoder.retry_ms / 1000
+            await asyncio.sleep(retry_s)
+    finally:
+        client.close()
+
+
+def read(reader: Reader, event: StreamEvent, received_ns: int) -> Delivery | Gap | None:
+    """What one dispatched event is, by its type; other people's streams arrive as they came."""
+    if event.type == "closing":
+        return None
+    if event.type in ("json", "gap"):
+        return reader.read(event.data, received_ns)
+    try:
+        cursor = Cursor.parse(event.wire_id or "")
+    except CursorError:
+        cursor = Cursor(0)
+    if cursor.epoch is None:
+        return reader.foreign(event.data, received_ns, event.wire_id)
+    reader.opened(str(cursor))
+    return reader.delivered(cursor.n, event.data, received_ns)
+
+
+def blocks(decoder: EventStreamDecoder, piece: bytes, body: Body, reader: Reader) -> Iterator[StreamEvent]:
+    """Feed a piece line by line, so that each line's bytes can be marked with the event that they belong to."""
+    for raw in piece.splitlines(keepends=True):
+        body.hold(raw)
+        dispatched = decoder.feed(raw)
+        for event in dispatched:
+            mark_block(body, event)
+            yield event
+        if not dispatched and decoder.last_event_id and decoder.last_event_id != reader.cursor:
+            reader.opened(decoder.last_event_id)
+
+
+def mark_block(body: Body, event: StreamEvent) -> None:
+    """Mark the lines of one block: field names and line ends are framing, the id is envelope, data is payload."""
+    number = int(event.wire_id.partition("@")[0]) if event.wire_id and event.wire_id.partition("@")[0].isdigit() else None
+    lines = body.held().splitlines(keepends=True)
+    for index, raw in enumerate(lines):
+        line = raw.rstrip(b"\r\n")
+        name, colon, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        body.mark(len(line) - len(value), "framing", f"{name.decode('utf-8', 'replace')}{':' if colon else ''}", number)
+        if name == b"data" and event.type != "json":
+            more = index + 1 < len(lines) and lines[index + 1].startswith(b"data")
+            body.mark(len(value) + more, "payload", f"event {number}", number)
+            body.mark(len(raw) - len(line) - more, "framing", "line end", number)
+            continue
+        if event.type == "json" and name == b"data" and number is not None:
+            mark_json(body, value, [envelope_delivery(event, number)])
+        else:
+            body.mark(len(value), "envelope" if name == b"id" else "framing", "id" if name == b"id" else "value", number)
+        body.mark(len(raw) - len(line), "framing", "line end", number)
+
+
+def envelope_delivery(event: StreamEvent, number: int) -> Delivery | None:
+    match envelope.decode(event.data):
+        case envelope.Received(_, data):
+            return Delivery(number, data, "", 0)
+    return None
+
+
+SSE = Technique(
+    name="sse",
+    title="Server-Sent Events",
+    spec="WHATWG HTML section 9.2",
+    route="/sse",
+    handler=SSEHandler,
+    connect=connect,
+    resumes=True,
+    hint="HTTP streaming with a grammar and automatic reconnection",
+)

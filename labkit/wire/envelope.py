@@ -1,0 +1,180 @@
+"""labkit's own JSON around events, cursors and gaps, both ways.
+
+=====================================================================  =================================
+``{"id":17,"data":"..."}``, binary ``{"id":17,"base64":"..."}``        an event
+``{"cursor":"17@k3f9"}``                                               where a stream begins
+``{"gap":{"after":"17@k3f9","next":42},"cursor":"41@p7q2"}``           events that cannot be delivered
+``{"closing":"slow subscriber"}``                                      why the server ends a stream
+``{"events":[...],"cursor":"17@k3f9"}``, and ``gap`` beside them       the answer to a poll
+=====================================================================  =================================
+
+Separators are compact and UTF-8 is not escaped; LF, CR and NUL always are, so one line, one message or one
+NUL-terminated string holds one item. Decoding takes foreign bodies too: what is not exactly one of these is None.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from labkit.errors import CursorError
+from labkit.events import Cursor, Event, Gap, Page
+
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The cursor at which a stream begins, stated before anything else."""
+
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """The server ends the stream, for this reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An event as it came: its id, and its data as str or, if it was binary, bytes."""
+
+    id: int
+    data: str | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a poll: perhaps a gap, then events; ``cursor`` is the one to ask with next."""
+
+    events: tuple[Received, ...]
+    cursor: str
+    gap: Gap | None = None
+
+
+def event_json(event: Event) -> str:
+    """The JSON of one event."""
+    data = event.data
+    if isinstance(data, str):
+        return f'{{"id":{event.id},"data":{_dumps(data)}}}'
+    return f'{{"id":{event.id},"base64":"{base64.b64encode(data).decode()}"}}'
+
+
+def encode(item: Event | Gap | Start | Closing) -> str:
+    """The JSON of one item of a stream."""
+    if isinstance(item, Event):
+        return event_json(item)
+    if isinstance(item, Gap):
+        return _dumps({"gap": {"after": item.after, "next": item.next}, "cursor": item.cursor})
+    if isinstance(item, Start):
+        return _dumps({"cursor": item.cursor})
+    return _dumps({"closing": item.reason})
+
+
+def answer(page: Page, *, render: Callable[[Event], str] = event_json) -> str:
+    """The JSON of a poll's answer.
+
+    Args:
+        page: what comes after the poll's cursor.
+        render: gives the JSON of one event; a server that holds encoded events passes its own.
+    """
+    events = ",".join(map(render, page.events))
+    gap = "" if page.gap is None else f',"gap":{_dumps({"after": page.gap.after, "next": page.gap.next})}'
+    return f'{{"events":[{events}],"cursor":{_dumps(page.cursor)}{gap}}}'
+
+
+def decode(text: str | bytes) -> Received | Gap | Start | Closing | None:
+    """Read one item of a stream; None if it is not one. Never raises."""
+    members = _json(text)
+    match members:
+        case {"id": _}:
+            return _event(members)
+        case {"gap": gap, "cursor": cursor, **rest} if not rest:
+            return _gap(gap, cursor)
+        case {"cursor": str(cursor), **rest} if not rest and _parse(cursor):
+            return Start(cursor)
+        case {"closing": str(reason), **rest} if not rest and _is_unicode(reason):
+            return Closing(reason)
+    return None
+
+
+def decode_answer(text: str | bytes) -> Answer | None:
+    """Read the answer to a poll; None if it is not one. Never raises."""
+    match _json(text):
+        case {"events": list(items), "cursor": str(cursor), **rest} if _parse(cursor) and not rest.keys() - {"gap"}:
+            events = tuple(event for item in items if (event := _event(item)) is not None)
+            gap = _answer_gap(rest["gap"], cursor) if "gap" in rest else None
+            if len(events) == len(items) and (gap is not None) is ("gap" in rest):
+                return Answer(events, cursor, gap)
+    return None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):  # parsers differ over which one counts (RFC 8259 section 4): not ours
+        raise ValueError("a member name is repeated")
+    return members
+
+
+_loads = json.JSONDecoder(object_pairs_hook=_unique).decode
+
+
+def _json(text: str | bytes) -> Any:
+    try:
+        return _loads(text if isinstance(text, str) else text.decode())
+    except (ValueError, RecursionError):
+        return None
+
+
+def _event(members: Any) -> Received | None:
+    match members:
+        case {"id": int(id), "data": str(data), **rest} if not rest and _is_id(id) and _is_unicode(data):
+            return Received(id, data)
+        case {"id": int(id), "base64": str(digits), **rest} if not rest and _is_id(id):
+            try:
+                return Received(id, base64.b64decode(digits, validate=True))
+            except ValueError:
+                return None
+    return None
+
+
+def _gap(members: Any, cursor: Any) -> Gap | None:
+    match members:
+        case {"after": str(after), "next": int(next), **rest} if not rest and _is_id(next) and _is_unicode(after):
+            return Gap(after, next, cursor) if isinstance(cursor, str) and _parse(cursor) else None
+    return None
+
+
+def _answer_gap(members: Any, cursor: str) -> Gap | None:
+    """The gap of an answer, whose cursor is already past the events: the gap's own lies just before the first."""
+    gap, end = _gap(members, cursor), _parse(cursor)
+    if gap is None or end is None:
+        return None
+    return Gap(gap.after, gap.next, str(Cursor(gap.next - 1, end.epoch)))
+
+
+def _parse(cursor: str) -> Cursor | None:
+    """The cursor, if it names its epoch, as all of ours on the wire do."""
+    try:
+        parsed = Cursor.parse(cursor)
+    except CursorError:
+        return None
+    return parsed if parsed.epoch else None
+
+
+def _is_id(number: int) -> bool:
+    return number is not True and number >= 1  # JSON's true is an int to Python
+
+
+def _is_unicode(text: str) -> bool:
+    """False for a lone surrogate: JSON can escape one, but no UTF-8 can carry it on."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,235 @@
+"""What every test gets: a claims file of its own, one unit of time, and guards against what a test leaves behind.
+
+A test fails when it leaves a thread, socket, pipe, event loop, child process or a task on the lab loop, or when a
+warning or worse was logged. A test that provokes a log record asserts on ``caplog`` and then calls
+``caplog.clear()``. Warnings are errors by pyproject.toml, unclosed sockets and files (ResourceWarning) included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import importlib.util
+import logging
+import os
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import hypothesis
+import psutil
+import pytest
+
+from labkit.loop import get_loop
+
+# Every time-out in the tests is a multiple of this many seconds. A slow machine sets LABKIT_TIME_SCALE=3.
+UNIT = float(os.environ.get("LABKIT_TIME_SCALE", "1"))
+
+# How long what a test has closed may take to be gone.
+SETTLE_S = 2 * UNIT
+
+HOW_TO_GET_CHROMIUM = (
+    "Debian and Ubuntu: apt-get install -y chromium fonts-noto-cjk; elsewhere install Chromium or Chrome"
+    " and set LABKIT_CHROMIUM to its path"
+)
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# as root in a container, without a graphics card, and without requests of its own
+CHROMIUM_FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run"
+    " --disable-background-networking --disable-component-update --disable-sync"
+).split()
+
+# A machine that is busy is slow, which Hypothesis would call flaky. In CI the same examples every time.
+hypothesis.settings.register_profile("labkit", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("labkit")
+
+_failed = pytest.StashKey[bool]()
+
+
+# -- what is left behind ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Held:
+    """What this process holds at one moment."""
+
+    threads: Counter[str]
+    descriptors: Counter[str]
+    children: Counter[str]
+    tasks: Counter[str]
+
+    @classmethod
+    def now(cls) -> Held:
+        return cls(threads(), descriptors(), children(), tasks())
+
+    def beyond(self, before: Held) -> list[str]:
+        """One sentence for each kind of thing held now and not *before*."""
+        kinds = {
+            "threads still run": self.threads - before.threads,
+            "sockets, pipes or event loops are still open": self.descriptors - before.descriptors,
+            "child processes were not waited for": self.children - before.children,
+            "tasks on the lab loop are not done": self.tasks - before.tasks,
+        }
+        return [f"{kind}: {', '.join(sorted(map(named, left.elements())))}" for kind, left in kinds.items() if left]
+
+
+def threads() -> Counter[str]:
+    # an event loop keeps the threads of its default executor (name resolution, files) for its whole life
+    return Counter(f"{t.name} ({t.ident})" for t in threading.enumerate() if not t.name.startswith("asyncio_"))
+
+
+def descriptors() -> Counter[str]:
+    folder = Path("/proc/self/fd")
+    if not folder.exists():
+        return Counter(f"fd {c.fd}" for c in psutil.Process().net_connections(kind="all"))
+    links: Counter[str] = Counter()
+    for entry in folder.iterdir():
+        try:
+            link = os.readlink(entry)
+        except OSError:  # the listing's own descriptor, closed by now
+            continue
+        if link.startswith(("socket:", "pipe:", "anon_inode:[eventpoll]")):
+            links[link] += 1
+    return links
+
+
+def named(link: str) -> str:
+    """The descriptor's *link* with what tells a reader which socket it is: its addresses, its state."""
+    for connection in psutil.Process().net_connections(kind="inet"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{connection.fd}") == link:
+                ends = " to ".join(f"{end.ip}:{end.port}" for end in (connection.laddr, connection.raddr) if end)
+                return f"{link} {ends} {connection.status}"
+    return link
+
+
+def children() -> Counter[str]:
+    found: Counter[str] = Counter()
+    for child in psutil.Process().children(recursive=True):
+        try:
+            words = " ".join(child.cmdline())[:100] or child.name()
+            found[f"{child.pid} {words}"] += 1
+        except psutil.NoSuchProcess:
+            continue
+        except psutil.ZombieProcess:
+            found[f"{child.pid} (ended)"] += 1
+    return found
+
+
+def tasks() -> Counter[str]:
+    return Counter(f"{t.get_name()} {t.get_coro()}" for t in asyncio.all_tasks(get_loop()))
+
+
+def left_behind(before: Held) -> list[str]:
+    """What is held beyond *before* once it had time to close."""
+    deadline = time.monotonic() + SETTLE_S
+    collected = False
+    while left := Held.now().beyond(before):
+        if time.monotonic() > deadline:
+            return left
+        if not collected:
+            # What only garbage holds is closed by this, and its ResourceWarning then fails the test by itself.
+            gc.collect()
+            collected = True
+        time.sleep(0.02)
+    return []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_leaves_nothing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give the session a claims file, and fail at its end for what a shared fixture has left."""
+    previous = os.environ.get("LABKIT_CLAIMS")
+    os.environ["LABKIT_CLAIMS"] = str(tmp_path_factory.mktemp("claims") / "claims.jsonl")
+    get_loop()  # the lab loop lives as long as the process: it is not what a test has left
+    before = Held.now()
+    yield
+    left = left_behind(before)
+    if previous is None:
+        del os.environ["LABKIT_CLAIMS"]
+    else:
+        os.environ["LABKIT_CLAIMS"] = previous
+    if left:
+        pytest.fail("After the last test, from a fixture that several tests share: " + "; ".join(left), pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail a test that leaves something behind, or during which a warning or worse was logged."""
+    get_loop()
+    before = Held.now()
+    yield
+    if request.node.stash.get(_failed, False):
+        return  # the traceback of a failed test keeps its sockets alive: one message is enough
+    faults = [f"This test leaves something behind: {sentence}" for sentence in left_behind(before)]
+    for record in (r for phase in ("setup", "call", "teardown") for r in caplog.get_records(phase)):
+        if record.levelno >= logging.WARNING:
+            faults.append(f"Unexpected log record: {record.levelname} {record.name}: {record.getMessage()}")
+    if faults:
+        pytest.fail("\n".join(faults), pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    if report.failed:
+        item.stash[_failed] = True
+    return report
+
+
+# -- Chromium --------------------------------------------------------------------------------------------------------
+
+
+def find_chromium() -> str | None:
+    """The path of the Chromium to use: LABKIT_CHROMIUM, else the first of the usual names."""
+    wanted = os.environ.get("LABKIT_CHROMIUM")
+    return next(filter(None, map(shutil.which, [wanted] if wanted else CHROMIUM_NAMES)), None)
+
+
+def why_no_browser() -> str | None:
+    """Why browser tests cannot run here, and what to do; None if they can."""
+    if find_chromium() is None:
+        return f"no Chromium found. {HOW_TO_GET_CHROMIUM}"
+    if importlib.util.find_spec("playwright") is None:
+        return "Playwright is not installed: pip install playwright"
+    return None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if os.environ.get("LABKIT_REQUIRE_CHROMIUM") == "1" and (reason := why_no_browser()):
+        raise pytest.UsageError(f"LABKIT_REQUIRE_CHROMIUM=1, but {reason}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    reason = why_no_browser()
+    for item in items:
+        if Path(__file__).parent / "jupyter" in item.path.parents:
+            item.add_marker("browser")
+        if reason and item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium, for tests with the ``browser`` marker."""
+    path = find_chromium()
+    assert path is not None, "a test without the browser marker asks for Chromium"
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[object]:
+    """A headless Chromium under Playwright's synchronous interface, one for each test file.
+
+    While it is open, ``asyncio.run`` on the main thread is refused: Playwright's own loop runs there.
+    """
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+        yield opened
+        opened.close()

@@ -1,0 +1,76 @@
+"""Feed a decoder the same bytes in every way that reads can cut them, and expect the same of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from time import perf_counter
+from typing import Any
+
+from labkit.errors import WireError
+
+
+def cuts(wire: bytes) -> Iterator[list[bytes]]:
+    """Whole; byte by byte, with empty reads between; in two reads, cut at every place."""
+    yield [wire]
+    yield [read for i in range(len(wire)) for read in (wire[i : i + 1], b"")]
+    for i in range(1, len(wire)):
+        yield [wire[:i], wire[i:]]
+
+
+def drain(decoder: Any, reads: Sequence[bytes]) -> tuple[list[Any], str | None]:
+    """What came out, and the clause of the error that ended it, if one did."""
+    items: list[Any] = []
+    for read in reads:
+        try:
+            items += decoder.feed(read)
+        except WireError as error:
+            return items + decoder.before_error, error.clause
+    return items, None
+
+
+def assert_decodes(
+    make: Callable[[], Any],
+    wire: bytes,
+    expected: Sequence[Any],
+    *,
+    left_over: bytes = b"",
+    then: Callable[[Any], None] = lambda decoder: None,
+) -> None:
+    """*wire* gives *expected* however it is cut, also with the beginning of something else behind it.
+
+    Args:
+        make: gives a new decoder.
+        left_over: bytes that complete nothing.
+        then: looks at the decoder afterwards.
+    """
+    for behind in {b"", left_over}:
+        for reads in cuts(wire + behind):
+            decoder = make()
+            assert drain(decoder, reads) == (list(expected), None), reads
+            then(decoder)
+
+
+def assert_breaks(make: Callable[[], Any], wire: bytes, clause: str, *, after: Sequence[Any] = ()) -> None:
+    """*wire* breaks that clause however it is cut; what came whole before it is not lost."""
+    for reads in cuts(wire):
+        assert drain(make(), reads) == (list(after), clause), reads
+    decoder = make()
+    drain(decoder, [wire])
+    if hasattr(decoder, "before_error"):
+        assert drain(decoder, [b"\0"])[1] == clause, "a broken decoder took more"
+
+
+def bytewise_cost(make: Callable[[], Any], wire: bytes) -> float:
+    """Seconds to feed *wire* one byte at a time: for ratios only."""
+    decoder = make()
+    started = perf_counter()
+    for i in range(len(wire)):
+        decoder.feed(wire[i : i + 1])
+    return perf_counter() - started
+
+
+def assert_linear(make: Callable[[], Any], wire: Callable[[int], bytes], size: int = 10_000) -> None:
+    """Eight times the bytes, one at a time, cost about eight times as much: a quadratic decoder takes 64."""
+    small = min(bytewise_cost(make, wire(size)) for _ in range(3))
+    large = min(bytewise_cost(make, wire(8 * size)) for _ in range(3))
+    assert large < 24 * small
