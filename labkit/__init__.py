@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from labkit import charts, checks, claims, errors, models
     from labkit.claims import predict
+    from labkit.exercises import answer
     from labkit.lab import Lab
     from labkit.link import Link
     from labkit.loop import run, submit
@@ -37,6 +38,7 @@ _HOMES = {
     "Run": "runs",
     "Schedule": "schedules",
     "TECHNIQUES": "techniques",
+    "answer": "exercises",
     "burst": "schedules",
     "compare": "runs",
     "jobs": "schedules",
@@ -60,6 +62,7 @@ __all__ = [
     "Link",
     "Run",
     "Schedule",
+    "answer",
     "burst",
     "charts",
     "checks",

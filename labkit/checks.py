@@ -6,7 +6,7 @@ A claim has parts (a mean, a range, nothing lost); it is refuted if one of them 
 What a check allows the apparatus, since a laptop with two cores is no laboratory:
 
 - *Slack*: a latency may exceed its bound by 10 % of d, the tolerance of a transit everywhere, plus the 95th percentile
-  of the run's own floor and the link's jitter; a mean may exceed theory by as much.
+  of the run's own floor and the link's jitter on three transits; a mean may exceed theory by as much.
 - *Share*: 2 % of the arrivals (one at least) may be out of range all the same; what arrived together counts once, as
   one stall of the machine delays all that was on its way. Clearly more than 2 % refutes, unless the run's floor saw a
   stall that long; what lies between is undecided. Nothing excuses an event that is lost, or earlier than can be.
@@ -92,11 +92,11 @@ def polling_is_late(run: Run) -> Finding:
     The mean is a lottery of phases if the source keeps step with the polls; it is judged for Poisson events and for a
     periodic source dithered by a period or more. It counts once it tells P/2 from 0 and from P: half-width P/4.
     """
-    interval_s = float(run.settings.get("poll_interval_s") or 1.0)
+    options = _options(run, "polling")
+    interval_s = float(options.get("interval_s", options.get("poll_interval_s", 1.0)))
     seen = _see(run, "polling", noise_limit_s=interval_s / 10)
-    theory = models.polling_latency(
-        interval_s, seen.one_way_s, fresh_connections=seen.fresh, waiting=bool(run.settings.get("wait_after_answer"))
-    )
+    waiting = bool(options.get("wait_after_answer"))
+    theory = models.polling_latency(interval_s, seen.one_way_s, fresh_connections=seen.fresh, waiting=waiting)
     period_s = theory.max_s - theory.min_s
     mean = claims.mean_interval(_list(seen.latency_s), groups=_list(seen.event))
     name, schedule = _schedule(run)
@@ -117,9 +117,12 @@ def long_polling_is_near_one_transit(run: Run) -> Finding:
     Which events found a parked poll is told from the rows (:func:`parked`). The mean counts once it tells d from 2d:
     half-width d/2. With a connection for each request the claim is refined: g is 4d and the maximum 5d.
     """
+    options = _options(run, "long-polling")
+    if options.get("pipelined"):
+        raise _NoVerdict("not run", "its polls were pipelined, which takes the gap away")
     seen = _see(run, "long-polling")
     d, gap_s = seen.one_way_s, models.request_gap(seen.one_way_s, seen.fresh)
-    hold_s = float(run.settings.get("hold_s") or 30.0)
+    hold_s = float(options.get("hold_s") or 30.0)
     name, schedule = _schedule(run)
     rate_per_s = float(schedule.get("rate_per_s") or 0.0)
     theory = models.long_polling_latency(rate_per_s, d, hold_s, gap_s)
@@ -181,7 +184,6 @@ class _Seen:
 
     frame: pd.DataFrame
     one_way_s: float
-    jitter_s: float
     slack_s: float
     stall_s: float
     lost: int
@@ -241,9 +243,9 @@ def _see(run: Run, technique: str, noise_limit_s: float | None = None) -> _Seen:
         why = f"this machine is too busy: a bare socket alone took {shown(floor_s, 's')} (95th percentile)"
         raise _NoVerdict("undecided", why, len(frame))
     jitter_s = float(settings.get("jitter_s") or 0.0)
-    slack_s = TOLERANCE * d + floor_s + jitter_s
-    fresh = bool(settings.get("fresh_connections"))
-    return _Seen(frame, d, jitter_s, slack_s, floor["max"] / 1e3, lost, fresh, run.interrupted)
+    slack_s = TOLERANCE * d + floor_s + 3 * jitter_s
+    fresh = not _options(run, technique).get("keep_alive", True)
+    return _Seen(frame, d, slack_s, floor["max"] / 1e3, lost, fresh, run.interrupted)
 
 
 def _lost_events(run: Run, technique: str) -> int:
@@ -252,6 +254,12 @@ def _lost_events(run: Run, technique: str) -> int:
         return 0
     lost = summary.loc[technique, "lost"]
     return int(lost) if lost == lost and lost is not None else 0
+
+
+def _options(run: Run, technique: str) -> dict[str, Any]:
+    """The run's settings, and what its technique was told besides."""
+    given = {k: v for k, v in (run.settings.get("options") or {}).get(technique, {}).items() if v is not None}
+    return {**run.settings, **given}
 
 
 def _schedule(run: Run) -> tuple[str, dict[str, Any]]:
@@ -301,7 +309,7 @@ class _Part:
 
 def _mean(seen: _Seen, mean: Interval, theory: models.Expectation, resolution_s: float) -> _Part:
     """The mean within 4 standard errors of theory, the apparatus allowed for."""
-    verdict = claims.agrees(mean, theory.mean_s - seen.jitter_s, theory.mean_s + seen.slack_s, resolution_s)
+    verdict = claims.agrees(mean, theory.mean_s, theory.mean_s + seen.slack_s, resolution_s)
     text = f"mean {shown(mean.value, 's')}, {_ends(mean)} at 4 standard errors, against {shown(theory.mean_s, 's')}"
     return _Part(verdict, text + _more(verdict, mean, resolution_s, seen.n))
 
@@ -323,7 +331,7 @@ def _range(seen: _Seen, low_s: float, high_s: float) -> _Part:
     """Every latency from *low_s* to *high_s*, but for the slack and the share that the module's docstring names."""
     latency_s, n = seen.latency_s, len(seen.frame)
     over_s = latency_s - (high_s + seen.slack_s)
-    early, late = int((latency_s < low_s * (1 - OUTSIDE) - seen.jitter_s).sum()), int((over_s > 0).sum())
+    early, late = int((latency_s < low_s * (1 - OUTSIDE)).sum()), int((over_s > 0).sum())
     arrivals = seen.arrivals(over_s == over_s)
     verdict: Verdict = "refuted" if early else _rare(seen.arrivals(over_s > 0), arrivals)
     text = f"{n - early - late} of {n} latencies from {shown(low_s, 's')} to {shown(high_s, 's')}"
@@ -331,6 +339,9 @@ def _range(seen: _Seen, low_s: float, high_s: float) -> _Part:
     excusable = verdict == "refuted" and not early and late <= EXCUSABLE * n
     if excusable and _rare(seen.arrivals(over_s > seen.stall_s), arrivals) != "refuted":
         return _Part("undecided", f"{text}; the machine itself stalled for up to {shown(seen.stall_s, 's')}")
+    if verdict == "undecided":
+        share = seen.arrivals(over_s > 0) / arrivals
+        text += f"; about {math.ceil(7 * OUTSIDE / (share - OUTSIDE) ** 2)} arrivals would decide"
     return _Part(verdict, text)
 
 

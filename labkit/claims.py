@@ -39,6 +39,9 @@ Verdict = Literal["confirmed", "refuted", "refined", "undecided", "illustrated",
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 _SIGNS = {"confirmed": "✓", "refuted": "✗", "refined": "≈", "undecided": "?"}
 
+LOCK_TIMEOUT_S = 10.0
+"""How long to wait for another process that writes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -397,7 +400,7 @@ def _append(file: Path, entry: dict[str, Any]) -> None:
     line = json.dumps(entry, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{file}.lock", timeout=10), file.open("ab+") as out:
+        with FileLock(f"{file}.lock", timeout=LOCK_TIMEOUT_S), file.open("ab+") as out:
             if out.seek(0, os.SEEK_END):
                 out.seek(-1, os.SEEK_END)
                 line = line if out.read(1) == b"\n" else b"\n" + line

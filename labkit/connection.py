@@ -97,16 +97,45 @@ class Connection:
         self.received_ns = now_ns()
         if data:
             self.record.transferred("in", data, self.received_ns)
+        else:
+            self.close(by="server")
         return data
 
     async def write(self, data: bytes) -> None:
         """Write all of *data*. Raises ConnectionLost when the other side is gone."""
-        self.record.transferred("out", data, now_ns())
+        while data:
+            t_ns = now_ns()
+            try:
+                sent = self._sock.send(data)
+            except BlockingIOError:
+                await self._writable()
+                continue
+            except OSError as error:
+                self.close(by="reset")
+                raise ConnectionLost(f"connection reset while writing: {error}") from None
+            self.record.transferred("out", data[:sent], t_ns)
+            data = data[sent:]
+
+    async def _writable(self) -> None:
+        waiter = self._loop.create_future()
+        self._loop.add_writer(self._sock, lambda: waiter.done() or waiter.set_result(None))
         try:
-            await self._loop.sock_sendall(self._sock, data)
-        except OSError as error:
-            self.close(by="reset")
-            raise ConnectionLost(f"connection reset while writing: {error}") from None
+            await waiter
+        finally:
+            self._loop.remove_writer(self._sock)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is of no more use: closed, or the other side has ended it while nothing was asked."""
+        if not self.closed:
+            try:
+                if not self._sock.recv(1, socket.MSG_PEEK):
+                    self.close(by="server")
+            except BlockingIOError:
+                pass
+            except OSError:
+                self.close(by="reset")
+        return self.closed
 
     @property
     def closed(self) -> bool:
@@ -177,10 +206,20 @@ class Body:
         """Keep body bytes until it is known what they are."""
         self._held.append(raw)
 
+    def holds_blank_line(self) -> bool:
+        """Whether what is kept ends with an empty line; the LF of a CRLF that was cut in two is none."""
+        before, last = (b"\n", *self._held)[-2:]
+        return last in (b"\n", b"\r", b"\r\n") and before.endswith((b"\n", b"\r")) and before[-1:] + last != b"\r\n"
+
     def held(self) -> bytes:
         """The bytes that were kept, once."""
         raw, self._held = b"".join(self._held), []
         return raw
+
+    def mark_rest(self) -> None:
+        """The connection has ended: what was read and never became an event is envelope, since it is no payload."""
+        self._held.clear()
+        self.mark(self._record.bytes_in, "envelope", "unread")
 
 
 class HTTPConnection:
@@ -281,8 +320,12 @@ class HTTPConnection:
         """Bytes that were read and do not belong to HTTP: what follows a 101."""
         return self._h11.trailing_data[0]
 
-    def close(self) -> None:
-        self.connection.close()
+    def close(self, by: str = "client") -> None:
+        """End the connection; bytes that were read and are part of nothing whole get their marks."""
+        self.connection.close(by)
+        self.body.mark_rest()
+        self.record.mark("in", self._consumed, self.record.bytes_in, "framing", "unread")
+        self._consumed = self.record.bytes_in
 
     async def _next(self) -> tuple[Any, bytes]:
         """The next h11 event; the bytes it consumed are marked as headers, framing or kept for the body."""
@@ -291,7 +334,7 @@ class HTTPConnection:
             try:
                 event = self._h11.next_event()
             except h11.RemoteProtocolError as error:
-                self.connection.close(by="server")
+                self.close(by="server")
                 raise ConnectionLost(f"the answer was cut or is not HTTP: {error}") from None
             start = self._consumed
             self._consumed += before - len(self._h11.trailing_data[0])
@@ -345,7 +388,11 @@ class HTTPClient:
 
     async def connected(self) -> HTTPConnection:
         """The connection that is open and free, or a new one."""
-        if self.http is None or self.http.connection.closed:
+        http = self.http
+        if http is not None and (http.connection.closed or (not http.waiting and http.connection.ended)):
+            http.close()
+            self.http = None
+        if self.http is None:
             host, port = self.parts.hostname or "", self.parts.port or 80
             self.http = HTTPConnection(await Connection.open(host, port, self.wiring))
         return self.http
@@ -354,11 +401,14 @@ class HTTPClient:
         """The request target with *query* added (values of None or "" are left out)."""
         return target(self.parts, topic=self.topic, **query)
 
-    async def ask(self, headers: Mapping[str, str] | None = None, *, ahead: int = 0, **query: object) -> None:
+    async def ask(
+        self, query: Mapping[str, object], headers: Mapping[str, str] | None = None, *, ahead: int = 0
+    ) -> None:
         """Send a GET, unless *ahead* + 1 of them already wait for their answers on this connection."""
         http = await self.connected()
         if http.waiting <= ahead:
-            await http.request("GET", self.target(**query), {**self.headers, **(headers or {})}, version=self.version)
+            fields = {**self.headers, **(headers or {})}
+            await http.request("GET", self.target(**query), fields, version=self.version)
 
     async def head(self) -> tuple[Response, HTTPConnection]:
         """The head of the oldest unanswered request's response, and the connection to read its body from."""
@@ -370,7 +420,7 @@ class HTTPClient:
         response, http = await self.head()
         text = (await http.read_body()).decode("utf-8", "replace")
         if not http.next_cycle() or not self.keep_alive:
-            http.close()
+            http.connection.close()  # its marks are still to come
         refuse_unless(response, (200, 304), text)
         return response, text
 

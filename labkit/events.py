@@ -181,17 +181,14 @@ class EventLog:
                 return tail[::-1]
             return [self._held[i] for i in range(start, start + count)]
 
-    def where(self, cursor: Cursor, *, newest: int | None = None) -> tuple[Gap | None, int]:
+    def where(self, cursor: Cursor) -> tuple[Gap | None, int]:
         """Where a subscriber with this cursor goes on: a gap if it must be told one, and the position.
 
         Delivery goes on with the event after the position. A bare 0 means everything held and is no gap.
         """
-        newest = self.newest if newest is None else newest
-        oldest = min(self.oldest, newest + 1)
-        known = cursor.epoch in (None, self.epoch) and oldest - 1 <= cursor.n <= newest
-        if known:
+        position = self.oldest - 1
+        if cursor.epoch in (None, self.epoch) and position <= cursor.n <= self.newest:
             return None, cursor.n
-        position = oldest - 1
         if cursor == Cursor(0):
             return None, position
         return Gap(str(cursor), position + 1, str(self.cursor(position))), position

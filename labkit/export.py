@@ -333,10 +333,10 @@ def _exchanges(record: ConnectionRecord) -> tuple[list[_Exchange], str]:
     while not sent.is_over:
         try:
             exchange = _exchange(sent, came)
-        except (h11.RemoteProtocolError, h11.LocalProtocolError) as error:
-            return found, "not HTTP" if not found else f"after {len(found)} exchanges not HTTP: {error}"
+        except (h11.RemoteProtocolError, h11.LocalProtocolError):
+            exchange = None
         if exchange is None:
-            break
+            return found, f"what follows {len(found)} exchanges is no whole HTTP request" if found else "not HTTP"
         found.append(exchange)
         if exchange.response is not None and exchange.response.status_code == 101:
             exchange.messages, exchange.complaint = _messages(exchange.response, sent, came)
@@ -406,9 +406,9 @@ def _messages(
     sides: tuple[tuple[_Stream, Direction, str], ...] = ((sent, "out", "client"), (came, "in", "server"))
     for stream, direction, side in sides:
         deflated = "permessage-deflate" in extensions
-        inflate = _Inflate(f"{side}_no_context_takeover" not in extensions) if deflated else None
+        inflate = _Inflate() if deflated else None
         try:
-            found += _messages_one_way(stream, direction, inflate)
+            found.extend(_messages_one_way(stream, direction, inflate))  # keeps what came before an error
         except (WireError, zlib.error) as error:
             complaint = f"its messages from the {side} end early: {error}"
     return sorted(found, key=lambda message: message.t_ns), complaint
@@ -420,24 +420,30 @@ def _messages_one_way(stream: _Stream, direction: Direction, inflate: _Inflate |
     decoder = FrameDecoder(masked=None, reserved=frozenset({"rsv1"} if inflate else ()))
     assembler = MessageAssembler(inflate=inflate)
     for piece in stream.pieces():
-        for frame in decoder.feed(piece.data):
+        error = None
+        try:
+            frames = decoder.feed(piece.data)
+        except WireError as raised:
+            frames, error = decoder.before_error, raised
+        for frame in frames:
             item = assembler.feed(frame)
             if isinstance(item, Message):
                 yield _Message(piece.t_ns, direction, 1 if item.text else 2, item.data)
             elif isinstance(item, Frame):
                 yield _Message(piece.t_ns, direction, int(item.opcode), item.payload)
+        if error is not None:
+            raise error
 
 
 class _Inflate:
-    """Undo permessage-deflate (RFC 7692 section 7.2.2)."""
+    """Undo permessage-deflate (RFC 7692 section 7.2.2); a sender that drops its context needs nothing else."""
 
-    def __init__(self, keeps_context: bool) -> None:
-        self._keeps_context = keeps_context
+    def __init__(self) -> None:
         self._inflater = zlib.decompressobj(-15)
 
     def __call__(self, payload: bytes, final: bool) -> bytes:
         data = self._inflater.decompress(payload + (b"\x00\x00\xff\xff" if final else b""))
-        if final and not self._keeps_context:
+        if self._inflater.eof:  # a block may say that it is the last one (section 7.2.3.4)
             self._inflater = zlib.decompressobj(-15)
         return data
 

@@ -30,6 +30,7 @@ SLOW_POLICIES: tuple[SlowPolicy, ...] = ("drop-oldest", "drop-newest", "disconne
 
 BLOCK_BYTES = 64 << 10  # the most that one write carries, but for a single larger event
 _CACHED = 256  # encoded events that a group keeps for those that are behind
+CLOSED = "this lab is closed: start another with labkit.Lab()"
 
 
 class TooManyTopics(LabkitError):
@@ -47,7 +48,11 @@ def check_data(data: str | bytes, max_event_bytes: int) -> None:
         EventTooLarge: more bytes than the lab takes.
         ValueError: text that UTF-8 cannot carry (a lone surrogate).
     """
-    if size_bytes(data) > max_event_bytes:
+    try:
+        size = size_bytes(data)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"character {error.start} of the data is a lone surrogate: no UTF-8 can carry it") from None
+    if size > max_event_bytes:
         raise EventTooLarge(too_large(max_event_bytes))
 
 
@@ -159,7 +164,8 @@ class Subscriber:
     def fell_behind(self) -> None:
         """The socket did not take the newest event: apply the slow-subscriber policy, wake whoever is parked."""
         lag = self.topic.fanned - self.position
-        if self.caught_up and lag > self.topic.hub.queue and self.closing is None:
+        busy = self._waiter is None  # one that was parked is not slow, it has only not had its turn yet
+        if busy and self.caught_up and lag > self.topic.hub.queue and self.closing is None:
             if self.slow == "drop-oldest":
                 self.position = self.topic.fanned - self.topic.hub.queue
             elif self.slow == "drop-newest":
@@ -168,8 +174,6 @@ class Subscriber:
             elif self.slow == "disconnect":
                 self.closing = "slow subscriber"
                 self.topic.hub.counts.disconnected += 1
-        if self.slow == "unbounded":
-            self.topic.pin()
         self.wake()
 
     def pull(self, max_bytes: int = BLOCK_BYTES) -> list[Item]:
@@ -205,6 +209,10 @@ class Subscriber:
             else:
                 self.position, self.full_at = newest, None
         events = self.topic.after(self.position, newest)
+        if not events and newest > self.position:  # the history has let go of all of them: a gap, told before the next
+            self.position = newest
+            if self.slow == "conflate":
+                self.written = newest
         total = 0
         for count, event in enumerate(events, 1):
             total += event.size_bytes
@@ -231,11 +239,13 @@ class Subscriber:
                 yield items
 
     async def blocks(self, heartbeat: bytes = b"") -> AsyncIterator[bytes]:
-        """What to write next, encoded: several events at once when they have queued, *heartbeat* when idle."""
+        """What to write next, encoded: several events at once when they have queued, *heartbeat* when idle.
+
+        An empty heartbeat is to be written as well: that waits, for a bounded time, until the peer has taken what
+        was sent to it directly.
+        """
         async for items in self.batches():
-            block = b"".join(map(self.encoded, items)) if items else heartbeat
-            if block:
-                yield block
+            yield b"".join(map(self.encoded, items)) if items else heartbeat
 
 
 class Group:
@@ -315,16 +325,21 @@ class Topic:
 
     def join(self, subscriber: Subscriber) -> None:
         subscriber.group.subscribers.add(subscriber)
+        if subscriber.slow == "unbounded":
+            self.pin()
 
     def leave(self, subscriber: Subscriber) -> None:
-        group = subscriber.group
-        group.subscribers.discard(subscriber)
-        if not group.subscribers:
-            self.groups.pop((group.encode, group.wrap), None)
+        self.part(subscriber, subscriber.group)
         if subscriber.slow == "unbounded":
             self.pin()
         self.moved(subscriber)
         self.hub.left(self)
+
+    def part(self, subscriber: Subscriber, group: Group) -> None:
+        """Take the subscriber out of a group, which goes when it is empty."""
+        group.subscribers.discard(subscriber)
+        if not group.subscribers:
+            self.groups.pop((group.encode, group.wrap), None)
 
     def group(self, encode: Encode, wrap: Wrap | None = None) -> Group:
         return self.groups.setdefault((encode, wrap), Group(self, encode, wrap))
@@ -333,11 +348,14 @@ class Topic:
         """Deliver everything in the log that has not been fanned out yet, in id order."""
         if self.log is None:
             return
-        while events := self.log.after(self.fanned, limit=1024):
+        newest = self.log.newest  # what is published meanwhile has its own turn: the loop belongs to others too
+        while events := self.log.after(self.fanned, upto=newest, limit=1024):
             for batch in _batches(events):
                 self.fanned = batch[-1].id
                 for group in list(self.groups.values()):
                     self.hub.counts.delivered += group.deliver(batch)
+        if self.log.pinned is not None:
+            self.pin()
         self._settle()
 
     def pin(self) -> None:
@@ -438,7 +456,7 @@ class Hub:
         """
         with self._lock:
             if self.closed:
-                raise LabClosed("this lab is closed: start another with labkit.Lab()")
+                raise LabClosed(CLOSED)
             found = self._with_log(topic)
             assert found.log is not None
             event = found.log.append(data, published_ns)
@@ -460,6 +478,8 @@ class Hub:
                 if topic.name not in self._topics:
                     topic.epoch = self.epoch
             topic.log = EventLog(epoch=topic.epoch, max_events=self.history_events, max_bytes=self.history_bytes)
+            if self.slow == "unbounded":
+                topic.log.pinned = 0  # until the first fan-out knows where the subscribers are
             self._logs += 1
             self._topics[name] = topic
         return topic
@@ -502,7 +522,7 @@ class Hub:
     def drain(self) -> None:
         """Fan out whatever was published since the last turn."""
         self._drain_scheduled = False
-        while self._dirty:
+        for _ in range(len(self._dirty)):
             self._dirty.popleft().fan_out()
 
     def subscribe(
@@ -518,7 +538,7 @@ class Hub:
                 gap, position = None, found.fanned
             else:
                 log = found.log or EventLog(epoch=found.epoch)
-                gap, position = log.where(cursor, newest=found.fanned)
+                gap, position = log.where(cursor)  # a poll may have been given what fan-out has not reached yet
             slow = "conflate" if conflate else self.slow
             subscriber = Subscriber(found, found.group(encode), gap, position, slow)
             found.join(subscriber)
@@ -529,12 +549,11 @@ class Hub:
     def regroup(self, subscriber: Subscriber, wrap: Wrap | None, direct: Callable[[bytes], bool]) -> None:
         """From now on send to this subscriber directly: its encoded events, wrapped, through *direct*."""
         topic, old = subscriber.topic, subscriber.group
-        old.subscribers.discard(subscriber)
-        if not old.subscribers:
-            topic.groups.pop((old.encode, old.wrap), None)
         subscriber.group = topic.group(old.encode, wrap)
         subscriber.direct = direct
-        topic.join(subscriber)
+        topic.join(subscriber)  # before it leaves the old group: another thread must not find the topic idle
+        if subscriber.group is not old:
+            topic.part(subscriber, old)
 
     def left(self, topic: Topic) -> None:
         """A subscriber has left: a topic without a log and without subscribers is nothing any more."""
@@ -582,6 +601,8 @@ class Hub:
         self._ticker.cancel()
         for topic in list(self._topics.values()):
             for _, future in topic._all_taken:
-                future.cancel()
+                if not future.done():
+                    future.set_exception(LabClosed(CLOSED))
+            topic._all_taken.clear()
             for subscriber in list(topic.subscribers):
                 subscriber.close()

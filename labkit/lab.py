@@ -10,8 +10,8 @@ from typing import Any
 
 from labkit import loop
 from labkit.errors import LabClosed, LabkitError
-from labkit.events import now_ns
-from labkit.hub import Event, check_data
+from labkit.events import Event, now_ns
+from labkit.hub import check_data
 from labkit.process import Child
 from labkit.server import Server
 from labkit.techniques import TECHNIQUES, Technique, find

@@ -170,7 +170,7 @@ class _Direction:
             await self._flow.until(self._release_s(0))
             # what was sent before it is handed on before it, unless the receiver's window is shut
             while True:
-                if not self._queue or self._sink is None or self._sink.blocked or self._sink.lost:
+                if not self._queue or (self._sink is not None and (self._sink.blocked or self._sink.lost)):
                     raise
                 await asyncio.sleep(0.001)
 

@@ -174,8 +174,13 @@ class Wire:
         for waiting in self._waiting.values():
             _wake(waiting)
 
-    async def linger(self) -> None:
-        """After FIN: drop what still comes until the peer closes too. To close on unread bytes sends RST."""
+    async def linger(self, after: asyncio.Task[None]) -> None:
+        """After FIN: drop what still comes until the peer closes too. To close on unread bytes sends RST.
+
+        Args:
+            after: the task that reads from this wire until it has ended.
+        """
+        await asyncio.wait([after])
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(_LINGER_S):
                 while True:
@@ -300,10 +305,9 @@ class Relay:
         self._listeners: dict[str, socket.socket] = {}
         self._addresses: dict[str, list[_SockAddr]] = {}
         self._open: dict[Conversation, asyncio.Task[None]] = {}
-        self._lingering: set[asyncio.Task[None]] = set()
+        self._lingering: dict[asyncio.Task[None], Wire] = {}
         self._accepted = 0
         self._is_cut = False
-        self._stalled = False
         if target is not None:
             self.bind(target)
 
@@ -433,8 +437,7 @@ class Relay:
 
     def _begin(self) -> None:
         _running[id(self)] = self
-        if not self._stalled:
-            self._watch_listeners()
+        self._watch_listeners()
 
     def _watch_listeners(self) -> None:
         loop = asyncio.get_running_loop()
@@ -453,17 +456,13 @@ class Relay:
             return
         except OSError:  # out of descriptors: it stays readable, so look again later instead of spinning
             self._ignore_listeners()
-            asyncio.get_running_loop().call_later(0.1, self._begin_again)
+            asyncio.get_running_loop().call_later(0.1, self._watch_listeners)
             return
         if self._is_cut:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             sock.close()
             return
         self._take(kind, sock, peer[:2])
-
-    def _begin_again(self) -> None:
-        if self.running and not self._stalled:
-            self._watch_listeners()
 
     def _take(self, kind: str, sock: socket.socket, peer: tuple[str, int]) -> None:
         self.tune(sock)
@@ -473,21 +472,23 @@ class Relay:
         )
         record.connected_ns = t_ns
         talk = Conversation(self, Wire(sock, record, self.flow, near=True), number, self._addresses[kind])
-        self._open[talk] = asyncio.get_running_loop().create_task(self._serve(talk))
+        task = self._open[talk] = asyncio.get_running_loop().create_task(self._serve(talk))
+        # not in a finally: a task that is cancelled before its first turn never gets there
+        task.add_done_callback(lambda _: self._served(talk))
 
     async def _serve(self, talk: Conversation) -> None:
         try:
             await self._converse(talk)
         except OSError:
             talk.abort()
-        finally:
-            self._open.pop(talk, None)
-            for wire in talk.wires:
-                wire.close()
+
+    def _served(self, talk: Conversation) -> None:
+        self._open.pop(talk, None)
+        for wire in talk.wires:
+            wire.close()
 
     def _cut(self, how: str) -> None:
-        self._is_cut, self._stalled = True, False
-        self.flow.go()
+        self._is_cut = True
         for talk, task in self._open.items():
             if how == "reset":
                 talk.abort("relay")
@@ -495,46 +496,34 @@ class Relay:
                 self._let_go(talk, task)
             task.cancel()
         self._open.clear()
-        self._watch_listeners()
 
     def _let_go(self, talk: Conversation, task: asyncio.Task[None]) -> None:
         wires, talk.wires = talk.wires, []
         for wire in wires:
             wire.finish("relay")
-            lingering = asyncio.get_running_loop().create_task(self._linger(wire, task))
-            self._lingering.add(lingering)
-            lingering.add_done_callback(self._lingering.discard)
+            lingering = asyncio.get_running_loop().create_task(wire.linger(after=task))
+            self._lingering[lingering] = wire
+            lingering.add_done_callback(self._lingered)
 
-    @staticmethod
-    async def _linger(wire: Wire, task: asyncio.Task[None]) -> None:
-        try:
-            await asyncio.wait([task])  # until then the wire is still read there
-            await wire.linger()
-        finally:
-            wire.close()
+    def _lingered(self, task: asyncio.Task[None]) -> None:
+        self._lingering.pop(task).close()
 
     def _stall(self) -> None:
-        self._stalled, self._is_cut = True, False
+        self._is_cut = False
         self.flow.stop()
-        self._ignore_listeners()
 
     def _heal(self) -> None:
-        self._stalled = self._is_cut = False
+        self._is_cut = False
         self.flow.go()
-        self._watch_listeners()
 
     def _end(self) -> list[asyncio.Task[None]]:
         self._ignore_listeners()
         self._close_listeners()
         tasks = [*self._open.values(), *self._lingering]
-        for talk in self._open:
-            for wire in talk.wires:
-                wire.close()
         self._open.clear()
         for task in tasks:
             task.cancel()
-        self._stalled = self._is_cut = False
-        self.flow.go()
+        self._heal()
         _running.pop(id(self), None)
         return tasks
 

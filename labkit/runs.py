@@ -51,7 +51,7 @@ COLUMNS = {
 }
 """Columns of ``Run.deliveries`` and their pandas types. What is not known is missing, never zero."""
 
-_DEFAULTS = {"client": "python", "topic": "", "subscriber": 0, "scheduled": True, "conflated": 0}
+_DEFAULTS = {"client": "kernel", "topic": "", "subscriber": 0, "scheduled": True, "conflated": 0}
 _CONNECTION = {
     "technique": "string",
     "subscriber": "int64",
@@ -201,17 +201,24 @@ class Run:
 
         if self.foreign:
             return _NAN
-        settings = self.settings
-        schedule = settings.get("schedule") or {}
+        schedule = self.settings.get("schedule") or {}
         schedule = {**schedule, **(schedule.get("settings") or {})}
         is_poisson = schedule.get("poisson", schedule.get("name") == "poisson")
-        given = {name: settings[name] for name in ("poll_interval_s", "hold_s") if settings.get(name) is not None}
+        options = {**self.settings, **((self.settings.get("options") or {}).get(technique) or {})}
+        poll_interval_s = options.get("interval_s") or options.get("poll_interval_s") or 1.0
+        one_way_s, is_fresh = options.get("one_way_s") or 0.0, not options.get("keep_alive", True)
+        if technique == "polling" and options.get("wait_after_answer"):
+            return (
+                models.polling_latency(poll_interval_s, one_way_s, fresh_connections=is_fresh, waiting=True).mean_s
+                * 1e3
+            )
         expected = models.expect(
             technique,
-            one_way_s=settings.get("one_way_s") or 0.0,
+            one_way_s=one_way_s,
+            poll_interval_s=poll_interval_s,
             rate_per_s=schedule.get("rate_per_s") if is_poisson else None,
-            fresh_connections=not settings.get("keep_alive", True),
-            **given,
+            hold_s=30.0 if options.get("hold_s") is None else options["hold_s"],
+            fresh_connections=is_fresh,
         )
         return _NAN if expected is None else expected.mean_s * 1e3
 
@@ -252,10 +259,13 @@ class Run:
 
         path = Path(path)
         table = pa.Table.from_pandas(self.deliveries, preserve_index=False)
-        metadata = {**(table.schema.metadata or {}), _METADATA: json.dumps(_pack(self)).encode()}
         part = path.with_name(f"{path.name}.part")
-        # store_schema would keep a second copy of the metadata
-        pq.write_table(table.replace_schema_metadata(metadata), part, store_schema=False)
+        # store_schema would put down a second, encoded copy of all metadata
+        with pq.ParquetWriter(part, table.schema, store_schema=False) as writer:
+            writer.write_table(table)
+            writer.add_key_value_metadata(
+                {**(table.schema.metadata or {}), _METADATA: json.dumps(_pack(self)).encode()}
+            )
         os.replace(part, path)
         return path
 

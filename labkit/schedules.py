@@ -325,7 +325,7 @@ def _job_duration_s(rng: random.Random, distribution: Distribution, mean_s: floa
 
 
 def _count(expected: float) -> int:
-    return math.ceil(expected - 1e-9)  # 0.1 x 30 must be 3 events, not 4
+    return math.ceil(expected - 1e-9)  # 2.1 / 0.3 comes out a little over 7, and must be 7
 
 
 def _settings(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from typing import Any
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
-from tornado.websocket import WebSocketClosedError
 
 from labkit.connection import MSS, set_mss
 from labkit.errors import LabkitError
@@ -50,27 +49,24 @@ class PageHandler(PushHandler):
 class BrowserSocket(WebSocketRoute):
     """``/browser``: says which lab this is, answers clock round trips, and takes a page's reports."""
 
-    def open(self) -> None:
-        self.write_message(json.dumps({"lab": self.context.lab_id}))
+    async def open(self) -> None:
+        await self.put(json.dumps({"lab": self.context.lab_id}))
 
-    def on_message(self, message: str | bytes) -> None:
+    async def on_message(self, message: str | bytes) -> None:
         received_ns = now_ns()
         try:
             report = json.loads(message)
             clock = report["clock"]
         except (ValueError, KeyError, TypeError):
-            self.write_message(json.dumps({"error": 'expected {"clock": ...}'}))
+            await self.put(json.dumps({"error": 'expected {"clock": ...}'}))
             return
-        try:
-            self.write_message(json.dumps({"clock": clock, "received_ns": received_ns, "sent_ns": now_ns()}))
-        except WebSocketClosedError:
-            pass
+        await self.put(json.dumps({"clock": clock, "received_ns": received_ns, "sent_ns": now_ns()}))
 
 
 class LabHTTPServer(HTTPServer):
     """Tornado's HTTP server with a limit on connections, no Nagle delay, and streams that watch for their peer."""
 
-    def initialize(self, *args: Any, max_connections: int, **kwargs: Any) -> None:
+    def initialize(self, *args: Any, max_connections: int, **kwargs: Any) -> None:  # type: ignore[override]
         super().initialize(*args, **kwargs)
         self.max_connections = max_connections
         self.streams: set[LabStream] = set()
@@ -239,8 +235,8 @@ class Server:
         self.plugin.stop()
         self.hub.close()
         deadline = self.hub.loop.time() + GRACE_S
-        while self.context.exchanges and self.hub.loop.time() < deadline:
-            await asyncio.sleep(0.002)  # handlers write their last bytes
+        while self.context.exchanges and self.hub.loop.time() < deadline:  # noqa: ASYNC110  handlers end in their time
+            await asyncio.sleep(0.002)
         self.plugin.close_all()
         for stream in list(self.http.streams):
             stream.close()

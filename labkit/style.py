@@ -147,12 +147,13 @@ def template(name: str | None = None) -> Any:
         "tickcolor": grey.rule,
         "tickfont": {"size": 12, "color": grey.ink},
         "title": {"font": {"size": 12, "color": grey.muted}, "standoff": 6},
+        "tickformat": ",.6~g",
         "zeroline": False,
-        "automargin": False,
     }
     return go.layout.Template(
         layout={
             "font": {"family": FONT, "size": 12, "color": grey.ink},
+            "separators": ".\u202f",
             "paper_bgcolor": grey.paper,
             "plot_bgcolor": grey.paper,
             "colorway": [m.color for m in MARKS.values()],
@@ -204,8 +205,8 @@ def joined(names: Iterable[str]) -> str:
 
 def group_name(techniques: Sequence[str]) -> str:
     """What to call several techniques at once: ``the streams`` if all of them keep a response or socket open."""
-    streams = [t for t in techniques if t in STREAMS]
-    others = [title_of(t) for t in techniques if t not in STREAMS]
+    streams = [t for t in techniques if t.removesuffix(BROWSER) in STREAMS]
+    others = [title_of(t) for t in techniques if t not in streams]
     return joined(others + (["the streams"] if len(streams) > 1 else [title_of(t) for t in streams]))
 
 

@@ -21,25 +21,27 @@ class Source:
 
     def _repr_html_(self) -> str:
         try:
-            from pygments import highlight
-            from pygments.formatters import HtmlFormatter
-            from pygments.lexers import PythonLexer
+            from IPython.display import Code
         except ImportError:
             return f"<pre>{html.escape(self.text)}</pre>"
-        return str(highlight(self.text, PythonLexer(), HtmlFormatter(noclasses=True, nobackground=True)))
+        return str(Code(self.text, language="python")._repr_html_())  # type: ignore[no-untyped-call]
 
 
-def source(*objects: Any) -> Source:
-    """The real source of functions, classes or modules, or of a technique's server and client halves.
+def source(*things: Any) -> Source:
+    """The real source of what a notebook talks about.
 
     Args:
-        objects: anything that ``inspect.getsource`` takes, or a technique.
+        things: functions, classes or modules; or techniques, by name or descriptor: their server halves and then
+            their client halves.
+
+    Raises:
+        UnknownTechnique: a name that is no technique's; the message lists the known ones.
     """
+    from labkit.techniques import Technique, find
+
     found: list[str] = []
-    for thing in objects:
-        handler, connect = getattr(thing, "handler", None), getattr(thing, "connect", None)
-        if connect is not None:
-            found += [inspect.getsource(half) for half in (handler, connect) if half is not None]
-        else:
-            found.append(inspect.getsource(thing))
+    for thing in things:
+        named = find(thing) if isinstance(thing, str) else thing
+        halves = [named.handler, named.connect] if isinstance(named, Technique) else [named]
+        found += [inspect.getsource(half) for half in halves if half is not None]
     return Source("\n\n".join(text.rstrip() for text in found) + "\n")

@@ -23,6 +23,7 @@ from labkit.errors import ConnectionLost, Refused, WireError
 from labkit.wire.frames import FrameDecoder
 
 MAX_MESSAGE_BYTES = 16 << 20
+CLOSE_TIMEOUT_S = 1.0
 
 
 class WebSocketConnection:
@@ -85,15 +86,14 @@ class WebSocketConnection:
 
     async def _handshake(self) -> None:
         head = b""
-        while b"\r\n\r\n" not in head:
+        events: list[object] = []
+        while not events and not self.connection.closed:  # the answer is an event once it is whole
             data = await self.connection.read()
             self._core.receive_data(data) if data else self._core.receive_eof()
             head += data
-            if not data:
-                break
+            events = list(self._core.events_received())
         end = head.find(b"\r\n\r\n") + 4
         record = self.connection.record
-        events = self._core.events_received()
         if self._core.handshake_exc is not None or not events:
             record.mark("in", 0, len(head), "headers", "answer")
             response = next((e for e in events if isinstance(e, Response)), None)
@@ -126,20 +126,22 @@ class WebSocketConnection:
         if self.connection.closed:
             return False
         try:
-            data = await self.connection.read()
+            async with asyncio.timeout(CLOSE_TIMEOUT_S if self._core.close_expected() else None):
+                data = await self.connection.read()
+        except TimeoutError:  # it is for the server to end the connection (RFC 6455 section 7.1.1), but it does not
+            self._core.receive_eof()
+            self.connection.close()
+            return False
         except ConnectionLost:
             self._core.receive_eof()
             raise
         if not data:
             self._core.receive_eof()
-            self.connection.close(by="server")
             return False
         self._core.receive_data(data)
         self._frames.extend(e for e in self._core.events_received() if isinstance(e, CoreFrame))
         self._annotate(data)
         await self._flush("framing", "control frame")  # pongs, and our half of the closing handshake
-        if self._core.close_expected() and not self._frames:
-            self.connection.close(by="server")
         return True
 
     def _assemble(self, frame: CoreFrame) -> str | bytes | None:
@@ -158,7 +160,11 @@ class WebSocketConnection:
             return None
         data = b"".join(self._fragments)
         self._fragments = []
-        return data.decode() if self._text else data
+        try:
+            return data.decode() if self._text else data
+        except UnicodeDecodeError:
+            self._core.fail(1007, "text is not UTF-8")  # RFC 6455 section 8.1
+            return None
 
     def _annotate(self, data: bytes) -> None:
         """Mark frame headers; what lies between them is kept for the message's own marks."""
@@ -185,22 +191,20 @@ class WebSocketConnection:
     async def send(self, message: str | bytes) -> None:
         """Send one message. Raises ConnectionLost when the connection has ended."""
         data = message.encode() if isinstance(message, str) else message
-        async with self._writing:
-            (self._core.send_text if isinstance(message, str) else self._core.send_binary)(data)
-            await self._flush("payload", "message to the server", len(data))
+        (self._core.send_text if isinstance(message, str) else self._core.send_binary)(data)
+        await self._flush("payload", "message to the server", len(data))
 
     async def ping(self, data: bytes = b"") -> asyncio.Future[None]:
         """Send a ping; the future is done when its pong is read (somebody has to be reading)."""
         waiter = self._pongs[data] = asyncio.get_running_loop().create_future()
-        async with self._writing:
-            self._core.send_ping(data)
-            await self._flush("framing", "ping")
+        self._core.send_ping(data)
+        await self._flush("framing", "ping")
         return waiter
 
-    async def close(self, code: int = 1000, reason: str = "", *, timeout_s: float = 1.0) -> None:
+    async def close(self, code: int = 1000, reason: str = "", *, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Close with the closing handshake (RFC 6455 section 7.1.2), for at most *timeout_s* seconds."""
         try:
-            async with asyncio.timeout(timeout_s), self._writing:
+            async with asyncio.timeout(timeout_s):
                 if not self.connection.closed and self._core.state.name == "OPEN":
                     self._core.send_close(code, reason)
                     await self._flush("framing", "close")
@@ -210,6 +214,10 @@ class WebSocketConnection:
             pass
         finally:
             self.connection.close()
+            self.body.mark_rest()
+            record = self.connection.record
+            record.mark("in", self._tap_position, record.bytes_in, "framing", "unread")
+            self._tap_position = record.bytes_in
 
     @property
     def close_code(self) -> int | None:
@@ -221,11 +229,12 @@ class WebSocketConnection:
         return self._core.close_reason
 
     async def _flush(self, category: str, label: str, payload_bytes: int = 0) -> None:
-        data = b"".join(self._core.data_to_send())
-        if not data or self.connection.closed:
-            return
-        record, start = self.connection.record, self.connection.record.bytes_out
-        await self.connection.write(data)
+        data = b"".join(self._core.data_to_send())  # taken before anything is awaited: the lock keeps the order
+        async with self._writing:
+            if not data or self.connection.closed:
+                return
+            record, start = self.connection.record, self.connection.record.bytes_out
+            await self.connection.write(data)
         head = start + len(data) - min(payload_bytes, len(data))
         if category == "payload":
             record.mark("out", start, head, "framing", "frame header")

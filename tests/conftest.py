@@ -110,7 +110,7 @@ def named(link: str) -> str:
 
 def children() -> Counter[str]:
     found: Counter[str] = Counter()
-    for child in psutil.Process().children(recursive=True):
+    for child in psutil.Process().children():
         try:
             words = " ".join(child.cmdline())[:100] or child.name()
             found[f"{child.pid} {words}"] += 1

@@ -22,7 +22,7 @@ PACKAGE = Path(__file__).parent.parent / "labkit"
 # Values in, values out: these import one another, and nothing that waits or draws on a screen.
 PURE = {
     *("charts", "checks", "claims", "errors", "events", "explain", "export", "ledger", "models", "runs"),
-    *("schedules", "style", "wire"),
+    *("schedules", "style", "teaching", "wire"),
 }
 IMPURE = {"asyncio", "tornado", "ipywidgets", "anywidget"}
 NO_SOCKETS = {"socket", "selectors", "ssl"}

@@ -209,7 +209,8 @@ def test_what_one_stall_held_up_counts_once_and_a_few_stalls_decide_nothing():
     few = streamed(40)
     for i in (10, 20, 30):
         few.latencies[0][i] += 2 * D
-    assert checks.judge("S3", few.run()).verdict == "undecided"
+    found = checks.judge("S3", few.run())
+    assert found.verdict == "undecided" and "arrivals would decide" in found.reason
 
 
 @pytest.mark.parametrize("id", WORLDS)
@@ -269,14 +270,22 @@ def test_pollers_spread_over_the_interval_decide_with_fewer_events():
 
 
 def test_a_connection_for_each_poll_refines_l1():
-    fake = with_settings(long_polled(200, transits=3), fresh_connections=True)
+    fake = with_settings(long_polled(200, transits=3), options={"long-polling": {"keep_alive": False}})
     found = checks.judge("L1", fake.run())
     assert found.verdict == "refined", found.reason
     assert "five transits" in found.reason
 
 
+def test_pipelined_polls_have_no_gap_and_leave_l1_alone():
+    fake = with_settings(long_polled(), options={"long-polling": {"pipelined": True}})
+    found = checks.judge("L1", fake.run())
+    assert found.verdict == "not run" and "pipelined" in found.reason
+
+
 def test_p1_allows_for_the_client_that_waits_when_the_run_says_so():
-    fake = with_settings(polled(3000, interval=0.2, waiting=True), poll_interval_s=0.2, wait_after_answer=True)
+    fake = with_settings(
+        polled(3000, interval=0.2, waiting=True), poll_interval_s=0.2, options={"polling": {"wait_after_answer": True}}
+    )
     found = checks.judge("P1", fake.run())
     assert found.verdict == "confirmed", found.reason
     assert found.expected == pytest.approx(0.2)
@@ -303,6 +312,33 @@ def test_which_events_found_a_parked_poll_is_told_from_the_rows(rate, hold, even
     assert mistaken[True, False] == 0
     assert mistaken[False, True] <= 1 + 0.002 * events  # before the first answer, and at a hold's very end
     assert min(sum(world.parked), events - sum(world.parked)) > 50  # or nothing was tried
+
+
+@pytest.mark.parametrize(
+    ("after_s", "is_parked"),  # from the moment the poll was there; holds last 1 s, the gap is 0.1 s
+    [
+        (-0.01, False),
+        (0.01, True),
+        (0.9, True),
+        (0.98, False),
+        (1.05, False),
+        (1.11, False),
+        (1.5, True),
+        (2.07, False),
+    ],
+)
+def test_near_the_ends_of_holds_an_event_does_not_count_as_parked(after_s, is_parked):
+    fake = Fake("long-polling", [1.0, 1.0 + 2 * D + after_s], [[D, D]], noise=False)
+    told = checks.parked(fake.run().deliveries, D, 2 * D, 1.0, slack_s=0.03)
+    assert told.tolist() == [False, is_parked]
+
+
+def test_rare_waits_that_the_sample_missed_do_not_refute_l1():
+    due = [5.0 * i for i in range(1, 41)]
+    fake = Fake("long-polling", due, [[D] * 40], {"schedule": {"name": "poisson", "rate_per_s": 0.2}}, noise=False)
+    found = checks.judge("L1", fake.run())
+    assert found.expected > 1.01 * D
+    assert found.verdict == "confirmed", found.reason
 
 
 # Recording

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from labkit import claims
 from labkit.claims import Interval, agrees, combine, events_needed, mean_interval, median_interval, within
@@ -200,6 +201,15 @@ def test_many_writers_leave_whole_lines(ledger):
     assert [worker.wait() for worker in workers] == [0, 0]
     assert len(written(ledger)) == 100
     assert {id: r.measured for id, r in claims.records().items()} == {f"C{i}": 24 for i in range(4)}
+
+
+def test_nobody_writes_while_another_holds_the_lock(ledger, monkeypatch):
+    claims.record("P1", 1, 1, "confirmed", "before")
+    monkeypatch.setattr(claims, "LOCK_TIMEOUT_S", 0.0)
+    with FileLock(f"{ledger}.lock"), pytest.raises(LabkitError, match="cannot write"):
+        claims.record("P1", 1, 1, "confirmed", "meanwhile")
+    claims.record("P1", 1, 1, "confirmed", "after")
+    assert [entry["reason"] for entry in written(ledger)] == ["before", "after"]
 
 
 def test_without_the_variable_records_go_to_the_users_data_directory(monkeypatch, tmp_path):

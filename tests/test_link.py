@@ -18,10 +18,11 @@ import pytest
 
 from conftest import UNIT
 from labkit import loop as lab_loop
+from labkit import relay
 from labkit.errors import LabkitError
 from labkit.ledger import Ledger
 from labkit.link import Link
-from labkit.relay import Relay, chain
+from labkit.relay import Flow, Relay, Wire, chain
 
 D = 0.05 * UNIT
 TIMEOUT_S = 10 * UNIT
@@ -124,6 +125,11 @@ def round_trip_s(sock: socket.socket, data: bytes = b"x") -> float:
     return time.monotonic() - started
 
 
+def first_exchange_s(link: Relay) -> float:
+    with dial(link) as sock:
+        return round_trip_s(sock)
+
+
 def eventually(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + TIMEOUT_S
     while not condition():
@@ -134,6 +140,16 @@ def eventually(condition: Callable[[], object]) -> None:
 def is_about(measured_s: float, expected_s: float) -> bool:
     """Never early, and late by no more than a fifth of a transit for each transit."""
     return 0.999 * expected_s <= measured_s <= 1.2 * expected_s
+
+
+def takes(measure: Callable[[], float], expected_s: float) -> bool:
+    """Whether *measure* is about that once in a few tries, and never early: a busy machine is late now and then."""
+    for _ in range(5):
+        took_s = measure()
+        assert took_s >= 0.999 * expected_s
+        if took_s <= 1.2 * expected_s:
+            return True
+    return False
 
 
 # -- time ------------------------------------------------------------------------------------------------------------
@@ -166,11 +182,8 @@ def test_each_direction_takes_one_transit() -> None:
 
 
 def test_the_first_exchange_of_a_connection_takes_four_transits(echoing: Server) -> None:
-    first = []
     with Link(echoing.address, one_way_s=D) as link:
-        for _ in range(5):
-            with dial(link) as sock:
-                first.append(round_trip_s(sock))
+        first = [first_exchange_s(link) for _ in range(5)]
     assert is_about(median(first), 4 * D)
 
 
@@ -188,27 +201,29 @@ def test_the_first_word_of_a_server_arrives_after_four_transits() -> None:
 
 
 def test_without_the_handshake_the_first_exchange_takes_two_transits(echoing: Server) -> None:
-    first = []
     with Link(echoing.address, one_way_s=D, handshake=False) as link:
-        for _ in range(5):
-            with dial(link) as sock:
-                first.append(round_trip_s(sock))
+        first = [first_exchange_s(link) for _ in range(5)]
     assert is_about(median(first), 2 * D)
 
 
 def test_what_a_client_sends_late_is_not_charged_again(echoing: Server) -> None:
-    with Link(echoing.address, one_way_s=D) as link, dial(link) as sock:
-        time.sleep(4 * D)
-        assert is_about(round_trip_s(sock), 2 * D)
+    def late_s() -> float:
+        with dial(link) as sock:
+            time.sleep(4 * D)
+            return round_trip_s(sock)
+
+    with Link(echoing.address, one_way_s=D) as link:
+        assert takes(late_s, 2 * D)
 
 
 def test_two_links_in_a_row_add_up(echoing: Server) -> None:
     near, far = Link(one_way_s=D, name="a"), Link(one_way_s=2 * D, name="b")
     with chain([near, far], echoing.address) as path:
         assert path is near
+        assert takes(lambda: first_exchange_s(near), 4 * 3 * D)
         with dial(near) as sock:
-            assert is_about(round_trip_s(sock), 4 * 3 * D)
-            assert is_about(median(round_trip_s(sock) for _ in range(3)), 2 * 3 * D)
+            round_trip_s(sock)
+            assert takes(lambda: round_trip_s(sock), 2 * 3 * D)
     assert near.target is None and far.target is None
 
 
@@ -216,7 +231,7 @@ def test_a_setting_changed_while_it_runs_holds_for_what_is_read_from_then_on(ech
     with Link(echoing.address, one_way_s=4 * D, handshake=False) as link, dial(link) as sock:
         round_trip_s(sock)
         link.one_way_s = D
-        assert is_about(median(round_trip_s(sock) for _ in range(3)), 2 * D)
+        assert takes(lambda: round_trip_s(sock), 2 * D)
 
 
 def test_a_shorter_delay_does_not_let_bytes_overtake(echoing: Server) -> None:
@@ -251,25 +266,17 @@ def test_jitter_spreads_the_times_and_keeps_the_order() -> None:
     times = [a - s for a, s in zip(arrived, sent, strict=True)]
     assert received == bytes(range(60))
     assert min(times) >= 0.999 * D
-    assert max(times) < 2.3 * D
+    assert 1.2 * D < median(times) < 2 * D
     assert max(times) - min(times) > 0.3 * D
 
 
-def test_the_jitter_of_a_seed_is_always_the_same() -> None:
-    def releases(seed: int) -> list[float]:
-        with serving(lambda sock: sock.recv(1) and None) as server:
-            link = Link(server.address, one_way_s=0, jitter_s=D, handshake=False, seed=seed)
-            with link, dial(link) as sock:
-                sock.sendall(b"x")
-                eventually(lambda: any(True for _ in link.ledger.of("", "link.far")))
-                far = next(link.ledger.of("", "link.far"))
-                eventually(lambda: far.bytes_out)
-                near = next(link.ledger.of("", "link.near"))
-                return [(far.transfers[0].t_ns - near.transfers[0].t_ns) / 1e9]
+def test_the_jitter_of_a_seed_is_always_the_same(echoing: Server) -> None:
+    def exchange_s(seed: int) -> float:
+        with Link(echoing.address, one_way_s=0, jitter_s=4 * D, handshake=False, seed=seed) as link:
+            return first_exchange_s(link)
 
-    one, again, other = releases(1), releases(1), releases(2)
-    assert abs(one[0] - again[0]) < 0.15 * D
-    assert abs(one[0] - other[0]) > 0.2 * D
+    one, again, other = (min(exchange_s(seed) for _ in range(3)) for seed in (1, 1, 2))
+    assert abs(one - again) < 0.3 * D < abs(one - other)
 
 
 # -- throughput ------------------------------------------------------------------------------------------------------
@@ -292,16 +299,20 @@ def test_the_delay_does_not_limit_the_throughput() -> None:
 
 def test_a_rate_sets_the_time_that_bytes_take(echoing: Server) -> None:
     size = 40_000
-    rate = size / (8 * D)
-    with Link(echoing.address, one_way_s=D, rate_bytes_per_s=rate, handshake=False) as link, dial(link) as sock:
-        started = time.monotonic()
-        sock.sendall(bytes(size))
-        first = len(sock.recv(1 << 16))
-        first_s = time.monotonic() - started
-        read_exactly(sock, size - first)
-        took_s = time.monotonic() - started
-    assert is_about(took_s, 8 * D + 2 * D)  # both directions work at the same time, a piece apart
-    assert first_s < 4 * D  # it trickles
+    first: list[float] = []
+
+    def echo_s() -> float:
+        with dial(link) as sock:
+            started = time.monotonic()
+            sock.sendall(bytes(size))
+            seen = len(sock.recv(1 << 16))
+            first.append(time.monotonic() - started)
+            read_exactly(sock, size - seen)
+            return time.monotonic() - started
+
+    with Link(echoing.address, one_way_s=D, rate_bytes_per_s=size / (8 * D), handshake=False) as link:
+        assert takes(echo_s, 8 * D + 2 * D)  # both directions work at the same time, a piece apart
+    assert min(first) < 4 * D  # it trickles
 
 
 def test_a_reader_that_stalls_is_felt_by_the_writer() -> None:
@@ -323,14 +334,14 @@ def test_with_a_rate_the_writer_feels_it_soon() -> None:
     with serving(lambda sock: release.wait(TIMEOUT_S) and None) as server:
         link = Link(server.address, one_way_s=D, rate_bytes_per_s=20_000, handshake=False)
         with link, dial(link) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 14)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 12)
             sock.settimeout(4 * D)
             sent = 0
             with pytest.raises(TimeoutError):
                 while True:
                     sent += sock.send(bytes(1 << 12))
             release.set()
-    assert sent < 1 << 18
+    assert sent < 7 * (1 << 14)  # the link's own queue, and what three small buffers of the kernel hold
 
 
 # -- FIN and RST -----------------------------------------------------------------------------------------------------
@@ -367,19 +378,7 @@ def test_a_server_that_has_finished_still_reads() -> None:
 
 
 def test_a_fin_takes_one_transit() -> None:
-    ended: list[float] = []
-
-    def wait_for_end(sock: socket.socket) -> None:
-        how_it_ends(sock)
-        ended.append(time.monotonic())
-
-    with serving(wait_for_end) as server, Link(server.address, one_way_s=D, handshake=False) as link:
-        with dial(link) as sock:
-            eventually(lambda: server.accepted)
-            finished = time.monotonic()
-            sock.shutdown(socket.SHUT_WR)
-            eventually(lambda: ended)
-    assert is_about(ended[0] - finished, D)
+    assert takes(lambda: ending_of_server(lambda sock: sock.shutdown(socket.SHUT_WR))[2], D)
 
 
 def ending_of_server(act: Callable[[socket.socket], None]) -> tuple[str, bytes, float]:
@@ -407,9 +406,8 @@ def ending_of_server(act: Callable[[socket.socket], None]) -> tuple[str, bytes, 
 
 
 def test_a_reset_by_the_client_reaches_the_server_one_transit_later() -> None:
-    how, _, took_s = ending_of_server(reset)
-    assert how == "reset"
-    assert is_about(took_s, D)
+    assert ending_of_server(reset)[0] == "reset"
+    assert takes(lambda: ending_of_server(reset)[2], D)
 
 
 def test_bytes_before_a_reset_arrive_before_it() -> None:
@@ -419,6 +417,33 @@ def test_bytes_before_a_reset_arrive_before_it() -> None:
 
     how, data, _ = ending_of_server(send_and_reset)
     assert (how, data) == ("reset", b"last words")
+
+
+def test_a_client_that_connects_sends_and_resets_at_once_is_heard() -> None:
+    received: list[bytes] = []
+    with serving(lambda sock: received.append(sock.recv(100))) as server, Link(server.address, one_way_s=D) as link:
+        sock = dial(link)
+        sock.sendall(b"last words")
+        reset(sock)
+        eventually(lambda: received)
+        assert received == [b"last words"]
+        eventually(lambda: link.connections == 0)
+
+
+def test_a_reset_that_a_send_ran_into_is_no_fin_to_the_reader() -> None:
+    async def send_and_read(sock: socket.socket, peer: socket.socket) -> None:
+        sock.setblocking(False)
+        record = Ledger().opened("", 0, local=sock.getsockname(), remote=sock.getpeername(), t_ns=0)
+        wire = Wire(sock, record, Flow(), near=True)
+        reset(peer)
+        for act in (lambda: wire.send(b"x"), wire.recv, wire.recv):
+            with pytest.raises(ConnectionResetError):
+                await act()
+        wire.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peer = socket.create_connection(listener.getsockname())
+        lab_loop.run(send_and_read(listener.accept()[0], peer))
 
 
 def test_a_reset_after_a_fin_is_seen_too() -> None:
@@ -447,17 +472,21 @@ def test_a_reset_by_the_server_reaches_the_client_one_transit_later() -> None:
         at.append(time.monotonic())
         reset(sock)
 
-    with serving(speak_and_reset) as server, Link(server.address, one_way_s=D) as link, dial(link) as sock:
-        read_exactly(sock, 2)
-        sock.sendall(b"x")
-        assert how_it_ends(sock) == "reset"
-        assert is_about(time.monotonic() - at[0], D)
+    def reset_s() -> float:
+        with dial(link) as sock:
+            read_exactly(sock, 2)
+            sock.sendall(b"x")
+            assert how_it_ends(sock) == "reset"
+            return time.monotonic() - at[-1]
+
+    with serving(speak_and_reset) as server, Link(server.address, one_way_s=D) as link:
+        assert takes(reset_s, D)
         eventually(lambda: link.connections == 0)
 
 
 def test_a_client_that_resets_while_the_server_does_not_read_is_noticed() -> None:
     release = threading.Event()
-    with serving(lambda sock: release.wait(TIMEOUT_S) and None) as server:
+    with serving(lambda sock: release.wait(2 * TIMEOUT_S) and None) as server:
         with Link(server.address, one_way_s=D, ledger=Ledger(0), handshake=False) as link:
             sock = dial(link)
             sock.settimeout(3 * D)
@@ -484,7 +513,10 @@ def test_a_target_that_refuses_resets_the_client() -> None:
 @pytest.mark.parametrize("how", ["reset", "fin"])
 def test_a_cut_ends_both_sides_at_once(how: str) -> None:
     endings: list[str] = []
-    with serving(lambda sock: endings.append(how_it_ends(sock))) as server, Link(server.address, one_way_s=D) as link:
+    with (
+        serving(lambda sock: endings.append(how_it_ends(sock))) as server,
+        Link(server.address, one_way_s=10 * D, handshake=False) as link,
+    ):
         with dial(link) as sock:
             eventually(lambda: server.accepted)
             started = time.monotonic()
@@ -493,7 +525,7 @@ def test_a_cut_ends_both_sides_at_once(how: str) -> None:
             assert link.connections == 0
             assert how_it_ends(sock) == how
             eventually(lambda: endings)
-            assert time.monotonic() - started < D / 2
+            assert time.monotonic() - started < 5 * D
             assert endings == [how]
             assert {c.closed_by for c in link.ledger.connections} == {"relay"}
 
@@ -509,6 +541,17 @@ def test_a_cut_with_fin_stays_a_fin_when_bytes_are_still_coming() -> None:
             assert how_it_ends(sock) == "fin"
 
 
+def test_after_a_cut_with_fin_a_side_that_closes_is_let_go_at_once(
+    echoing: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "_LINGER_S", 10 * TIMEOUT_S)
+    with Link(echoing.address, one_way_s=D) as link:
+        with dial(link) as sock:
+            round_trip_s(sock)
+            link.cut("fin")
+        eventually(lambda: all(c.closed_ns for c in link.ledger.connections))
+
+
 @pytest.mark.parametrize("how", ["reset", "fin"])
 def test_a_cut_drops_what_is_in_flight_and_keeps_what_was_delivered(how: str) -> None:
     received = bytearray()
@@ -520,14 +563,14 @@ def test_a_cut_drops_what_is_in_flight_and_keeps_what_was_delivered(how: str) ->
                 received.extend(data)
         ended.set()
 
-    with serving(collect) as server, Link(server.address, one_way_s=D) as link, dial(link) as sock:
+    with serving(collect) as server, Link(server.address, one_way_s=4 * D) as link, dial(link) as sock:
         sock.sendall(b"delivered")
         eventually(lambda: received)
+        near = next(link.ledger.of("", "link.near"))
         sock.sendall(b"in flight")
-        time.sleep(D / 5)
+        eventually(lambda: near.bytes_out == 18)
         link.cut(how)
         assert ended.wait(TIMEOUT_S)
-        time.sleep(2 * D)
         assert received == b"delivered"
 
 
@@ -550,8 +593,6 @@ def test_a_stall_holds_everything_and_healing_lets_it_go_on(echoing: Server) -> 
     with Link(echoing.address, one_way_s=D) as link, dial(link) as sock, dial(link) as other:
         round_trip_s(sock)
         round_trip_s(other)
-        sock.sendall(b"in flight ")
-        time.sleep(D / 2)
         link.stall()
         link.stall()
         sock.sendall(b"held")
@@ -562,12 +603,27 @@ def test_a_stall_holds_everything_and_healing_lets_it_go_on(echoing: Server) -> 
         assert link.connections == 2  # the FIN is held too
         link.heal()
         sock.settimeout(TIMEOUT_S)
-        healed = time.monotonic()
-        assert read_exactly(sock, 10) == b"in flight "
-        assert is_about(time.monotonic() - healed, 1.5 * D)  # it stood still with half a transit and the way back to go
         assert read_exactly(sock, 4) == b"held"
-        assert is_about(time.monotonic() - healed, 2 * D)
         eventually(lambda: link.connections == 1)
+
+
+def test_what_was_in_flight_when_it_stalled_has_the_rest_of_its_way_to_go(echoing: Server) -> None:
+    def beyond_s() -> float:
+        """Time from the send to the answer, less the stall."""
+        sent = time.monotonic()
+        sock.sendall(b"x")
+        time.sleep(D / 2)
+        link.stall()
+        stalled = time.monotonic()
+        time.sleep(5 * D)
+        link.heal()
+        healed = time.monotonic()
+        read_exactly(sock, 1)
+        return time.monotonic() - sent - (healed - stalled) + 0.02 * D  # the two calls take time themselves
+
+    with Link(echoing.address, one_way_s=D) as link, dial(link) as sock:
+        round_trip_s(sock)
+        assert takes(beyond_s, 2 * D)
 
 
 def test_a_connection_made_during_a_stall_hangs_until_the_link_heals(echoing: Server) -> None:
@@ -583,7 +639,7 @@ def test_a_connection_made_during_a_stall_hangs_until_the_link_heals(echoing: Se
             sock.settimeout(TIMEOUT_S)
             healed = time.monotonic()
             read_exactly(sock, 1)
-            assert is_about(time.monotonic() - healed, 4 * D)
+            assert time.monotonic() - healed >= 0.98 * 4 * D  # its handshake begins now
 
 
 def test_a_stalled_link_can_be_cut(echoing: Server) -> None:
@@ -698,6 +754,29 @@ def test_closing_leaves_nothing_and_ends_connections(echoing: Server) -> None:
 
 async def other_tasks() -> int:
     return len(asyncio.all_tasks()) - 1
+
+
+def test_closing_does_not_wait_for_a_handshake(echoing: Server) -> None:
+    with Link(echoing.address, one_way_s=100 * D) as link, dial(link):
+        eventually(lambda: link.connections)
+        started = time.monotonic()
+        link.close()
+        assert time.monotonic() - started < 50 * D
+
+
+@pytest.mark.parametrize("how", ["reset", "fin", None])
+def test_a_connection_that_was_only_just_accepted_is_closed_too(echoing: Server, how: str | None) -> None:
+    async def in_one_turn_of_the_loop() -> None:
+        with dial(link):
+            link._accept("http")
+            assert link.connections == 1
+            if how:
+                link.cut(how)
+            link.close()
+
+    link = Link(echoing.address, one_way_s=D).start()
+    lab_loop.run(in_one_turn_of_the_loop())
+    eventually(lambda: all(c.closed_ns for c in link.ledger.connections))
 
 
 def test_closing_just_after_a_cut_leaves_nothing(echoing: Server) -> None:

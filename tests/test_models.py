@@ -145,7 +145,8 @@ def test_long_polling_latency(rate, d, hold, fresh):
     n = len(latencies)
 
     assert close(mean, expected.mean_s, expected.std_s / math.sqrt(n))
-    assert error == pytest.approx(expected.std_s / math.sqrt(n), rel=0.1)
+    queued = n - parked.sum()  # the few that waited decide how well the error is known
+    assert error == pytest.approx(expected.std_s / math.sqrt(n), rel=0.015 + 1 / math.sqrt(queued))
     assert expected.mean_s == pytest.approx(models.long_polling_mean(rate, d, hold, gap))
     assert latencies[parked] == pytest.approx(d)
     assert latencies.min() >= d - 1e-9

@@ -45,6 +45,7 @@ def test_a_plan_is_the_same_each_time_sorted_and_within_its_duration(schedule: S
         (schedules.periodic(2, 2), [0, 0.5, 1, 1.5]),
         (schedules.periodic(0.1, 30), [0, 10, 20]),
         (schedules.periodic(2, 1.2), [0, 0.5, 1]),
+        (schedules.burst(1, 0.3, 2.1), [0.3 * i for i in range(7)]),
         (schedules.burst(2, 1, 2), [0, 0, 1, 1]),
         (schedules.machine(0.5, 2), [0.5, 1, 1.5, 2]),
     ],

@@ -85,15 +85,10 @@ def _following(here: ConnectionRecord, records: list[ConnectionRecord]) -> Conne
 
 
 def _twin(near: ConnectionRecord, records: list[ConnectionRecord]) -> ConnectionRecord | None:
-    """The other side of a relayed connection: made with it, number for number."""
-    name = near.hop.removesuffix(".near")
-    nears = [r for r in records if r.hop == near.hop]
-    fars = [r for r in records if r.hop == f"{name}.far"]
-    numbered = [r for r in fars if (r.technique, r.subscriber) == (near.technique, near.subscriber)]
-    if len(numbered) == 1:
-        return numbered[0]
-    index = next(i for i, r in enumerate(nears) if r is near)
-    return fars[index] if index < len(fars) else None
+    """The other side of a relayed connection: it has the same number. None if the server was never reached."""
+    far = f"{near.hop.removesuffix('.near')}.far"
+    numbered = [r for r in records if r.hop == far and r.subscriber == near.subscriber]
+    return min(numbered, key=lambda r: abs(r.opened_ns - near.opened_ns), default=None)
 
 
 def _arrows(client: ConnectionRecord, far: ConnectionRecord | None, direction: Direction) -> list[Arrow]:

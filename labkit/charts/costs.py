@@ -47,6 +47,7 @@ def overhead(run: Any, *, theme: str | None = None) -> go.Figure:
     )  # fmt: skip
     for part in [p for p in _PARTS if table[p].sum() > 0]:
         _add_bars(figure, table, part, grey, columns=1 + enlarged)
+    figure.update_layout(height=max(270, 180 + 45 * len(table)))
     whole = totals.max() * 1.16
     figure.update_xaxes(range=[0, whole], title_text="bytes per event, both directions (B)", ticks="outside", col=1)
     figure.update_yaxes(
@@ -68,8 +69,7 @@ def _table(run: Any) -> pd.DataFrame:
     summary = run.summary()
     summary = summary.set_index("technique") if "technique" in summary else summary
     summary = summary[summary["events"] > 0]
-    table = pd.DataFrame({part: pd.to_numeric(summary[part]) for part in _PARTS if part in summary})
-    table = table.reindex(columns=list(_PARTS)).astype(float)
+    table = pd.DataFrame({part: pd.to_numeric(summary[f"{part}_per_event"]) for part in _PARTS}).astype(float)
     return table[table.drop(columns="tcp_ip").sum(axis=1) > 0].fillna(0.0)
 
 

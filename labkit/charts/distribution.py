@@ -10,7 +10,17 @@ import plotly.graph_objects as go
 
 from labkit import style
 from labkit.charts.pictures import finished
-from labkit.charts.rows import Row, conditions, drawn_of, identity, latency_axis, one_way_ms, rows_of
+from labkit.charts.rows import (
+    Row,
+    conditions,
+    drawn_of,
+    expected_on,
+    floor_of,
+    identity,
+    latency_axis,
+    one_way_ms,
+    rows_of,
+)
 
 PREDICTED = {"polling": "P1", "long-polling": "L1", "http-streaming": "S3"}
 
@@ -33,8 +43,8 @@ def latency(run: Any, *, theme: str | None = None) -> go.Figure:
     axis = latency_axis(rows, more=[v for v in predicted.values() if v is not None])
     _latency_key(figure, grey, any(row.expected_ms is not None for row in rows))
     for y, row in enumerate(rows):
-        _draw_theory(figure, row, y, grey)
-        _draw_deliveries(figure, row, y, grey)
+        _draw_theory(figure, row, y, axis, grey)
+        _draw_deliveries(figure, row, y, axis, grey)
         _draw_prediction(figure, row, y, predicted[row.technique], axis, grey)
         _name_row(figure, row, y, grey)
     figure.update_layout(
@@ -48,14 +58,20 @@ def latency(run: Any, *, theme: str | None = None) -> go.Figure:
             "tickfont_size": 13,
             "showgrid": False,
         },
+        height=max(270, 180 + 45 * len(rows)),
         xaxis={
             **axis,
-            "title_text": f"latency, from due to received (ms{', logarithmic' if axis['type'] == 'log' else ''})",
+            "title_text": f"{_measure(rows)} (ms{', logarithmic' if axis['type'] == 'log' else ''})",
             "ticks": "outside",
         },
     )
     _transit_axis(figure, axis, one_way_ms(run))
     return finished(figure)
+
+
+def _measure(rows: Sequence[Row]) -> str:
+    known = all(row.timed for row in rows)
+    return "latency, from due to received" if known else "interval between deliveries; due times are unknown"
 
 
 def _latency_title(rows: Sequence[Row], run: Any) -> str:
@@ -68,6 +84,9 @@ def _latency_title(rows: Sequence[Row], run: Any) -> str:
     slowest = max(rows, key=lambda row: row.mean_ms)
     fastest = min(rows, key=lambda row: row.mean_ms)
     name = style.title_of(slowest.technique)
+    if not slowest.timed:
+        said = [f"{style.ms(row.mean_ms)} over {style.title_of(row.technique)}" for row in rows]
+        return f"A delivery every {style.joined(said)}, on average"
     if len(rows) == 1:
         return f"{name}: {style.ms(slowest.mean_ms)} on average{transit}"
     if slowest.mean_ms < 1.5 * fastest.mean_ms:
@@ -76,6 +95,8 @@ def _latency_title(rows: Sequence[Row], run: Any) -> str:
     near = [row for row in rows if row.mean_ms <= 1.25 * fastest.mean_ms]
     group = style.group_name([row.technique for row in near])
     average = style.ms(sum(row.mean_ms for row in near) / len(near))
+    if (most := max(row.mean_ms for row in near)) > 1.1 * fastest.mean_ms:
+        average = f"{style.number(fastest.mean_ms)} to {style.ms(most)}"
     return f"{name} waits {style.ms(slowest.mean_ms)} on average, {group} {average}{transit}"
 
 
@@ -97,10 +118,11 @@ def _hollow(grey: style.Theme) -> dict[str, Any]:
     return {"symbol": "diamond", "size": 10, "color": grey.paper, "line": {"width": 1.6, "color": grey.ink}}
 
 
-def _draw_theory(figure: go.Figure, row: Row, y: int, grey: style.Theme) -> None:
-    if row.expected_ms is None:
+def _draw_theory(figure: go.Figure, row: Row, y: int, axis: dict[str, Any], grey: style.Theme) -> None:
+    expected = expected_on(axis, row)
+    if expected is None or row.expected_ms is None:
         return
-    low, high = row.low_ms or row.expected_ms, row.high_ms or row.expected_ms
+    low, mean, high = expected
     color = style.mark(row.technique).color
     figure.add_scatter(
         x=[low, high, high, low, low],
@@ -114,7 +136,7 @@ def _draw_theory(figure: go.Figure, row: Row, y: int, grey: style.Theme) -> None
         hoverinfo="skip",
     )
     figure.add_scatter(
-        x=[row.expected_ms],
+        x=[mean],
         y=[y + 0.27],
         mode="markers",
         marker=_hollow(grey),
@@ -124,24 +146,25 @@ def _draw_theory(figure: go.Figure, row: Row, y: int, grey: style.Theme) -> None
     )
 
 
-def _draw_deliveries(figure: go.Figure, row: Row, y: int, grey: style.Theme) -> None:
+def _draw_deliveries(figure: go.Figure, row: Row, y: int, axis: dict[str, Any], grey: style.Theme) -> None:
     if not len(row.deliveries):
         return
     drawn, mark = drawn_of(row.deliveries), style.mark(row.technique)
+    many = len(drawn) > 200
     figure.add_scatter(
-        x=drawn["latency_ms"].clip(lower=row.latency_ms.max() / 1e5),
+        x=drawn["latency_ms"].clip(lower=floor_of(axis)).round(4),
         y=[y - 0.13 + 0.4 * ((i * 0.6180339887) % 1 - 0.5) for i in range(len(drawn))],
         mode="markers",
         marker={
             "symbol": mark.symbol,
-            "size": 6,
-            "color": style.rgba(mark.color, 0.6),
-            "line": {"width": 0.6, "color": mark.color},
+            "size": 4.5 if many else 6,
+            "color": style.rgba(mark.color, 0.4 if many else 0.6),
+            "line": {"width": 0 if many else 0.6, "color": mark.color},
         },
         name=row.technique,
         showlegend=False,
         customdata=identity(drawn),
-        hovertemplate="event %{customdata[0]}, subscriber %{customdata[2]}<br>%{x:.4~g} ms<extra>%{customdata[1]}</extra>",
+        hovertemplate="event %{customdata[0]}<br>%{x:.4~g} ms<extra>%{customdata[1]} %{customdata[2]}</extra>",
     )
     for name, value, size, width in (("median", 0.5, 17, 3.5), ("95th percentile", 0.95, 11, 1.5)):
         _point(figure, row, name, float(row.latency_ms.quantile(value)), y - 0.13, "line-ns", size, width, grey)
@@ -187,14 +210,12 @@ def _draw_prediction(
 
 def _predicted_ms(technique: str) -> float | None:
     """What the learner predicted for the technique's mean, in ms."""
-    try:
-        from labkit import claims
-    except ImportError:
-        return None
+    from labkit import claims
+
     kept = claims.prediction(PREDICTED[technique]) if technique in PREDICTED else None
     if kept is None:
         return None
-    return float(kept.value) * (1e3 if getattr(kept, "unit", "") == "s" else 1.0)
+    return float(kept.value) * {"us": 1e-3, "ms": 1.0}.get(kept.unit, 1e3)
 
 
 def _name_row(figure: go.Figure, row: Row, y: int, grey: style.Theme) -> None:
@@ -205,7 +226,7 @@ def _name_row(figure: go.Figure, row: Row, y: int, grey: style.Theme) -> None:
     if row.expected_ms is not None:
         lines.append(f'<span style="color:{grey.muted}">theory {style.ms(row.expected_ms)}</span>')
     if row.trouble:
-        lines.append(f"<i>{row.trouble[:22]}</i>")
+        lines.append(f"<i>{row.trouble}</i>")
     figure.add_annotation(
         x=1.0, xref="paper", xanchor="left", xshift=12, y=y, yanchor="middle", align="left", showarrow=False,
         text="<br>".join(lines), font={"size": 12},

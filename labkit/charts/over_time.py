@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 
 from labkit import style
 from labkit.charts.pictures import finished
-from labkit.charts.rows import Row, drawn_of, identity, latency_axis, rows_of, thinned
+from labkit.charts.rows import Row, drawn_of, expected_on, floor_of, identity, latency_axis, rows_of, thinned
 
 
 def timeline(
@@ -39,7 +39,10 @@ def timeline(
     figure = make_subplots(
         lines, columns, shared_xaxes="all", shared_yaxes="all", horizontal_spacing=0.05, vertical_spacing=0.3 / lines
     )
-    figure.update_layout(template=style.template(theme), margin={"l": 66, "r": 24, "t": 92, "b": 56}, showlegend=False)
+    figure.update_layout(
+        template=style.template(theme), margin={"l": 66, "r": 24, "t": 92, "b": 56}, showlegend=False,
+        height=(300, 380, 450)[lines - 1] if lines <= 3 else 150 * lines,
+    )  # fmt: skip
     axis = latency_axis(rows, most_ticks=9 if lines < 3 else 4)
     start_ns = _first_due_ns(rows)
     stop_s = max([_seconds(row, start_ns).max() for row in rows if len(row.deliveries)], default=1.0)
@@ -47,10 +50,14 @@ def timeline(
     figure.update_yaxes(**axis)
     for index, row in enumerate(rows):
         where = {"row": index // columns + 1, "col": index % columns + 1}
-        _panel(figure, row, _seconds(row, start_ns), stop_s, where, grey)
+        _panel(figure, row, _seconds(row, start_ns), stop_s, axis, where, grey)
         bottom = index + columns >= len(rows)
-        figure.update_xaxes(title_text="due, after the first event (s)" if bottom else "", showticklabels=bottom, **where)
-        figure.update_yaxes(title_text="latency (ms)" if where["col"] == 1 else "", **where)
+        figure.update_xaxes(
+            title_text="due, after the first event (s)" if bottom else "", showticklabels=bottom, **where
+        )
+        figure.update_yaxes(
+            title_text=f"{'latency' if row.timed else 'interval'} (ms)" if where["col"] == 1 else "", **where
+        )
         for span in spans:
             _shade(figure, span, where, grey)
     for index in range(len(rows), lines * columns):
@@ -77,26 +84,35 @@ def _seconds(row: Row, start_ns: float) -> pd.Series[float]:
 
 
 def _panel(
-    figure: go.Figure, row: Row, seconds: pd.Series[float], stop_s: float, where: dict[str, int], grey: style.Theme
+    figure: go.Figure,
+    row: Row,
+    seconds: pd.Series[float],
+    stop_s: float,
+    axis: dict[str, Any],
+    where: dict[str, int],
+    grey: style.Theme,
 ) -> None:
     mark, drawn = style.mark(row.technique), drawn_of(row.deliveries)
-    if row.expected_ms is not None:
-        low, high = row.low_ms or row.expected_ms, row.high_ms or row.expected_ms
+    expected = expected_on(axis, row)
+    if expected is not None:
+        low, mean, high = expected
         figure.add_scatter(
             x=[0, stop_s, stop_s, 0], y=[low, low, high, high], fill="toself", mode="lines", line_width=0,
             fillcolor=style.rgba(mark.color, 0.13), name=f"{row.technique}: theory, range", hoverinfo="skip", **where,
         )  # fmt: skip
         figure.add_scatter(
-            x=[0, stop_s], y=[row.expected_ms] * 2, mode="lines", line={"color": grey.ink, "width": 1, "dash": "3px,3px"},
-            name=f"{row.technique}: theory, mean", hovertemplate="theory: mean %{y:.4~g} ms<extra></extra>", **where,
+            x=[0, stop_s], y=[mean] * 2, mode="lines",
+            line={"color": grey.ink, "width": 1, "dash": "3px,3px"}, name=f"{row.technique}: theory, mean",
+            hovertemplate="theory: mean %{y:.4~g} ms<extra></extra>",
+            **where,
         )  # fmt: skip
     if len(drawn):
         figure.add_scatter(
-            x=seconds.loc[drawn.index],
-            y=drawn["latency_ms"],
-            mode="lines+markers" if drawn["subscriber"].nunique() == 1 else "markers",
+            x=seconds.loc[drawn.index].round(6),
+            y=drawn["latency_ms"].clip(lower=floor_of(axis)).round(4),
+            mode="lines+markers" if drawn["subscriber"].nunique() == 1 and len(drawn) <= 200 else "markers",
             line={"color": style.rgba(mark.color, 0.55), "width": 1},
-            marker={"symbol": mark.symbol, "size": 5, "color": mark.color},
+            marker={"symbol": mark.symbol, "size": 5 if len(drawn) <= 200 else 3.5, "color": mark.color},
             name=row.technique,
             customdata=identity(drawn),
             hovertemplate="event %{customdata[0]}, due %{x:.3f} s<br>%{y:.4~g} ms<extra>%{customdata[1]}</extra>",

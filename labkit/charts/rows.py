@@ -11,7 +11,7 @@ import pandas as pd
 
 from labkit import style
 
-DRAWN = 1500  # dots a technique; more add ink and megabytes, not sight
+DRAWN = 600  # dots a technique; more add ink and megabytes, not sight
 LINEAR_UP_TO = 5.0  # slowest over fastest
 
 
@@ -25,6 +25,8 @@ class Row:
     expected_ms: float | None = None
     high_ms: float | None = None
     trouble: str = ""
+    timed: bool = True
+    """False against a server that is not ours: when events were due is unknown, ``latency_ms`` is the interval."""
 
     @property
     def latency_ms(self) -> pd.Series[float]:
@@ -37,15 +39,20 @@ class Row:
 
 def rows_of(run: Any) -> list[Row]:
     frame = run.deliveries
-    frame = frame[frame["scheduled"].astype(bool) & frame["latency_ms"].notna()]
-    frame = frame.assign(technique=frame["technique"].where(frame["client"] != "browser", frame["technique"] + style.BROWSER))
+    frame = frame[frame["scheduled"].astype(bool) | frame["due_ns"].isna()]
+    timed = bool(frame["latency_ms"].notna().any()) or frame.empty
+    frame = frame if timed else _with_intervals(frame)
+    frame = frame[frame["latency_ms"].notna()]
+    frame = frame.assign(
+        technique=frame["technique"].where(frame["client"] != "browser", frame["technique"] + style.BROWSER)
+    )
     seen = list(dict.fromkeys(frame["technique"]))
     order = [t for t in run.settings.get("techniques", ()) if t in seen or _failure(run, t)]
-    rows = []
+    rows, troubles = [], _troubles(run)
     for technique in order + [t for t in seen if t not in order]:
         mine = frame[frame["technique"] == technique]
-        low, mean, high = _expected(run, technique)
-        rows.append(Row(technique, mine, low, mean, high, _trouble(run, technique)))
+        low, mean, high = _expected(run, technique) if timed else (None, None, None)
+        rows.append(Row(technique, mine, low, mean, high, troubles.get(technique, ""), timed))
     return rows
 
 
@@ -53,26 +60,40 @@ def _failure(run: Any, technique: str) -> str:
     return str((getattr(run, "failures", None) or {}).get(technique, ""))
 
 
-def _trouble(run: Any, technique: str) -> str:
+def _troubles(run: Any) -> dict[str, str]:
+    """What went wrong, in a word or two, by technique."""
     summary = run.summary()
-    summary = summary.set_index("technique") if "technique" in summary else summary
-    if technique not in summary.index:
-        return _failure(run, technique)
-    row = summary.loc[technique]
-    counts = [f"{int(row[key])} {word}" for key, word in (("lost", "lost"), ("duplicated", "twice")) if row.get(key, 0)]
-    return ", ".join(counts + ([f"failed: {_failure(run, technique)}"] if _failure(run, technique) else []))
+    words = {"lost": "lost", "duplicated": "twice", "out_of_order": "out of order"}
+    told = {}
+    for technique, row in summary.iterrows():
+        counts = [f"{int(row[key])} {word}" for key, word in words.items() if row.get(key, 0) > 0]
+        told[str(technique)] = ", ".join(counts + (["failed"] if _failure(run, str(technique)) else []))
+    return {**dict.fromkeys(run.failures or {}, "failed"), **told}
+
+
+def _schedule(run: Any) -> dict[str, Any]:
+    schedule = run.settings.get("schedule") or {}
+    return {**schedule, **(schedule.get("settings") or {})}
+
+
+def _with_intervals(frame: pd.DataFrame) -> pd.DataFrame:
+    """Where no latency can be known: the time since the subscriber's previous delivery in its place."""
+    frame = frame.sort_values("received_ns")
+    gaps = frame.groupby(["technique", "subscriber"])["received_ns"].diff() / 1e6
+    return frame.assign(latency_ms=gaps, due_ns=frame["received_ns"])
 
 
 def _expected(run: Any, technique: str) -> tuple[float | None, float | None, float | None]:
-    """Least, mean and greatest latency that theory expects, in ms; None where there is no theory."""
+    """Least, mean and greatest latency that theory expects, in ms; None where there is no theory.
+
+    There is none for a technique as a page received it: a page does not come through the run's link.
+    """
     from labkit import models
 
-    settings = run.settings
-    schedule = settings.get("schedule") or {}
-    schedule = {**schedule, **(schedule.get("settings") or {})}
+    settings, schedule = run.settings, _schedule(run)
     poisson = schedule.get("poisson", schedule.get("name") == "poisson")
     theory = models.expect(
-        technique.removesuffix(style.BROWSER),
+        technique,
         one_way_s=settings.get("one_way_s") or 0.0,
         poll_interval_s=settings.get("poll_interval_s") or 1.0,
         rate_per_s=schedule.get("rate_per_s") if poisson else None,
@@ -91,9 +112,10 @@ def one_way_ms(run: Any) -> float:
 
 def latency_axis(rows: Sequence[Row], *, most_ticks: int = 9, more: Sequence[float] = ()) -> dict[str, Any]:
     """Range and ticks that hold every delivery, every expectation and *more*; logarithmic where that is needed."""
-    values = [v for row in rows for v in (row.latency_ms.min(), row.latency_ms.max(), row.low_ms, row.high_ms)]
-    values += more
-    values = [v for v in values if v is not None and math.isfinite(v) and v > 0] or [1.0, 10.0]
+    candidates = [row.low_ms for row in rows] + [row.high_ms for row in rows] + list(more)
+    for row in (row for row in rows if len(row.deliveries)):
+        candidates += [float(row.latency_ms.min()), float(row.latency_ms.max())]
+    values = [v for v in candidates if v is not None and math.isfinite(v) and v > 0] or [1.0, 10.0]
     low, high = max(min(values), max(values) / 1e5), max(values)
     if high / low <= LINEAR_UP_TO:
         return {"type": "linear", "range": [0, high * 1.08]}
@@ -105,6 +127,20 @@ def latency_axis(rows: Sequence[Row], *, most_ticks: int = 9, more: Sequence[flo
         "tickvals": ticks,
         "ticktext": [style.number(t) for t in ticks],
     }
+
+
+def floor_of(axis: dict[str, Any]) -> float:
+    """The least value that the axis can show; a logarithmic one has no place for 0, which is drawn at its edge."""
+    return float(10.0 ** axis["range"][0]) if axis["type"] == "log" else -math.inf
+
+
+def expected_on(axis: dict[str, Any], row: Row) -> tuple[float, float, float] | None:
+    """Where the axis shows the least, mean and greatest value that theory expects; None without theory."""
+    if row.expected_ms is None:
+        return None
+    low, high = (row.expected_ms if v is None else v for v in (row.low_ms, row.high_ms))
+    floor = floor_of(axis)
+    return max(low, floor), max(row.expected_ms, floor), max(high, floor)
 
 
 def drawn_of(frame: pd.DataFrame) -> pd.DataFrame:
@@ -123,17 +159,19 @@ def thinned(rows: Sequence[Row]) -> str:
 
 def conditions(run: Any, rows: Sequence[Row]) -> str:
     """Under what the run was made, and what of it is drawn."""
-    settings = run.settings
+    settings, schedule = run.settings, _schedule(run)
     events = max((int(row.deliveries["event_id"].nunique()) for row in rows), default=0)
     said = [f"{style.number(events)} events"]
-    schedule = settings.get("schedule") or {}
-    rate = {**schedule, **(schedule.get("settings") or {})}.get("rate_per_s")
-    said[0] += f" at {style.number(rate)} per second ({schedule.get('name', 'in all')})" if rate else ""
+    if schedule.get("rate_per_s"):
+        process = str(schedule.get("name", "")).replace("poisson", "Poisson")
+        said[0] += f" at {style.number(schedule['rate_per_s'])} per second, {process}".rstrip(", ")
     if any(row.technique.startswith("polling") for row in rows) and settings.get("poll_interval_s"):
         said.append(f"a poll every {style.seconds(settings['poll_interval_s'])}")
     said += [f"one transit {style.ms(one_way_ms(run))}"] if one_way_ms(run) > 0 else ["no delay injected"]
-    return ", ".join(said + ([thinned(rows)] if thinned(rows) else []))
+    said += [thinned(rows)] if thinned(rows) else []
+    failed = [f"{style.title_of(technique)} failed: {why}"[:70] for technique, why in (run.failures or {}).items()]
+    return "; ".join([", ".join(said), *failed])
 
 
 def identity(frame: pd.DataFrame) -> list[list[Any]]:
-    return frame[["event_id", "technique", "subscriber"]].to_numpy().tolist()
+    return [list(row) for row in zip(frame["event_id"], frame["technique"], frame["subscriber"], strict=True)]

@@ -28,8 +28,8 @@ def find(name: str, among: Iterable[Technique] = TECHNIQUES) -> Technique:
     Raises:
         UnknownTechnique: there is none; the message lists the known ones.
     """
-    for technique in among:
-        if technique.name == name:
-            return technique
+    for one in among:
+        if one.name == name:
+            return one
     known = ", ".join(t.name for t in among)
     raise UnknownTechnique(f"unknown technique {name!r}; known are: {known}")

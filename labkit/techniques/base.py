@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 from tornado.web import HTTPError, RequestHandler
 
 from labkit.connection import Body, HTTPClient, Opened
 from labkit.events import Gap, now_ns, size_bytes
 from labkit.handler import Context
-from labkit.ledger import Ledger
 from labkit.wire import envelope
 
 
@@ -36,21 +34,9 @@ class Delivery:
     wire_id: str | None = None
 
 
-class Connect(Protocol):
-    """The client half: an async iterator of what arrives after the cursor *after*."""
-
-    def __call__(
-        self,
-        url: str,
-        *,
-        after: str | None = None,
-        topic: str = "",
-        token: str | None = None,
-        ledger: Ledger | None = None,
-        on_open: Opened | None = None,
-        subscriber: int = 0,
-        **options: object,
-    ) -> AsyncIterator[Delivery | Gap]: ...
+Connect = Callable[..., AsyncGenerator[Delivery | Gap, None]]
+"""The client half: ``connect(url, *, after=None, topic="", token=None, ledger=None, on_open=None, subscriber=0,
+**options)`` gives what arrives after the cursor *after*; ``on_open`` is told the cursor at which it begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +56,8 @@ class Technique:
         resumes: reconnects by itself and goes on from its cursor.
         through_buffering: events pass an intermediary that holds back a response until its end.
         in_browser: a page can use it.
+        exhibit: only to be looked at: left out where all techniques are compared.
+        http_version: that its clients speak by default; empty where there is no HTTP.
         http1_only: what of it exists only in HTTP/1.x.
         hint: one line for tables.
     """
@@ -86,6 +74,8 @@ class Technique:
     resumes: bool = False
     through_buffering: bool = False
     in_browser: bool = True
+    exhibit: bool = False
+    http_version: str = "1.1"
     http1_only: tuple[str, ...] = ()
     hint: str = ""
 
@@ -115,6 +105,11 @@ class Reader:
         if self._on_open is not None:
             self._on_open(cursor)
             self._on_open = None
+
+    @property
+    def unopened(self) -> bool:
+        """Whether somebody still waits to be told where the subscription begins."""
+        return self._on_open is not None
 
     def at(self, event_id: int) -> str:
         """The cursor of an event in the present epoch."""

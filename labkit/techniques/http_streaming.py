@@ -7,7 +7,8 @@ with ``?format=multipart``. Chunks are not messages: a client looks for newlines
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import re
+from collections.abc import AsyncGenerator, Iterator
 
 from labkit.connection import HTTPClient, Opened, Wiring, refuse_unless
 from labkit.events import Gap
@@ -52,6 +53,7 @@ class HTTPStreamingHandler(PushHandler):
         if not leading:
             self.write(BOUNDARY + b"\r\n")
         await self.stream(leading_part if leading else part)
+        self.write(b"\r\n" * leading + BOUNDARY + b"--\r\n")  # the last part is whole now (RFC 2046 section 5.1.1)
 
 
 async def connect(
@@ -69,7 +71,7 @@ async def connect(
     boundary: str = "trailing",
     conflate: bool = False,
     **_: object,
-) -> AsyncIterator[Delivery | Gap]:
+) -> AsyncGenerator[Delivery | Gap, None]:
     """Read one endless response. Ends when the server ends it.
 
     Args:
@@ -84,13 +86,14 @@ async def connect(
     client = HTTPClient(url, topic=topic, token=token, wiring=wiring, version=http_version)
     reader = Reader(after, on_open)
     try:
-        await client.ask(
-            after=after,
-            framing="eof" if framing == "eof" else None,
-            format="multipart" if format == "multipart" else None,
-            boundary="leading" if boundary == "leading" else None,
-            conflate="1" if conflate else None,
-        )
+        query = {
+            "after": after,
+            "framing": "eof" if framing == "eof" else None,
+            "format": "multipart" if format == "multipart" else None,
+            "boundary": "leading" if boundary == "leading" else None,
+            "conflate": "1" if conflate else None,
+        }
+        await client.ask(query)
         response, http = await client.head()
         refuse_unless(response, (200,))
         kind = response.headers.get("content-type", "")
@@ -124,17 +127,17 @@ class Parts:
 
     def __init__(self, content_type: str) -> None:
         name = content_type.partition("boundary=")[2].partition(";")[0].strip().strip('"')
-        self._delimiter = b"--" + name.encode("latin-1")
+        self._delimiter = re.compile(b"--" + re.escape(name.encode("latin-1")) + b"(--)?\r\n")
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[tuple[bytes, int, int]]:
         self._rest += data
-        while (end := self._rest.find(self._delimiter + b"\r\n")) >= 0:
-            whole, self._rest = self._rest[:end], self._rest[end + len(self._delimiter) + 2 :]
+        while (found := self._delimiter.search(self._rest)) is not None:
+            whole, self._rest = self._rest[: found.start()], self._rest[found.end() :]
             head, blank, raw = whole.partition(b"\r\n\r\n")
             body = raw.removesuffix(b"\r\n")
             before = len(head) + len(blank)
-            yield body, before, len(whole) - before - len(body) + len(self._delimiter) + 2
+            yield body, before, found.end() - before - len(body)
 
 
 HTTP_STREAMING = Technique(

@@ -7,7 +7,7 @@ leaves (RFC 6202 section 5.2), so the server goes on from what this connection w
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from labkit.connection import HTTPClient, Opened, Wiring
 from labkit.events import Cursor, Gap
@@ -23,16 +23,15 @@ class LongPollingHandler(PushHandler):
 
     async def get(self) -> None:
         timeout_s = self.seconds("timeout", self.context.hold_s)
-        cursor = self.after or self.context.hub.cursor(self.topic)
         given = connection_state(self)
-        if self.flag("pipelined"):
-            cursor = later(cursor, given.get(self.topic))
+        cursor = later(self.after, *given.get(self.topic, (None, None))) if self.flag("pipelined") else self.after
+        cursor = cursor or self.context.hub.cursor(self.topic)
         with self.subscribe(woken, after=cursor) as parked:
             await parked.wait_until_ready(timeout_s)
-            if parked.closed:
-                return  # the client has gone, or the lab has closed
+            if parked.closed and not self.context.hub.closed:
+                return  # the client has gone
         page = self.page(cursor)
-        given[self.topic] = Cursor.parse(page.cursor)
+        given[self.topic] = cursor, Cursor.parse(page.cursor)
         self.set_header("Content-Type", "application/json")
         self.finish(envelope.answer(page))
 
@@ -42,9 +41,16 @@ def woken(_: Item, __: str) -> bytes:
     return b""
 
 
-def later(asked: Cursor, given: Cursor | None) -> Cursor:
-    """The later of the request's cursor and what its connection was already given."""
-    return given if given is not None and given.epoch == asked.epoch and given.n > asked.n else asked
+def later(asked: Cursor | None, began: Cursor | None, given: Cursor | None) -> Cursor | None:
+    """The later of the request's cursor and what its connection was given by the answer before.
+
+    Epochs have no order: a request that asks from where that answer began was sent before the answer was read.
+    """
+    if given is None or (
+        asked is not None and asked != began and (asked.epoch not in (None, given.epoch) or asked.n > given.n)
+    ):
+        return asked
+    return given
 
 
 async def connect(
@@ -58,10 +64,11 @@ async def connect(
     subscriber: int = 0,
     hold_s: float | None = None,
     pipelined: bool = False,
+    conflate: bool = False,
     keep_alive: bool = True,
     http_version: str = "1.1",
     **_: object,
-) -> AsyncIterator[Delivery | Gap]:
+) -> AsyncGenerator[Delivery | Gap, None]:
     """Poll again and again, each request held by the server for at most *hold_s* seconds (None: its default).
 
     Args:
@@ -70,19 +77,21 @@ async def connect(
         keep_alive: one connection for all polls; False opens one for each.
     """
     wiring = Wiring(ledger or Ledger(0), "long-polling", subscriber)
-    client = HTTPClient(
-        url, topic=topic, token=token, wiring=wiring, keep_alive=keep_alive, version=http_version
-    )
+    client = HTTPClient(url, topic=topic, token=token, wiring=wiring, keep_alive=keep_alive, version=http_version)
     reader = Reader(after, on_open)
-    query = {"timeout": hold_s, "pipelined": "1" if pipelined else None}
+    query = {
+        "timeout": hold_s,
+        "pipelined": "1" if pipelined else None,
+        "conflate": "1" if conflate else None,
+    }
     try:
         while True:
-            await client.ask(after=reader.cursor, **query)
+            await client.ask({"after": reader.cursor, **query})
             if reader.cursor:
                 reader.opened(reader.cursor)  # parked, as far as a client can know
             if pipelined:
-                await client.ask(after=reader.cursor, ahead=1, **query)
-            _, text = await client.answer()
+                await client.ask({"after": reader.cursor, **query}, ahead=1)
+            _response, text = await client.answer()
             for item in read_answer(client, reader, text):
                 yield item
     finally:

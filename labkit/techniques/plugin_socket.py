@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from urllib.parse import urlsplit
 
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
@@ -78,8 +78,10 @@ class PluginSocketServer(TCPServer):
         writer = asyncio.ensure_future(self.write_events(stream, subscriber))
         try:
             while True:
-                request = await stream.read_until(b"\0")
-                await stream.write(answer_publish(self.context, topic, request[:-1]).encode() + b"\0")
+                request = await stream.read_until(b"\0", max_bytes=2 * self.context.max_event_bytes)
+                answer = answer_publish(self.context, topic, request[:-1]).encode() + b"\0"
+                async with asyncio.timeout(self.context.write_timeout_s):
+                    await stream.write(answer)
         finally:
             subscriber.close()
             writer.cancel()
@@ -123,7 +125,7 @@ async def connect(
     on_open: Opened | None = None,
     subscriber: int = 0,
     **_: object,
-) -> AsyncIterator[Delivery | Gap]:
+) -> AsyncGenerator[Delivery | Gap, None]:
     """Subscribe on ``tcp://host:port`` and read NUL-terminated JSON until the server closes."""
     parts = urlsplit(url)
     wiring = Wiring(ledger or Ledger(0), "plugin-socket", subscriber)
@@ -158,5 +160,7 @@ PLUGIN_SOCKET = Technique(
     port="plugin",
     bidirectional=True,
     in_browser=False,
+    exhibit=True,
+    http_version="",
     hint="NUL-terminated messages over TCP, as Flash had them",
 )

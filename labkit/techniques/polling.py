@@ -7,7 +7,7 @@ event only when it next asks. Conditional requests (RFC 9110 section 13) on requ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from labkit.connection import HTTPClient, Opened, Wiring
 from labkit.events import Gap
@@ -45,10 +45,11 @@ async def connect(
     wait_after_answer: bool = False,
     start_delay_s: float = 0.0,
     etag: bool = False,
+    conflate: bool = False,
     keep_alive: bool = True,
     http_version: str = "1.1",
     **_: object,
-) -> AsyncIterator[Delivery | Gap]:
+) -> AsyncGenerator[Delivery | Gap, None]:
     """Poll every *interval_s* seconds, from the start of one request to the start of the next.
 
     Args:
@@ -67,7 +68,8 @@ async def connect(
         while True:
             await asyncio.sleep(max(0.0, next_s - clock()))
             condition = {"If-None-Match": seen} if etag and seen else {}
-            await client.ask(condition, after=reader.cursor, etag="1" if etag else None)
+            query = {"after": reader.cursor, "etag": "1" if etag else None, "conflate": "1" if conflate else None}
+            await client.ask(query, condition)
             response, text = await client.answer()
             next_s = max(clock(), next_s + interval_s) if not wait_after_answer else clock() + interval_s
             seen = response.headers.get("etag")

@@ -8,14 +8,14 @@ type and never looks into the data. The id is the cursor, so that a browser's ow
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 
 from labkit.connection import Body, HTTPClient, Opened, Wiring, refuse_unless
 from labkit.errors import ConnectionLost, CursorError, Refused
 from labkit.events import Cursor, Event, Gap
 from labkit.handler import PushHandler
 from labkit.hub import Item
-from labkit.ledger import Ledger
+from labkit.ledger import Category, Ledger
 from labkit.techniques.base import Delivery, Reader, Technique, mark_json
 from labkit.wire import envelope
 from labkit.wire.event_stream import EventStreamDecoder, StreamEvent, encode_comment, encode_event, encode_id
@@ -69,7 +69,7 @@ async def connect(
     conflate: bool = False,
     http_version: str = "1.1",
     **_: object,
-) -> AsyncIterator[Delivery | Gap]:
+) -> AsyncGenerator[Delivery | Gap, None]:
     """Read an event stream; reconnect when it ends, *retry_s* seconds later, with ``Last-Event-ID``.
 
     Ends for good at a 204 (WHATWG HTML 9.2.3).
@@ -87,8 +87,8 @@ async def connect(
         while True:
             try:
                 last = {"Last-Event-ID": decoder.last_event_id} if decoder.last_event_id else {}
-                begin = {} if last else {"after": after}
-                await client.ask({"Accept": "text/event-stream", **last}, conflate="1" if conflate else None, **begin)
+                query = {"after": None if last else after, "conflate": "1" if conflate else None}
+                await client.ask(query, {"Accept": "text/event-stream", **last})
                 response, http = await client.head()
                 if response.status == 204:
                     return
@@ -136,28 +136,35 @@ def blocks(decoder: EventStreamDecoder, piece: bytes, body: Body, reader: Reader
         for event in dispatched:
             mark_block(body, event)
             yield event
-        if not dispatched and decoder.last_event_id and decoder.last_event_id != reader.cursor:
+        if not dispatched and body.holds_blank_line():
+            mark_block(body, None)
+        if not dispatched and decoder.last_event_id and (reader.unopened or decoder.last_event_id != reader.cursor):
             reader.opened(decoder.last_event_id)
 
 
-def mark_block(body: Body, event: StreamEvent) -> None:
-    """Mark the lines of one block: field names and line ends are framing, the id is envelope, data is payload."""
-    number = int(event.wire_id.partition("@")[0]) if event.wire_id and event.wire_id.partition("@")[0].isdigit() else None
+def mark_block(body: Body, event: StreamEvent | None) -> None:
+    """Mark the lines of one block: field names and line ends are framing, the id is envelope, data is payload.
+
+    *event* is what it dispatched, if anything.
+    """
+    digits = ((event and event.wire_id) or "").partition("@")[0]
+    number = int(digits) if digits.isascii() and digits.isdigit() else None
     lines = body.held().splitlines(keepends=True)
     for index, raw in enumerate(lines):
         line = raw.rstrip(b"\r\n")
         name, colon, value = line.partition(b":")
         value = value.removeprefix(b" ")
         body.mark(len(line) - len(value), "framing", f"{name.decode('utf-8', 'replace')}{':' if colon else ''}", number)
-        if name == b"data" and event.type != "json":
+        if event is not None and name == b"data" and event.type not in ("json", "gap", "closing"):
             more = index + 1 < len(lines) and lines[index + 1].startswith(b"data")
             body.mark(len(value) + more, "payload", f"event {number}", number)
             body.mark(len(raw) - len(line) - more, "framing", "line end", number)
             continue
-        if event.type == "json" and name == b"data" and number is not None:
+        if event is not None and event.type == "json" and name == b"data" and number is not None:
             mark_json(body, value, [envelope_delivery(event, number)])
         else:
-            body.mark(len(value), "envelope" if name == b"id" else "framing", "id" if name == b"id" else "value", number)
+            category: Category = "envelope" if name in (b"id", b"data") else "framing"
+            body.mark(len(value), category, "value", number)
         body.mark(len(raw) - len(line), "framing", "line end", number)
 
 

@@ -8,19 +8,18 @@ Sans-I/O core of the ``websockets`` library over a counted socket. A client publ
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
-from tornado.websocket import WebSocketClosedError, WebSocketHandler
+from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol13
 
 from labkit import fanout
 from labkit.connection import Opened, Wiring
 from labkit.errors import ConnectionLost, Refused
 from labkit.events import Event, Gap
-from labkit.handler import PushHandler, abort
-from labkit.hub import Item
+from labkit.handler import PushHandler
+from labkit.hub import Item, Subscriber
 from labkit.ledger import Ledger
 from labkit.techniques.base import Delivery, Reader, Technique, answer_publish, mark_json
 from labkit.websocket_client import WebSocketConnection
@@ -59,6 +58,17 @@ class WebSocketRoute(PushHandler, WebSocketHandler):
     def get_compression_options(self) -> dict[str, Any] | None:
         return {} if self.flag("deflate") else None
 
+    async def put(self, message: str | bytes) -> None:
+        """Write one message and wait until it was accepted, for a bounded time: a peer may stop reading."""
+        try:
+            async with asyncio.timeout(self.context.write_timeout_s):
+                await self.write_message(message, isinstance(message, bytes))
+        except TimeoutError:
+            if isinstance(self.ws_connection, WebSocketProtocol13):
+                self.ws_connection.stream.close()
+        except WebSocketClosedError:
+            PushHandler.on_connection_close(self)
+
 
 class EventsSocket(WebSocketRoute):
     """Sends every event as one message; takes events to publish."""
@@ -74,28 +84,24 @@ class EventsSocket(WebSocketRoute):
 
     async def write_events(self) -> None:
         """The one writer of this socket: where the stream begins, then each event as a message."""
-        with contextlib.suppress(WebSocketClosedError), self.subscribe(binary if self.binary else text) as subscriber:
-            await self.put(subscriber.encoded(subscriber.start()))
+        with self.subscribe(binary if self.binary else text) as subscriber:
+            await self.put(self.message(subscriber, subscriber.start()))
             if self.context.fanout == "direct":
                 fanout.attach_websocket(self, subscriber, binary_frame if self.binary else text_frame)
             async for items in subscriber.batches():
                 for item in items:
-                    await self.put(subscriber.encoded(item), binary=self.binary and isinstance(item, Event))
+                    await self.put(self.message(subscriber, item))
                 if items and isinstance(items[-1], envelope.Closing):
                     self.close(1013, items[-1].reason)  # "try again later"
                     return
             self.close(1001, "the lab has closed")  # no effect when it was the client that left
 
-    async def put(self, payload: bytes, binary: bool = False) -> None:
-        """Write one message and wait until it was accepted, for a bounded time: a peer may stop reading."""
-        try:
-            async with asyncio.timeout(self.context.write_timeout_s):
-                await self.write_message(payload if binary else payload.decode(), binary)
-        except TimeoutError:
-            abort(self)
+    def message(self, subscriber: Subscriber, item: Item) -> str | bytes:
+        payload = subscriber.encoded(item)
+        return payload if self.binary and isinstance(item, Event) else payload.decode()
 
-    def on_message(self, message: str | bytes) -> None:
-        self.write_message(answer_publish(self.context, self.topic, message))
+    async def on_message(self, message: str | bytes) -> None:
+        await self.put(answer_publish(self.context, self.topic, message))
 
     def on_close(self) -> None:
         self.on_connection_close()
@@ -110,8 +116,8 @@ class EventsSocket(WebSocketRoute):
 class EchoSocket(WebSocketRoute):
     """Sends back what it gets."""
 
-    def on_message(self, message: str | bytes) -> None:
-        self.write_message(message, binary=isinstance(message, bytes))
+    async def on_message(self, message: str | bytes) -> None:
+        await self.put(message)
 
 
 async def connect(
@@ -127,7 +133,7 @@ async def connect(
     deflate: bool = False,
     conflate: bool = False,
     **_: object,
-) -> AsyncIterator[Delivery | Gap]:
+) -> AsyncGenerator[Delivery | Gap, None]:
     """Read messages until the server closes the socket.
 
     Args:

@@ -1,0 +1,145 @@
+// What a technique has received on this page: its state in words, its place in the log, its counts. No sockets here.
+
+const RECENT = 200; // events that the medians are taken over
+const KNOWN = 2000; // events whose first arrival is remembered
+const SHOWN = 160; // characters of an event's data
+export const STRIP_MS = 60_000;
+const MARKS = 1200; // in a strip, however fast events come
+
+/** When each event came to this page first, and when this page published it, if it did. Times by performance.now(). */
+export class Arrivals {
+  #known = new Map();
+
+  of(cursor) {
+    let known = this.#known.get(cursor);
+    if (known === undefined) {
+      this.#known.set(cursor, (known = { first: null, pressed: null }));
+      if (this.#known.size > KNOWN) this.#known.delete(this.#known.keys().next().value);
+    }
+    return known;
+  }
+
+  arrived(cursor, at) {
+    const known = this.of(cursor);
+    known.first ??= at;
+    return known;
+  }
+}
+
+export class Feed {
+  state = "connecting";
+  why = "";
+  cursor = null; // where to go on from: "17@k3f9"
+  count = 0;
+  bytes = 0;
+  missing = 0; // ids skipped without a gap being told: a fault of the lab or of this page
+  repeated = 0;
+  gaps = 0;
+  gap = null; // the newest one
+  last = null; // the newest event: {id, text}
+  recent = [];
+  marks = [];
+  gapMarks = [];
+  reached = false; // an answer came since it was last lost
+  #live = 0; // since when it has been connected without a break
+
+  constructor(arrivals, changed) {
+    this.arrivals = arrivals;
+    this.changed = changed;
+  }
+
+  get live() {
+    return this.state === "connected" || this.state === "parked";
+  }
+
+  /** Say how things stand: connecting, connected, parked, waiting for a connection, reconnecting, hidden, failed. */
+  tell(state, why = "") {
+    const was = this.live;
+    if (this.state === state && this.why === why) return;
+    [this.state, this.why] = [state, why];
+    if (this.live) this.reached = true;
+    if (this.live && !was) this.#live = performance.now();
+    this.changed();
+  }
+
+  received(bytes) {
+    this.bytes += bytes;
+    this.changed();
+  }
+
+  /** One item of a stream: an event, a gap, where it begins, or why it ends. */
+  read(item, at) {
+    if ("id" in item) this.event(item.id, item, at);
+    else if ("gap" in item) this.hole(item.gap, item.cursor, at);
+    else if ("cursor" in item) this.cursor = item.cursor;
+    else if ("closing" in item) this.tell("reconnecting", `the lab says: ${item.closing}`);
+  }
+
+  /** The answer to a poll. */
+  answer(page, at) {
+    const epoch = page.cursor.split("@")[1];
+    if (page.gap) this.hole(page.gap, `${page.gap.next - 1}@${epoch}`, at);
+    for (const item of page.events) this.event(item.id, item, at, epoch);
+    this.cursor = page.cursor;
+  }
+
+  event(id, item, at, epoch = this.cursor?.split("@")[1]) {
+    const held = this.cursor === null ? id - 1 : Number.parseInt(this.cursor, 10);
+    if (id <= held) this.repeated += 1;
+    else this.missing += id - held - 1;
+    this.cursor = `${id}@${epoch}`;
+    this.count += 1;
+    this.last = { id, text: "base64" in item ? binary(item.base64) : legible(item.data) };
+    this.recent.push({ known: this.arrivals.arrived(this.cursor, at), at, live: this.#live });
+    if (this.recent.length > RECENT) this.recent.shift();
+    this.marks.push(at);
+    if (this.marks.length > MARKS) this.marks.shift();
+    this.changed();
+  }
+
+  hole(gap, cursor, at) {
+    this.gaps += 1;
+    this.gap = { after: gap.after, next: gap.next };
+    this.cursor = cursor;
+    this.gapMarks.push(at);
+    this.changed();
+  }
+
+  /** Milliseconds from publishing on this page to arrival, oldest first; what was caught up on is left out. */
+  own() {
+    return this.recent
+      .filter(({ known, at, live }) => known.pressed !== null && known.pressed >= live && at >= known.pressed)
+      .map(({ known, at }) => at - known.pressed);
+  }
+
+  /** Milliseconds after the fastest technique on this page, oldest first; what was caught up on is left out. */
+  spread() {
+    return this.recent.filter(({ known, live }) => known.first >= live).map(({ known, at }) => at - known.first);
+  }
+}
+
+/** The start of a text, with what would be invisible, break the line or turn the writing direction made visible. */
+export function legible(text) {
+  if (text === "") return "(empty)";
+  const start = Array.from(text.slice(0, 2 * SHOWN)).slice(0, SHOWN);
+  const shown = start.map(visible).join("");
+  return shown.length && start.join("").length < text.length
+    ? `${shown}… (${text.length.toLocaleString("en")} characters)`
+    : shown;
+}
+
+function visible(character) {
+  const code = character.codePointAt(0);
+  if (code < 0x20) return String.fromCodePoint(0x2400 + code); // Control Pictures: ␍ for CR
+  const joins = code === 0x200c || code === 0x200d; // parts of words and of emoji
+  if (!joins && /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u.test(character)) {
+    return `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
+  }
+  return character;
+}
+
+function binary(base64) {
+  const size = Math.floor((base64.length * 3) / 4) - (base64.match(/=*$/)?.[0].length ?? 0);
+  const start = Array.from(atob(base64.slice(0, 32)), (c) => c.charCodeAt(0).toString(16).padStart(2, "0"));
+  return `binary, ${size.toLocaleString("en")} bytes: ${start.join(" ")}${size > start.length ? " …" : ""}`;
+}

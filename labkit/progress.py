@@ -1,0 +1,65 @@
+"""One line of progress for what takes over two seconds: in a notebook, in a terminal, or nowhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+QUIET_S = 2.0
+EVERY_S = 0.25
+
+
+class Progress:
+    """A line that is rewritten while something runs. Nothing is shown in the first two seconds."""
+
+    def __init__(self, *, enabled: bool = True) -> None:
+        self._enabled = enabled
+        self._started_s = time.monotonic()
+        self._shown_s = 0.0
+        self._handle: Any = None
+        self._terminal = False
+
+    def show(self, line: str) -> None:
+        """Show *line*, at most four times a second."""
+        now_s = time.monotonic()
+        if not self._enabled or now_s - self._started_s < QUIET_S or now_s - self._shown_s < EVERY_S:
+            return
+        self._shown_s = now_s
+        self._put(line)
+
+    def done(self, line: str = "") -> None:
+        """Leave *line* where the progress was, if there was any."""
+        if self._handle is not None or self._terminal:
+            self._put(line)
+            if self._terminal:
+                sys.stderr.write("\n")
+                sys.stderr.flush()
+
+    def _put(self, line: str) -> None:
+        if _in_notebook():
+            from IPython.display import display
+
+            text = _Text(line)
+            if self._handle is None:
+                self._handle = display(text, display_id=True)  # type: ignore[no-untyped-call]
+            else:
+                self._handle.update(text)
+        elif sys.stderr is not None and sys.stderr.isatty():
+            self._terminal = True
+            sys.stderr.write(f"\r\x1b[K{line}")
+            sys.stderr.flush()
+
+
+class _Text:
+    def __init__(self, line: str) -> None:
+        self._line = line
+
+    def __repr__(self) -> str:
+        return self._line
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell is not None and hasattr(shell, "kernel")
