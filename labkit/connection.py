@@ -117,10 +117,10 @@ class Connection:
             data = data[sent:]
 
     async def _writable(self) -> None:
-        waiter = self._loop.create_future()
-        self._loop.add_writer(self._sock, lambda: waiter.done() or waiter.set_result(None))
+        ready = asyncio.Event()
+        self._loop.add_writer(self._sock, ready.set)
         try:
-            await waiter
+            await ready.wait()
         finally:
             self._loop.remove_writer(self._sock)
 

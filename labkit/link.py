@@ -106,7 +106,8 @@ class Link(Relay):
     def in_flight_bytes(self) -> int:
         """How much of one direction it takes in before its writer feels that the reader is slow.
 
-        With a rate: two transits' worth and a little, about the queue of a well-kept router.
+        Without a rate 4 MiB, and so at most that much for each transit (80 MB/s at 50 ms). With a rate: two
+        transits' worth and a little, about the queue of a well-kept router.
         """
         if self._rate is None:
             return _UNLIMITED_IN_FLIGHT_BYTES

@@ -70,6 +70,9 @@ _SUMMARY = {
     **dict.fromkeys(("requests", "connections"), "int64"),
     "failed": "string",
 }
+_SHOWN = ["events", "lost", "duplicated", "gaps", "p50_ms", "p95_ms", "max_ms", "mean_ms", "expected_mean_ms",
+          "bytes_per_event", "requests", "connections"]  # fmt: skip
+_SHORT = {"expected_mean_ms": "theory: mean_ms", "bytes_per_event": "bytes/event"}
 _METADATA = b"labkit"
 _NAN = float("nan")
 
@@ -196,6 +199,35 @@ class Run:
             "failed": self.failures.get(group.technique, ""),
         }
 
+    def intervals(self) -> pd.DataFrame:
+        """What can be said of a server that is not ours: the time between deliveries, per technique.
+
+        Returns:
+            ``events``, ``p50_ms``, ``p95_ms``, ``max_ms`` and ``mean_ms`` from one arrival to the next,
+            ``bytes_per_event``, ``requests``, ``connections``.
+        """
+        import pandas as pd
+
+        rows = []
+        for technique, frame in self.deliveries.groupby("technique"):
+            gaps = sorted((frame["received_ns"].sort_values().diff().dropna() / 1e6).tolist())
+            records = list(self.ledger.of(str(technique)))
+            rows.append(
+                {
+                    "technique": technique,
+                    "events": len(frame),
+                    "p50_ms": quantile(gaps, 0.5),
+                    "p95_ms": quantile(gaps, 0.95),
+                    "max_ms": gaps[-1] if gaps else _NAN,
+                    "mean_ms": sum(gaps) / len(gaps) if gaps else _NAN,
+                    "bytes_per_event": sum(record.bytes_total for record in records) / len(frame),
+                    "requests": sum(record.requests for record in records),
+                    "connections": len(records),
+                }
+            )
+        columns = ["technique", "events", *_SHOWN[4:8], "bytes_per_event", "requests", "connections"]
+        return pd.DataFrame(rows, columns=columns).set_index("technique")
+
     def _expected_mean_ms(self, technique: str) -> float:
         from labkit import models
 
@@ -288,8 +320,8 @@ class Run:
         return f"<Run of {techniques}: {len(self.deliveries)} deliveries{', interrupted' if self.interrupted else ''}>"
 
     def _repr_html_(self) -> str:
-        table = self.summary().drop(columns=["failed"])
-        shown = table.to_html(na_rep="", float_format=lambda value: f"{value:,.2f}", border=0)
+        table = self.intervals() if self.foreign else self.summary()[_SHOWN].rename(columns=_SHORT)
+        shown = table.to_html(na_rep="", float_format=lambda value: f"{value:,.1f}", border=0, index_names=False)
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
         return f'<div class="labkit-run" style="overflow-x: auto">{shown}{notes}</div>'
 

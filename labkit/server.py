@@ -29,6 +29,7 @@ from labkit.techniques.plugin_socket import PluginSocketServer
 from labkit.techniques.websocket import EchoSocket, WebSocketRoute
 
 PAGE = Path(__file__).parent / "page"
+PAGE_POLICY = "default-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 PAGE_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 SPARE_DESCRIPTORS = 256  # for everything in this process that is not one of the server's connections
 GRACE_S = 0.25  # for farewells at close
@@ -42,7 +43,7 @@ class PageHandler(PushHandler):
         if path.parent != PAGE or not path.is_file():
             raise refusal(404, f"no such file: {name[:80]}")
         self.set_header("Content-Type", f"{PAGE_TYPES.get(path.suffix, 'text/plain')}; charset=utf-8")
-        self.set_header("Content-Security-Policy", "default-src 'self'; frame-ancestors 'self'")
+        self.set_header("Content-Security-Policy", PAGE_POLICY)
         self.finish(path.read_bytes())
 
 

@@ -22,7 +22,7 @@ PACKAGE = Path(__file__).parent.parent / "labkit"
 # Values in, values out: these import one another, and nothing that waits or draws on a screen.
 PURE = {
     *("charts", "checks", "claims", "errors", "events", "explain", "export", "ledger", "models", "runs"),
-    *("schedules", "style", "teaching", "wire"),
+    *("exercises", "schedules", "style", "wire"),
 }
 IMPURE = {"asyncio", "tornado", "ipywidgets", "anywidget"}
 NO_SOCKETS = {"socket", "selectors", "ssl"}
@@ -32,10 +32,11 @@ ROWS = [
     {"loop", "hub", "fanout"},
     {"handler", "connection", "websocket_client", "relay", "link"},
     {"techniques"},
+    {"following"},
     {"server", "lab", "process", "intermediary"},
-    {"measurement", "progress", "fleet"},
+    {"measurement", "progress", "subscriptions", "teaching", "fleet"},
     {"panel", "browser"},
-    {"jupyter", "__main__", "__init__"},
+    {"bench", "jupyter", "report", "serving", "__main__", "__init__"},
 ]
 ROW_OF = {module: number for number, row in enumerate(ROWS) for module in row}
 

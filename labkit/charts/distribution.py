@@ -201,9 +201,11 @@ def _draw_prediction(
         hoverinfo="skip",
     )
     means = [m for m in (row.mean_ms, row.expected_ms) if m is not None and m > value]
+    at, (low, high) = math.log10(value) if axis["type"] == "log" else value, axis["range"]
+    to_the_left = means or at > low + 0.7 * (high - low)  # at the right end it would run into the numbers there
     figure.add_annotation(
-        text=f"you predicted {style.ms(value)}", x=math.log10(value) if axis["type"] == "log" else value, y=y + 0.27,
-        xanchor="right" if means else "left", xshift=-4 if means else 4, showarrow=False, font={"size": 11},
+        text=f"you predicted {style.ms(value)}", x=at, y=y + 0.27,
+        xanchor="right" if to_the_left else "left", xshift=-4 if to_the_left else 4, showarrow=False, font={"size": 11},
         bgcolor=style.rgba(grey.paper, 0.7), borderpad=0,
     )  # fmt: skip
 

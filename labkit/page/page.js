@@ -1,177 +1,269 @@
-/** The page at `/`: starts every technique at one cursor, publishes, and keeps the clock of the figures honest. */
+// The page: a row for each technique, publishing, the round trip to the lab, and commands to copy.
+// What comes from events is only ever written with textContent and setAttribute.
 
-import { Arrivals, Feed } from "./feed.js";
-import * as receivers from "./receivers.js";
-import { tabsAgree } from "./slots.js";
-import { Row, drawCommands, legible, milliseconds } from "./view.js";
+import { Arrivals, Feed, STRIP_MS } from "./feed.js";
+import { TECHNIQUES, address, beginning, follow, post } from "./techniques.js";
 
-const TECHNIQUES = [
-  ["polling", "Interval polling", receivers.polling, {}],
-  ["long-polling", "Long polling", receivers.longPolling, { held: true }],
-  ["http-streaming", "HTTP streaming", receivers.httpStreaming, { held: true }],
-  ["sse", "Server-Sent Events", receivers.sse, { held: true }],
-  ["websocket", "WebSocket", receivers.webSocket, { hides: false }],
-];
-const RETRY_MS = 1000;
-const STRIP_STEP_MS = 500;
-const ROUND_TRIP_EVERY_MS = 1000;
-const ROUND_TRIPS = 10;
+const DRAW_MS = 100; // at most ten times a second, however fast events come
+const STRIP_EVERY_MS = 500;
+const CLOCK_EVERY_MS = 2000;
+const CLOCK_SAMPLES = 16; // the best of these counts
+const UPSTREAM_MS = 10_000;
 
-const dirty = new Set();
 const arrivals = new Arrivals();
-const rows = TECHNIQUES.map(([name, title]) => new Row(name, title, new Feed(arrivals, changed)));
-const socketFeed = rows.at(-1).feed;
-const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const element = (id) => document.getElementById(id);
 
-function changed(feed) {
-  if (dirty.size === 0) requestAnimationFrame(draw);
-  dirty.add(feed);
-}
+// -- rows -------------------------------------------------------------------------------------------------------------
 
-function draw() {
-  for (const row of rows) if (dirty.has(row.feed)) row.draw();
-  dirty.clear();
-}
+class Row {
+  #fields = {};
+  #drawing = null;
 
-// -- one cursor for all, so that each technique brings the same events --
-
-async function start() {
-  for (;;) {
-    try {
-      const { cursor } = await (await receivers.request(receivers.address("polling"))).json();
-      TECHNIQUES.forEach(([, , receive, options], index) => {
-        rows[index].feed.cursor = cursor;
-        receivers.keep(rows[index].feed, receive, options);
-      });
-      return;
-    } catch (error) {
-      for (const { feed } of rows) feed.say("reconnecting", String(error.message));
-      await wait(RETRY_MS);
-    }
+  constructor(technique) {
+    this.feed = new Feed(arrivals, () => this.changed());
+    const copy = element("row").content.cloneNode(true);
+    this.row = copy.querySelector("tr");
+    this.row.dataset.technique = technique.name;
+    for (const field of copy.querySelectorAll("[data-field]")) this.#fields[field.dataset.field] = field;
+    this.eventMarks = copy.querySelector(".events");
+    this.gapMarks = copy.querySelector(".gaps");
+    this.#put("title", technique.title);
+    element("techniques").append(copy);
+    this.draw();
   }
-}
 
-// -- publishing --
-
-const said = document.getElementById("said");
-const input = document.getElementById("data");
-
-function say(words, bad = false) {
-  said.textContent = legible(words, 300);
-  said.classList.toggle("bad", bad);
-}
-
-async function post(text) {
-  const headers = { "Content-Type": "text/plain; charset=utf-8" };
-  const response = await receivers.request(receivers.address("events"), { method: "POST", body: text, headers });
-  return (await response.json()).id;
-}
-
-async function publish(text) {
-  const pressed = performance.now();
-  const overSocket = socketFeed.socket !== null;
-  const id = overSocket ? await socketFeed.publish(text) : await post(text);
-  const epoch = overSocket ? socketFeed.epoch : rows[0].feed.epoch;
-  arrivals.published(`${id}@${epoch}`, pressed);
-  const way = overSocket ? "over the WebSocket" : "by POST: the WebSocket is closed";
-  say(`Published as event ${id} ${way}; answered after ${milliseconds(performance.now() - pressed)}.`);
-}
-
-document.getElementById("publish").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  input.select();
-  if (input.value === "") {
-    say("Not published: write something into the field first.", true);
-    return;
+  changed() {
+    this.#drawing ??= setTimeout(() => this.draw(), DRAW_MS);
   }
-  try {
-    await publish(input.value);
-  } catch (error) {
-    say(`Not published: ${error.message}.`, true);
+
+  draw() {
+    this.#drawing = null;
+    const { feed } = this;
+    this.row.dataset.state = feed.state.split(" ")[0];
+    this.#put("state", feed.why ? `${feed.state}: ${feed.why}` : feed.state);
+    this.#put("id", feed.last ? feed.last.id : "");
+    this.#put("data", feed.last ? feed.last.text : "none yet");
+    this.#put("gap", gapInWords(feed));
+    this.row.classList.toggle("gapped", feed.gap !== null);
+    this.#put("count", count(feed.count));
+    this.#put("irregular", irregular(feed));
+    this.#put("bytes", count(feed.bytes));
+    this.#put("bytes-per-event", feed.count ? `${count(Math.round(feed.bytes / feed.count))} per event` : "");
+    const own = feed.own();
+    this.#put("own", own.length ? ms(own.at(-1)) : "–");
+    this.#put("own-median", own.length ? `median ${ms(median(own))}` : "");
+    const spread = feed.spread();
+    this.#put("spread", spread.length ? later(spread.at(-1)) : "–");
+    this.#put("spread-median", spread.length ? `median +${ms(median(spread))}` : "");
   }
-});
 
-// -- which lab this is, and how far away --
-
-/** `/browser` names the lab, then answers round trips by its own clock. */
-function watchLab() {
-  const socket = new WebSocket(receivers.address("browser", {}, "ws"));
-  const trips = [];
-  let timer;
-  const ask = () => {
-    if (document.visibilityState !== "hidden") socket.send(JSON.stringify({ clock: performance.now() }));
-  };
-  socket.onmessage = ({ data }) => {
+  drawStrip() {
     const now = performance.now();
-    const message = JSON.parse(data);
-    if ("lab" in message) {
-      showLab(message.lab);
-      ask();
-      timer = setInterval(ask, ROUND_TRIP_EVERY_MS);
-    } else if ("clock" in message) {
-      trips.push(roundTrip(message, now));
-      if (trips.length > ROUND_TRIPS) trips.shift();
-      showClock(trips);
-    }
-  };
-  socket.onclose = () => {
-    clearInterval(timer);
-    showLab(null);
-    setTimeout(watchLab, RETRY_MS);
-  };
+    const place = (at) => Math.round((1 - (now - at) / STRIP_MS) * 6000) / 10;
+    for (const marks of [this.feed.marks, this.feed.gapMarks]) while (marks[0] < now - STRIP_MS) marks.shift();
+    const path = (marks, top) => [...new Set(marks.map(place))].map((x) => `M${x} ${top}V28`).join("");
+    this.eventMarks.setAttribute("d", path(this.feed.marks, 10));
+    this.gapMarks.setAttribute("d", path(this.feed.gapMarks, 0));
+  }
+
+  #put(field, text) {
+    const node = this.#fields[field];
+    if (node.textContent !== String(text)) node.textContent = text;
+  }
 }
 
-/** One round trip less the time inside the lab, and the lab's clock less this page's, in ms. */
-function roundTrip({ clock, received_ns, sent_ns }, now) {
-  return {
-    ms: Math.max(0, now - clock - (sent_ns - received_ns) / 1e6),
-    offset: (received_ns + sent_ns) / 2e6 - (clock + now) / 2,
-  };
+function gapInWords({ gap, gaps }) {
+  if (gap === null) return "no gap";
+  const many = gaps > 1 ? `${count(gaps)} gaps, the last` : "gap";
+  return `${many} after ${gap.after.slice(0, 40)}, next ${gap.next}`;
 }
+
+function irregular({ missing, repeated }) {
+  return [missing && `${count(missing)} missing`, repeated && `${count(repeated)} repeated`].filter(Boolean).join(", ");
+}
+
+const count = (number) => number.toLocaleString("en");
+
+function ms(value) {
+  if (value >= 9999.5) return `${(value / 1000).toFixed(1)} s`;
+  return `${value.toFixed(value < 99.95 ? 1 : 0)} ms`;
+}
+
+const later = (value) => (value < 0.05 ? "first" : `+${ms(value)}`);
+
+function median(values) {
+  const sorted = values.toSorted((a, b) => a - b);
+  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
+}
+
+// -- publishing -------------------------------------------------------------------------------------------------------
+
+/** Publishes over the WebSocket while it is open, else by POST. */
+class Upstream {
+  #socket = null;
+  #waiting = new Map();
+  #ref = 0;
+
+  opened(socket) {
+    this.#socket = socket;
+  }
+
+  closed(socket) {
+    if (this.#socket === socket) this.#socket = null;
+    const error = new Error("the WebSocket closed before the lab answered; it may have been published");
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
+  }
+
+  answered({ published, error, ref }, cursor) {
+    const waiting = this.#waiting.get(ref);
+    this.#waiting.delete(ref);
+    if (error !== undefined) waiting?.reject(new Error(error));
+    else waiting?.resolve({ id: published, epoch: cursor?.split("@")[1], by: "over the WebSocket" });
+  }
+
+  async publish(text) {
+    if (this.#socket?.readyState !== WebSocket.OPEN) {
+      return { id: await post(text), epoch: newestEpoch(), by: "by POST, since the WebSocket is closed" };
+    }
+    const ref = (this.#ref += 1);
+    const answer = new Promise((resolve, reject) => this.#waiting.set(ref, { resolve, reject }));
+    this.#socket.send(JSON.stringify({ publish: text, ref }));
+    const late = new Promise((_, reject) => {
+      setTimeout(reject, UPSTREAM_MS, new Error("the lab has not answered; it may have been published"));
+    });
+    return Promise.race([answer, late]).finally(() => this.#waiting.delete(ref));
+  }
+}
+
+function newestEpoch() {
+  const live = rows.find(({ feed }) => feed.live && feed.cursor) ?? rows[0];
+  return live.feed.cursor?.split("@")[1];
+}
+
+async function publish(submitted) {
+  submitted.preventDefault();
+  const pressed = performance.now();
+  const input = element("text");
+  const outcome = element("outcome");
+  try {
+    const { id, epoch, by } = await upstream.publish(input.value);
+    arrivals.of(`${id}@${epoch}`).pressed = pressed;
+    for (const row of rows) row.changed();
+    outcome.className = "";
+    outcome.textContent = `Published as event ${id}, ${by}.`;
+    input.select();
+  } catch (error) {
+    outcome.className = "bad";
+    outcome.textContent = `Not published: ${error.message}.`.replace(/\.\.$/, ".");
+  }
+}
+
+// -- the lab and its clock --------------------------------------------------------------------------------------------
 
 let knownLab = null;
 
-function showLab(lab) {
-  const element = document.getElementById("lab");
-  element.classList.toggle("bad", lab === null);
-  if (lab === null) {
-    element.textContent = `No lab answers at ${location.host}. Trying again every second.`;
-    return;
-  }
-  const restarted = knownLab !== null && knownLab !== lab;
-  const since = restarted ? " It has replaced an earlier one, so its ids begin again at 1." : "";
-  element.textContent = `Lab ${lab} at ${location.host}.${since}`;
+/** Ask the lab for its clock again and again: the quickest round trip bounds the error best. */
+function watchClock() {
+  const socket = new WebSocket(address("browser", { scheme: "ws" }));
+  const samples = [];
+  let timer;
+  const ask = () => {
+    if (!document.hidden && socket.readyState === WebSocket.OPEN) {
+      socket.send(JSON.stringify({ clock: performance.now() }));
+    }
+    timer = setTimeout(ask, samples.length < CLOCK_SAMPLES ? 100 : CLOCK_EVERY_MS);
+  };
+  socket.onopen = ask;
+  socket.onmessage = ({ data }) => {
+    const now = performance.now();
+    const report = JSON.parse(data);
+    if ("lab" in report) return reached(report.lab);
+    const between_ms = (report.sent_ns - report.received_ns) / 1e6;
+    const offset_ms = (report.received_ns + report.sent_ns) / 2e6 - (report.clock + now) / 2;
+    samples.push({ offset_ms, trip_ms: now - report.clock - between_ms });
+    if (samples.length > CLOCK_SAMPLES) samples.shift();
+    showClock(samples);
+  };
+  socket.onclose = () => {
+    clearTimeout(timer);
+    element("lab").textContent = "The lab does not answer. This page goes on trying.";
+    element("lab").className = "bad";
+    setTimeout(watchClock, 1000);
+  };
+}
+
+function reached(lab) {
+  const where = location.host;
+  const again = knownLab !== null && knownLab !== lab;
+  element("lab").textContent = again
+    ? `Another lab answers at ${where} now (${lab}): where it cannot go on from what came before, a gap says so.`
+    : `Lab ${lab} at ${where}.`;
+  element("lab").className = "";
   knownLab = lab;
 }
 
-function showClock(trips) {
-  const best = trips.reduce((a, b) => (b.ms < a.ms ? b : a));
-  const ahead = `${(Math.abs(best.offset) / 1000).toFixed(3)} s ${best.offset < 0 ? "behind" : "ahead of"}`;
-  document.getElementById("clock").textContent =
-    `${milliseconds(best.ms)} to the lab and back, the best of the last ${trips.length}. So its clock, which is ${ahead} ` +
-    `this page's, is known to ± ${milliseconds(best.ms / 2 + 0.1)}; the figures above need only this page's clock, ` +
-    "which a browser lets tick in steps of about 0.1 ms.";
+function showClock(samples) {
+  const best = samples.reduce((a, b) => (a.trip_ms <= b.trip_ms ? a : b));
+  const error_ms = Math.max(best.trip_ms, 0) / 2 + 0.1; // a page's clock ticks in tenths of a millisecond
+  element("clock").textContent =
+    `Round trip to the lab ${ms(best.trip_ms)}, the best of ${samples.length}; half of it is about the way up. ` +
+    `The lab's clock reads ${(best.offset_ms / 1000).toFixed(4)} s more than this page's, ± ${ms(error_ms)}.`;
 }
 
-// -- the rest of the page --
+// -- commands ---------------------------------------------------------------------------------------------------------
 
-document.getElementById("tabs").textContent = tabsAgree
-  ? "A browser gives one host six HTTP connections over all tabs. The tabs of this page agree to hold at most five, so " +
-    "publishing and polling always find one. A technique that finds none waits until another tab is closed or hidden; a " +
-    "hidden tab gives its own back. A WebSocket is not one of the six."
-  : "This page is not in a secure context, so its tabs cannot agree on the browser's six connections: keep one tab only.";
+const quoted = (url) => `'${url.replaceAll("'", "%27")}'`;
 
-const base = new URL(".", document.baseURI).href;
-drawCommands([
-  ["Publish", `curl -d 'hello' ${base}events`],
-  ["Interval polling", `curl '${base}polling?after=0'`],
-  ["Long polling", `curl '${base}long-polling?timeout=30'`],
-  ["HTTP streaming", `curl -N ${base}http-streaming`],
-  ["… as multipart", `curl -N '${base}http-streaming?format=multipart'`],
-  ["Server-Sent Events", `curl -N ${base}sse`],
-  ["WebSocket", `python -m websockets ${receivers.address("websocket", {}, "ws")}`],
-]);
+const COMMANDS = [
+  ["Interval polling, everything held", `curl ${quoted(address("polling", { after: 0 }))}`],
+  ["Long polling, the next event", `curl ${quoted(address("long-polling"))}`],
+  ["HTTP streaming", `curl -N ${quoted(address("http-streaming"))}`],
+  ["Server-Sent Events", `curl -N ${quoted(address("sse"))}`],
+  ["Publish", `curl --data-binary 'hello' ${quoted(address("events"))}`],
+  ["WebSocket, with the websockets library", `python -m websockets ${quoted(address("websocket", { scheme: "ws" }))}`],
+];
 
-setInterval(() => rows.forEach((row) => row.drawStrip()), STRIP_STEP_MS);
-start();
-watchLab();
+function listCommand([title, command]) {
+  const item = document.createElement("li");
+  const label = document.createElement("span");
+  const code = document.createElement("code");
+  const button = document.createElement("button");
+  [label.textContent, code.textContent, button.textContent, button.type] = [title, command, "Copy", "button"];
+  button.setAttribute("aria-label", `Copy the command: ${title}`);
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(command);
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(code); // without https or a loopback name there is no clipboard
+      button.textContent = "Selected";
+    }
+    setTimeout(() => (button.textContent = "Copy"), 1500);
+  });
+  item.append(label, code, button);
+  element("commands").append(item);
+}
+
+// -- start ------------------------------------------------------------------------------------------------------------
+
+const rows = TECHNIQUES.map((technique) => new Row(technique));
+const upstream = new Upstream();
+
+element("publish").addEventListener("submit", publish);
+COMMANDS.forEach(listCommand);
+const topic = new URLSearchParams(location.search).get("topic");
+if (topic) {
+  element("topic").textContent = `Topic: ${topic.slice(0, 80)}.`;
+  element("topic").hidden = false;
+}
+setInterval(() => {
+  if (!document.hidden) for (const row of rows) row.drawStrip();
+}, STRIP_EVERY_MS);
+watchClock();
+
+const cursor = await beginning((why) => rows.forEach(({ feed }) => feed.tell("reconnecting", why)));
+TECHNIQUES.forEach((technique, index) => {
+  rows[index].feed.cursor = cursor;
+  follow(rows[index].feed, technique, upstream);
+});

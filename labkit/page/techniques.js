@@ -28,7 +28,26 @@ export function address(route, { scheme = "", ...query } = {}) {
   return scheme ? url.href.replace(/^http/, scheme) : url.href;
 }
 
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+/** Wait, but not beyond `away`. */
+function pause(ms, away = NEVER) {
+  return new Promise((resolve) => {
+    const ended = new AbortController();
+    const end = () => {
+      clearTimeout(timer);
+      ended.abort();
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    away.addEventListener("abort", end, { signal: ended.signal });
+    if (away.aborted) end();
+  });
+}
+
+/** What the network refuses, with this reason. */
+const orLost = (promise, reason = NO_ANSWER) =>
+  promise.catch(() => {
+    throw new Lost(reason);
+  });
 
 /** A signal that follows `away`, and fires by itself `silence_ms` after the last sign of life. */
 class Watch {
@@ -60,8 +79,8 @@ class Watch {
 }
 
 async function ask(url, signal, options = {}) {
-  const response = await fetch(url, { cache: "no-store", signal, ...options });
-  if (!response.ok) throw new Refused(`HTTP ${response.status}: ${(await response.text()).trim().slice(0, 200)}`);
+  const response = await orLost(fetch(url, { cache: "no-store", signal, ...options }));
+  if (!response.ok) throw new Refused(`HTTP ${response.status}: ${(await orLost(response.text())).trim().slice(0, 200)}`);
   return response;
 }
 
@@ -69,7 +88,7 @@ async function ask(url, signal, options = {}) {
 async function askWhole(url, away, limit_ms = ANSWER_MS, options = {}) {
   const watch = new Watch(away, limit_ms);
   try {
-    const body = await (await ask(url, watch.signal, options)).arrayBuffer();
+    const body = await orLost((await ask(url, watch.signal, options)).arrayBuffer());
     return { at: performance.now(), bytes: body.byteLength, json: JSON.parse(new TextDecoder().decode(body)) };
   } finally {
     watch.end();
@@ -86,7 +105,7 @@ async function polling(feed, away) {
     feed.tell("connected", `asks every ${POLL_INTERVAL_MS / 1000} s`);
     feed.received(bytes);
     feed.answer(json, at);
-    await pause(Math.max(0, next - performance.now()));
+    await pause(next - performance.now(), away);
   }
 }
 
@@ -112,7 +131,7 @@ async function httpStreaming(feed, away) {
     const reader = response.body.getReader();
     const decoder = new TextDecoder();
     for (let rest = ""; ; ) {
-      const { done, value } = await reader.read();
+      const { done, value } = await orLost(reader.read(), "the connection was lost");
       if (done) throw new Lost("the lab ended the response");
       const at = performance.now();
       watch.alive();
@@ -142,7 +161,7 @@ async function serverSentEvents(feed, away) {
       source.onopen = () => feed.tell("connected");
       source.onmessage = (message) => {
         const [id, epoch] = message.lastEventId.split("@");
-        if (feed.cursor === null) feed.cursor = `${id - 1}@${epoch}`;
+        if (feed.cursor === null) feed.cursor = `${Number(id) - 1}@${epoch}`;
         take(message, { id: Number(id), data: message.data });
       };
       for (const type of ["json", "gap", "closing"]) {
@@ -166,10 +185,12 @@ async function webSocket(feed, away, upstream) {
   const url = address("websocket", { scheme: "ws", after: feed.cursor });
   const socket = new WebSocket(url);
   const ended = new AbortController();
+  let opened = false;
   try {
     await new Promise((resolve, reject) => {
       away.addEventListener("abort", resolve, { signal: ended.signal });
       socket.onopen = () => {
+        opened = true;
         feed.tell("connected");
         upstream.opened(socket);
       };
@@ -186,7 +207,7 @@ async function webSocket(feed, away, upstream) {
       socket.onclose = ({ code, reason }) => reject(new Lost(reason || (code === 1006 ? NO_ANSWER : `closed: ${code}`)));
     });
   } catch (error) {
-    throw (await refusal(address("websocket"), away)) ?? error;
+    throw (opened ? null : await refusal(address("websocket"), away)) ?? error;
   } finally {
     ended.abort();
     upstream.closed(socket);
@@ -240,7 +261,7 @@ async function keepOn(feed, away, converse) {
   if (feed.state !== "reconnecting") feed.tell("connecting");
   for (let failures = 0; !away.aborted; failures += 1) {
     feed.reached = false;
-    let problem = new Lost(NO_ANSWER);
+    let problem;
     try {
       await converse();
     } catch (error) {
@@ -248,10 +269,9 @@ async function keepOn(feed, away, converse) {
     }
     if (away.aborted) return;
     if (feed.reached) failures = 0;
-    const refused = problem instanceof Refused;
-    if (refused) feed.tell("failed", problem.message);
-    else feed.tell("reconnecting", problem instanceof Lost ? problem.message : NO_ANSWER);
-    await pause(refused ? REFUSED_RETRY_MS : RETRY_MS[Math.min(failures, RETRY_MS.length - 1)]);
+    const lost = problem instanceof Lost; // anything else will not be mended by trying again at once
+    feed.tell(lost ? "reconnecting" : "failed", problem.message);
+    await pause(lost ? RETRY_MS[Math.min(failures, RETRY_MS.length - 1)] : REFUSED_RETRY_MS, away);
   }
 }
 
@@ -270,9 +290,5 @@ export async function beginning(lost) {
 
 /** Publish one event by POST: its id. */
 export async function post(text) {
-  try {
-    return (await askWhole(address("events"), NEVER, ANSWER_MS, { method: "POST", body: text })).json.id;
-  } catch (error) {
-    throw error instanceof Refused ? error : new Lost(NO_ANSWER);
-  }
+  return (await askWhole(address("events"), NEVER, ANSWER_MS, { method: "POST", body: text })).json.id;
 }
