@@ -20,7 +20,11 @@ SHOWN = ["events", "lost", "p50_ms", "p95_ms", "mean_ms", "expected_mean_ms", "b
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     parser = _parser()
-    arguments = parser.parse_args(argv)
+    arguments, rest = parser.parse_known_args(argv)
+    if arguments.command is _bench:  # it has options of its own, and is not to be imported for the other commands
+        arguments.rest = rest
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         status: int = arguments.command(arguments)
     except LabkitError as error:
@@ -68,8 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     techniques = commands.add_parser("techniques", help="list the techniques and their routes")
     techniques.set_defaults(command=_techniques)
 
-    bench = commands.add_parser("bench", help="benchmark the server's fan-out and memory")
-    bench.add_argument("arguments", nargs=argparse.REMAINDER)
+    bench = commands.add_parser("bench", help="benchmark the server's fan-out and memory", add_help=False)
     bench.set_defaults(command=_bench)
     return parser
 
@@ -173,7 +176,7 @@ def _techniques(_: argparse.Namespace) -> int:
 def _bench(arguments: argparse.Namespace) -> int:
     from labkit.bench import main as bench
 
-    return bench(arguments.arguments)
+    return bench(arguments.rest)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ What a check allows the apparatus, since a laptop with two cores is no laborator
 - *Slack*: a latency may exceed its bound by 10 % of d, the tolerance of a transit everywhere, plus the 95th percentile
   of the run's own floor and the link's jitter on three transits; a mean may exceed theory by as much.
 - *Share*: 2 % of the arrivals (one at least) may be out of range all the same; what arrived together counts once, as
-  one stall of the machine delays all that was on its way. Clearly more than 2 % refutes, unless the run's floor saw a
+  one stall of the machine delays all that was on its way. Clearly more than 2 % refutes, unless the run itself saw a
   stall that long; what lies between is undecided. Nothing excuses an event that is lost, or earlier than can be.
-- *Noise*: where the floor's 95th percentile is itself a large part of what is to be told apart, nothing is decided.
+- *Noise*: where the floor's 95th percentile is itself a large part of what is to be told apart, or the receiving loop
+  stood still for more than a twentieth of the run, nothing is decided.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ LEAST_EVENTS = 8
 """Below this no interval is worth its name."""
 OUTSIDE = 0.02
 """Share of the arrivals that may lie outside their range."""
+HELD_UP = 0.05
+"""Share of the run for which the receiving loop may have stood still."""
 EXCUSABLE = 0.10
 """Share of the latencies for which a stall of the machine is an excuse."""
 
@@ -242,10 +245,15 @@ def _see(run: Run, technique: str, noise_limit_s: float | None = None) -> _Seen:
     if floor_s > limit_s:
         why = f"this machine is too busy: a bare socket alone took {shown(floor_s, 's')} (95th percentile)"
         raise _NoVerdict("undecided", why, len(frame))
+    held_up = settings.get("held_up_ms") or {"total": 0.0, "max": 0.0}
+    if held_up["total"] > HELD_UP * 1e3 * float(settings.get("duration_s") or math.inf):
+        total = shown(held_up["total"] / 1e3, "s")
+        raise _NoVerdict("undecided", f"this machine is too busy: the receiving loop stood still for {total}", len(frame))
+    stall_s = max(floor["max"], held_up["max"]) / 1e3
     jitter_s = float(settings.get("jitter_s") or 0.0)
     slack_s = TOLERANCE * d + floor_s + 3 * jitter_s
     fresh = not _options(run, technique).get("keep_alive", True)
-    return _Seen(frame, d, slack_s, floor["max"] / 1e3, lost, fresh, run.interrupted)
+    return _Seen(frame, d, slack_s, stall_s, lost, fresh, run.interrupted)
 
 
 def _lost_events(run: Run, technique: str) -> int:

@@ -57,8 +57,7 @@ class Connection:
         Raises:
             ConnectionLost: nobody listens there, or the answer took too long.
         """
-        loop = asyncio.get_running_loop()
-        family, kind, proto, _, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0]
+        family, kind, proto, address = await _resolve(host, port)
         sock = socket.socket(family, kind, proto)
         try:
             sock.setblocking(False)
@@ -66,20 +65,15 @@ class Connection:
             if wiring.mss is not None:
                 set_mss(sock, wiring.mss)
             opened_ns = now_ns()
-            await asyncio.wait_for(loop.sock_connect(sock, address), CONNECT_TIMEOUT_S)
+            await asyncio.wait_for(asyncio.get_running_loop().sock_connect(sock, address), CONNECT_TIMEOUT_S)
+            local, remote = sock.getsockname()[:2], sock.getpeername()[:2]  # raises if it was reset at once
         except (OSError, TimeoutError) as error:
             sock.close()
             raise ConnectionLost(f"no connection to {host}:{port}: {error or 'timed out'}") from None
         except BaseException:
             sock.close()
             raise
-        record = wiring.ledger.opened(
-            wiring.technique,
-            wiring.subscriber,
-            local=sock.getsockname()[:2],
-            remote=sock.getpeername()[:2],
-            t_ns=opened_ns,
-        )
+        record = wiring.ledger.opened(wiring.technique, wiring.subscriber, local=local, remote=remote, t_ns=opened_ns)
         record.connected_ns = now_ns()
         return cls(sock, record)
 
@@ -148,6 +142,20 @@ class Connection:
             self.record.closed_ns = now_ns()
             self.record.closed_by = by
             self._sock.close()
+
+
+async def _resolve(host: str, port: int) -> tuple[int, int, int, Any]:
+    """Where to connect to. An address in digits needs no resolver, and so no other thread."""
+    wanted = {"type": socket.SOCK_STREAM}
+    try:
+        try:
+            found = socket.getaddrinfo(host, port, flags=socket.AI_NUMERICHOST, **wanted)
+        except socket.gaierror:
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, **wanted)
+    except OSError as error:
+        raise ConnectionLost(f"no address for {host}: {error}") from None
+    family, kind, proto, _, address = found[0]
+    return family, kind, proto, address
 
 
 def set_mss(sock: socket.socket, mss: int) -> None:
@@ -255,9 +263,13 @@ class HTTPConnection:
             self._ahead.append(request)
         start = self.record.bytes_out
         self.record.requests += 1
-        await self.connection.write(head + body)
-        self.record.mark("out", start, start + len(head), "headers", f"{method} {target.partition('?')[0]}")
-        self.record.mark("out", start + len(head), start + len(head) + len(body), "payload", "request body")
+        try:
+            await self.connection.write(head + body)
+        finally:  # a write that fails has sent a part
+            sent = self.record.bytes_out
+            middle = min(start + len(head), sent)
+            self.record.mark("out", start, middle, "headers", f"{method} {target.partition('?')[0]}")
+            self.record.mark("out", middle, sent, "payload", "request body")
 
     def _announce(self, request: h11.Request) -> None:
         self._h11.send(request)

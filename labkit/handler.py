@@ -9,26 +9,33 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
 
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPHeaders
-from tornado.iostream import IOStream, StreamClosedError
+from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
+from tornado.websocket import WebSocketClosedError
 
 from labkit import fanout
 from labkit.errors import CursorError, EventTooLarge, LabClosed
 from labkit.events import Cursor, Event, Page, now_ns
-from labkit.hub import Encode, Hub, Subscriber, TooManyTopics, check_data, too_large
+from labkit.hub import Encode, Hub, Subscriber, TooManyTopics, check_data, check_topic, too_large
 
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-MAX_TOPIC_BYTES = 256
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 MAX_TIMEOUT_S = 600.0
+LINGER_S = 2.0
+MAX_AHEAD_BYTES = 256 << 10  # of requests pipelined behind a parked one; who sends more is let go
+# the host, and with it perhaps a port, of a Host header or of an origin (RFC 3986 section 3.2; no user information)
+_AUTHORITY = r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,255})(?::[0-9]{1,5})?"
+_HOST = re.compile(_AUTHORITY, re.ASCII | re.IGNORECASE)
+_ORIGIN = re.compile(rf"https?://{_AUTHORITY}", re.ASCII | re.IGNORECASE)
+_LENGTH = re.compile(r"[0-9]{1,40}", re.ASCII)
 _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,9})?", re.ASCII)
 
 
@@ -56,26 +63,42 @@ class Context:
             check_data(data, self.max_event_bytes)
             return self.hub.publish(data, topic, published_ns)
         except EventTooLarge as error:
-            raise refusal(413, str(error)) from None
+            raise Refusal(413, str(error)) from None
         except (TooManyTopics, LabClosed) as error:
-            raise refusal(503, str(error)) from None
+            raise Refusal(503, str(error)) from None
 
     def allowed_host(self, host: str) -> bool:
         """Whether a Host names this machine: a foreign one is what DNS rebinding looks like."""
-        name = urlsplit(f"//{host}").hostname if host else None
-        return name in LOOPBACK_NAMES or any(urlsplit(o).netloc == host for o in self.allow_origins)
+        match = _HOST.fullmatch(host)
+        loopback = match is not None and match[1].lower() in LOOPBACK_NAMES
+        return loopback or host.lower() in {origin.partition("://")[2] for origin in self.allow_origins}
 
     def allowed_origin(self, origin: str, host: str) -> bool:
         """Whether a page of *origin* may use this lab: a loopback page, the page's own origin, or an allowed one."""
-        parts = urlsplit(origin)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
+        match = _ORIGIN.fullmatch(origin)
+        if match is None:  # "null" too: any sandboxed frame has it
             return False
-        return parts.hostname in LOOPBACK_NAMES or parts.netloc == host or origin in self.allow_origins
+        own = origin.partition("://")[2] == host
+        return match[1].lower() in LOOPBACK_NAMES or own or origin in self.allow_origins
+
+    def allow_origin(self, origin: str) -> None:
+        """Let pages of *origin*, such as ``https://hub.example.org``, use the lab.
+
+        Raises:
+            ValueError: it is not an origin.
+        """
+        plain = origin.removesuffix("/").lower()
+        if not _ORIGIN.fullmatch(plain):
+            raise ValueError(f"not an origin: {origin!r} (expected one such as https://hub.example.org)")
+        self.allow_origins.add(plain)
 
 
-def refusal(status: int, message: str) -> HTTPError:
+class Refusal(HTTPError):
     """An HTTP error whose body is one sentence in plain text."""
-    return HTTPError(status, reason=HTTPStatus(status).phrase, log_message=message.replace("%", "%%"))
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(status, reason=HTTPStatus(status).phrase)
+        self.sentence = sentence
 
 
 class PushHandler(RequestHandler):
@@ -93,18 +116,20 @@ class PushHandler(RequestHandler):
 
     def prepare(self) -> None:
         self.check_access()
-        self.topic = self.get_query_argument("topic", "", strip=False)
-        if len(self.topic.encode("utf-8", "replace")) > MAX_TOPIC_BYTES:
-            raise refusal(400, f"topic: at most {MAX_TOPIC_BYTES} bytes")
+        self.topic = self.text("topic", "")
+        try:
+            check_topic(self.topic)
+        except ValueError as error:
+            raise Refusal(400, str(error)) from None
         self.after = self.read_after()
 
     def check_access(self) -> None:
         host = self.request.headers.get("Host", "localhost")
         if not self.context.allowed_host(host):
-            raise refusal(403, f"Host: {host[:80]!r} is not a name of this lab; use 127.0.0.1 or localhost")
+            raise Refusal(403, f"Host: {host[:80]!r} is not a name of this lab; use 127.0.0.1 or localhost")
         origin = self.request.headers.get("Origin")
         if origin is not None and not self.context.allowed_origin(origin, host):
-            raise refusal(403, f"Origin: {origin[:80]!r} may not use this lab; allow it with Lab(allow_origins=...)")
+            raise Refusal(403, f"Origin: {origin[:80]!r} may not use this lab; allow it with Lab(allow_origins=...)")
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -126,29 +151,36 @@ class PushHandler(RequestHandler):
 
     # -- parameters -------------------------------------------------------------------------------------------
 
+    def text(self, name: str, default: str) -> str:
+        """A parameter as it was sent, the last of that name."""
+        try:
+            return self.get_query_argument(name, default, strip=False)
+        except HTTPError:
+            raise Refusal(400, f"{name}: not UTF-8") from None
+
     def read_after(self) -> Cursor | None:
-        return self.cursor_parameter("after", self.get_query_argument("after", "", strip=False))
+        return self.cursor_parameter("after", self.text("after", ""))
 
     def cursor_parameter(self, name: str, text: str) -> Cursor | None:
         try:
             return Cursor.parse(text) if text else None
         except CursorError as error:
-            raise refusal(400, f"{name}: {error}") from None
+            raise Refusal(400, f"{name}: {error}") from None
 
     def seconds(self, name: str, default_s: float) -> float:
         """A parameter in plain decimal seconds from 0 to 600."""
-        text = self.get_query_argument(name, "", strip=False)
+        text = self.text(name, "")
         if not text:
             return default_s
         if not _SECONDS.fullmatch(text) or float(text) > MAX_TIMEOUT_S:
-            raise refusal(400, f"{name}: {text[:40]!r} is not a number of seconds from 0 to {MAX_TIMEOUT_S:.0f}")
+            raise Refusal(400, f"{name}: {text[:40]!r} is not a number of seconds from 0 to {MAX_TIMEOUT_S:.0f}")
         return float(text)
 
     def choice(self, name: str, *choices: str) -> str:
         """A parameter that is one of *choices*, the first by default."""
-        text = self.get_query_argument(name, choices[0], strip=False)
+        text = self.text(name, choices[0])
         if text not in choices:
-            raise refusal(400, f"{name}: {text[:40]!r} is not one of {', '.join(filter(None, choices))}")
+            raise Refusal(400, f"{name}: {text[:40]!r} is not one of {', '.join(filter(None, choices))}")
         return text
 
     def flag(self, name: str) -> bool:
@@ -199,6 +231,7 @@ class PushHandler(RequestHandler):
         return self.context.hub.since(self.topic, cursor, conflate=self.flag("conflate"))
 
     def on_connection_close(self) -> None:
+        super().on_connection_close()  # which also ends the wait for a body that will not come
         if self._subscriber is not None:
             self._subscriber.close()
 
@@ -209,14 +242,22 @@ class PushHandler(RequestHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None, None))[1]
-        message = error.log_message if isinstance(error, HTTPError) and error.log_message else self._reason
-        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        sentence = error.sentence if isinstance(error, Refusal) else self._reason
         if status_code == 503:
             self.set_header("Retry-After", "1")
-        self.finish(message.replace("%%", "%") + "\n")
+        if status_code == 405:
+            allowed = [name for name in ("GET", "POST") if self.takes(name)]
+            self.set_header("Allow", ", ".join([*allowed, "OPTIONS"]))  # RFC 9110 section 15.5.6
+            sentence = f"{str(self.request.method)[:20]!r}: this route takes {' or '.join(allowed)}"
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(sentence + "\n")
+
+    def takes(self, method: str) -> bool:
+        """Whether the route has that method (Tornado's own, which all handlers inherit, answer 405)."""
+        return getattr(type(self), method.lower()) is not getattr(RequestHandler, method.lower())
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        if not isinstance(value, (HTTPError, StreamClosedError)):
+        if not isinstance(value, (HTTPError, StreamClosedError, WebSocketClosedError)):
             super().log_exception(typ, value, tb)
 
 
@@ -232,19 +273,21 @@ class PublishHandler(PushHandler):
         self.parts: list[bytes] = []
         self.size = 0
         super().prepare()
-        if self.request.method == "POST":
-            self.grow(int(self.request.headers.get("Content-Length") or 0))
-            self.size = 0
-
-    def grow(self, count: int) -> None:
-        self.size += count
-        if self.size > self.context.max_event_bytes:
-            raise refusal(413, too_large(self.context.max_event_bytes))
+        length = self.request.headers.get("Content-Length", "")
+        # one that does not parse is refused by Tornado, which reads the body next
+        if self.request.method == "POST" and _LENGTH.fullmatch(length) and int(length) > self.context.max_event_bytes:
+            linger(self)
+            raise Refusal(413, too_large(self.context.max_event_bytes))
 
     def data_received(self, chunk: bytes) -> None:
-        if not self._finished:
-            self.grow(len(chunk))
+        self.size += len(chunk)
+        if self.size <= self.context.max_event_bytes:
             self.parts.append(chunk)
+        elif not self._finished:
+            self.parts.clear()
+            linger(self)
+            too_much = Refusal(413, too_large(self.context.max_event_bytes))
+            self.send_error(413, exc_info=(Refusal, too_much, None))  # what is raised here, Tornado logs as a fault
 
     def post(self) -> None:
         data: str | bytes = b"".join(self.parts)
@@ -253,7 +296,7 @@ class PublishHandler(PushHandler):
             try:
                 data = bytes(data).decode("utf-8")  # type: ignore[arg-type]
             except UnicodeDecodeError:
-                raise refusal(
+                raise Refusal(
                     400, "the body is not UTF-8: send it with Content-Type: application/octet-stream"
                 ) from None
         event = self.context.publish(data, self.topic, self.published_ns)
@@ -266,9 +309,9 @@ class NotFoundHandler(PushHandler):
 
     async def get(self, *_: str) -> None:
         routes = " ".join(sorted(self.application.settings["routes"]))
-        raise refusal(404, f"nothing here; the routes are: {routes}")
+        raise Refusal(404, f"nothing here; the routes are: {routes}")
 
-    post = get
+    head = post = put = patch = delete = get
 
 
 class LabStream(IOStream):
@@ -276,9 +319,14 @@ class LabStream(IOStream):
 
     Tornado stops listening once it holds unread bytes, so a client that pipelined a second request behind a parked
     one and left would stay unnoticed. While ``watching``, the stream listens regardless.
+
+    A stream that is closed while its peer still sends a body would take the answer back: the system resets such a
+    connection. With ``lingering`` it first throws away what comes, for a bounded time (RFC 9112 section 9.6).
     """
 
     watching = False
+    lingering = False
+    _drain: tuple[socket.socket, asyncio.TimerHandle] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -290,12 +338,70 @@ class LabStream(IOStream):
         self._holder = holder
         holder.add(self)
 
+    def close(self, exc_info: Any = False) -> None:
+        """Close; say why first, to a peer whose request has a head, or a chunk's head, beyond Tornado's limits."""
+        if isinstance(exc_info, UnsatisfiableReadError) and not self.closed():
+            status = b"400 Bad Request" if self._read_regex is None else b"431 Request Header Fields Too Large"
+            with suppress(OSError):
+                self.socket.send(b"HTTP/1.1 " + status + b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        super().close(exc_info)
+
+    def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
+        if self.watching and self._read_buffer_size > MAX_AHEAD_BYTES:
+            return 0  # an end
+        return super().read_from_fd(buf)
+
     def close_fd(self) -> None:
-        super().close_fd()
-        self._holder.discard(self)
+        if self.lingering:
+            self._begin_drain()
+        else:
+            super().close_fd()
+            self._holder.discard(self)
+
+    def _begin_drain(self) -> None:
+        sock, self.socket = self.socket, None  # type: ignore[assignment]
+        loop = asyncio.get_running_loop()
+        self._drain = sock, loop.call_later(LINGER_S, self.end_drain)
+        loop.add_reader(sock, self._drain_some)
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_WR)
+
+    def _drain_some(self) -> None:
+        assert self._drain is not None
+        with suppress(BlockingIOError):
+            try:
+                if self._drain[0].recv(1 << 16):
+                    return
+            except ConnectionError:
+                pass
+            self.end_drain()
+
+    def end_drain(self) -> None:
+        """Stop lingering, if it does."""
+        if self._drain is not None:
+            (sock, timer), self._drain = self._drain, None
+            asyncio.get_running_loop().remove_reader(sock)
+            timer.cancel()
+            sock.close()
+            self._holder.discard(self)
 
     def reading(self) -> bool:
         return self.watching or super().reading()
+
+
+async def accepted(write: Awaitable[None], timeout_s: float) -> None:
+    """Wait until a write to a stream was accepted, at most *timeout_s* seconds: a peer may stop reading.
+
+    The future is Tornado's own: cancelled, it is logged as an error, hence the shield; and its exception must be
+    looked at even when nobody waits for it any more.
+
+    Raises:
+        TimeoutError: it was not.
+    """
+    future = asyncio.ensure_future(write)
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    async with asyncio.timeout(timeout_s):
+        await asyncio.shield(future)
 
 
 def watch(handler: RequestHandler, on: bool) -> None:
@@ -306,6 +412,13 @@ def watch(handler: RequestHandler, on: bool) -> None:
         stream.watching = on
         if on and not stream.closed():
             stream._add_io_state(stream.io_loop.READ)
+
+
+def linger(handler: RequestHandler) -> None:
+    """Let the peer read the answer although it still sends. Later HTTP versions end one direction by themselves."""
+    connection = handler.request.connection
+    if isinstance(connection, HTTP1Connection) and isinstance(connection.stream, LabStream):
+        connection.stream.lingering = True
 
 
 def connection_state(handler: RequestHandler) -> dict[str, Any]:
@@ -337,4 +450,3 @@ def end_body_by_closing(handler: RequestHandler) -> None:
         connection._request_headers = HTTPHeaders()
         connection._disconnect_on_finish = True
         handler.set_header("Connection", "close")
-

@@ -29,6 +29,7 @@ SlowPolicy = Literal["drop-oldest", "drop-newest", "disconnect", "conflate", "un
 SLOW_POLICIES: tuple[SlowPolicy, ...] = ("drop-oldest", "drop-newest", "disconnect", "conflate", "unbounded")
 
 BLOCK_BYTES = 64 << 10  # the most that one write carries, but for a single larger event
+MAX_TOPIC_BYTES = 256
 _CACHED = 256  # encoded events that a group keeps for those that are behind
 CLOSED = "this lab is closed: start another with labkit.Lab()"
 
@@ -54,6 +55,20 @@ def check_data(data: str | bytes, max_event_bytes: int) -> None:
         raise ValueError(f"character {error.start} of the data is a lone surrogate: no UTF-8 can carry it") from None
     if size > max_event_bytes:
         raise EventTooLarge(too_large(max_event_bytes))
+
+
+def check_topic(topic: str) -> None:
+    """Refuse what cannot be asked for in an address.
+
+    Raises:
+        ValueError: more than 256 bytes, or text that UTF-8 cannot carry.
+    """
+    try:
+        size = size_bytes(topic)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"topic: character {error.start} is a lone surrogate: no UTF-8 can carry it") from None
+    if size > MAX_TOPIC_BYTES:
+        raise ValueError(f"topic: at most {MAX_TOPIC_BYTES} bytes")
 
 
 @dataclass(slots=True)
@@ -124,9 +139,7 @@ class Subscriber:
         return self.group.encoded(item)
 
     def ready(self) -> bool:
-        return (
-            self.closed or self.closing is not None or self.gap is not None or self.topic.fanned > self.position
-        )
+        return self.closed or self.closing is not None or self.gap is not None or self.topic.fanned > self.position
 
     async def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for something to pull. False after *timeout_s* seconds, or when a heartbeat is due."""
@@ -525,9 +538,7 @@ class Hub:
         for _ in range(len(self._dirty)):
             self._dirty.popleft().fan_out()
 
-    def subscribe(
-        self, topic: str, cursor: Cursor | None, encode: Encode, *, conflate: bool = False
-    ) -> Subscriber:
+    def subscribe(self, topic: str, cursor: Cursor | None, encode: Encode, *, conflate: bool = False) -> Subscriber:
         """Join *topic* after *cursor* (None: now). Close the subscriber when its exchange ends."""
         self.drain()
         with self._lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import os
 import threading
 from collections.abc import Iterable
 from typing import Any
@@ -11,13 +12,14 @@ from typing import Any
 from labkit import loop
 from labkit.errors import LabClosed, LabkitError
 from labkit.events import Event, now_ns
-from labkit.hub import check_data
+from labkit.hub import check_data, check_topic
 from labkit.process import Child
 from labkit.server import Server
 from labkit.techniques import TECHNIQUES, Technique, find
 
 _labs: dict[str, Lab] = {}
 _lock = threading.RLock()
+TAKEN_POLL_S = 0.005
 
 
 class Lab:
@@ -31,7 +33,7 @@ class Lab:
         process: serve from a child process, whose CPU and memory can be measured and which the kernel's interrupt
             does not reach.
         port, plugin_port: fixed ports; 0 takes those of the lab that is replaced, or free ones.
-        techniques: which to serve; add your own with ``(*labkit.TECHNIQUES, mine)``.
+        techniques: which to serve, by name too; add your own with ``(*labkit.TECHNIQUES, mine)``.
         options: those of :class:`labkit.server.Server`: ``slow``, ``queue``, ``history_events``,
             ``history_bytes``, ``max_event_bytes``, ``max_topics``, ``max_connections``, ``allow_origins``, ``hold_s``,
             ``heartbeat_s``, ``write_timeout_s``, ``fanout``, ``mss``.
@@ -47,50 +49,59 @@ class Lab:
         process: bool = False,
         port: int = 0,
         plugin_port: int = 0,
-        techniques: Iterable[Technique] = TECHNIQUES,
+        techniques: Iterable[Technique | str] = TECHNIQUES,
         **options: Any,
     ) -> None:
         self.name = name
         self.process = process
-        self.techniques = tuple(techniques)
+        self.techniques = tuple(find(t) if isinstance(t, str) else t for t in techniques)
         self.max_event_bytes: int = options.get("max_event_bytes", 1 << 20)
         self._closed = False
         self._server: Server | Child
         with _lock:
-            previous = _labs.get(name)
-            sockets, old_ports = None, {"http": 0, "plugin": 0}
-            if previous is not None:
-                old_ports = previous.ports
-                fixed = bool(port or plugin_port)
-                sockets = previous._replaced(keep_sockets=not process and not fixed)
-                print(f"lab {name!r} is replaced: the earlier one at {previous.url} is closed")
-            wanted = {"port": port or old_ports["http"], "plugin_port": plugin_port or old_ports["plugin"]}
-            required = {"port": port, "plugin_port": plugin_port}
-            start = self._start_child if process else self._start_here
+            made = None if process else self._make(options)  # a bad option leaves the earlier lab as it is
             try:
-                self._server = start(wanted, sockets, options)
-            except LabkitError:
-                if wanted == required:
-                    raise
-                self._server = start(required, None, options)  # the old port was taken meanwhile
+                self._server = self._start(made, {"http": port, "plugin": plugin_port}, options)
+            except BaseException:
+                if made is not None:
+                    loop.run(made.close())
+                raise
             self.id: str = self._server.id
             self.ports: dict[str, int] = self._server.ports
             _labs[name] = self
 
-    def _start_here(self, ports: dict[str, int], sockets: Any, options: dict[str, Any]) -> Server:
-        async def start() -> Server:
-            server = Server(self.techniques, **options)
-            try:
-                server.start(sockets=sockets, **ports)
-            except BaseException:
-                await server.close()
+    def _make(self, options: dict[str, Any]) -> Server:
+        async def make() -> Server:
+            return Server(self.techniques, **options)
+
+        return loop.run(make())
+
+    def _start(self, made: Server | None, required: dict[str, int], options: dict[str, Any]) -> Server | Child:
+        """Start on the required ports (0: any), or on those of the lab that is replaced, if they can be had."""
+        previous, wanted, sockets = _labs.get(self.name), required, None
+        if previous is not None:
+            wanted = {name: required[name] or port for name, port in previous.ports.items()}
+            sockets = previous._replaced(keep_sockets=made is not None and wanted == previous.ports)
+            print(f"lab {self.name!r} is replaced: the earlier one at {previous.url} is closed")
+        try:
+            return self._listen(made, wanted, sockets, options)
+        except LabkitError:
+            if wanted == required:
                 raise
-            return server
+            return self._listen(made, required, None, options)  # the old port was taken meanwhile
+
+    def _listen(
+        self, made: Server | None, ports: dict[str, int], sockets: Any, options: dict[str, Any]
+    ) -> Server | Child:
+        given = {"port": ports["http"], "plugin_port": ports["plugin"]}
+        if made is None:
+            return Child(self.techniques, given, options)
+
+        async def start() -> Server:
+            made.start(sockets=sockets, **given)
+            return made
 
         return loop.run(start())
-
-    def _start_child(self, ports: dict[str, int], _: Any, options: dict[str, Any]) -> Child:
-        return Child(self.techniques, ports, options)
 
     # -- where it is ------------------------------------------------------------------------------------------
 
@@ -129,7 +140,10 @@ class Lab:
         published_ns = now_ns()
         if not isinstance(data, str | bytes):
             raise TypeError(f"data is text or bytes, not {type(data).__name__}: convert it first, e.g. json.dumps(...)")
+        if not isinstance(topic, str):
+            raise TypeError(f"topic is text, not {type(topic).__name__}")
         check_data(data, self.max_event_bytes)
+        check_topic(topic)
         if self._closed:
             raise LabClosed(f"lab {self.name!r} is closed: start another with labkit.Lab()")
         if isinstance(self._server, Server):
@@ -142,7 +156,8 @@ class Lab:
         if isinstance(self._server, Server):
             await loop.hop(self._server.hub.all_taken(topic, event.id))
         else:
-            await asyncio.to_thread(self._server.wait_until_taken, topic, event.id)
+            while not await asyncio.to_thread(self._server.call, "taken", topic, event.id):  # noqa: ASYNC110  no event
+                await asyncio.sleep(TAKEN_POLL_S)
         return event.id
 
     def cursor(self, topic: str = "") -> str:
@@ -169,9 +184,9 @@ class Lab:
         return self._server.usage() if isinstance(self._server, Child) else None
 
     def allow_origin(self, origin: str) -> None:
-        """Let pages of *origin* use this lab."""
+        """Let pages of *origin* use this lab. Raises ValueError for what is not an origin."""
         if isinstance(self._server, Server):
-            self._server.context.allow_origins.add(origin)
+            self._server.context.allow_origin(origin)
         else:
             self._server.call("allow_origin", origin)
 
@@ -186,6 +201,8 @@ class Lab:
         self._replaced(keep_sockets=False)
 
     def _replaced(self, *, keep_sockets: bool) -> Any:
+        if loop.on_lab_loop() and not self._closed:
+            raise RuntimeError("close a lab from outside the lab loop, or `await lab.aclose()` there")
         with _lock:
             if self._closed:
                 return None
@@ -200,11 +217,9 @@ class Lab:
 
         async def end() -> Any:
             given = here.give_up_sockets() if keep_sockets else None
-            await here.close()
+            await asyncio.shield(asyncio.ensure_future(here.close()))  # an interrupt does not leave it half closed
             return given
 
-        if loop.on_lab_loop():
-            raise RuntimeError("close a lab from outside the lab loop, or `await lab.aclose()` there")
         return loop.run(end())
 
     async def aclose(self) -> None:
@@ -244,4 +259,17 @@ def close_all() -> None:
         lab.close()
 
 
+def _forget_after_fork() -> None:
+    """The labs are the parent's: in a forked child they count as closed, and nothing of them is touched."""
+    global _lock
+    _lock = threading.RLock()
+    for lab in _labs.values():
+        lab._closed = True
+        if isinstance(lab._server, Child):
+            lab._server.abandon()
+    _labs.clear()
+
+
 loop.at_exit(close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

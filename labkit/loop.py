@@ -17,11 +17,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+CLEAN_UP_S = 2.0  # what a coroutine that was cancelled may take to end
 
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 _thread: threading.Thread | None = None
 _at_exit: list[Callable[[], None]] = []
+_abandoned: list[asyncio.AbstractEventLoop | None] = []
 
 
 def get_loop() -> asyncio.AbstractEventLoop:
@@ -43,10 +45,11 @@ def _serve(loop: asyncio.AbstractEventLoop, ready: threading.Event) -> None:
     asyncio.set_event_loop(loop)
     loop.call_soon(ready.set)
     loop.run_forever()
-    # one more turn for what was cancelled on the way out
-    for task in asyncio.all_tasks(loop):
-        task.cancel()
-    loop.run_until_complete(asyncio.sleep(0))
+    if tasks := asyncio.all_tasks(loop):
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.wait(tasks, timeout=CLEAN_UP_S))
+    loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
 
 
@@ -71,19 +74,30 @@ def run(coro: Coroutine[Any, Any, T]) -> T:
     if on_lab_loop():
         coro.close()
         raise RuntimeError("labkit.run was called on the lab loop itself: use `await` there")
-    future = submit(coro)
-    try:
-        while True:
-            with contextlib.suppress(concurrent.futures.TimeoutError):
-                if future.done():
-                    return future.result()
-                # bounded waits, so that Ctrl-C is seen on Windows as well
-                future.exception(timeout=1.0)
+    loop, ended, tasks = get_loop(), threading.Event(), list[asyncio.Task[T]]()
+
+    def begin() -> None:
+        tasks.append(loop.create_task(coro))
+        tasks[0].add_done_callback(lambda _: ended.set())
+
+    def stop() -> None:
+        for task in tasks:
+            task.cancel()
+
+    try:  # an interrupt may come at any point, before the coroutine has begun as well
+        loop.call_soon_threadsafe(begin)
+        while not ended.wait(1.0):
+            pass  # bounded waits, so that Ctrl-C is seen on Windows as well
+        if tasks[0].cancelled():
+            raise concurrent.futures.CancelledError
+        return tasks[0].result()
     except KeyboardInterrupt:
-        future.cancel()
-        with contextlib.suppress(BaseException):
-            concurrent.futures.wait([future], timeout=2.0)
+        loop.call_soon_threadsafe(stop)
+        if not ended.wait(CLEAN_UP_S) and not tasks:
+            coro.close()
         raise
+    finally:
+        tasks.clear()  # or an error would keep itself alive, by this frame in its traceback
 
 
 async def hop(coro: Coroutine[Any, Any, T]) -> T:
@@ -115,6 +129,7 @@ def _stop() -> None:
 def _forget_after_fork() -> None:
     """A forked child has the loop's object but not its thread: it starts its own at need."""
     global _loop, _thread, _lock
+    _abandoned.append(_loop)  # it is the parent's: not to be closed here when the garbage is collected
     _loop = _thread = None
     _lock = threading.Lock()
 

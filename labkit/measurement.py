@@ -36,6 +36,8 @@ from labkit.subscriptions import Subscription
 from labkit.techniques import Delivery, Technique, find
 
 OPEN_TIMEOUT_S = 10.0
+WATCH_S = 0.005
+LATE_MS = 2.0  # a timer's own rounding is no hold-up
 VERSIONED = ("tornado", "h11", "websockets", "ipykernel", "numpy", "pandas", "plotly")
 _FLOOR = struct.Struct("!q")
 _last: Run | None = None
@@ -160,6 +162,7 @@ class Measurement:
         self._newest: dict[str, int] = {}
         self._subscriptions: list[Subscription] = []
         self._floor_ms: list[float] = []
+        self._held_up_ms: list[float] = []
         self._relays: list[Relay] = []
         self._stop = threading.Event()
         self._one_way_s = self._jitter_s = 0.0
@@ -226,7 +229,7 @@ class Measurement:
                 for number in range(self.subscribers):
                     tasks.append(self._subscribe(technique, number, self.topic, after, host, ports))
         floor_in, floor_out = socket.socketpair()
-        floor = asyncio.ensure_future(self._read_floor(floor_in))
+        watching = [asyncio.ensure_future(self._read_floor(floor_in)), asyncio.ensure_future(self._watch_loop())]
         try:
             await self._opened(tasks)
             # the first requests are on their way to the server, which is up to three transits off
@@ -244,8 +247,9 @@ class Measurement:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            floor.cancel()
-            await asyncio.gather(floor, return_exceptions=True)
+            for watch in watching:
+                watch.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
             floor_in.close()
 
     def _subscribe(
@@ -311,6 +315,15 @@ class Measurement:
             while len(rest) >= _FLOOR.size:
                 self._floor_ms.append((received_ns - _FLOOR.unpack_from(rest)[0]) / 1e6)
                 rest = rest[_FLOOR.size :]
+
+    async def _watch_loop(self) -> None:
+        """Note when the loop that receives is itself held up: the floor sees that only where an event falls in it."""
+        while True:
+            began_ns = now_ns()
+            await asyncio.sleep(WATCH_S)
+            late_ms = (now_ns() - began_ns) / 1e6 - WATCH_S * 1e3
+            if self.started_ns and late_ms > LATE_MS:
+                self._held_up_ms.append(late_ms)
 
     # -- on the publishing thread -----------------------------------------------------------------------------
 
@@ -380,6 +393,7 @@ class Measurement:
             **_when(self.started_ns),
             "server": "process" if self.lab.process else "thread",
             "mss": MSS,
+            "held_up_ms": {"total": sum(self._held_up_ms), "max": max(self._held_up_ms, default=0.0)},
         }
         usage = self.lab.usage() if usage_before is not None and not self.lab.closed else None
         if usage is not None and usage_before is not None:

@@ -21,10 +21,12 @@ import time
 from typing import IO, Any
 
 from labkit.errors import LabClosed, LabkitError
+from labkit.hub import CLOSED
 
 LENGTH = struct.Struct("!I")
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 3.0
+IMPORTABLE = "Lab(process=True) needs techniques from a module that can be imported, not from a cell or a script: {}"
 
 
 def send(pipe: IO[bytes], message: Any) -> None:
@@ -53,8 +55,9 @@ class Child:
         try:
             pickle.dumps(setup)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise LabkitError(f"Lab(process=True) needs techniques from an importable module: {error}") from None
+            raise LabkitError(IMPORTABLE.format(error)) from None
         self._lock = threading.Lock()
+        self._closed = False
         self._worker = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="labkit-child")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "labkit.process"],
@@ -65,11 +68,16 @@ class Child:
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._to, self._from = self._process.stdin, self._process.stdout
+        too_late = threading.Timer(START_TIMEOUT_S, self._process.kill)
+        too_late.start()
         try:
             self.id, self.ports = self._round_trip(setup)
         except BaseException:
             self.close()
             raise
+        finally:
+            too_late.cancel()
+            too_late.join()
 
     @property
     def pid(self) -> int:
@@ -87,12 +95,13 @@ class Child:
         """
         # An interrupt is raised in the main thread only, in the middle of anything; there a worker does the talking,
         # so that no half message is left in the pipe.
-        if threading.current_thread() is threading.main_thread():
-            try:
-                return self._worker.submit(self._round_trip, (name, args)).result()
-            except RuntimeError:
-                raise LabClosed("this lab is closed: start another with labkit.Lab()") from None
-        return self._round_trip((name, args))
+        if threading.current_thread() is not threading.main_thread():
+            return self._round_trip((name, args))
+        try:
+            answer = self._worker.submit(self._round_trip, (name, args))
+        except RuntimeError:  # shut down, by close() or with the interpreter
+            raise LabClosed(CLOSED) from None
+        return answer.result()
 
     def _round_trip(self, message: Any) -> Any:
         try:
@@ -100,27 +109,44 @@ class Child:
                 send(self._to, message)
                 failed, value = receive(self._from)
         except (OSError, EOFError, ValueError):
-            raise LabClosed(
-                f"the lab's process has ended (exit status {self._process.poll()}): start another with labkit.Lab()"
-            ) from None
+            raise LabClosed(self._why_ended()) from None
         if failed:
             raise value
         return value
 
-    def wait_until_taken(self, topic: str, event_id: int) -> None:
-        while not self.call("taken", topic, event_id):
-            time.sleep(0.005)
+    def _why_ended(self) -> str:
+        if self._closed:
+            return CLOSED
+        try:
+            status: int | None = self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            status = None
+        return f"the lab's process has ended (exit status {status}): start another with labkit.Lab()"
 
     def usage(self) -> dict[str, float]:
-        """CPU seconds so far and resident bytes now, of the child alone."""
+        """CPU seconds so far and resident bytes now, of the child alone.
+
+        Raises:
+            LabClosed: the child has ended.
+        """
         import psutil
 
-        process = psutil.Process(self.pid)
-        times = process.cpu_times()
-        return {"cpu_s": times.user + times.system, "rss_bytes": float(process.memory_info().rss)}
+        if not self.alive:
+            raise LabClosed(self._why_ended())
+        try:
+            process = psutil.Process(self.pid)
+            times, rss = process.cpu_times(), process.memory_info().rss
+        except psutil.NoSuchProcess:  # ended between the two lines
+            raise LabClosed(self._why_ended()) from None
+        return {"cpu_s": times.user + times.system, "rss_bytes": float(rss)}
 
     def close(self) -> None:
         """End the child: by the end of the pipe, else by force."""
+        self._closed = True
+        if not self._lock.acquire(timeout=STOP_TIMEOUT_S):  # it does not answer: the call that waits for it ends too
+            self._process.kill()
+            self._lock.acquire()
+        self._lock.release()
         for pipe in (self._to, self._from):
             with contextlib.suppress(OSError):
                 pipe.close()
@@ -130,6 +156,13 @@ class Child:
             self._process.kill()
             self._process.wait()
         self._worker.shutdown(wait=False)
+
+    def abandon(self) -> None:
+        """Let go without ending the child: this is a fork of its parent. The pipe must end with the parent alone."""
+        self._closed = True
+        for pipe in (self._to, self._from):
+            pipe.raw.close()  # type: ignore[attr-defined]  # not through the buffer, whose lock a thread may have held
+        self._process.returncode = 0  # not this process's to wait for
 
 
 def main() -> None:
@@ -150,7 +183,11 @@ async def _serve(pipe_in: IO[bytes], pipe_out: IO[bytes]) -> None:
     ended = asyncio.Event()
     with contextlib.suppress(NotImplementedError):
         loop.add_signal_handler(signal.SIGTERM, ended.set)
-    techniques, ports, options = receive(pipe_in)
+    try:
+        techniques, ports, options = receive(pipe_in)
+    except (AttributeError, ImportError) as error:
+        send(pipe_out, (True, LabkitError(IMPORTABLE.format(error))))
+        return
     try:
         server = Server(techniques, **options)
         server.start(**ports)
@@ -176,7 +213,7 @@ def _answer(server: Any, loop: asyncio.AbstractEventLoop, ended: asyncio.Event, 
     calls = {
         "publish": hub.publish,
         "cursor": hub.cursor,
-        "allow_origin": server.context.allow_origins.add,
+        "allow_origin": server.context.allow_origin,
         "stats": lambda: there(server.stats),
         "taken": lambda topic, event_id: there(hub.taken, topic, event_id),
     }
@@ -190,6 +227,8 @@ def _answer(server: Any, loop: asyncio.AbstractEventLoop, ended: asyncio.Event, 
             send(pipe_out, reply)
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(ended.set)
+    time.sleep(STOP_TIMEOUT_S)
+    os._exit(1)  # the loop hangs in somebody's handler, and nobody is left to end this process
 
 
 if __name__ == "__main__":

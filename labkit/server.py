@@ -9,20 +9,20 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import os
 import secrets
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from labkit.connection import MSS, set_mss
 from labkit.errors import LabkitError
 from labkit.events import now_ns
-from labkit.handler import Context, LabStream, NotFoundHandler, PublishHandler, PushHandler, refusal
+from labkit.handler import Context, LabStream, NotFoundHandler, PublishHandler, PushHandler, Refusal
 from labkit.hub import Hub, SlowPolicy
 from labkit.techniques import TECHNIQUES, Technique
 from labkit.techniques.plugin_socket import PluginSocketServer
@@ -31,6 +31,7 @@ from labkit.techniques.websocket import EchoSocket, WebSocketRoute
 PAGE = Path(__file__).parent / "page"
 PAGE_POLICY = "default-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 PAGE_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+BACKLOG = 4096
 SPARE_DESCRIPTORS = 256  # for everything in this process that is not one of the server's connections
 GRACE_S = 0.25  # for farewells at close
 
@@ -41,7 +42,7 @@ class PageHandler(PushHandler):
     def get(self, name: str = "index.html") -> None:
         path = PAGE / name
         if path.parent != PAGE or not path.is_file():
-            raise refusal(404, f"no such file: {name[:80]}")
+            raise Refusal(404, f"no such file: {name[:80]}")
         self.set_header("Content-Type", f"{PAGE_TYPES.get(path.suffix, 'text/plain')}; charset=utf-8")
         self.set_header("Content-Security-Policy", PAGE_POLICY)
         self.finish(path.read_bytes())
@@ -51,7 +52,7 @@ class BrowserSocket(WebSocketRoute):
     """``/browser``: says which lab this is, answers clock round trips, and takes a page's reports."""
 
     async def open(self) -> None:
-        await self.put(json.dumps({"lab": self.context.lab_id}))
+        await self.say(json.dumps({"lab": self.context.lab_id}))
 
     async def on_message(self, message: str | bytes) -> None:
         received_ns = now_ns()
@@ -59,21 +60,21 @@ class BrowserSocket(WebSocketRoute):
             report = json.loads(message)
             clock = report["clock"]
         except (ValueError, KeyError, TypeError):
-            await self.put(json.dumps({"error": 'expected {"clock": ...}'}))
+            await self.say(json.dumps({"error": 'expected {"clock": ...}'}))
             return
-        await self.put(json.dumps({"clock": clock, "received_ns": received_ns, "sent_ns": now_ns()}))
+        await self.say(json.dumps({"clock": clock, "received_ns": received_ns, "sent_ns": now_ns()}))
 
 
 class LabHTTPServer(HTTPServer):
     """Tornado's HTTP server with a limit on connections, no Nagle delay, and streams that watch for their peer."""
 
-    def initialize(self, *args: Any, max_connections: int, **kwargs: Any) -> None:  # type: ignore[override]
+    def initialize(self, *args: Any, has_room: Callable[[], bool], **kwargs: Any) -> None:  # type: ignore[override]
         super().initialize(*args, **kwargs)
-        self.max_connections = max_connections
+        self.has_room = has_room
         self.streams: set[LabStream] = set()
 
     def _handle_connection(self, connection: socket.socket, address: Any) -> None:
-        if len(self.streams) >= self.max_connections:
+        if not self.has_room():
             turn_away(connection)
             return
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -154,16 +155,20 @@ class Server:
             heartbeat_s=heartbeat_s,
             hold_s=hold_s,
             fanout=fanout,
-            allow_origins=set(allow_origins),
         )
+        if isinstance(allow_origins, str):
+            raise ValueError("allow_origins is a list of origins, not one origin")
+        for origin in allow_origins:
+            self.context.allow_origin(origin)
+        self.max_connections = max_connections or available_connections()
         self.http = LabHTTPServer(
             self._application(),
-            max_connections=max_connections or available_connections(),
+            has_room=lambda: self.connections < self.max_connections,
             max_buffer_size=2 * max_event_bytes + (1 << 20),
             idle_connection_timeout=600.0,
             body_timeout=60.0,
         )
-        self.plugin = PluginSocketServer(self.context)
+        self.plugin = PluginSocketServer(self.context, has_room=lambda: self.connections < self.max_connections)
         self.sockets: dict[str, list[socket.socket]] = {}
 
     def _application(self) -> Application:
@@ -241,6 +246,7 @@ class Server:
         self.plugin.close_all()
         for stream in list(self.http.streams):
             stream.close()
+            stream.end_drain()
         await self.http.close_all_connections()
         await asyncio.sleep(0)
 
@@ -251,17 +257,22 @@ def bind(port: int, mss: int | None) -> list[socket.socket]:
     Raises:
         LabkitError: the port is in use, or may not be used; the message names it.
     """
+    if not 0 <= port <= 65535:
+        raise LabkitError(f"port {port} is not a port: choose one from 1 to 65535, or 0 for a free one")
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        sockets = bind_sockets(port, "127.0.0.1", family=socket.AF_INET, backlog=4096)
-    except OverflowError:
-        raise LabkitError(f"port {port} is not a port: choose one from 1 to 65535, or 0 for a free one") from None
+        sock.setblocking(False)
+        if os.name != "nt":  # where it would let two servers have one port
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if mss is not None:
+            set_mss(sock, mss)  # accepted sockets inherit it
+        sock.bind(("127.0.0.1", port))
+        sock.listen(BACKLOG)
     except OSError as error:
+        sock.close()
         why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
         raise LabkitError(f"port {port} {why}: choose another, or 0 for a free one") from None
-    if mss is not None:
-        for sock in sockets:
-            set_mss(sock, mss)
-    return sockets
+    return [sock]
 
 
 def available_connections() -> int:

@@ -39,6 +39,7 @@ class Subscription:
         self.opened = asyncio.Event()
         self.items: list[tuple[Delivery | Gap, int]] = []
         self.newest = 0
+        self.carried_bytes = 0  # before the first of the items
         self.failure: str | None = None
 
     async def receive(
@@ -59,11 +60,9 @@ class Subscription:
             async with aclosing(items) as arriving:
                 async for item in arriving:
                     self.opened.set()
-                    self.items.append((item, self._spent_bytes()))
-                    if isinstance(item, Delivery):
-                        self.newest = max(self.newest, item.event_id)
-                        if on_delivery is not None:
-                            on_delivery(self, item)
+                    self.put(item)
+                    if isinstance(item, Delivery) and on_delivery is not None:
+                        on_delivery(self, item)
         except LabkitError as error:
             self.failure = str(error)
         except Exception as error:  # a learner's own technique may do anything; the run goes on and says so
@@ -72,6 +71,15 @@ class Subscription:
             self.opened.set()
             for record in self.ledger.connections:
                 record.technique = self.technique.name
+
+    def put(self, item: Delivery | Gap) -> None:
+        """Keep what arrived."""
+        self.items.append((item, self._spent_bytes()))
+        if isinstance(item, Delivery):
+            self.newest = max(self.newest, item.event_id)
+
+    def _payload_bytes(self, item: Delivery) -> int:
+        return size_bytes(item.data)
 
     def _spent_bytes(self) -> int:
         return sum(record.bytes_total for record in self.ledger.connections)
@@ -83,7 +91,7 @@ class Subscription:
         headers and heartbeats are in it. Deliveries of one read share what it took.
         """
         deliveries = [(item, spent) for item, spent in self.items if isinstance(item, Delivery)]
-        before, last_id = 0, 0
+        before, last_id = self.carried_bytes, 0
         for spent, together in groupby(deliveries, key=lambda pair: pair[1]):
             group = [item for item, _ in together]
             each, rest = divmod(spent - before, len(group))
@@ -111,7 +119,7 @@ class Subscription:
             "transit_ms": None if published_ns is None else (item.received_ns - published_ns) / 1e6,
             "clock_error_ms": 0.0,
             "bytes": spent,
-            "payload_bytes": size_bytes(item.data),
+            "payload_bytes": self._payload_bytes(item),
             "scheduled": times is not None,
             "conflated": skipped,
         }

@@ -20,6 +20,7 @@ from websockets.uri import parse_uri
 
 from labkit.connection import Body, Connection, Wiring, target
 from labkit.errors import ConnectionLost, Refused, WireError
+from labkit.ledger import Category
 from labkit.wire.frames import FrameDecoder
 
 MAX_MESSAGE_BYTES = 16 << 20
@@ -192,7 +193,7 @@ class WebSocketConnection:
         """Send one message. Raises ConnectionLost when the connection has ended."""
         data = message.encode() if isinstance(message, str) else message
         (self._core.send_text if isinstance(message, str) else self._core.send_binary)(data)
-        await self._flush("payload", "message to the server", len(data))
+        await self._flush("framing", "message to the server", len(data))
 
     async def ping(self, data: bytes = b"") -> asyncio.Future[None]:
         """Send a ping; the future is done when its pong is read (somebody has to be reading)."""
@@ -228,16 +229,16 @@ class WebSocketConnection:
     def close_reason(self) -> str | None:
         return self._core.close_reason
 
-    async def _flush(self, category: str, label: str, payload_bytes: int = 0) -> None:
+    async def _flush(self, category: Category, label: str, payload_bytes: int = 0) -> None:
         data = b"".join(self._core.data_to_send())  # taken before anything is awaited: the lock keeps the order
         async with self._writing:
             if not data or self.connection.closed:
                 return
             record, start = self.connection.record, self.connection.record.bytes_out
-            await self.connection.write(data)
-        head = start + len(data) - min(payload_bytes, len(data))
-        if category == "payload":
-            record.mark("out", start, head, "framing", "frame header")
-            record.mark("out", head, start + len(data), "payload", label)
-        else:
-            record.mark("out", start, start + len(data), "headers" if category == "headers" else "framing", label)
+            try:
+                await self.connection.write(data)
+            finally:  # a write that fails has sent a part
+                sent = record.bytes_out
+                head = min(start + len(data) - min(payload_bytes, len(data)), sent)
+                record.mark("out", start, head, category, label)
+                record.mark("out", head, sent, "payload", label)

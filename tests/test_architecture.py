@@ -22,19 +22,19 @@ PACKAGE = Path(__file__).parent.parent / "labkit"
 # Values in, values out: these import one another, and nothing that waits or draws on a screen.
 PURE = {
     *("charts", "checks", "claims", "errors", "events", "explain", "export", "ledger", "models", "runs"),
-    *("exercises", "schedules", "style", "wire"),
+    *("exercises", "homes", "live_settings", "schedules", "style", "wire"),
 }
 IMPURE = {"asyncio", "tornado", "ipywidgets", "anywidget"}
 NO_SOCKETS = {"socket", "selectors", "ssl"}
 
 # What moves events, from below to above: a module may import from its own row and from those before it.
 ROWS = [
-    {"loop", "hub", "fanout"},
+    {"loop", "hub", "fanout", "kernels", "nested", "tokens"},
     {"handler", "connection", "websocket_client", "relay", "link"},
     {"techniques"},
-    {"following"},
+    {"following", "pages"},
     {"server", "lab", "process", "intermediary"},
-    {"measurement", "progress", "subscriptions", "teaching", "fleet"},
+    {"measurement", "progress", "subscriptions", "residence", "teaching", "live_window", "fleet"},
     {"panel", "browser"},
     {"bench", "jupyter", "report", "serving", "__main__", "__init__"},
 ]

@@ -85,12 +85,16 @@ export class Feed {
 
   event(id, item, at, epoch = this.cursor?.split("@")[1]) {
     const held = this.cursor === null ? id - 1 : Number.parseInt(this.cursor, 10);
-    if (id <= held) this.repeated += 1;
-    else this.missing += id - held - 1;
-    this.cursor = `${id}@${epoch}`;
+    const cursor = `${id}@${epoch}`;
+    if (id <= held) {
+      this.repeated += 1;
+    } else {
+      this.missing += id - held - 1;
+      this.cursor = cursor;
+    }
     this.count += 1;
     this.last = { id, text: "base64" in item ? binary(item.base64) : legible(item.data) };
-    this.recent.push({ known: this.arrivals.arrived(this.cursor, at), at, live: this.#live });
+    this.recent.push({ known: this.arrivals.arrived(cursor, at), at, live: this.#live });
     if (this.recent.length > RECENT) this.recent.shift();
     this.marks.push(at);
     if (this.marks.length > MARKS) this.marks.shift();

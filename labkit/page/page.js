@@ -73,7 +73,7 @@ class Row {
 }
 
 function gapInWords({ gap, gaps }) {
-  if (gap === null) return "no gap";
+  if (gap === null) return "";
   const many = gaps > 1 ? `${count(gaps)} gaps, the last` : "gap";
   return `${many} after ${gap.after.slice(0, 40)}, next ${gap.next}`;
 }
@@ -98,6 +98,11 @@ function median(values) {
 
 // -- publishing -------------------------------------------------------------------------------------------------------
 
+/** No answer came: the event may have been published, so it is not tried again. */
+class Uncertain extends Error {
+  uncertain = true;
+}
+
 /** Publishes over the WebSocket while it is open, else by POST. */
 class Upstream {
   #socket = null;
@@ -108,9 +113,9 @@ class Upstream {
     this.#socket = socket;
   }
 
-  closed(socket) {
+  closed(socket, why) {
     if (this.#socket === socket) this.#socket = null;
-    const error = new Error("the WebSocket closed before the lab answered; it may have been published");
+    const error = new Uncertain(`the WebSocket closed before the lab answered (${why}): look whether it arrives`);
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
   }
@@ -130,7 +135,7 @@ class Upstream {
     const answer = new Promise((resolve, reject) => this.#waiting.set(ref, { resolve, reject }));
     this.#socket.send(JSON.stringify({ publish: text, ref }));
     const late = new Promise((_, reject) => {
-      setTimeout(reject, UPSTREAM_MS, new Error("the lab has not answered; it may have been published"));
+      setTimeout(reject, UPSTREAM_MS, new Uncertain("the lab has not answered yet: look whether it arrives"));
     });
     return Promise.race([answer, late]).finally(() => this.#waiting.delete(ref));
   }
@@ -155,7 +160,7 @@ async function publish(submitted) {
     input.select();
   } catch (error) {
     outcome.className = "bad";
-    outcome.textContent = `Not published: ${error.message}.`.replace(/\.\.$/, ".");
+    outcome.textContent = `${error.uncertain ? "Perhaps not" : "Not"} published: ${error.message}.`.replace(/\.\.$/, ".");
   }
 }
 

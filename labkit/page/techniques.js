@@ -102,7 +102,7 @@ async function polling(feed, away) {
   while (!away.aborted) {
     const next = performance.now() + POLL_INTERVAL_MS;
     const { json, bytes, at } = await askWhole(address("polling", { after: feed.cursor }), away);
-    feed.tell("connected", `asks every ${POLL_INTERVAL_MS / 1000} s`);
+    feed.tell("connected", `asks every ${POLL_INTERVAL_MS / 1000}\u00a0s`);
     feed.received(bytes);
     feed.answer(json, at);
     await pause(next - performance.now(), away);
@@ -185,7 +185,7 @@ async function webSocket(feed, away, upstream) {
   const url = address("websocket", { scheme: "ws", after: feed.cursor });
   const socket = new WebSocket(url);
   const ended = new AbortController();
-  let opened = false;
+  let [opened, why] = [false, NO_ANSWER];
   try {
     await new Promise((resolve, reject) => {
       away.addEventListener("abort", resolve, { signal: ended.signal });
@@ -204,13 +204,16 @@ async function webSocket(feed, away, upstream) {
           feed.read(item, at);
         }
       };
-      socket.onclose = ({ code, reason }) => reject(new Lost(reason || (code === 1006 ? NO_ANSWER : `closed: ${code}`)));
+      socket.onclose = ({ code, reason }) => {
+        if (code !== 1006) why = reason || `closed with code ${code}`; // 1006: no close frame came
+        reject(new Lost(why));
+      };
     });
   } catch (error) {
     throw (opened ? null : await refusal(address("websocket"), away)) ?? error;
   } finally {
     ended.abort();
-    upstream.closed(socket);
+    upstream.closed(socket, why);
     socket.close();
   }
 }

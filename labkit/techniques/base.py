@@ -7,11 +7,11 @@ import json
 from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
 
-from tornado.web import HTTPError, RequestHandler
+from tornado.web import RequestHandler
 
 from labkit.connection import Body, HTTPClient, Opened
 from labkit.events import Gap, now_ns, size_bytes
-from labkit.handler import Context
+from labkit.handler import Context, Refusal
 from labkit.wire import envelope
 
 
@@ -207,6 +207,6 @@ def answer_publish(context: Context, topic: str, message: str | bytes) -> str:
         event = context.publish(data, topic, published_ns)
     except (ValueError, RecursionError):
         return json.dumps({"error": 'expected {"publish": "text", "ref": 1} or "publish_base64"', "ref": ref})
-    except HTTPError as error:
-        return json.dumps({"error": error.log_message, "ref": ref})
+    except Refusal as error:
+        return json.dumps({"error": error.sentence, "ref": ref})
     return json.dumps({"published": event.id, "ref": ref})

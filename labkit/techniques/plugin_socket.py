@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from urllib.parse import urlsplit
 
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
@@ -20,8 +20,8 @@ from labkit import fanout
 from labkit.connection import Body, Connection, Opened, Wiring
 from labkit.errors import CursorError
 from labkit.events import Cursor, Gap
-from labkit.handler import Context
-from labkit.hub import Item, Subscriber
+from labkit.handler import Context, accepted
+from labkit.hub import Item, Subscriber, check_topic
 from labkit.ledger import Ledger
 from labkit.techniques.base import Delivery, Reader, Technique, answer_publish, mark_json
 from labkit.wire import envelope
@@ -43,12 +43,16 @@ def nul_terminated(item: Item, _: str) -> bytes:
 class PluginSocketServer(TCPServer):
     """Answers the policy request, or sends every event as NUL-terminated JSON and takes events to publish."""
 
-    def __init__(self, context: Context) -> None:
-        super().__init__(max_buffer_size=context.max_event_bytes * 2)
+    def __init__(self, context: Context, has_room: Callable[[], bool]) -> None:
+        super().__init__(max_buffer_size=2 * context.max_event_bytes + (1 << 20))
         self.context = context
+        self.has_room = has_room
         self.streams: set[IOStream] = set()
 
     async def handle_stream(self, stream: IOStream, address: object) -> None:
+        if not self.has_room():
+            stream.close()
+            return
         self.streams.add(stream)
         stream.set_nodelay(True)
         try:
@@ -80,20 +84,18 @@ class PluginSocketServer(TCPServer):
             while True:
                 request = await stream.read_until(b"\0", max_bytes=2 * self.context.max_event_bytes)
                 answer = answer_publish(self.context, topic, request[:-1]).encode() + b"\0"
-                async with asyncio.timeout(self.context.write_timeout_s):
-                    await stream.write(answer)
+                await accepted(stream.write(answer), self.context.write_timeout_s)
         finally:
             subscriber.close()
             writer.cancel()
 
     async def write_events(self, stream: IOStream, subscriber: Subscriber) -> None:
         with contextlib.suppress(StreamClosedError, TimeoutError):
-            await stream.write(subscriber.encoded(subscriber.start()))
+            await accepted(stream.write(subscriber.encoded(subscriber.start())), self.context.write_timeout_s)
             if self.context.fanout == "direct":
                 fanout.attach_stream(stream, subscriber, None)
             async for block in subscriber.blocks():
-                async with asyncio.timeout(self.context.write_timeout_s):
-                    await stream.write(block)
+                await accepted(stream.write(block), self.context.write_timeout_s)
         stream.close()
 
     def close_all(self) -> None:
@@ -112,6 +114,7 @@ def read_subscription(message: bytes) -> tuple[str, Cursor | None]:
         raise ValueError('expected {"subscribe": {"topic": "", "after": "17@k3f9"}}') from None
     if not isinstance(topic, str) or not isinstance(after, str):
         raise ValueError("topic and after are strings")
+    check_topic(topic)
     return topic, Cursor.parse(after) if after else None
 
 
@@ -148,6 +151,7 @@ async def connect(
                     yield item
     finally:
         connection.close()
+        body.mark_rest()
 
 
 PLUGIN_SOCKET = Technique(

@@ -18,7 +18,7 @@ from labkit import fanout
 from labkit.connection import Opened, Wiring
 from labkit.errors import ConnectionLost, Refused
 from labkit.events import Event, Gap
-from labkit.handler import PushHandler
+from labkit.handler import PushHandler, accepted
 from labkit.hub import Item, Subscriber
 from labkit.ledger import Ledger
 from labkit.techniques.base import Delivery, Reader, Technique, answer_publish, mark_json
@@ -58,11 +58,10 @@ class WebSocketRoute(PushHandler, WebSocketHandler):
     def get_compression_options(self) -> dict[str, Any] | None:
         return {} if self.flag("deflate") else None
 
-    async def put(self, message: str | bytes) -> None:
+    async def say(self, message: str | bytes | dict[str, Any]) -> None:
         """Write one message and wait until it was accepted, for a bounded time: a peer may stop reading."""
         try:
-            async with asyncio.timeout(self.context.write_timeout_s):
-                await self.write_message(message, isinstance(message, bytes))
+            await accepted(self.write_message(message, isinstance(message, bytes)), self.context.write_timeout_s)
         except TimeoutError:
             if isinstance(self.ws_connection, WebSocketProtocol13):
                 self.ws_connection.stream.close()
@@ -85,12 +84,12 @@ class EventsSocket(WebSocketRoute):
     async def write_events(self) -> None:
         """The one writer of this socket: where the stream begins, then each event as a message."""
         with self.subscribe(binary if self.binary else text) as subscriber:
-            await self.put(self.message(subscriber, subscriber.start()))
+            await self.say(self.message(subscriber, subscriber.start()))
             if self.context.fanout == "direct":
                 fanout.attach_websocket(self, subscriber, binary_frame if self.binary else text_frame)
             async for items in subscriber.batches():
                 for item in items:
-                    await self.put(self.message(subscriber, item))
+                    await self.say(self.message(subscriber, item))
                 if items and isinstance(items[-1], envelope.Closing):
                     self.close(1013, items[-1].reason)  # "try again later"
                     return
@@ -101,23 +100,19 @@ class EventsSocket(WebSocketRoute):
         return payload if self.binary and isinstance(item, Event) else payload.decode()
 
     async def on_message(self, message: str | bytes) -> None:
-        await self.put(answer_publish(self.context, self.topic, message))
+        await self.say(answer_publish(self.context, self.topic, message))
 
     def on_close(self) -> None:
         self.on_connection_close()
         if self._writer is not None:
             self._writer.cancel()
 
-    def on_connection_close(self) -> None:
-        PushHandler.on_connection_close(self)
-        WebSocketHandler.on_connection_close(self)
-
 
 class EchoSocket(WebSocketRoute):
     """Sends back what it gets."""
 
     async def on_message(self, message: str | bytes) -> None:
-        await self.put(message)
+        await self.say(message)
 
 
 async def connect(

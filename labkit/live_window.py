@@ -1,0 +1,204 @@
+"""What a run without an end remembers: its newest events, whole, and nothing that grows with their number.
+
+Events are counted in pages. When a page is full a new one begins, and of those before only the last is kept. A page
+begins at an event id, the same for all subscribers, so that what is kept is a run like any other: every event that
+it knows as published either arrived or is lost. Connections' counters are taken at the page's beginning and later
+subtracted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any
+
+from labkit.events import Gap, now_ns, size_bytes
+from labkit.ledger import CATEGORIES, ConnectionRecord, Ledger
+from labkit.subscriptions import Subscription
+from labkit.techniques import Delivery, Technique
+
+COUNTERS = ("bytes_in", "bytes_out", "reads", "writes", "requests", "responses")
+FRESH = 4096  # arrivals kept for whoever draws; one who draws ten times a second needs a tenth of the rate
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(Delivery):
+    """A delivery without its data."""
+
+    payload_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """A subscriber's counters at one moment, over all of its connections."""
+
+    t_ns: int
+    values: tuple[int, ...]
+
+    @classmethod
+    def of(cls, records: list[ConnectionRecord], before: Counts | None = None) -> Counts:
+        rows = [_values(record) for record in records] + ([before.values] if before else [])
+        return cls(now_ns(), tuple(map(sum, zip(*rows, strict=True))) if rows else _ZERO)
+
+
+def _values(record: ConnectionRecord) -> tuple[int, ...]:
+    return (*(getattr(record, name) for name in COUNTERS), *(record.by_category[name] for name in CATEGORIES))
+
+
+_ZERO = (0,) * (len(COUNTERS) + len(CATEGORIES))
+
+
+class LiveSubscription(Subscription):
+    """A subscriber whose past is let go page by page. Everything but ``fresh`` belongs to the lab loop."""
+
+    def __init__(self, technique: Technique, options: Mapping[str, Any], keep_bytes: int, after: str) -> None:
+        super().__init__(technique, 0, "", {**options, "give_up_s": math.inf}, keep_bytes)
+        self.items: deque[tuple[Delivery | Gap, int]] = deque()  # type: ignore[assignment]
+        self.cursor = after
+        self.arrived = 0
+        self.fresh: deque[tuple[int, int]] = deque(maxlen=FRESH)
+        """(event id, received_ns) of what arrived since somebody last looked."""
+        self._gone = Counts(0, _ZERO)  # of the connections that were let go
+        self._began: dict[int, Counts] = {}  # page's first id -> counters before it
+        self._awaited: int | None = None  # first id of a page that has not begun here
+        self._latest = self._gone
+
+    def put(self, item: Delivery | Gap) -> None:
+        """Keep an arrival, without its data."""
+        self.cursor = item.cursor
+        if isinstance(item, Delivery):
+            if self._awaited is not None and item.event_id >= self._awaited:
+                self._began[self._awaited], self._awaited = self._latest, None
+            self.arrived += 1
+            self.newest = max(self.newest, item.event_id)
+            self.fresh.append((item.event_id, item.received_ns))
+            item = Kept(
+                item.event_id, "", item.cursor, item.received_ns, item.wire_id, payload_bytes=size_bytes(item.data)
+            )
+        self.items.append((item, self._spent_bytes()))
+        if self._awaited is not None:
+            self._latest = self.counts()
+
+    def counts(self) -> Counts:
+        """The counters since the start, connections that were let go included."""
+        return Counts.of(self.ledger.connections, self._gone)
+
+    def page_begins(self, first_id: int) -> None:
+        """A page begins with this event, which has not been published yet."""
+        if self._awaited is not None:  # nothing of the page before has come: both begin here
+            self._began[self._awaited] = self._latest
+        self._awaited, self._latest = first_id, self.counts()
+
+    def forget(self, first_id: int) -> None:
+        """Let go of what was before the page that begins with *first_id*."""
+        while self.items and self._is_before(self.items[0][0], first_id):
+            self.carried_bytes = self.items.popleft()[1]
+        began = self._began.get(first_id, self._latest)
+        self._began = {page: counts for page, counts in self._began.items() if page >= first_id}
+        over = [r for r in self.ledger.connections if r.closed_ns is not None and r.closed_ns < began.t_ns]
+        self._gone = Counts.of(over, self._gone)
+        self.ledger.connections = [r for r in self.ledger.connections if all(r is not o for o in over)]
+
+    @staticmethod
+    def _is_before(item: Delivery | Gap, first_id: int) -> bool:
+        return (item.event_id if isinstance(item, Delivery) else item.next) < first_id
+
+    def records(self, first_id: int | None) -> Iterator[ConnectionRecord]:
+        """Copies of the connections, their counters without what was before the page."""
+        whole = first_id is None
+        began = self._gone if first_id is None else self._began.get(first_id, self._latest)
+        less = [a - b for a, b in zip(began.values, self._gone.values, strict=True)]
+        for record in self.ledger.connections:
+            values = _values(record)
+            taken = [min(a, b) for a, b in zip(less, values, strict=True)]
+            less = [a - b for a, b in zip(less, taken, strict=True)]
+            left = [a - b for a, b in zip(values, taken, strict=True)]
+            frozen = frozen_copy(record)
+            for name, value in zip(COUNTERS, left, strict=False):
+                setattr(frozen, name, value)
+            frozen.by_category = dict(zip(CATEGORIES, left[len(COUNTERS) :], strict=True))
+            if not whole and any(taken):
+                frozen.segments_in = frozen.segments_out = None  # counted over a connection's whole life
+            frozen.technique = self.technique.name
+            yield frozen
+
+    def _payload_bytes(self, item: Delivery) -> int:
+        return item.payload_bytes if isinstance(item, Kept) else 0
+
+    def _spent_bytes(self) -> int:
+        return self._gone.values[0] + self._gone.values[1] + super()._spent_bytes()
+
+    def renewed(self) -> None:
+        """Get ready to subscribe again from the cursor."""
+        self.opened = asyncio.Event()
+        self.failure = None
+
+    @property
+    def connections_open(self) -> int:
+        return sum(record.closed_ns is None for record in self.ledger.connections)
+
+    @property
+    def requests_open(self) -> int:
+        """Requests whose answers have not ended: a stream's answer lasts as long as its connection."""
+        if self.technique.name in ("http-streaming", "sse"):
+            return self.connections_open
+        return sum(max(0, r.requests - r.responses) for r in self.ledger.connections if r.closed_ns is None)
+
+
+class Window:
+    """Which events a run without an end still knows, and when each was due. Pages begin on the lab loop."""
+
+    def __init__(self, keep_events: int, page_s: float = 300.0) -> None:
+        self.page_events = max(1, keep_events // 2)
+        self.page_s = page_s
+        self.published: dict[tuple[str, int], tuple[int, int]] = {}
+        """(topic, id) -> (due_ns, published_ns); filled by the publisher."""
+        self.first_id: int | None = None
+        """The oldest event that is kept; None as long as nothing was let go."""
+        self._pages: deque[int] = deque(maxlen=2)
+        self._page_ns = 0
+
+    def turn(self, newest: int, subscriptions: list[LiveSubscription], ledgers: list[Ledger]) -> bool:
+        """Begin a page if the last is full, and let go of what is then too old. Tells whether it did."""
+        began = self._pages[-1] if self._pages else 1
+        if not self._page_ns:
+            self._page_ns = now_ns()
+        if newest + 1 - began < self.page_events and (now_ns() - self._page_ns) / 1e9 < self.page_s:
+            return False
+        self._page_ns = now_ns()
+        is_full = len(self._pages) == self._pages.maxlen
+        self._pages.append(newest + 1)
+        for subscription in subscriptions:
+            subscription.page_begins(newest + 1)
+        if is_full:
+            self._forget(self._pages[0], subscriptions, ledgers)
+        return True
+
+    def start(self, newest: int) -> None:
+        """The run begins after event *newest*."""
+        self._pages.append(newest + 1)
+        self._page_ns = now_ns()
+
+    def _forget(self, first_id: int, subscriptions: list[LiveSubscription], ledgers: list[Ledger]) -> None:
+        self.first_id = first_id
+        for key in [key for key in list(self.published) if key[1] < first_id]:
+            del self.published[key]
+        for subscription in subscriptions:
+            subscription.forget(first_id)
+        for ledger in ledgers:
+            old_ns = self._page_ns - int(2 * self.page_s * 1e9)
+            newest = ledger.connections[-64:]
+            ledger.connections = [
+                r for r in ledger.connections if r.closed_ns is None or r.closed_ns > old_ns or any(r is n for n in newest)
+            ]
+
+
+def frozen_copy(record: ConnectionRecord) -> ConnectionRecord:
+    """A copy that stays as it is while the connection goes on."""
+    return replace(
+        record, transfers=copy(record.transfers), marks=copy(record.marks), by_category=dict(record.by_category)
+    )

@@ -1,0 +1,366 @@
+"""Pages as clients: what the pages that hold a ``/browser`` WebSocket have told about themselves.
+
+A page subscribes with its own EventSource, WebSocket and fetch, and tells the lab here which events arrived when, by
+its own clock; how it is (visible, hidden, slowed down, waiting for a connection); and, by round trips, how its clock
+stands to the lab's. Nothing is known here of widgets or notebooks. What is kept is bounded.
+
+Messages are JSON objects. From a page:
+
+- ``{"clock": 12.5, "last": [10.1, 11.0]}``: its time in ms now; ``last``: when it asked before, and when it had the
+  answer. Answered with the lab's times in ns at receiving and sending, and with the estimate so far.
+- ``{"attach": {"subscriber": ..., "page": ..., "topic": ..., "through": ..., "streams": [...]}}``: answered with the
+  serial number of the report kept last, and the cursor to go on from for each stream.
+- ``{"report": 17, "arrivals": {"sse": [[id, at_ms, payload_bytes], ...]}, "cursors": {...}, "gaps": {...},
+  "states": {...}, "presence": {...}}``: answered with ``{"kept": 17}``. A report that comes twice counts once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from labkit.events import now_ns
+from labkit.techniques.websocket import WebSocketRoute
+
+MAX_PAGES = 64
+MAX_STREAMS = 12  # of one page
+MAX_ARRIVALS = 400_000  # of all pages; what is older is forgotten, and counted
+MAX_GAPS = 1000
+MAX_TEXT = 300
+ROUND_TRIPS = 24  # that an estimate is made from; a page makes one every two seconds
+TICK_MS = 0.1  # of a page's clock (High Resolution Time section 4.3)
+
+
+class Clock:
+    """How a page's clock stands to the lab's, by round trips.
+
+    Each trip bounds the offset from both sides: the page cannot have had the answer before it was sent, nor the lab
+    the question before it was asked. The narrowest trip alone leaves half of its length as the error; all together
+    leave less, since their delays fall unevenly.
+    """
+
+    def __init__(self) -> None:
+        self._bounds: deque[tuple[float, float]] = deque(maxlen=ROUND_TRIPS)
+
+    def add(self, asked_ms: float, answered_ms: float, received_ns: int, sent_ns: int) -> None:
+        """One round trip: two times of the page's clock, two of the lab's."""
+        low, high = sent_ns / 1e6 - answered_ms - TICK_MS, received_ns / 1e6 - asked_ms + TICK_MS
+        if low <= high:
+            self._bounds.append((low, high))
+
+    @property
+    def trips(self) -> int:
+        return len(self._bounds)
+
+    @property
+    def round_trip_ms(self) -> float:
+        """The shortest one, without the time that the lab took."""
+        return min((high - low for low, high in self._bounds), default=math.nan)
+
+    @property
+    def estimate(self) -> tuple[float, float]:
+        """What to add to the page's time to have the lab's, and how far off that may be; both in ms."""
+        if not self._bounds:
+            return math.nan, math.nan
+        low, high = max(b[0] for b in self._bounds), min(b[1] for b in self._bounds)
+        if low > high:  # the clocks have drifted, or one was set: the shortest trip alone
+            low, high = min(self._bounds, key=lambda b: b[1] - b[0])
+        return (low + high) / 2, (high - low) / 2
+
+
+@dataclass(slots=True)
+class Stream:
+    """What one technique has brought to one page."""
+
+    technique: str
+    cursor: str
+    number: int
+    """Counts the streams of a technique, over all pages of a subscriber's topic."""
+    state: str = "connecting"
+    why: str = ""
+    arrivals: deque[tuple[int, int, float, int]] = field(default_factory=deque)
+    """Event id, when it was received (ns of the lab's clock), how far off that may be (ms), payload bytes."""
+    forgotten: int = 0
+    gaps: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=MAX_GAPS))
+
+
+@dataclass(slots=True)
+class Page:
+    """A page that has attached."""
+
+    id: str
+    subscriber: str
+    topic: str
+    through: str
+    version: str
+    came_ns: int
+    socket: object = None
+    kept: int = 0
+    streams: dict[str, Stream] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
+    presence: dict[str, Any] = field(default_factory=dict)
+    left_ns: int | None = None
+    absences: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=100))
+    hidden_ns: int | None = None
+    hidings: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=100))
+
+
+class Malformed(ValueError):
+    """A message that no page of ours sends; its text goes back to the sender."""
+
+
+class Pages:
+    """The pages of a lab and their reports. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._pages: dict[tuple[str, str], Page] = {}
+        self._numbers: dict[tuple[str, str], int] = {}
+        self._arrivals = 0
+        self._lock = threading.RLock()
+
+    def attach(self, told: dict[str, Any], socket: object, begin: str) -> tuple[Page, object]:
+        """A page is there, or is back. *begin* is the cursor for what it has not had before.
+
+        Returns:
+            the page, and the socket that it had until now, if another one still holds its place.
+        """
+        key = text(told, "subscriber"), text(told, "page")
+        topic, streams = text(told, "topic", ""), told.get("streams")
+        if not isinstance(streams, list) or not all(isinstance(s, str) and len(s) < MAX_TEXT for s in streams):
+            raise Malformed("attach: streams must be a list of names")
+        with self._lock:
+            now = now_ns()
+            page = self._pages.pop(key, None)
+            if page is None:
+                self._make_room()
+                page = Page(key[1], key[0], topic, "", "", now)
+            elif page.left_ns is not None:
+                page.absences.append((page.left_ns, now))
+            before, page.socket, page.left_ns = page.socket, socket, None
+            page.topic, page.clock = topic, Clock()  # a page that was reloaded has another clock
+            page.through, page.version = text(told, "through", ""), text(told, "version", "")
+            for name in streams[:MAX_STREAMS]:
+                if name not in page.streams:
+                    page.streams[name] = Stream(name, begin, self._number(topic, name))
+            self._pages[key] = page
+            return page, before
+
+    def _number(self, topic: str, technique: str) -> int:
+        number = self._numbers.get((topic, technique), 0)
+        if len(self._numbers) < 10 * MAX_PAGES or number:
+            self._numbers[topic, technique] = number + 1
+        return number
+
+    def _make_room(self) -> None:
+        """Forget the page that has been away longest, if there are too many."""
+        away = sorted((page.left_ns, key) for key, page in self._pages.items() if page.left_ns is not None)
+        if len(self._pages) >= MAX_PAGES:
+            if not away:
+                raise Malformed(f"{MAX_PAGES} pages are attached: close one")
+            self._forget(away[0][1])
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        page = self._pages.pop(key)
+        self._arrivals -= sum(len(stream.arrivals) for stream in page.streams.values())
+
+    def forget(self, subscriber: str) -> None:
+        """Forget all pages of one subscriber."""
+        with self._lock:
+            for key in [key for key in self._pages if key[0] == subscriber]:
+                self._forget(key)
+
+    def detach(self, page: Page, socket: object) -> None:
+        """A page's connection has ended."""
+        with self._lock:
+            if page.socket is socket:
+                page.socket, page.left_ns = None, now_ns()
+
+    def report(self, page: Page, told: dict[str, Any]) -> int:
+        """Put down what a page tells; the serial number of what is kept."""
+        serial = told["report"]
+        if not isinstance(serial, int):
+            raise Malformed("report: must be a serial number")
+        with self._lock:
+            if serial <= page.kept:
+                return page.kept
+            offset_ms, error_ms = page.clock.estimate
+            arrivals, gaps = table(told, "arrivals"), table(told, "gaps")
+            cursors, states = table(told, "cursors"), table(told, "states")
+            for name, stream in page.streams.items():
+                rows = [self._arrival(row, offset_ms, error_ms) for row in listed(arrivals, name)]
+                holes = [self._gap(row, stream, offset_ms) for row in listed(gaps, name)]
+                state = listed(states, name)
+                stream.arrivals.extend(rows)
+                stream.gaps.extend(holes)
+                self._arrivals += len(rows)
+                stream.cursor = text(cursors, name, stream.cursor)
+                if len(state) == 2 and all(isinstance(word, str) for word in state):
+                    stream.state, stream.why = state[0][:MAX_TEXT], state[1][:MAX_TEXT]
+                self._trim(stream)
+            self._be(page, table(told, "presence"))
+            page.kept = serial
+            return serial
+
+    @staticmethod
+    def _arrival(row: Any, offset_ms: float, error_ms: float) -> tuple[int, int, float, int]:
+        match row:
+            case [int(event_id), int() | float() as at_ms, int(size)] if abs(at_ms) < 1e13:
+                if math.isnan(offset_ms):
+                    raise Malformed("arrivals before the first round trip: their times mean nothing")
+                return event_id, round((at_ms + offset_ms) * 1e6), error_ms, size
+        raise Malformed("arrivals: expected [id, at_ms, payload_bytes]")
+
+    @staticmethod
+    def _gap(row: Any, stream: Stream, offset_ms: float) -> dict[str, Any]:
+        match row:
+            case [str(after), int(following), str(cursor), int() | float() as at_ms]:
+                at_ns = round((at_ms + offset_ms) * 1e6)
+                told = {"after": after[:MAX_TEXT], "next": following, "cursor": cursor[:MAX_TEXT], "at_ns": at_ns}
+                return {"technique": stream.technique, "subscriber": stream.number, "client": "browser", **told}
+        raise Malformed("gaps: expected [after, next, cursor, at_ms]")
+
+    def _trim(self, stream: Stream) -> None:
+        while self._arrivals > MAX_ARRIVALS and stream.arrivals:
+            stream.arrivals.popleft()
+            stream.forgotten += 1
+            self._arrivals -= 1
+
+    @staticmethod
+    def _be(page: Page, presence: dict[str, Any]) -> None:
+        if not presence:
+            return
+        hidden, late_ms = presence.get("hidden") is True, presence.get("late_ms")
+        page.presence = {"hidden": hidden, "late_ms": late_ms if isinstance(late_ms, int | float) else 0}
+        if hidden and page.hidden_ns is None:
+            page.hidden_ns = now_ns()
+        elif not hidden and page.hidden_ns is not None:
+            page.hidings.append((page.hidden_ns, now_ns()))
+            page.hidden_ns = None
+
+    def of(self, subscriber: str, since_ns: int = 0) -> list[dict[str, Any]]:
+        """The pages of one subscriber as plain data, oldest first, with what arrived since a time."""
+        with self._lock:
+            pages = [page for page in self._pages.values() if page.subscriber == subscriber]
+            return [self._plain(page, since_ns) for page in sorted(pages, key=lambda page: page.came_ns)]
+
+    @staticmethod
+    def _plain(page: Page, since_ns: int) -> dict[str, Any]:
+        offset_ms, error_ms = page.clock.estimate
+        now = now_ns()
+        return {
+            **{name: getattr(page, name) for name in ("id", "topic", "through", "version", "came_ns")},
+            "attached": page.socket is not None,
+            "presence": dict(page.presence),
+            "away": [*page.absences, *([(page.left_ns, now)] if page.left_ns is not None else [])],
+            "hidden": [*page.hidings, *([(page.hidden_ns, now)] if page.hidden_ns is not None else [])],
+            "offset_ms": offset_ms,
+            "error_ms": error_ms,
+            "round_trip_ms": page.clock.round_trip_ms,
+            "streams": [
+                {
+                    **{name: getattr(stream, name) for name in ("technique", "number", "cursor", "state", "why")},
+                    "count": len(stream.arrivals) + stream.forgotten,
+                    "forgotten": stream.forgotten,
+                    "newest": max((stream.arrivals[-1][0],), default=0) if stream.arrivals else 0,
+                    "arrivals": newest(stream.arrivals, since_ns),
+                    "gaps": [gap for gap in stream.gaps if gap["at_ns"] >= since_ns],
+                }
+                for stream in page.streams.values()
+            ],
+        }
+
+
+def newest(arrivals: deque[tuple[int, int, float, int]], since_ns: int) -> list[tuple[int, int, float, int]]:
+    """Those received since a time, oldest first. They are nearly in order: a later estimate moves them a little."""
+    tail = []
+    for arrival in reversed(arrivals):
+        if arrival[1] < since_ns - 1_000_000_000:
+            break
+        if arrival[1] >= since_ns:
+            tail.append(arrival)
+    return tail[::-1]
+
+
+def text(told: dict[str, Any], name: str, default: str | None = None) -> str:
+    value = told.get(name, default)
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        raise Malformed(f"{name}: expected a short text")
+    return value
+
+
+def table(told: dict[str, Any], name: str) -> dict[str, Any]:
+    value = told.get(name, {})
+    if not isinstance(value, dict):
+        raise Malformed(f"{name}: expected an object")
+    return value
+
+
+def listed(told: dict[str, Any], name: str) -> list[Any]:
+    value = told.get(name, [])
+    if not isinstance(value, list):
+        raise Malformed(f"{name}: expected a list")
+    return value
+
+
+class BrowserSocket(WebSocketRoute):
+    """``/browser``: says which lab this is, answers clock round trips, and takes a page's reports."""
+
+    pages: Pages
+    _page: Page | None = None
+    _asked: tuple[float, int, int] | None = None
+
+    def initialize(self, context: Any, pages: Pages | None = None) -> None:
+        super().initialize(context)
+        self.pages = pages if pages is not None else Pages()
+
+    async def open(self) -> None:
+        await self.say({"lab": self.context.lab_id})
+
+    async def on_message(self, message: str | bytes) -> None:
+        received_ns = now_ns()
+        try:
+            answer = self._answer(json.loads(message), received_ns)
+        except (ValueError, RecursionError) as error:
+            sentence = str(error) if isinstance(error, Malformed) else "expected a JSON object"
+            answer = {"error": sentence}
+        await self.say(answer)
+
+    def _answer(self, told: Any, received_ns: int) -> dict[str, Any]:
+        match told:
+            case {"clock": int() | float() as clock}:
+                return self._tell_time(clock, told.get("last"), received_ns)
+            case {"attach": dict(what)}:
+                return self._attach(what)
+            case {"report": _} if self._page is not None:
+                return {"kept": self.pages.report(self._page, told)}
+        raise Malformed('expected {"clock": ...}, {"attach": {...}}, and then {"report": ...}')
+
+    def _tell_time(self, clock: float, last: Any, received_ns: int) -> dict[str, Any]:
+        more = {}
+        if self._page is not None and self._asked is not None and isinstance(last, list) and len(last) == 2:
+            asked_ms, received_before_ns, sent_before_ns = self._asked
+            if last[0] == asked_ms and isinstance(last[1], int | float):
+                self._page.clock.add(asked_ms, last[1], received_before_ns, sent_before_ns)
+            if self._page.clock.trips:
+                offset_ms, error_ms = self._page.clock.estimate
+                more = {"offset_ms": offset_ms, "error_ms": error_ms, "trips": self._page.clock.trips}
+        sent_ns = now_ns()
+        self._asked = clock, received_ns, sent_ns
+        return {"clock": clock, "received_ns": received_ns, "sent_ns": sent_ns, **more}
+
+    def _attach(self, told: dict[str, Any]) -> dict[str, Any]:
+        begin = str(self.context.hub.cursor(text(told, "topic", "")))
+        page, before = self.pages.attach(told, self, begin)
+        self._page = page
+        if isinstance(before, BrowserSocket) and before is not self:
+            before.close(4001, "another page has this one's place")
+        return {"attached": {"kept": page.kept, "cursors": {s.technique: s.cursor for s in page.streams.values()}}}
+
+    def on_close(self) -> None:
+        self.on_connection_close()
+        if self._page is not None:
+            self.pages.detach(self._page, self)

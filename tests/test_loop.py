@@ -1,0 +1,226 @@
+"""The lab loop: running coroutines from anywhere, interrupts, forks and the end of the interpreter."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import weakref
+
+import pytest
+
+from conftest import UNIT
+from labkit import loop
+
+TIMEOUT_S = 10 * UNIT
+
+
+def script(text: str, *, python: tuple[str, ...] = ("-X", "dev", "-W", "error")) -> subprocess.CompletedProcess[str]:
+    """Run *text* in an interpreter of its own, with every warning an error."""
+    return subprocess.run(
+        [sys.executable, *python, "-c", text], capture_output=True, text=True, timeout=3 * TIMEOUT_S, check=False
+    )
+
+
+async def where() -> threading.Thread:
+    await asyncio.sleep(0)
+    return threading.current_thread()
+
+
+def test_run_returns_the_result_and_works_on_the_loops_thread() -> None:
+    assert loop.run(where()).name == "labkit-loop"
+
+
+def test_run_works_from_several_threads_at_once() -> None:
+    async def add(a: int) -> int:
+        await asyncio.sleep(0)
+        return a + 1
+
+    results: list[int] = []
+    threads = [threading.Thread(target=lambda n=n: results.append(loop.run(add(n)))) for n in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == list(range(1, 21))
+
+
+def test_run_works_inside_another_running_loop() -> None:
+    async def main() -> threading.Thread:
+        return loop.run(where())
+
+    assert asyncio.run(main()).name == "labkit-loop"
+
+
+def test_hop_awaits_from_any_loop_and_from_the_lab_loop_itself() -> None:
+    async def main() -> threading.Thread:
+        return await loop.hop(where())
+
+    assert asyncio.run(main()).name == loop.run(main()).name == "labkit-loop"
+
+
+def test_cancelling_a_hop_cancels_what_it_waits_for() -> None:
+    cancelled = threading.Event()
+
+    async def forever() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            cancelled.set()
+
+    async def main() -> None:
+        task = asyncio.ensure_future(loop.hop(forever()))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert cancelled.wait(TIMEOUT_S)
+
+
+def test_run_on_the_lab_loop_is_an_error_that_says_what_to_do() -> None:
+    async def main() -> None:
+        loop.run(where())
+
+    with pytest.raises(RuntimeError, match="await"):
+        loop.run(main())
+
+
+@pytest.mark.parametrize("error", [TimeoutError, ValueError, KeyError, asyncio.TimeoutError, StopAsyncIteration])
+def test_run_raises_what_the_coroutine_raised(error: type[Exception]) -> None:
+    async def main() -> None:
+        raise error("from inside")
+
+    with pytest.raises(error, match="from inside"):
+        loop.run(main())
+
+
+def test_a_failed_run_keeps_nothing_alive() -> None:
+    class Held:
+        pass
+
+    async def main(held: Held) -> None:
+        raise ValueError
+
+    def fail() -> weakref.ref[Held]:
+        held = Held()
+        with pytest.raises(ValueError):
+            loop.run(main(held))
+        return weakref.ref(held)
+
+    gone = fail()
+    loop.run(asyncio.sleep(0))
+    gc.collect()
+    assert gone() is None
+
+
+def test_an_interrupt_cancels_the_coroutine_and_waits_for_its_clean_up() -> None:
+    steps: list[str] = []
+
+    async def main() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await asyncio.sleep(0.05)
+            steps.append("cleaned up")
+
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(main())
+    assert steps == ["cleaned up"] and time.monotonic() - begin < loop.CLEAN_UP_S
+
+
+def test_after_an_interrupt_the_loop_goes_on() -> None:
+    async def main() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.get_running_loop().create_future()
+
+    for _ in range(20):
+        with pytest.raises(KeyboardInterrupt):
+            loop.run(main())
+        assert loop.run(where()).name == "labkit-loop"
+
+
+def test_submit_does_not_wait() -> None:
+    release = threading.Event()
+
+    async def main() -> str:
+        while not release.is_set():  # noqa: ASYNC110  set by a thread
+            await asyncio.sleep(0)
+        return "done"
+
+    future = loop.submit(main())
+    assert not future.done()
+    release.set()
+    assert future.result(TIMEOUT_S) == "done"
+
+
+def test_importing_starts_no_thread_and_patches_nothing() -> None:
+    done = script(
+        "import asyncio, threading\n"
+        "before = (asyncio.run, asyncio.new_event_loop, dict(vars(asyncio.BaseEventLoop)))\n"
+        "import labkit, labkit.loop\n"
+        "assert threading.active_count() == 1\n"
+        "assert before == (asyncio.run, asyncio.new_event_loop, dict(vars(asyncio.BaseEventLoop)))\n"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_interpreter_ends_in_silence_with_work_on_the_loop() -> None:
+    done = script(
+        "import asyncio\n"
+        "from labkit import loop\n"
+        "async def stubborn():\n"
+        "    try:\n"
+        "        await asyncio.sleep(3600)\n"
+        "    finally:\n"
+        "        await asyncio.sleep(0.05)\n"
+        "        print('cleaned up')\n"
+        "async def forever():\n"
+        "    while True:\n"
+        "        yield\n"
+        "        await asyncio.sleep(0)\n"
+        "async def iterate():\n"
+        "    async for _ in forever(): pass\n"
+        "for coroutine in (stubborn(), iterate(), asyncio.sleep(3600)): loop.submit(coroutine)\n"
+        "loop.run(asyncio.sleep(0.01))\n"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "cleaned up\n", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_forked_child_has_a_loop_of_its_own_and_leaves_the_parents_alone() -> None:
+    done = script(
+        "import asyncio, os, sys, gc\n"
+        "from labkit import loop\n"
+        "loop.run(asyncio.sleep(0))\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    gc.collect()\n"
+        "    async def n(): return 42\n"
+        "    assert loop.run(n()) == 42\n"
+        "    sys.exit(7)\n"
+        "assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7\n"
+        "loop.run(asyncio.sleep(0.01))\n"
+        "print('both')\n",
+        python=("-W", "error", "-W", "ignore::DeprecationWarning"),  # Python 3.12 warns of any fork with threads
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "both\n", "")
+
+
+def test_what_at_exit_was_given_runs_newest_first_even_when_one_fails() -> None:
+    done = script(
+        "from labkit import loop\n"
+        "loop.at_exit(lambda: print('first'))\n"
+        "loop.at_exit(lambda: 1 / 0)\n"
+        "loop.at_exit(lambda: print('newest', loop.run(two())))\n"
+        "async def two(): return 2\n"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "newest 2\nfirst\n", "")

@@ -1,0 +1,111 @@
+"""The command line, as a user types it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import labkit
+from conftest import UNIT
+
+
+def run(*arguments: str, timeout_s: float = 60 * UNIT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "labkit", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+
+@contextmanager
+def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`labkit serve`, once it has said where."""
+    command = [sys.executable, "-m", "labkit", "serve", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            assert process.stdout is not None
+            first = process.stdout.readline()
+            found = re.search(r"http://127\.0\.0\.1:\d+", first)
+            assert found, first + process.stdout.read()
+            yield process, found[0]
+        finally:
+            process.kill()
+
+
+def test_techniques_lists_them_with_their_routes() -> None:
+    done = run("techniques")
+    assert done.returncode == 0
+    for technique in labkit.TECHNIQUES:
+        assert re.search(rf"^{technique.name} +{technique.route or 'a TCP port'}", done.stdout, re.M)
+
+
+def test_measure_prints_a_table_and_writes_the_run_and_a_page(tmp_path: Path) -> None:
+    out, page = tmp_path / "run.parquet", tmp_path / "run.html"
+    done = run("measure", "--seconds", "1", "--techniques", "sse,websocket", "--out", str(out), "--html", str(page))
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^sse +\d+ +0 ", done.stdout, re.M)
+    assert labkit.load(out).settings["techniques"] == ["sse", "websocket"]
+    text = page.read_text()
+    assert text.startswith("<!doctype html>")
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']?https?:", text)  # it needs no network
+
+
+def test_measure_listens_to_an_address() -> None:
+    with serving("--source", "periodic", "--rate", "20") as (_, address):
+        done = run("measure", "--url", f"{address}/sse", "--technique", "sse", "--seconds", "1")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^sse +\d\d ", done.stdout, re.M)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_serve_ends_cleanly(sent: signal.Signals) -> None:
+    with serving("--source", "machine") as (process, address):
+        with urllib.request.urlopen(f"{address}/sse?after=0", timeout=10 * UNIT) as stream:
+            assert stream.readline().startswith(b"id: ")
+            process.send_signal(sent)
+            assert process.wait(10 * UNIT) == 0
+            assert stream.read() is not None  # the stream ended, it was not cut
+        assert process.stdout is not None
+        rest = process.stdout.read()
+    assert rest.endswith("stopped\n")
+    assert "Traceback" not in rest and "Warning" not in rest
+
+
+def test_serve_without_a_source_publishes_nothing_by_itself() -> None:
+    with serving() as (_, address):
+        posted = urllib.request.urlopen(urllib.request.Request(f"{address}/events", b"hello"), timeout=10 * UNIT)
+        with posted:
+            assert posted.read() == b'{"id":1}'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["measure", "--techniques", "pigeon"], "known are: polling, long-polling"),
+        (["measure", "--url", "http://127.0.0.1:1/"], "--technique"),
+        (["measure", "--source", "periodic", "--rate", "-1"], "rate_per_s=-1.0"),
+        (["measure", "--source", "trace"], "trace FILE"),
+        (["measure", "--source", "pigeon"], "expected machine, periodic"),
+        (["measure", "--source", "trace", "/nowhere.csv"], "/nowhere.csv"),
+        (["serve", "--source", "machine", "--rate", "0"], "--rate 0"),
+    ],
+)
+def test_bad_input_is_one_sentence(arguments: list[str], said: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("labkit: ") and done.stderr.count("\n") == 1
+    assert said in done.stderr
+
+
+def test_a_port_in_use_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = run("serve", "--port", port)
+    assert done.returncode == 2
+    assert f"port {port} is in use" in done.stderr
