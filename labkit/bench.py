@@ -33,6 +33,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import labkit
 from labkit.errors import LabkitError
 from labkit.events import Event
 from labkit.fanout import as_chunk
@@ -435,8 +436,8 @@ def measure(settings: Settings) -> dict[str, Any]:
     result: dict[str, Any] = {
         "settings": asdict(settings),
         "machine": {"system": platform.platform(), "processor": processor(), "cores": os.cpu_count()},
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in ("labkit", "tornado", "websockets")},
+        "versions": {"labkit": labkit.__version__, "python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in ("tornado", "websockets")},
         "fan_out": fan_out(settings),
         "memory": [memory(technique, settings) for technique in ("sse", "websocket", "long-polling")],
     }
@@ -452,8 +453,8 @@ def table(result: dict[str, Any]) -> str:
     """The result for people: minimum, median and maximum over the rounds."""
     settings = result["settings"]
     lines = [
-        " ".join(f"{name} {version}," for name, version in result["versions"].items())[:-1]
-        + f"; {result['machine']['processor']}, {result['machine']['cores']} cores; load {result['load'][0]:.2f} before",
+        ", ".join(f"{name} {version}" for name, version in result["versions"].items()),
+        f"{result['machine']['processor']}, {result['machine']['cores']} cores, load {result['load'][0]:.2f} before",
         f"fan-out to {settings['subscribers']} subscribers, {settings['payload_bytes']} bytes of data, "
         f"{settings['rounds']} rounds of {settings['events']} events: least, median, most over the rounds",
         f"{'server':<24}{'technique':<12}{'server CPU per delivery, µs':<30}ratio",

@@ -20,7 +20,6 @@ from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPHeaders
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
-from tornado.websocket import WebSocketClosedError
 
 from labkit import fanout
 from labkit.errors import CursorError, EventTooLarge, LabClosed
@@ -52,6 +51,7 @@ class Context:
     fanout: str = "direct"
     allow_origins: set[str] = field(default_factory=set)
     exchanges: int = 0  # subscriptions being served now
+    tokens: Tokens = field(default_factory=Tokens)
 
     def publish(self, data: str | bytes, topic: str, published_ns: int) -> Event:
         """Publish what a client sent.
@@ -80,6 +80,12 @@ class Context:
             return False
         own = origin.partition("://")[2] == host
         return match[1].lower() in LOOPBACK_NAMES or own or origin in self.allow_origins
+
+    def allowed(self, origin: str | None, host: str, token: str) -> tuple[bool, bool]:
+        """Whether a request with that Origin, that Host and that ``token`` may pass: for the origin, for the host."""
+        by_token = self.tokens.admits(token, origin, host) if token else (False, False)
+        own = origin is None or self.allowed_origin(origin, host)
+        return by_token[0] or own, by_token[1] or self.allowed_host(host)
 
     def allow_origin(self, origin: str) -> None:
         """Let pages of *origin*, such as ``https://hub.example.org``, use the lab.
@@ -124,11 +130,11 @@ class PushHandler(RequestHandler):
         self.after = self.read_after()
 
     def check_access(self) -> None:
-        host = self.request.headers.get("Host", "localhost")
-        if not self.context.allowed_host(host):
+        host, origin = self.request.headers.get("Host", "localhost"), self.request.headers.get("Origin")
+        origin_passes, host_passes = self.context.allowed(origin, host, self.token())
+        if not host_passes:
             raise Refusal(403, f"Host: {host[:80]!r} is not a name of this lab; use 127.0.0.1 or localhost")
-        origin = self.request.headers.get("Origin")
-        if origin is not None and not self.context.allowed_origin(origin, host):
+        if origin is not None and not origin_passes:
             raise Refusal(403, f"Origin: {origin[:80]!r} may not use this lab; allow it with Lab(allow_origins=...)")
 
     def set_default_headers(self) -> None:
@@ -257,7 +263,7 @@ class PushHandler(RequestHandler):
         return getattr(type(self), method.lower()) is not getattr(RequestHandler, method.lower())
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        if not isinstance(value, (HTTPError, StreamClosedError, WebSocketClosedError)):
+        if not isinstance(value, (HTTPError, StreamClosedError)):
             super().log_exception(typ, value, tb)
 
 
@@ -410,7 +416,9 @@ def watch(handler: RequestHandler, on: bool) -> None:
     if isinstance(connection, HTTP1Connection) and isinstance(connection.stream, LabStream):
         stream = connection.stream
         stream.watching = on
-        if on and not stream.closed():
+        if on and stream.closed():
+            handler.on_connection_close()  # it went with the request's own bytes: nobody will be told again
+        elif on:
             stream._add_io_state(stream.io_loop.READ)
 
 

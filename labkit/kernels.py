@@ -23,6 +23,7 @@ from labkit.errors import LabkitError
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 5.0
+COMM = "(comm message)"
 
 
 @dataclass
@@ -107,7 +108,7 @@ class Kernel:
             message = self._client.session.msg("comm_msg", data)
             if subshell_id is not None:
                 message["header"]["subshell_id"] = subshell_id
-            cell = self._cells[message["header"]["msg_id"]] = Cell("comm message", finished_s=time.monotonic())
+            cell = self._cells[message["header"]["msg_id"]] = Cell(COMM)
             self._client.shell_channel.send(message)
             return cell
 
@@ -240,6 +241,8 @@ class Kernel:
         kind = message["msg_type"]
         if kind == "status" and content["execution_state"] == "idle":
             cell._idle = True
+            if cell.source == COMM:  # has no reply: idle again is its answer
+                cell.status, cell.finished_s = "ok", time.monotonic()
         elif kind == "stream" and content["name"] == "stderr":
             cell.stderr += content["text"]
         elif kind == "stream":

@@ -133,7 +133,10 @@ class Link(Relay):
                 await down.delivered.wait()
                 for task in (*reading, *writing):
                     task.cancel()
-        except* OSError as lost:
+        except BaseExceptionGroup as ended:  # not `except*`: releases differ over what a raise in it becomes
+            lost, others = ended.split(OSError)
+            if others is not None:
+                raise others from None
             raise ConnectionResetError("one side was reset, or the target refused") from lost
 
 

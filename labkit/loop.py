@@ -23,7 +23,6 @@ _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 _thread: threading.Thread | None = None
 _at_exit: list[Callable[[], None]] = []
-_abandoned: list[asyncio.AbstractEventLoop | None] = []
 
 
 def get_loop() -> asyncio.AbstractEventLoop:
@@ -129,7 +128,6 @@ def _stop() -> None:
 def _forget_after_fork() -> None:
     """A forked child has the loop's object but not its thread: it starts its own at need."""
     global _loop, _thread, _lock
-    _abandoned.append(_loop)  # it is the parent's: not to be closed here when the garbage is collected
     _loop = _thread = None
     _lock = threading.Lock()
 

@@ -79,7 +79,7 @@ class Stream:
     technique: str
     cursor: str
     number: int
-    """Counts the streams of a technique, over all pages of a subscriber's topic."""
+    """Which subscriber of the technique and the topic it is, from 0, over all pages."""
     state: str = "connecting"
     why: str = ""
     arrivals: deque[tuple[int, int, float, int]] = field(default_factory=deque)
@@ -118,7 +118,6 @@ class Pages:
 
     def __init__(self) -> None:
         self._pages: dict[tuple[str, str], Page] = {}
-        self._numbers: dict[tuple[str, str], int] = {}
         self._arrivals = 0
         self._lock = threading.RLock()
 
@@ -150,10 +149,10 @@ class Pages:
             return page, before
 
     def _number(self, topic: str, technique: str) -> int:
-        number = self._numbers.get((topic, technique), 0)
-        if len(self._numbers) < 10 * MAX_PAGES or number:
-            self._numbers[topic, technique] = number + 1
-        return number
+        """The least number that no other stream of the technique and the topic has."""
+        pages = [page for page in self._pages.values() if page.topic == topic]
+        taken = {page.streams[technique].number for page in pages if technique in page.streams}
+        return next(number for number in range(len(taken) + 1) if number not in taken)
 
     def _make_room(self) -> None:
         """Forget the page that has been away longest, if there are too many."""
@@ -265,7 +264,7 @@ class Pages:
                     **{name: getattr(stream, name) for name in ("technique", "number", "cursor", "state", "why")},
                     "count": len(stream.arrivals) + stream.forgotten,
                     "forgotten": stream.forgotten,
-                    "newest": max((stream.arrivals[-1][0],), default=0) if stream.arrivals else 0,
+                    "newest": stream.arrivals[-1][0] if stream.arrivals else 0,
                     "arrivals": newest(stream.arrivals, since_ns),
                     "gaps": [gap for gap in stream.gaps if gap["at_ns"] >= since_ns],
                 }

@@ -38,7 +38,7 @@ OPEN_TIMEOUT_S = 10.0
 
 @contextlib.asynccontextmanager
 async def watch(
-    *homes: str, technique: str = "sse", rate_per_s: float = 40.0, one_way_s: float = 0.0
+    *homes: str, technique: str = "sse", rate_per_s: float = 40.0
 ) -> AsyncIterator[Seen]:
     """Run a server in each of *homes* while the block runs, and keep when each event was due, published, received.
 
@@ -46,7 +46,6 @@ async def watch(
         homes: of :data:`HOMES`; the first three by default.
         technique: by which the subscribers listen.
         rate_per_s: events of each source, evenly spaced; the homes take turns.
-        one_way_s: only shifts what is due: kept at 0, since homes are compared with one another.
 
     Yields:
         A :class:`Seen`; its ``busy()`` marks the spans. Its rows are complete after the block.
@@ -124,7 +123,7 @@ async def _publish_here(server: Server, home: Home, turn: _Turn) -> None:
         await asyncio.sleep(max(0.0, (due_ns - now_ns()) / 1e9))
         if due_ns >= turn.clock.stopped_ns:
             return
-        _note(home, due_ns, server.hub.publish(b"tick" if False else "tick", "", now_ns()))
+        _note(home, due_ns, server.hub.publish("tick", "", now_ns()))
 
 
 @contextlib.asynccontextmanager

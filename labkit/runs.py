@@ -231,7 +231,7 @@ class Run:
     def _expected_mean_ms(self, technique: str) -> float:
         from labkit import models
 
-        if self.foreign:
+        if self.foreign or not self.settings.get("steady", True):  # a setting was changed in its course
             return _NAN
         schedule = self.settings.get("schedule") or {}
         schedule = {**schedule, **(schedule.get("settings") or {})}

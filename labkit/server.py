@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import os
 import secrets
 import socket
@@ -21,12 +20,12 @@ from tornado.web import Application
 
 from labkit.connection import MSS, set_mss
 from labkit.errors import LabkitError
-from labkit.events import now_ns
 from labkit.handler import Context, LabStream, NotFoundHandler, PublishHandler, PushHandler, Refusal
 from labkit.hub import Hub, SlowPolicy
+from labkit.pages import BrowserSocket, Pages
 from labkit.techniques import TECHNIQUES, Technique
 from labkit.techniques.plugin_socket import PluginSocketServer
-from labkit.techniques.websocket import EchoSocket, WebSocketRoute
+from labkit.techniques.websocket import EchoSocket
 
 PAGE = Path(__file__).parent / "page"
 PAGE_POLICY = "default-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
@@ -46,23 +45,6 @@ class PageHandler(PushHandler):
         self.set_header("Content-Type", f"{PAGE_TYPES.get(path.suffix, 'text/plain')}; charset=utf-8")
         self.set_header("Content-Security-Policy", PAGE_POLICY)
         self.finish(path.read_bytes())
-
-
-class BrowserSocket(WebSocketRoute):
-    """``/browser``: says which lab this is, answers clock round trips, and takes a page's reports."""
-
-    async def open(self) -> None:
-        await self.say(json.dumps({"lab": self.context.lab_id}))
-
-    async def on_message(self, message: str | bytes) -> None:
-        received_ns = now_ns()
-        try:
-            report = json.loads(message)
-            clock = report["clock"]
-        except (ValueError, KeyError, TypeError):
-            await self.say(json.dumps({"error": 'expected {"clock": ...}'}))
-            return
-        await self.say(json.dumps({"clock": clock, "received_ns": received_ns, "sent_ns": now_ns()}))
 
 
 class LabHTTPServer(HTTPServer):
@@ -160,6 +142,7 @@ class Server:
             raise ValueError("allow_origins is a list of origins, not one origin")
         for origin in allow_origins:
             self.context.allow_origin(origin)
+        self.pages = Pages()
         self.max_connections = max_connections or available_connections()
         self.http = LabHTTPServer(
             self._application(),
@@ -175,7 +158,8 @@ class Server:
         given = {"context": self.context}
         routes: list[Any] = [(t.route, t.handler, given) for t in self.techniques if t.handler is not None]
         routes += [("/events", PublishHandler, given), ("/websocket/echo", EchoSocket, given)]
-        routes += [("/browser", BrowserSocket, given), ("/", PageHandler, given), ("/page/(.+)", PageHandler, given)]
+        routes += [("/browser", BrowserSocket, {**given, "pages": self.pages})]
+        routes += [("/", PageHandler, given), ("/page/(.+)", PageHandler, given)]
         return Application(
             routes,
             default_handler_class=NotFoundHandler,

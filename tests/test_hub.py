@@ -539,6 +539,21 @@ async def test_an_event_that_the_socket_refused_goes_the_ordinary_way_once() -> 
 
 
 @on_loop
+async def test_an_event_does_not_overtake_one_that_the_socket_refused_just_before() -> None:
+    async with a_hub() as hub:
+        takes = iter([False, True, True])
+        sent: list[bytes] = []
+        subscriber = hub.subscribe("", None, plain)
+        hub.regroup(subscriber, None, lambda data: next(takes) and not sent.append(data))
+        reading = asyncio.ensure_future(read(subscriber, 2))
+        await asyncio.sleep(0)
+        for data in "ab":  # the handler has no turn in between
+            put(hub, data)
+            hub.drain()
+        assert ids(await reading) == [1, 2] and sent == []
+
+
+@on_loop
 async def test_pulls_are_bounded_in_bytes_and_an_event_beyond_the_bound_comes_alone() -> None:
     async with a_hub() as hub:
         subscriber = hub.subscribe("", None, plain)

@@ -114,10 +114,13 @@ def test_a_failed_run_keeps_nothing_alive() -> None:
             loop.run(main(held))
         return weakref.ref(held)
 
-    gone = fail()
-    loop.run(asyncio.sleep(0))
-    gc.collect()
-    assert gone() is None
+    gc.disable()
+    try:
+        gone = fail()
+        loop.run(asyncio.sleep(0))
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_an_interrupt_cancels_the_coroutine_and_waits_for_its_clean_up() -> None:
@@ -189,10 +192,18 @@ def test_the_interpreter_ends_in_silence_with_work_on_the_loop() -> None:
         "        await asyncio.sleep(0)\n"
         "async def iterate():\n"
         "    async for _ in forever(): pass\n"
+        "async def left():\n"
+        "    try:\n"
+        "        yield\n"
+        "    finally:\n"
+        "        print('ended')\n"
+        "suspended = left()\n"
+        "async def step(): await anext(suspended)\n"
+        "loop.run(step())\n"
         "for coroutine in (stubborn(), iterate(), asyncio.sleep(3600)): loop.submit(coroutine)\n"
         "loop.run(asyncio.sleep(0.01))\n"
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "cleaned up\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "cleaned up\nended\n", "")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")

@@ -198,6 +198,15 @@ def test_each_gets_what_history_holds_when_it_asks_for_all_of_it(served: Served)
         assert events([str(socket.recv(TIMEOUT_S)) for _ in range(COUNT + 1)]) == WANTED
 
 
+def test_on_http_1_0_the_body_ends_with_the_connection_whatever_the_request_asks_for(served: Served) -> None:
+    for path in ("/http-streaming", "/sse"):
+        stream = Stream("-0", "-i", "-H", "Connection: keep-alive", served.url + path)
+        head = stream.raw.lower().partition(b"\r\n\r\n")[0]
+        stream._curl.kill()
+        stream._curl.communicate()
+        assert b"connection: close" in head and b"transfer-encoding" not in head and b"keep-alive" not in head, path
+
+
 def test_curl_goes_on_where_it_left_off(served: Served) -> None:
     publish_all(served.url)
     cursor = json.loads(curl(f"{served.url}/polling"))["cursor"]

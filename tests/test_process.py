@@ -51,6 +51,7 @@ def test_it_has_the_same_methods(lab: Lab) -> None:
     assert b'{"id":1,"data":"\xed\x95\x9c\xea\xb8\x80"},{"id":2,"base64":"/w=="}' in get(lab.port)
     assert re.fullmatch(r"2@[a-z0-9]{4,12}", lab.cursor()) and lab.cursor("nothing").startswith("0@")
     assert lab.stats()["published"] == 3 and lab.stats()["topics"] == 2
+    assert lab.pid is not None and os.getsid(lab.pid) != os.getsid(0)
     assert "process" in repr(lab) and lab.pid != os.getpid() and lab.url_of("sse") == f"{lab.url}/sse"
     event = lab.publish_event("stamped")
     assert event.id == 3 and event.data == "stamped"

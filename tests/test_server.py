@@ -312,6 +312,7 @@ def test_a_lab_closes_while_a_refused_client_still_sends() -> None:
         assert parse(read_head(sock)).status == 413
         assert lab.stats()["connections"] == 1
         lab.close()
+        assert not lab._server.http.streams  # type: ignore[union-attr]
         read_all(sock)
 
 

@@ -91,6 +91,8 @@ def _expected(run: Any, technique: str) -> tuple[float | None, float | None, flo
     from labkit import models
 
     settings, schedule = run.settings, _schedule(run)
+    if not settings.get("steady", True):  # a setting was changed in its course
+        return None, None, None
     poisson = schedule.get("poisson", schedule.get("name") == "poisson")
     theory = models.expect(
         technique,

@@ -1,0 +1,425 @@
+"""A run without an end: a source publishes and subscribers receive until somebody stops it, in bounded memory.
+
+What ``measure`` does for a schedule, with settings that can be changed while it goes on. Clients and the link live on
+the lab loop, the source publishes from a thread of its own, both read one clock. Latencies run from the moment an
+event was due. Nothing here draws: ``sample`` gives what a chart needs, as often as it likes.
+
+Every public method may be called from any thread but the lab loop's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+import struct
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from labkit import loop
+from labkit.connection import MSS
+from labkit.errors import LabClosed, LabkitError
+from labkit.events import now_ns
+from labkit.lab import Lab
+from labkit.ledger import CATEGORIES, Ledger
+from labkit.link import Link
+from labkit.live_settings import DIALS, SOURCES, Settings, pause_s, sampler
+from labkit.live_window import COUNTERS, LiveSubscription, Window, frozen_copy
+from labkit.measurement import LATE_MS, WATCH_S, versions
+from labkit.runs import Run
+from labkit.schedules import payload
+from labkit.techniques import find
+
+KEEP_EVENTS = 5000
+KEEP_BYTES = 256 << 10
+OPEN_TIMEOUT_S = 10.0
+TEND_S = 0.25
+LEFT_BEHIND_S = 5.0
+"""A source that is later than this (the machine slept) goes on from now instead of catching up."""
+_FLOOR = struct.Struct("!q")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What happened since the sample before, and how it stands now.
+
+    Attributes:
+        published: event id -> (due_ns, published_ns) of the newest events.
+        arrived: technique -> (event id, received_ns), in order.
+        totals: technique -> bytes by category since the start.
+        open: technique -> (connections, requests) open now.
+        failures: technique -> why it ended before its time.
+    """
+
+    t_ns: int
+    published: dict[int, tuple[int, int]]
+    arrived: dict[str, list[tuple[int, int]]]
+    totals: dict[str, dict[str, int]]
+    open: dict[str, tuple[int, int]]
+    failures: dict[str, str]
+
+
+class LiveRun:
+    """One run under way.
+
+    Args:
+        lab: where to publish and to subscribe.
+        settings: how it begins; its techniques stay.
+        keep_events: how many of the newest events it remembers at most; at least half as many.
+        keep_bytes: captured bytes of each connection.
+        seed: of the source's times.
+
+    Raises:
+        UnknownTechnique, LabClosed: at once.
+    """
+
+    def __init__(
+        self, lab: Lab, settings: Settings, *, keep_events: int = KEEP_EVENTS, keep_bytes: int = KEEP_BYTES, seed: int = 0
+    ) -> None:
+        if lab.closed:
+            raise LabClosed(f"lab {lab.name!r} is closed: start another with labkit.Lab()")
+        self.lab = lab
+        self.settings = settings
+        self.techniques = [find(name, lab.techniques) for name in settings.techniques]
+        self.link = Link(one_way_s=settings.one_way_s, jitter_s=settings.jitter_s, ledger=Ledger(keep_bytes))
+        self.link_state = "whole"
+        self.window = Window(keep_events)
+        self.published_count = 0
+        self.publish_failure: str | None = None
+        self.changes: deque[dict[str, Any]] = deque(maxlen=100)
+        self.started_ns = 0
+        self.ended = False
+        self._keep_bytes = keep_bytes
+        self._rng = random.Random(seed)
+        self._subscriptions: dict[str, LiveSubscription] = {}
+        self._receiving: dict[str, asyncio.Task[None]] = {}
+        self._watching: list[asyncio.Task[None]] = []
+        self._fresh: deque[tuple[int, int, int]] = deque(maxlen=4096)
+        self._floor_ms: deque[float] = deque(maxlen=keep_events)
+        self._held_up_ms = [0.0, 0.0]  # total, greatest
+        self._newest = 0
+        self._number = 0
+        self._stop = False
+        self._wake = threading.Condition()
+        self._publisher = threading.Thread(target=self._publish_all, name="labkit-source", daemon=True)
+        self._floor_in, self._floor_out = socket.socketpair()
+
+    # -- from any thread --------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Attach every subscriber, then start the source."""
+        try:
+            with contextlib.ExitStack() as undo:
+                undo.callback(self.link.close)
+                self.link.bind(self.lab).start()
+                undo.callback(lambda: loop.run(self._end()))
+                loop.run(self._begin())
+                undo.pop_all()
+        except BaseException:
+            self._close_floor()
+            raise
+        self._publisher.start()
+
+    def change(self, **changes: Any) -> str:
+        """Set *changes* at once. Returns a sentence on what they needed, or an empty string.
+
+        Raises:
+            SettingError: a value that cannot be; nothing is changed then.
+        """
+        wanted = self.settings.changed(**changes)
+        if wanted.techniques != self.settings.techniques:
+            raise LabkitError("other techniques need another run: stop this one first")
+        changed = {n: v for n, v in changes.items() if getattr(wanted, n) != getattr(self.settings, n)}
+        with self._wake:
+            self.settings = wanted
+            self._wake.notify()
+        self.link.one_way_s, self.link.jitter_s = wanted.one_way_s, wanted.jitter_s
+        if changed and self.started_ns:
+            self.changes.append({"t_s": self._elapsed_s(), **{name: getattr(wanted, name) for name in changed}})
+        names = {DIALS[name].restarts for name in changed if name in DIALS} & set(self._subscriptions)
+        for name in sorted(names):
+            loop.run(self._resubscribe(name))
+        if not names:
+            return ""
+        return f"The {' and '.join(sorted(names))} subscriber started again, from its cursor: nothing is lost."
+
+    def publish(self, data: str | bytes) -> int:
+        """Publish one event at once, as part of the run."""
+        return self._publish(now_ns(), data)
+
+    def cut(self) -> None:
+        """End every connection, and turn new ones away until :meth:`heal`."""
+        self.link_state = "cut"
+        self.link.cut()
+
+    def stall(self) -> None:
+        """Let nothing through until :meth:`heal`; nobody is told."""
+        self.link_state = "stalled"
+        self.link.stall()
+
+    def heal(self) -> None:
+        """Undo :meth:`cut` and :meth:`stall`."""
+        self.link_state = "whole"
+        self.link.heal()
+
+    def sample(self) -> Sample:
+        """What arrived since the last sample, and how it stands. For one reader."""
+
+        async def take() -> Sample:
+            return self._sample()
+
+        return loop.run(take())
+
+    def snapshot(self) -> Run:
+        """The run so far; it goes on."""
+
+        async def take() -> Run:
+            return self._run()
+
+        return loop.run(take())
+
+    def stop(self) -> Run:
+        """End it: wait for what is on its way, close everything, return what the window holds."""
+        with self._wake:
+            self._stop = True
+            self._wake.notify()
+        if self._publisher.ident is not None:
+            self._publisher.join()
+        try:
+            return loop.run(self._finish())
+        finally:
+            self.ended = True
+            self.link.close()
+            self._close_floor()
+
+    @property
+    def newest(self) -> int:
+        """The id of the newest event that it published."""
+        return self._newest
+
+    @property
+    def arrived(self) -> dict[str, int]:
+        """technique -> deliveries since the start."""
+        return {name: subscription.arrived for name, subscription in list(self._subscriptions.items())}
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether every subscriber that has not failed holds the newest event."""
+        return all(s.failure or s.newest >= self._newest for s in list(self._subscriptions.values()))
+
+    def _elapsed_s(self) -> float:
+        return (now_ns() - self.started_ns) / 1e9
+
+    def _close_floor(self) -> None:
+        self._floor_in.close()
+        self._floor_out.close()
+
+    # -- on the lab loop --------------------------------------------------------------------------------------
+
+    async def _begin(self) -> None:
+        after = self.lab.cursor()
+        self._newest = int(after.partition("@")[0])
+        self.window.start(self._newest)
+        for technique in self.techniques:
+            subscription = LiveSubscription(technique, self._options(), self._keep_bytes, after)
+            self._subscriptions[technique.name] = subscription
+            self._subscribe(subscription)
+        waits = [asyncio.ensure_future(s.opened.wait()) for s in self._subscriptions.values()]
+        _, late = await asyncio.wait(waits, timeout=OPEN_TIMEOUT_S)
+        for wait in late:
+            wait.cancel()
+        self._floor_in.setblocking(False)
+        self._watching = [asyncio.ensure_future(w) for w in (self._tend(), self._read_floor(), self._watch_loop())]
+        delay_s = 0.02 + 4 * (self.settings.one_way_s + self.settings.jitter_s)  # the first requests are on their way
+        self.started_ns = now_ns() + int(delay_s * 1e9)
+
+    def _options(self) -> dict[str, Any]:
+        return {"interval_s": self.settings.poll_interval_s, "hold_s": self.settings.hold_s}
+
+    def _subscribe(self, subscription: LiveSubscription) -> None:
+        name, url = subscription.technique.name, subscription.technique.url("127.0.0.1", self.link.ports)
+        self._receiving[name] = asyncio.ensure_future(subscription.receive(url, subscription.cursor))
+
+    async def _resubscribe(self, name: str) -> None:
+        subscription = self._subscriptions[name]
+        self._receiving[name].cancel()
+        await asyncio.gather(self._receiving[name], return_exceptions=True)
+        subscription.options.update(self._options())
+        subscription.renewed()
+        self._subscribe(subscription)
+
+    async def _tend(self) -> None:
+        while True:
+            await asyncio.sleep(TEND_S)
+            subscriptions = list(self._subscriptions.values())
+            newest = max([self._newest, *(s.newest for s in subscriptions)])
+            self.window.turn(newest, subscriptions, [self.link.ledger])
+
+    async def _read_floor(self) -> None:
+        running, rest = asyncio.get_running_loop(), b""
+        while data := await running.sock_recv(self._floor_in, 4096):
+            received_ns, rest = now_ns(), rest + data
+            while len(rest) >= _FLOOR.size:
+                self._floor_ms.append((received_ns - _FLOOR.unpack_from(rest)[0]) / 1e6)
+                rest = rest[_FLOOR.size :]
+
+    async def _watch_loop(self) -> None:
+        while True:
+            began_ns = now_ns()
+            await asyncio.sleep(WATCH_S)
+            late_ms = (now_ns() - began_ns) / 1e6 - WATCH_S * 1e3
+            if late_ms > LATE_MS:
+                self._held_up_ms = [self._held_up_ms[0] + late_ms, max(self._held_up_ms[1], late_ms)]
+
+    async def _finish(self) -> Run:
+        clock, settings = asyncio.get_running_loop().time, self.settings
+        on_its_way_s = settings.poll_interval_s + 8 * (settings.one_way_s + settings.jitter_s) + 2.0
+        reachable = self.link_state == "whole" and not self.lab.closed
+        deadline = clock() + (on_its_way_s if reachable else 0.0)
+        while clock() < deadline and not self.caught_up:
+            await asyncio.sleep(0.01)
+        await self._end()
+        return self._run()
+
+    async def _end(self) -> None:
+        tasks = [*self._receiving.values(), *self._watching]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _sample(self) -> Sample:
+        subscriptions = self._subscriptions
+        first = len(COUNTERS)
+        return Sample(
+            now_ns(),
+            {event_id: times for event_id, *times in _drained(self._fresh)},  # type: ignore[misc]
+            {name: list(_drained(s.fresh)) for name, s in subscriptions.items()},
+            {
+                name: dict(zip(CATEGORIES, s.counts().values[first:], strict=True))
+                for name, s in subscriptions.items()
+            },
+            {name: (s.connections_open, s.requests_open) for name, s in subscriptions.items()},
+            {name: s.failure for name, s in subscriptions.items() if s.failure},
+        )
+
+    def _run(self) -> Run:
+        first_id, published = self.window.first_id, dict(self.window.published)
+        ledger = Ledger(self._keep_bytes)
+        for subscription in self._subscriptions.values():
+            ledger.connections += subscription.records(first_id)
+        ledger.connections += [frozen_copy(record) for record in self.link.ledger.connections]
+        failures = {name: s.failure for name, s in self._subscriptions.items() if s.failure}
+        if self.publish_failure is not None:
+            failures["publisher"] = self.publish_failure
+        return Run(
+            deliveries=[row for s in self._subscriptions.values() for row in s.rows(published)],
+            published={key: list(times) for key, times in published.items()},
+            ledger=ledger,
+            settings=self._described(),
+            floor_ms=list(self._floor_ms),
+            failures=failures,
+            missing=[gap for s in self._subscriptions.values() for gap in s.gaps()],
+            versions=versions(),
+        )
+
+    def _described(self) -> dict[str, Any]:
+        settings, is_poisson = self.settings, self.settings.source == "poisson"
+        elapsed_s = max(0.0, self._elapsed_s())
+        started = datetime.fromtimestamp(datetime.now(UTC).timestamp() - elapsed_s, UTC)
+        return {
+            "techniques": list(settings.techniques),
+            "schedule": {
+                "name": settings.source,
+                "settings": {"rate_per_s": settings.rate_per_s, "payload_bytes": settings.payload_bytes},
+                "rate_per_s": None if settings.source == "none" else settings.rate_per_s,
+                "poisson": is_poisson,
+                "duration_s": elapsed_s,
+            },
+            "one_way_s": settings.one_way_s,
+            "jitter_s": settings.jitter_s,
+            "poll_interval_s": settings.poll_interval_s,
+            "hold_s": settings.hold_s,
+            "subscribers": 1,
+            "options": {},
+            "started": started.isoformat(),
+            "started_ns": self.started_ns,
+            "duration_s": elapsed_s,
+            "server": "process" if self.lab.process else "thread",
+            "mss": MSS,
+            "held_up_ms": {"total": self._held_up_ms[0], "max": self._held_up_ms[1]},
+            "changes": list(self.changes),
+            "steady": not any(set(change) - {"t_s", "payload_bytes"} for change in self.changes),
+            "first_event_id": self.window.first_id,
+        }
+
+    # -- on the source's thread -------------------------------------------------------------------------------
+
+    def _publish_all(self) -> None:
+        sample: Callable[[], str] | None = None
+        last_ns = self.started_ns
+        while (due_ns := self._next_due(last_ns)) is not None:
+            settings = self.settings
+            if settings.source == "machine":
+                sample = sample or sampler()
+            else:
+                sample = None
+            self._number += 1
+            data = sample() if sample else payload(self._number, settings.payload_bytes)
+            try:
+                self._publish(due_ns, data)
+            except (LabkitError, OSError) as error:
+                self.publish_failure = str(error)
+                return
+            last_ns = due_ns
+
+    def _next_due(self, last_ns: int) -> int | None:
+        """Wait until the next event is due; a change of the settings is heeded at once. None when it is over."""
+        with self._wake:
+            while not self._stop:
+                settings = self.settings
+                pause = pause_s(settings.source, settings.rate_per_s, self._number, self._rng)
+                if pause == float("inf"):
+                    self._wake.wait()
+                    last_ns = now_ns()
+                    continue
+                due_ns = last_ns + int(pause * 1e9)
+                if (now_ns() - due_ns) / 1e9 > LEFT_BEHIND_S:
+                    due_ns = now_ns()
+                while not self._stop and self.settings is settings:
+                    left_s = (due_ns - now_ns()) / 1e9
+                    if left_s <= 0:
+                        return due_ns
+                    self._wake.wait(left_s)
+                if settings.source != self.settings.source or self.settings.source == "poisson":
+                    last_ns = now_ns()  # it has no memory
+                else:
+                    last_ns = max(last_ns, now_ns() - int(1e9 / self.settings.rate_per_s))
+        return None
+
+    def _publish(self, due_ns: int, data: str | bytes) -> int:
+        event = self.lab.publish_event(data)
+        self.window.published["", event.id] = (due_ns, event.published_ns)
+        self._newest = max(self._newest, event.id)
+        self.published_count += 1
+        self._fresh.append((event.id, due_ns, event.published_ns))
+        with contextlib.suppress(OSError):
+            self._floor_out.send(_FLOOR.pack(now_ns()))
+        return event.id
+
+
+def _drained(queue: deque[Any]) -> Any:
+    """What is in the queue, taken out; somebody else may be filling it."""
+    for _ in range(len(queue)):
+        yield queue.popleft()
+
+
+def source_title(settings: Settings) -> str:
+    """The source and its rate, in words."""
+    if settings.source == "none":
+        return SOURCES["none"]
+    return f"{settings.rate_per_s:g} events/s, {SOURCES[settings.source]}"
