@@ -19,12 +19,14 @@ from typing import Any
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPHeaders
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
+from tornado.log import app_log
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from labkit import fanout
 from labkit.errors import CursorError, EventTooLarge, LabClosed
 from labkit.events import Cursor, Event, Page, now_ns
 from labkit.hub import Encode, Hub, Subscriber, TooManyTopics, check_data, check_topic, too_large
+from labkit.tokens import Tokens
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 MAX_TIMEOUT_S = 600.0
@@ -137,6 +139,11 @@ class PushHandler(RequestHandler):
         if origin is not None and not origin_passes:
             raise Refusal(403, f"Origin: {origin[:80]!r} may not use this lab; allow it with Lab(allow_origins=...)")
 
+    def token(self) -> str:
+        """The request's ``token``, which lets pages of other origins in; empty without one."""
+        given: list[bytes] = self.request.query_arguments.get("token", [b""])
+        return given[-1].decode("utf-8", "replace")
+
     def set_default_headers(self) -> None:
         self.clear_header("Server")
         self.set_header("Cache-Control", "no-store")
@@ -145,7 +152,7 @@ class PushHandler(RequestHandler):
         if origin is not None:
             self.set_header("Vary", "Origin")
             context: Context = self.application.settings["context"]
-            if context.allowed_host(host) and context.allowed_origin(origin, host):
+            if all(context.allowed(origin, host, self.token())):
                 self.set_header("Access-Control-Allow-Origin", origin)
 
     def options(self) -> None:
@@ -213,6 +220,8 @@ class PushHandler(RequestHandler):
 
     async def stream(self, encode: Encode, heartbeat: bytes = b"") -> None:
         """Send where the stream begins, then every event as it comes, until one side has had enough."""
+        if self.request.version == "HTTP/1.0":  # whatever its Connection says: nothing else can end the body
+            end_body_by_closing(self)
         with self.subscribe(encode) as subscriber:
             await self.send(subscriber.encoded(subscriber.start()))
             if self.context.fanout == "direct":
@@ -264,7 +273,8 @@ class PushHandler(RequestHandler):
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         if not isinstance(value, (HTTPError, StreamClosedError)):
-            super().log_exception(typ, value, tb)
+            # not Tornado's own, which puts the whole address down, token and all
+            app_log.error("in %s %s", self.request.method, self.request.path, exc_info=(typ, value, tb))
 
 
 @stream_request_body

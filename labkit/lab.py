@@ -57,6 +57,8 @@ class Lab:
         self.techniques = tuple(find(t) if isinstance(t, str) else t for t in techniques)
         self.max_event_bytes: int = options.get("max_event_bytes", 1 << 20)
         self._closed = False
+        self.attached: list[Attached] = []
+        """Subscribers elsewhere, such as a notebook's page, which every measurement of this lab includes."""
         self._server: Server | Child
         with _lock:
             made = None if process else self._make(options)  # a bad option leaves the earlier lab as it is
@@ -183,12 +185,32 @@ class Lab:
         """CPU seconds and resident bytes of the server's process; None where it shares this one with everything."""
         return self._server.usage() if isinstance(self._server, Child) else None
 
-    def allow_origin(self, origin: str) -> None:
-        """Let pages of *origin* use this lab. Raises ValueError for what is not an origin."""
+    def allow_origin(self, origin: str | None, token: str | None = None) -> None:
+        """Let pages of *origin* use this lab; with *token*, only those that bring it.
+
+        A token without an origin is good for the first origin that brings it. Raises ValueError for what is not an
+        origin.
+        """
+        if token is not None:
+            self._call("allow_token", token, origin)
+        elif origin is not None:
+            self._call("allow_origin", origin)
+
+    # -- pages as clients -------------------------------------------------------------------------------------
+
+    def pages_of(self, subscriber: str, since_ns: int = 0) -> list[dict[str, Any]]:
+        """What the pages of one subscriber have told, with what arrived there since a time (see labkit.pages)."""
+        return list(self._call("pages", subscriber, since_ns))
+
+    def forget_pages(self, subscriber: str, token: str) -> None:
+        """Forget the pages of one subscriber, and take its token no more."""
+        self._call("forget_pages", subscriber)
+        self._call("forget_token", token)
+
+    def _call(self, name: str, *args: Any) -> Any:
         if isinstance(self._server, Server):
-            self._server.context.allow_origin(origin)
-        else:
-            self._server.call("allow_origin", origin)
+            return calls(self._server)[name](*args)
+        return self._server.call(name, *args)
 
     @property
     def closed(self) -> bool:
@@ -206,6 +228,8 @@ class Lab:
         with _lock:
             if self._closed:
                 return None
+            for subscriber in list(self.attached):
+                subscriber.lab_closes()
             self._closed = True
             if _labs.get(self.name) is self:
                 del _labs[self.name]

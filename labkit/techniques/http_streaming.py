@@ -43,7 +43,7 @@ class HTTPStreamingHandler(PushHandler):
     async def get(self) -> None:
         multipart = self.choice("format", "lines", "multipart") == "multipart"
         leading = self.choice("boundary", "trailing", "leading") == "leading"
-        if self.choice("framing", "chunked", "eof") == "eof" or self.request.version == "HTTP/1.0":
+        if self.choice("framing", "chunked", "eof") == "eof":
             end_body_by_closing(self)
         if not multipart:
             self.set_header("Content-Type", "application/x-ndjson")
