@@ -59,8 +59,8 @@ test: $(VENV)/.installed  ## run the tests, the browser tests if there is a Chro
 	LABKIT_CLAIMS="$(CURDIR)/build/claims.jsonl" \
 	    $(PY) -m pytest -W default --nbmake --timeout=900 -n $(NOTEBOOK_JOBS) notebooks
 
-test-browser: $(VENV)/.installed  ## run the browser tests alone; without a Chromium they fail
-	LABKIT_REQUIRE_CHROMIUM=1 $(PY) -m pytest tests -m browser
+test-browser: $(VENV)/.installed  ## run the browser tests alone, with every notebook; without a Chromium they fail
+	LABKIT_REQUIRE_CHROMIUM=1 LABKIT_EVERY_NOTEBOOK=1 $(PY) -m pytest tests -m browser
 
 lint: $(VENV)/.installed  ## check style, formatting and types
 	$(PY) -m ruff check .

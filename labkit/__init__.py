@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from labkit import charts, checks, claims, errors, models
+    from labkit.browser import BrowserSubscriber
     from labkit.claims import predict
     from labkit.exercises import answer
     from labkit.lab import Lab
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "BrowserSubscriber": "browser",
     "Lab": "lab",
     "Link": "link",
     "Run": "runs",
@@ -58,6 +60,7 @@ _MODULES = ("charts", "checks", "claims", "errors", "models")
 
 __all__ = [
     "TECHNIQUES",
+    "BrowserSubscriber",
     "Lab",
     "Link",
     "Run",

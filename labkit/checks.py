@@ -163,10 +163,18 @@ def streaming_is_one_transit(run: Run) -> Finding:
     return _finding(d, claims.median_interval(_list(each)), seen, parts)
 
 
+def homes_decide(seen: Any) -> Finding:
+    """A8, of what :func:`labkit.residence.watch` has seen rather than of a run: see ``checks_homes.py``."""
+    from labkit.checks_homes import where_the_server_lives
+
+    return where_the_server_lives(seen)
+
+
 CHECKS: dict[str, Callable[[Run], Finding]] = {
     "P1": polling_is_late,
     "L1": long_polling_is_near_one_transit,
     "S3": streaming_is_one_transit,
+    "A8": homes_decide,
 }
 
 # What a run saw of one technique

@@ -67,6 +67,7 @@ SOURCES: dict[str, Source] = {
         "an HTTP streaming protocol's average and maximal latency is one network transit "
         "[...] at least three network transits [when the stream is ended and asked for again]",
     ),
+    "A8": Source("practice", "where the server lives decides what a busy cell does to it"),
 }
 
 # Intervals and the rules of a verdict

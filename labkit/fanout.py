@@ -39,6 +39,8 @@ def attach_websocket(handler: WebSocketHandler, subscriber: Subscriber, frame: W
     protocol = handler.ws_connection
     if isinstance(protocol, WebSocketProtocol13) and protocol._compressor is None:
         attach_stream(protocol.stream, subscriber, frame)
+        if (send := subscriber.direct) is not None:  # no data frame after a close frame (RFC 6455 section 5.5.1)
+            subscriber.direct = lambda data: not protocol.server_terminated and send(data)
 
 
 def attach_stream(stream: IOStream, subscriber: Subscriber, wrap: Wrap | None) -> None:

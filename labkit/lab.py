@@ -7,7 +7,7 @@ import html
 import os
 import threading
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labkit import loop
 from labkit.errors import LabClosed, LabkitError
@@ -16,6 +16,9 @@ from labkit.hub import check_data, check_topic
 from labkit.process import Child
 from labkit.server import Server
 from labkit.techniques import TECHNIQUES, Technique, find
+
+if TYPE_CHECKING:
+    from labkit.subscriptions import Attached
 
 _labs: dict[str, Lab] = {}
 _lock = threading.RLock()
@@ -198,9 +201,9 @@ class Lab:
 
     # -- pages as clients -------------------------------------------------------------------------------------
 
-    def pages_of(self, subscriber: str, since_ns: int = 0) -> list[dict[str, Any]]:
-        """What the pages of one subscriber have told, with what arrived there since a time (see labkit.pages)."""
-        return list(self._call("pages", subscriber, since_ns))
+    def pages_of(self, subscriber: str, have: dict[str, int] | None = None) -> list[dict[str, Any]]:
+        """What the pages of one subscriber have told: see :meth:`labkit.pages.Pages.of`."""
+        return list(self._call("pages", subscriber, have))
 
     def forget_pages(self, subscriber: str, token: str) -> None:
         """Forget the pages of one subscriber, and take its token no more."""
@@ -209,7 +212,7 @@ class Lab:
 
     def _call(self, name: str, *args: Any) -> Any:
         if isinstance(self._server, Server):
-            return calls(self._server)[name](*args)
+            return self._server.page_calls[name](*args)
         return self._server.call(name, *args)
 
     @property

@@ -32,10 +32,11 @@ from labkit.progress import Progress
 from labkit.relay import Hop, Relay, Target, chain
 from labkit.runs import Run
 from labkit.schedules import Planned, Schedule, poisson
-from labkit.subscriptions import Subscription
+from labkit.subscriptions import Part, Subscription
 from labkit.techniques import Delivery, Technique, find
 
 OPEN_TIMEOUT_S = 10.0
+ATTACH_TIMEOUT_S = 15.0  # for pages
 WATCH_S = 0.005
 LATE_MS = 2.0  # a timer's own rounding is no hold-up
 VERSIONED = ("tornado", "h11", "websockets", "ipykernel", "numpy", "pandas", "plotly")
@@ -185,6 +186,7 @@ class Measurement:
         self._relays = [hop for hop in path if isinstance(hop, Relay)]
         self._one_way_s = sum(getattr(hop, "one_way_s", 0.0) for hop in path)
         self._jitter_s = sum(getattr(hop, "jitter_s", 0.0) for hop in path)
+        self._wait_for_pages(progress)
         before = self.lab.usage()
         with chain(path, self.lab) as target:
             future = loop.submit(self._conduct(target))
@@ -198,11 +200,18 @@ class Measurement:
         self.interrupted = True
         self._stop.set()
 
+    def _wait_for_pages(self, progress: bool) -> None:
+        deadline = time.monotonic() + ATTACH_TIMEOUT_S
+        for subscriber in list(self.lab.attached):
+            subscriber.wait(max(0.0, deadline - time.monotonic()), progress=progress)
+
     def _wait(self, future: concurrent.futures.Future[None], progress: Progress) -> None:
         total_s = self.schedule.duration_s
         while not future.done():
             try:
                 concurrent.futures.wait([future], timeout=0.2)
+                for subscriber in list(self.lab.attached):
+                    subscriber.keep()
                 elapsed_s = (now_ns() - self.started_ns) / 1e9 if self.started_ns else 0.0
                 progress.show(
                     f"measuring {', '.join(t.name for t in self.techniques)}: "
@@ -300,11 +309,20 @@ class Measurement:
         limit_s = self.settle_s
         if limit_s is None:
             limit_s = self.poll_interval_s + 8 * (self._one_way_s + self._jitter_s) + 2.0
+            limit_s = max([limit_s, *(s.settle_s for s in self.lab.attached)])
         deadline = clock() + (0.0 if self._stop.is_set() else limit_s)
         while clock() < deadline and not self._stop.is_set():
-            if all(s.failure or s.newest >= self._newest.get(s.topic, 0) for s in self._subscriptions):
+            if await self._all_arrived():
                 break
             await asyncio.sleep(0.01)
+
+    async def _all_arrived(self) -> bool:
+        if not all(s.failure or s.newest >= self._newest.get(s.topic, 0) for s in self._subscriptions):
+            return False
+        for subscriber in list(self.lab.attached):  # which may have to ask another process
+            if not await asyncio.to_thread(subscriber.settled, dict(self._newest)):
+                return False
+        return True
 
     async def _read_floor(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -362,15 +380,18 @@ class Measurement:
             failures["publisher"] = self.publish_failure
         if self.action_failure is not None:
             failures["action"] = self.action_failure
+        elsewhere = [s.part(self.published, self.started_ns) for s in self.lab.attached if self.started_ns]
         return Run(
-            deliveries=[row for s in self._subscriptions for row in s.rows(self.published)],
+            deliveries=[row for s in self._subscriptions for row in s.rows(self.published)]
+            + [row for part in elsewhere for row in part.rows],
             published={key: list(times) for key, times in self.published.items()},
             ledger=ledger,
-            settings=self._settings(usage_before),
+            settings={**self._settings(usage_before), **_told(elsewhere)},
             floor_ms=self._floor_ms,
             failures=failures,
             interrupted=self.interrupted,
-            missing=[gap for s in self._subscriptions for gap in s.gaps()],
+            missing=[gap for s in self._subscriptions for gap in s.gaps()]
+            + [gap for part in elsewhere for gap in part.gaps],
             versions=versions(),
         )
 
@@ -449,6 +470,14 @@ def listen(
         versions=versions(),
     )
     return _last
+
+
+def _told(parts: Sequence[Part]) -> dict[str, Any]:
+    """What a run's settings say of subscribers elsewhere, if there were any."""
+    if not parts:
+        return {}
+    pages, notes = [page for part in parts for page in part.pages], [note for part in parts for note in part.notes]
+    return {"pages": pages, "notes": notes}
 
 
 def _when(started_ns: int) -> dict[str, Any]:

@@ -20,7 +20,9 @@ import json
 import math
 import threading
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from labkit.events import now_ns
@@ -240,14 +242,18 @@ class Pages:
             page.hidings.append((page.hidden_ns, now_ns()))
             page.hidden_ns = None
 
-    def of(self, subscriber: str, since_ns: int = 0) -> list[dict[str, Any]]:
-        """The pages of one subscriber as plain data, oldest first, with what arrived since a time."""
+    def of(self, subscriber: str, have: Mapping[str, int] | None = None) -> list[dict[str, Any]]:
+        """The pages of one subscriber as plain data, oldest first.
+
+        Args:
+            have: how many arrivals of a stream the caller has by now, by ``"PAGE TECHNIQUE"``; only later ones come.
+        """
         with self._lock:
             pages = [page for page in self._pages.values() if page.subscriber == subscriber]
-            return [self._plain(page, since_ns) for page in sorted(pages, key=lambda page: page.came_ns)]
+            return [self._plain(page, have or {}) for page in sorted(pages, key=lambda page: page.came_ns)]
 
     @staticmethod
-    def _plain(page: Page, since_ns: int) -> dict[str, Any]:
+    def _plain(page: Page, have: Mapping[str, int]) -> dict[str, Any]:
         offset_ms, error_ms = page.clock.estimate
         now = now_ns()
         return {
@@ -261,27 +267,23 @@ class Pages:
             "round_trip_ms": page.clock.round_trip_ms,
             "streams": [
                 {
-                    **{name: getattr(stream, name) for name in ("technique", "number", "cursor", "state", "why")},
+                    **{part: getattr(stream, part) for part in ("technique", "number", "cursor", "state", "why")},
                     "count": len(stream.arrivals) + stream.forgotten,
                     "forgotten": stream.forgotten,
                     "newest": stream.arrivals[-1][0] if stream.arrivals else 0,
-                    "arrivals": newest(stream.arrivals, since_ns),
-                    "gaps": [gap for gap in stream.gaps if gap["at_ns"] >= since_ns],
+                    "arrivals": last_of(
+                        stream.arrivals, len(stream.arrivals) + stream.forgotten - have.get(f"{page.id} {name}", 0)
+                    ),
+                    "gaps": list(stream.gaps),
                 }
-                for stream in page.streams.values()
+                for name, stream in page.streams.items()
             ],
         }
 
 
-def newest(arrivals: deque[tuple[int, int, float, int]], since_ns: int) -> list[tuple[int, int, float, int]]:
-    """Those received since a time, oldest first. They are nearly in order: a later estimate moves them a little."""
-    tail = []
-    for arrival in reversed(arrivals):
-        if arrival[1] < since_ns - 1_000_000_000:
-            break
-        if arrival[1] >= since_ns:
-            tail.append(arrival)
-    return tail[::-1]
+def last_of(items: deque[tuple[int, int, float, int]], count: int) -> list[tuple[int, int, float, int]]:
+    """The last *count* items, or as many as there are, in order."""
+    return list(islice(reversed(items), max(0, count)))[::-1]
 
 
 def text(told: dict[str, Any], name: str, default: str | None = None) -> str:

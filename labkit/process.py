@@ -213,11 +213,7 @@ def _answer(server: Any, loop: asyncio.AbstractEventLoop, ended: asyncio.Event, 
     calls = {
         "publish": hub.publish,
         "cursor": hub.cursor,
-        "allow_origin": server.context.allow_origin,
-        "allow_token": server.context.tokens.allow,
-        "forget_token": server.context.tokens.forget,
-        "pages": server.pages.of,
-        "forget_pages": server.pages.forget,
+        **server.page_calls,
         "stats": lambda: there(server.stats),
         "taken": lambda topic, event_id: there(hub.taken, topic, event_id),
     }

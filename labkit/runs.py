@@ -311,6 +311,7 @@ class Run:
                 f"{floor['max']:.3g} ms over {floor['n']} events."
             )
         notes += [f"{technique} failed: {reason}" for technique, reason in self.failures.items()]
+        notes += self.settings.get("notes") or []
         if self.interrupted:
             notes.append("Interrupted: these are the events up to then.")
         return notes

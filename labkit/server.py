@@ -169,7 +169,7 @@ class Server:
             log_function=lambda handler: None,
             websocket_ping_interval=self.context.heartbeat_s,
             websocket_ping_timeout=self.context.heartbeat_s,
-            websocket_max_message_size=2 * self.context.max_event_bytes,
+            websocket_max_message_size=6 * self.context.max_event_bytes + 1024,  # JSON may escape each byte
         )
 
     def start(
@@ -209,6 +209,18 @@ class Server:
     def connections(self) -> int:
         """How many are open now."""
         return len(self.http.streams) + len(self.plugin.streams)
+
+    @property
+    def page_calls(self) -> dict[str, Callable[..., Any]]:
+        """What concerns pages and their origins, by name; safe from any thread."""
+        tokens = self.context.tokens
+        return {
+            "allow_origin": self.context.allow_origin,
+            "allow_token": tokens.allow,
+            "forget_token": tokens.forget,
+            "pages": self.pages.of,
+            "forget_pages": self.pages.forget,
+        }
 
     def stats(self) -> dict[str, int]:
         """Counts since the start (published, delivered, dropped, ...) and what is held now."""

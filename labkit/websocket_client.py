@@ -127,6 +127,7 @@ class WebSocketConnection:
         if self.connection.closed:
             return False
         try:
+            await self._flush("framing", "close")  # where a message was refused
             async with asyncio.timeout(CLOSE_TIMEOUT_S if self._core.close_expected() else None):
                 data = await self.connection.read()
         except TimeoutError:  # it is for the server to end the connection (RFC 6455 section 7.1.1), but it does not
@@ -135,14 +136,19 @@ class WebSocketConnection:
             return False
         except ConnectionLost:
             self._core.receive_eof()
-            raise
+            if self.close_code == 1006:
+                raise
+            return False  # the server had said why, and did not wait for our half
         if not data:
             self._core.receive_eof()
             return False
         self._core.receive_data(data)
         self._frames.extend(e for e in self._core.events_received() if isinstance(e, CoreFrame))
         self._annotate(data)
-        await self._flush("framing", "control frame")  # pongs, and our half of the closing handshake
+        try:
+            await self._flush("framing", "control frame")  # pongs, and our half of the closing handshake
+        except ConnectionLost:
+            self._core.receive_eof()  # what came before that is still to be handed over
         return True
 
     def _assemble(self, frame: CoreFrame) -> str | bytes | None:

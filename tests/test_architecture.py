@@ -35,6 +35,7 @@ ROWS = [
     {"following", "pages"},
     {"server", "lab", "process", "intermediary"},
     {"measurement", "progress", "subscriptions", "residence", "teaching", "live_window", "fleet"},
+    {"live", "live_board", "live_charts"},
     {"panel", "browser"},
     {"bench", "jupyter", "report", "serving", "__main__", "__init__"},
 ]

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from conftest import UNIT
 from labkit import loop
 from labkit.connection import Connection, HTTPClient, HTTPConnection, Wiring, target
 from labkit.errors import ConnectionLost, Refused
 from labkit.ledger import Ledger
-from urllib.parse import urlsplit
 from wait import TIMEOUT_S, bytes_of, check_marks, read_all, read_until, reset, serving
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -271,7 +269,7 @@ def test_a_body_ended_by_the_close_cannot_tell_a_cut_from_an_end() -> None:
 def test_the_end_before_an_answer_is_a_lost_connection() -> None:
     async def work(url: str) -> None:
         async with connected(url, Ledger()) as http:
-            with pytest.raises(ConnectionLost, match="before answering|cut"):
+            with pytest.raises(ConnectionLost, match=r"before answering|cut"):
                 await exchange(http)
 
     with serving(answering(b"")) as url:

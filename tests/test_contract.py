@@ -332,10 +332,16 @@ def test_a_raw_client_that_goes_is_forgotten_at_once(technique: Technique, fanou
 
 @pytest.mark.parametrize("how", ["closes", "resets", "half-closes"])
 @pytest.mark.parametrize("route", ["/long-polling", "/http-streaming", "/sse"])
-def test_a_client_that_pipelined_another_request_and_left_is_forgotten_at_once(route: str, how: str) -> None:
+@pytest.mark.parametrize("more", [0, 3])
+def test_a_client_that_pipelined_another_request_and_left_is_forgotten_at_once(route: str, how: str, more: int) -> None:
     with a_lab() as lab:
         with dial(lab.port, get(route) + get("/polling")) as sock:
             until(lambda: lab.stats()["subscribers"] == 1)
+            (stream,) = server_of(lab).http.streams
+            for _ in range(more):
+                held_bytes = stream._read_buffer_size
+                sock.sendall(get("/polling"))
+                until(lambda held_bytes=held_bytes: stream._read_buffer_size > held_bytes)
             if how == "half-closes":
                 sock.shutdown(socket.SHUT_WR)
             elif how == "resets":
@@ -400,7 +406,7 @@ def check_gaps(lab: Lab, receiver: Receiver) -> int:
 @streams
 @both_fanouts
 def test_drop_oldest_keeps_the_newest_and_tells_the_gap(technique: Technique, fanout: str) -> None:
-    with a_lab(slow="drop-oldest", queue=16, history_events=64, fanout=fanout) as lab:
+    with a_lab(slow="drop-oldest", queue=16, history_bytes=1 << 30, fanout=fanout) as lab:
         with stalled(lab, technique) as receiver:
             assert buffered_bytes(lab) < 200_000
             receiver.resume()
@@ -535,6 +541,33 @@ def test_a_peer_that_leaves_one_event_unread_is_let_go(technique: Technique) -> 
             until(lambda: next(iter(server_of(lab).hub._topics[""].subscribers)).idle)
             publish(lab, 1, large)
             until(lambda: nothing_attached(lab))
+
+
+@streams
+def test_an_event_does_not_overtake_what_the_socket_has_not_taken(technique: Technique) -> None:
+    large = 12 << 20
+    with a_lab(max_event_bytes=2 * large, mss=None) as lab:
+        with dial(lab.ports[technique.port], greeting(lab, technique)) as sock:
+            until(lambda: lab.stats()["subscribers"] == 1)
+            until(lambda: next(iter(server_of(lab).hub._topics[""].subscribers)).idle)
+            data = bytearray()
+
+            async def both() -> None:
+                lab.publish("x" * large)
+                server_of(lab).hub.drain()
+                sock.setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        data.extend(sock.recv(1 << 20))  # there is room in the socket again, before anybody has a turn
+                lab.publish("small")
+                server_of(lab).hub.drain()
+
+            loop.run(both())
+            assert buffered_bytes(lab) > 0 or len(data) > large
+            sock.settimeout(10 * UNIT)
+            while b"small" not in data[-100:]:
+                data.extend(sock.recv(1 << 20))
+            assert b"x" * large in data
 
 
 # -- the end -------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import socket
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from typing import Any
@@ -86,9 +87,7 @@ class Receiver:
             self._change(lambda: setattr(self, "ended", True))
 
     async def _connect(self, after: str | None) -> None:
-        items = self.technique.connect(
-            self.url, after=after, ledger=self.ledger, on_open=self._opened, **self.options
-        )
+        items = self.technique.connect(self.url, after=after, ledger=self.ledger, on_open=self._opened, **self.options)
         async with aclosing(items) as arriving:
             async for item in arriving:
                 self._change(lambda item=item: self.items.append(item))
@@ -264,7 +263,7 @@ class CountingRelay:
         self.port: int = self._listener.getsockname()[1]
         self.up: dict[int, bytes] = {}
         self.down: dict[int, bytes] = {}
-        self.ended: set[int] = set()
+        self._pumps_ended: Counter[int] = Counter()
         self._threads = [threading.Thread(target=self._accept)]
         self._sockets: list[socket.socket] = []
         self._threads[0].start()
@@ -291,8 +290,8 @@ class CountingRelay:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 data = data if budget is None else data[: budget - len(seen[client])]
-                sink.sendall(data)
                 seen[client] += data
+                sink.sendall(data)
                 if len(seen[client]) == budget:
                     for sock in (sink, source):
                         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -301,7 +300,11 @@ class CountingRelay:
                     break
             else:
                 sink.shutdown(socket.SHUT_WR)
-        self.ended.add(client)
+        self._pumps_ended[client] += 1
+
+    def ended(self, client: int) -> bool:
+        """Whether both directions of that client's connection are over."""
+        return self._pumps_ended[client] == 2
 
     def close(self) -> None:
         with contextlib.suppress(OSError):

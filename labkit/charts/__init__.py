@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from labkit.charts.costs import overhead
 from labkit.charts.distribution import latency
+from labkit.charts.homes import homes
 from labkit.charts.lifelines import sequence
 from labkit.charts.over_time import timeline
 from labkit.charts.pictures import use_static_fallback, write
 from labkit.style import use as use_theme
 
-__all__ = ["latency", "overhead", "sequence", "timeline", "use_static_fallback", "use_theme", "write"]
+__all__ = ["homes", "latency", "overhead", "sequence", "timeline", "use_static_fallback", "use_theme", "write"]

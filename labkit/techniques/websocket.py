@@ -27,6 +27,7 @@ from labkit.wire import envelope
 from labkit.wire.frames import Frame, Opcode, encode_frame
 
 ID = struct.Struct("!Q")
+SUBPROTOCOL = "labkit"
 
 
 def text(item: Item, _: str) -> bytes:
@@ -54,6 +55,14 @@ class WebSocketRoute(PushHandler, WebSocketHandler):
 
     def check_origin(self, origin: str) -> bool:
         return True  # prepare() has checked it, as on every route
+
+    def token(self) -> str:
+        """Also as a second subprotocol after ``labkit``: intermediaries write addresses into their logs."""
+        offered = [name.strip() for name in self.request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+        return offered[1] if len(offered) == 2 and offered[0] == SUBPROTOCOL else super().token()
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        return SUBPROTOCOL if SUBPROTOCOL in subprotocols else None  # a browser gives up if none is chosen
 
     def get_compression_options(self) -> dict[str, Any] | None:
         return {} if self.flag("deflate") else None
@@ -88,6 +97,8 @@ class EventsSocket(WebSocketRoute):
             if self.context.fanout == "direct":
                 fanout.attach_websocket(self, subscriber, binary_frame if self.binary else text_frame)
             async for items in subscriber.batches():
+                if self.ws_connection is None or self.ws_connection.is_closing():
+                    return  # a close frame was sent: nothing may follow it (RFC 6455 section 5.5.1)
                 for item in items:
                     await self.say(self.message(subscriber, item))
                 if items and isinstance(items[-1], envelope.Closing):

@@ -12,8 +12,10 @@ there instead when that takes too long. What a cell has given is read from the n
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -29,11 +31,13 @@ from typing import Any
 from urllib.parse import quote
 
 from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from conftest import CHROMIUM_FLAGS, UNIT, find_chromium
 
 ROOT = Path(__file__).parent.parent.parent
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
 START_S = 60 * UNIT
 RUN_S = 120 * UNIT
 
@@ -167,7 +171,13 @@ class Jupyter:
         return path
 
     def open(
-        self, browser: Browser, name: str, *, context: BrowserContext | None = None, width: int = 1280, height: int = 800
+        self,
+        browser: Browser,
+        name: str,
+        *,
+        context: BrowserContext | None = None,
+        width: int = 1280,
+        height: int = 800,
     ) -> Notebook:
         """Open a notebook and wait until its kernel is idle.
 
@@ -185,7 +195,8 @@ class Jupyter:
     def close(self) -> None:
         """End the pages that were opened, the kernels, the server; remove its folder."""
         for context in self._contexts:
-            context.close()
+            with contextlib.suppress(PlaywrightError):  # the browser may have gone before
+                context.close()
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             try:
@@ -293,7 +304,9 @@ class Notebook:
         for number, outputs in enumerate(self.evaluate("return cells.map(cell => cell.model.outputs.toJSON())")):
             for output in outputs:
                 if output["output_type"] == "error":
-                    found.append(f"cell {number}: {output['ename']}: {output['evalue']}\n" + "\n".join(output["traceback"]))
+                    found.append(
+                        f"cell {number}: {output['ename']}: {output['evalue']}\n" + "\n".join(output["traceback"])
+                    )
                 elif output.get("name") == "stderr":
                     found.append(f"cell {number}: stderr: {''.join(output['text'])}")
         return found
@@ -317,9 +330,11 @@ class Notebook:
         return path
 
 
-def launch(browser: Browser, *, hosts: Iterable[str] = (), headless: bool = True) -> Browser:
+def launch(
+    browser: Browser, *, hosts: Iterable[str] = (), unreachable: Iterable[str] = (), headless: bool = True
+) -> Browser:
     """Another Chromium under the same Playwright, for which *hosts* are names of this machine. Close it."""
-    rules = ",".join(f"MAP {host} 127.0.0.1" for host in hosts)
+    rules = ",".join([f"MAP {host} 127.0.0.1" for host in hosts] + [f"MAP {host} ~NOTFOUND" for host in unreachable])
     flags = [*CHROMIUM_FLAGS, *([f"--host-resolver-rules={rules}"] if rules else [])]
     return browser.browser_type.launch(executable_path=find_chromium(), args=flags, headless=headless)
 

@@ -1,0 +1,439 @@
+"""The notebook's own page as a subscriber: its EventSource, its WebSocket and its fetch, measured like the others.
+
+A widget whose module runs in the page that shows the notebook. The page subscribes by itself and tells the lab, over
+the lab's ``/browser`` WebSocket, what arrived when; so a synchronous :func:`labkit.measure` includes it. The comm
+between kernel and page carries settings only, but for the technique ``notebook-comm``, whose events travel on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labkit import loop
+from labkit.errors import LabClosed, LabkitError, UnknownTechnique
+from labkit.following import follow
+from labkit.pages import MAX_ARRIVALS
+from labkit.progress import Progress
+from labkit.relay import Relay
+from labkit.subscriptions import Part, Published
+from labkit.techniques import Delivery, find
+
+try:
+    import anywidget
+    import traitlets
+except ImportError as missing:
+    raise LabkitError(
+        f"labkit.BrowserSubscriber needs {missing.name}: pip install anywidget, then restart the kernel"
+    ) from None
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from labkit.lab import Lab
+
+COMM = "notebook-comm"
+TECHNIQUES = ("polling", "long-polling", "http-streaming", "sse", "websocket", COMM)
+"""What a page can do."""
+
+WAIT_S = 15.0
+NO_PAGE = "no page attached"
+SUBSCRIBED = "subscribed"
+RECONNECT_S = 5.0  # a browser's EventSource waits three by itself
+_HERE = Path(__file__).parent
+
+
+def has_front_end() -> bool:
+    """Whether this kernel was started by a Jupyter server, for a page; nbmake and jupyter_client start it without."""
+    return "JPY_SESSION_NAME" in os.environ
+
+
+class BrowserSubscriber(anywidget.AnyWidget):
+    """The page that shows this notebook, as a subscriber of a lab. It subscribes at once, displayed or not.
+
+    Every measurement of the lab includes it, with ``client`` ``browser`` in its rows. Each page that shows the
+    notebook is a subscriber of its own. A page that is reloaded goes on from its cursor.
+
+    Args:
+        lab: the lab.
+        techniques: one or several of polling, long-polling, http-streaming, sse, websocket, notebook-comm.
+        topic: what to subscribe to.
+        through: a :class:`labkit.Link` or another relay to the lab that the page's subscriptions go through; what it
+            reports does not.
+        via: ``port`` (the lab's own port), ``proxy`` (jupyter-server-proxy), or ``auto``: the port if it answers as
+            this lab within a second, else the proxy.
+        accept: the Accept header of http-streaming: ``text/event-stream`` or ``*/*`` (a page's own default).
+        poll_interval_s: from the start of one poll to the start of the next.
+        while_hidden: ``pause`` gives back held connections and polls no more while the tab is hidden; ``go on``
+            shows what a browser makes of that.
+        name: another subscriber of the same name at the same lab is closed; by default it is made of the settings,
+            so that a cell can be run again.
+
+    Raises:
+        UnknownTechnique: names what a page can do.
+        LabClosed: the lab is closed.
+    """
+
+    _esm = _HERE / "browser.js"
+
+    key = traitlets.Unicode().tag(sync=True)
+    token = traitlets.Unicode().tag(sync=True)
+    lab_id = traitlets.Unicode().tag(sync=True)
+    port = traitlets.Int().tag(sync=True)
+    stream_port = traitlets.Int().tag(sync=True)
+    techniques = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    topic = traitlets.Unicode().tag(sync=True)
+    via = traitlets.Unicode("auto").tag(sync=True)
+    accept = traitlets.Unicode("").tag(sync=True)
+    poll_interval_s = traitlets.Float(1.0).tag(sync=True)
+    while_hidden = traitlets.Unicode("pause").tag(sync=True)
+    closed = traitlets.Unicode("").tag(sync=True)
+    """Why it has ended, as a few words; empty while it lives."""
+
+    def __init__(
+        self,
+        lab: Lab,
+        techniques: str | Iterable[str],
+        topic: str = "",
+        *,
+        through: Relay | None = None,
+        via: str = "auto",
+        accept: str = "",
+        poll_interval_s: float = 1.0,
+        while_hidden: str = "pause",
+        name: str | None = None,
+    ) -> None:
+        names = [techniques] if isinstance(techniques, str) else list(dict.fromkeys(techniques))
+        _check(lab, names, {"via": via, "accept": accept, "while_hidden": while_hidden}, poll_interval_s)
+        self.lab = lab
+        self.name = name or "; ".join(
+            [", ".join(names), topic, via, accept, f"{poll_interval_s:g}", while_hidden, str(through and id(through))]
+        )
+        self._told: list[dict[str, Any]] = []
+        self._arrived: dict[str, deque[tuple[int, int, float, int]]] = {}
+        self._counts: dict[str, int] = {}
+        self._over = False  # the lab has nothing more to tell
+        self._gave_up = False
+        self._comm_task: Future[None] | None = None
+        self._lock = threading.Lock()
+        token = secrets.token_urlsafe(24)
+        lab.allow_origin(None, token)
+        for earlier in [other for other in lab.attached if getattr(other, "name", None) == self.name]:
+            earlier.end("replaced by a newer one of the same settings")  # type: ignore[attr-defined]
+        if through is not None and not through.running:
+            raise LabkitError("through: start the relay first, e.g. `with labkit.Link(lab) as link:`")
+        super().__init__(
+            key=secrets.token_hex(8),
+            token=token,
+            lab_id=lab.id,
+            port=lab.port,
+            stream_port=through.ports["http"] if through is not None else lab.port,
+            techniques=names,
+            topic=topic,
+            via=via,
+            accept=accept,
+            poll_interval_s=float(poll_interval_s),
+            while_hidden=while_hidden,
+        )
+        self.on_msg(self._heard)
+        lab.attached.append(self)
+        if COMM in names:
+            self._comm_task = loop.submit(self._push())
+
+    # -- over the comm ----------------------------------------------------------------------------------------
+
+    def _heard(self, _: object, content: Any, __: object) -> None:
+        """The page says what its origin is: pages of it may use the lab, with this widget's token."""
+        origin = content.get("origin") if isinstance(content, dict) else None
+        if isinstance(origin, str) and not self.closed:
+            with contextlib.suppress(LabClosed):
+                self.lab.allow_origin(origin, self.token)
+
+    async def _push(self) -> None:
+        """notebook-comm: receive each event in the kernel, and send it on to the page as a custom message."""
+        websocket = find("websocket")
+        items = follow(websocket, self.lab.url_of("websocket"), topic=self.topic, give_up_s=math.inf)
+        with contextlib.suppress(LabkitError):
+            async with aclosing(items) as arriving:
+                async for item in arriving:
+                    if isinstance(item, Delivery):
+                        data = item.data if isinstance(item.data, str) else item.data.hex()
+                        self.send({"event": [item.event_id, item.cursor, data]})
+
+    # -- how it is --------------------------------------------------------------------------------------------
+
+    def pages(self) -> list[dict[str, Any]]:
+        """What each page that has attached tells, as :meth:`labkit.pages.Pages.of` has it, with all that arrived."""
+        return [
+            {**page, "streams": [{**s, "arrivals": list(self._arrived[_place(page, s)])} for s in page["streams"]]}
+            for page in self._pages_now()
+        ]
+
+    def _pages_now(self) -> list[dict[str, Any]]:
+        """The same without what arrived: that may be much."""
+        self.keep()
+        return self._told
+
+    def keep(self) -> None:
+        """Fetch what the pages have told the lab since the last time. What was fetched outlives the lab."""
+        with self._lock:
+            if self._over:
+                return
+            have = {place: self._counts[place] for place in self._arrived}
+            try:
+                self._told = self.lab.pages_of(self.key, have)
+            except LabClosed:
+                self._over = True
+            else:
+                self._absorb()
+        if self._over:
+            self.end("the lab is closed")
+
+    def _absorb(self) -> None:
+        for page in self._told:
+            for stream in page["streams"]:
+                place = _place(page, stream)
+                self._arrived.setdefault(place, deque(maxlen=MAX_ARRIVALS)).extend(stream.pop("arrivals"))
+                self._counts[place] = stream["count"]
+
+    @property
+    def attached(self) -> bool:
+        """Whether a page is there and subscribed."""
+        return not self.closed and any(_is_there(page) for page in self._pages_now())
+
+    @property
+    def settle_s(self) -> float:
+        """How long the last event may take to get to the page and be told back."""
+        return RECONNECT_S + (float(self.poll_interval_s) if "polling" in self.techniques else 0.0)
+
+    def wait(self, timeout_s: float = WAIT_S, *, progress: bool = True) -> bool:
+        """Wait until a page is attached; whether one is. Without a front end there will be none: that is said at once.
+
+        Args:
+            progress: show a line while waiting, and the outcome if there is no page.
+        """
+        line, deadline = Progress(enabled=progress), time.monotonic() + timeout_s
+        names = ", ".join(self.techniques)
+        while not (there := self.attached) and not self.closed and self._hopes() and time.monotonic() < deadline:
+            line.show(f"waiting for this notebook's page to subscribe ({names}): {deadline - time.monotonic():.0f} s")
+            time.sleep(0.05)
+        line.done()
+        if not there:
+            if has_front_end():
+                self._gave_up = True  # a measurement does not wait again for a page that is not there
+            if progress:
+                print(self.status())
+        return there
+
+    def _hopes(self) -> bool:
+        return has_front_end() and not self._gave_up
+
+    def status(self) -> str:
+        """How it stands, in words."""
+        names = ", ".join(self.techniques)
+        if self.closed:
+            return f"BrowserSubscriber({names}): {self.closed}; {self.count()} events had arrived"
+        pages = self._pages_now()
+        if not pages:
+            why = "" if has_front_end() else ": this kernel has no front end"
+            why = why or ": open this notebook in a page, which says what it needs where the subscriber is displayed"
+            return f"BrowserSubscriber({names}): {NO_PAGE}{why}. The rest of the notebook goes on."
+        return "; ".join(_in_words(page) for page in pages)
+
+    def count(self, technique: str | None = None) -> int:
+        """How many events have arrived, over all pages."""
+        pages = self._pages_now()
+        return sum(s["count"] for p in pages for s in p["streams"] if technique in (None, s["technique"]))
+
+    @property
+    def clock(self) -> dict[str, float]:
+        """What to add to the newest page's clock to have the lab's, how far off that may be, and the round trip."""
+        pages = self._pages_now()
+        names = ("offset_ms", "error_ms", "round_trip_ms")
+        return {name: pages[-1][name] if pages else math.nan for name in names}
+
+    @property
+    def deliveries(self) -> pd.DataFrame:
+        """All that has arrived, as a run has it; nothing is known of when it was published."""
+        from labkit.ledger import Ledger
+        from labkit.runs import Run
+
+        return Run(self.part({}, 0).rows, {}, Ledger(), {}).deliveries
+
+    # -- in a run ---------------------------------------------------------------------------------------------
+
+    def settled(self, newest: Mapping[str, int]) -> bool:
+        """Whether every page that is there has everything up to these ids, by topic, or cannot have it now."""
+        wanted = newest.get(self.topic, 0)
+        return all(
+            stream["newest"] >= wanted
+            for page in self._pages_now()
+            if page["attached"]
+            for stream in page["streams"]
+            if stream["state"] in (SUBSCRIBED, "reconnecting")
+        )
+
+    def part(self, published: Published, since_ns: int) -> Part:
+        """What the pages have received since then, as rows of a run, and what there is to say about it."""
+        rows, gaps, notes, told = [], [], [], []
+        pages = self.pages()
+        for page in pages:
+            late = page["came_ns"] > since_ns > 0
+            notes += [f"Browser: {sentence}" for sentence in _notes(page, since_ns)]
+            told.append({"techniques": list(self.techniques), **_facts(page, since_ns), "came_late": late})
+            for stream in page["streams"]:
+                if not late:  # it cannot have what was published before it came
+                    rows += list(_rows(page, stream, published, since_ns))
+                    gaps += [{**gap, "topic": page["topic"]} for gap in stream["gaps"] if gap["at_ns"] >= since_ns]
+        if not pages:
+            notes.append(f"Browser: {NO_PAGE} ({', '.join(self.techniques)}).")
+        return Part(rows, gaps, notes, told)
+
+    # -- ending it --------------------------------------------------------------------------------------------
+
+    def lab_closes(self) -> None:
+        """Keep what the page has told, and let it know."""
+        self.end("the lab is closed")
+
+    def end(self, why: str = "ended") -> None:
+        """Unsubscribe. What had arrived stays."""
+        if self.closed:
+            return
+        self.keep()
+        self._over = True
+        self.closed = why
+        if self._comm_task is not None:
+            self._comm_task.cancel()
+        if self in self.lab.attached:
+            self.lab.attached.remove(self)
+        with contextlib.suppress(LabClosed):
+            self.lab.forget_pages(self.key, self.token)
+
+    def close(self) -> None:
+        """Unsubscribe, and take the widget from the page."""
+        if getattr(self, "lab", None) is not None:
+            self.end()
+        super().close()
+
+    def __repr__(self) -> str:
+        return self.status()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """Without a front end only words: a viewer of the saved notebook has no use for a widget."""
+        if not has_front_end():
+            return {"text/plain": self.status()}, {}
+        return super()._repr_mimebundle_(**kwargs)
+
+
+def _check(lab: Lab, names: list[str], choices: dict[str, str], poll_interval_s: float) -> None:
+    if lab.closed:
+        raise LabClosed(f"lab {lab.name!r} is closed: start another with labkit.Lab()")
+    served = {technique.name for technique in lab.techniques} | {COMM}
+    can = [name for name in TECHNIQUES if name in served]
+    if COMM in can and "websocket" not in served:
+        can.remove(COMM)  # the kernel receives by it
+    for name in names:
+        if name not in can:
+            raise UnknownTechnique(f"a page cannot do {name!r} here; it can do: {', '.join(can)}")
+    if not names:
+        raise UnknownTechnique(f"no technique was named; a page can do: {', '.join(can)}")
+    known: dict[str, tuple[str, ...]] = {"via": ("auto", "port", "proxy"), "accept": ("", "text/event-stream", "*/*")}
+    known["while_hidden"] = ("pause", "go on")
+    for setting, value in choices.items():
+        if value not in known[setting]:
+            raise ValueError(f"{setting}={value!r}: expected one of {', '.join(map(repr, known[setting]))}")
+    if not 0.05 <= poll_interval_s <= 3600:
+        raise ValueError(f"poll_interval_s={poll_interval_s!r}: expected 0.05 to 3600 seconds")
+
+
+def _is_there(page: Mapping[str, Any]) -> bool:
+    """Attached, and each of its techniques subscribed or saying why not."""
+    return page["attached"] and all(stream["state"] != "connecting" for stream in page["streams"])
+
+
+def _in_words(page: Mapping[str, Any]) -> str:
+    if not page["attached"]:
+        where = "the page has left"
+    else:
+        hidden = ", hidden" if page["presence"].get("hidden") else ""
+        where = f"attached through {page['through']}{hidden}"
+    streams = (
+        f"{s['technique']} {s['state']}{' (' + s['why'] + ')' if s['why'] else ''}, {s['count']} events"
+        for s in page["streams"]
+    )
+    return f"{where}: {'; '.join(streams)}; clock ± {page['error_ms']:.2g} ms"
+
+
+def _place(page: Mapping[str, Any], stream: Mapping[str, Any]) -> str:
+    return f"{page['id']} {stream['technique']}"
+
+
+def _rows(
+    page: Mapping[str, Any], stream: Mapping[str, Any], published: Published, since_ns: int
+) -> Iterator[dict[str, Any]]:
+    comm = stream["technique"] == COMM
+    for event_id, received_ns, error_ms, payload_bytes in stream["arrivals"]:
+        times = published.get((page["topic"], event_id))
+        if times is None and received_ns < since_ns:
+            continue
+        due_ns, published_ns = times if times is not None else (None, None)
+        yield {
+            "technique": stream["technique"],
+            "client": "browser",
+            "http_version": "" if comm else page["version"],
+            "topic": page["topic"],
+            "subscriber": stream["number"],
+            "event_id": event_id,
+            "wire_id": str(event_id),
+            "due_ns": due_ns,
+            "published_ns": published_ns,
+            "received_ns": received_ns,
+            "latency_ms": None if due_ns is None else (received_ns - due_ns) / 1e6,
+            "transit_ms": None if published_ns is None else (received_ns - published_ns) / 1e6,
+            "clock_error_ms": error_ms,
+            "bytes": None,  # no ledger sees a page's own connections
+            "payload_bytes": payload_bytes,
+            "scheduled": times is not None,
+            "conflated": 0,
+        }
+
+
+def _facts(page: Mapping[str, Any], since_ns: int) -> dict[str, Any]:
+    """What a run keeps of a page: how its clock stood, by what address it came, how it was."""
+    names = ("id", "topic", "through", "version", "attached", "offset_ms", "error_ms", "round_trip_ms")
+    known = {name: page[name] for name in names}
+    for name in ("away", "hidden"):
+        known[f"{name}_s"] = sum((end - max(begin, since_ns)) / 1e9 for begin, end in _since(page[name], since_ns))
+    return {**known, "streams": {s["technique"]: [s["state"], s["why"]] for s in page["streams"]}}
+
+
+def _notes(page: Mapping[str, Any], since_ns: int) -> Iterator[str]:
+    names = ", ".join(stream["technique"] for stream in page["streams"])
+    if page["came_ns"] > since_ns > 0:
+        yield f"a page came {(page['came_ns'] - since_ns) / 1e9:.1f} s into the run and is not in it ({names})."
+        return
+    for begin, end in _since(page["away"], since_ns) if since_ns else ():
+        at_s, for_s = (max(begin, since_ns) - since_ns) / 1e9, (end - max(begin, since_ns)) / 1e9
+        yield f"the page was away {for_s:.1f} s, from {at_s:.1f} s on ({names}); its rows up to then stay."
+    hidden_s = sum((end - max(begin, since_ns)) / 1e9 for begin, end in _since(page["hidden"], since_ns))
+    if since_ns and hidden_s:
+        yield f"the page was hidden for {hidden_s:.1f} s ({names})."
+    for stream in page["streams"]:
+        if stream["state"] != SUBSCRIBED:
+            yield f"{stream['technique']} ended {stream['state']}{': ' + stream['why'] if stream['why'] else ''}."
+        if stream["forgotten"]:
+            yield f"{stream['technique']}: {stream['forgotten']} of the oldest arrivals are no longer held."
+
+
+def _since(spans: Iterable[tuple[int, int]], since_ns: int) -> list[tuple[int, int]]:
+    return [(begin, end) for begin, end in spans if end > since_ns]
