@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from labkit.link import Link
     from labkit.loop import run, submit
     from labkit.measurement import last_run, measure
+    from labkit.nested import allow_nested_asyncio
     from labkit.runs import Run, compare, load
     from labkit.schedules import Schedule, burst, jobs, machine, periodic, poisson, trace
     from labkit.teaching import source
@@ -40,6 +41,7 @@ _HOMES = {
     "Run": "runs",
     "Schedule": "schedules",
     "TECHNIQUES": "techniques",
+    "allow_nested_asyncio": "nested",
     "answer": "exercises",
     "burst": "schedules",
     "compare": "runs",
@@ -65,6 +67,7 @@ __all__ = [
     "Link",
     "Run",
     "Schedule",
+    "allow_nested_asyncio",
     "answer",
     "burst",
     "charts",

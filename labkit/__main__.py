@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_source(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--source", nargs="+", metavar="SOURCE", help=what + SOURCES)
-    parser.add_argument("--rate", type=float, default=5.0, help="events per second of the source (default: %(default)s)")
+    parser.add_argument("--rate", type=float, default=5.0, help="events per second (default: %(default)s)")
     parser.add_argument("--payload-bytes", type=int, default=20, help="size of each event (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of what is random (default: %(default)s)")
 

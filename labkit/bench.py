@@ -1,14 +1,15 @@
 """The bench: what one delivery and one held subscriber cost the server. ``python -m labkit bench [--quick]``.
 
-Fan-out: server CPU per delivery, for labkit's ``direct`` and ``plain`` fan-out and for ``broadcast()`` of the
-``websockets`` library, over WebSocket and SSE. All servers hold their subscribers at once, each in a process of its
-own on one core; the clients are on another. Rounds are interleaved and ratios taken within a round, so that what else
-the machine does falls on all alike. One event is in flight at a time: the next is published when every subscriber has
-the last. Memory: growth of the server's resident memory per subscriber held, beyond the first few hundred.
+Fan-out: server CPU per delivery, for labkit's ``direct`` and ``plain`` fan-out over WebSocket and SSE; beside them,
+``broadcast()`` of the ``websockets`` library, and a bare loop of ``send()``. All servers hold their subscribers at
+once, each in a process of its own on one core; the clients are on another. Rounds are interleaved and ratios taken
+within a round, so that what else the machine does falls on all alike. One event is in flight at a time: the next is
+published when every subscriber has the last. Memory: growth of the server's resident memory per subscriber held,
+beyond the first few hundred.
 
 The receiving end is a :class:`Sink`: raw sockets, compared to the byte with what the next event must look like. A run
-in which one connection loses, repeats or swaps an event is void. Each process plays one role of this file:
-a sink, or the server that uses ``broadcast()``.
+in which one connection loses, repeats or swaps an event is void. Each process plays one role of this file: a sink, or
+a server to compare with.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import select
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -44,6 +46,7 @@ from labkit.techniques.sse import block
 from labkit.techniques.websocket import text, text_frame
 from labkit.wire.envelope import Start, encode
 
+BROADCAST = "websockets broadcast()"
 QUIET_S = 600.0  # heartbeats, pings and hold time-outs come after the end
 GIVE_UP_S = 30.0
 NAP_S = 0.001  # a sink asleep in epoll is woken by each send, at the server's expense and by chance
@@ -201,6 +204,30 @@ async def play_broadcast() -> None:
             broadcast(connections, line[:-1].decode())
 
 
+def play_bare() -> None:
+    """The role of the least that a server can do here: one ``send()`` a subscriber, and nothing else."""
+    available_connections()
+    connections: list[socket.socket] = []
+    listening = socket.create_server(("127.0.0.1", 0), backlog=4096)
+
+    def accept() -> None:
+        while True:
+            connection, _ = listening.accept()
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.recv(4096)
+            head = b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: " + ACCEPT + b"\r\n\r\n"
+            connection.sendall(head + text_frame(encode(Start("0@peer")).encode()))
+            connection.setblocking(False)
+            connections.append(connection)
+
+    threading.Thread(target=accept, daemon=True).start()
+    print(json.dumps({"value": listening.getsockname()[1]}), flush=True)
+    for line in sys.stdin.buffer:
+        message = text_frame(line[:-1])
+        for connection in connections:
+            connection.send(message)
+
+
 class Role:
     """A child process that plays a role of this file."""
 
@@ -230,6 +257,10 @@ class Role:
         self.say(json.dumps(command))
         return self.answer()
 
+    def publish(self, event_id: int, data: str) -> None:
+        """Have a reference server send the message that labkit makes of the event."""
+        self.say(encode(Event(event_id, data, 0)))
+
     def end(self) -> None:
         self.process.kill()
         self.process.communicate()
@@ -241,6 +272,8 @@ def play() -> None:
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
         if role == "sink":
             play_sink(*arguments)
+        elif role == "bare":
+            play_bare()
         else:
             asyncio.run(play_broadcast())
 
@@ -329,28 +362,25 @@ def fan_out(settings: Settings) -> list[dict[str, Any]]:
     return [fan_out_row(subject, subjects) for subject in subjects]
 
 
+def publisher(lab: labkit.Lab, topic: str) -> Callable[[int, str], object]:
+    """What publishes the n-th event of a round."""
+    return lambda n, data: lab.publish(data, topic)
+
+
 def start_subjects(stack: contextlib.ExitStack, count: int) -> Iterator[Subject]:
-    with on_core(0):
-        peer = Role("broadcast")
-    stack.callback(peer.end)
-    sink = subscribers(stack, "websocket", peer.answer(), "/", count)
-    name = "websockets broadcast()"
-    yield Subject(
-        name, "websocket", name, peer.process.pid, lambda n, data: peer.say(text(Event(n, data, 0), "").decode()), sink
-    )
+    """Two references, then labkit in both ways with both techniques."""
+    for name, role in ((BROADCAST, "broadcast"), ("a loop of send()", "bare")):
+        with on_core(0):
+            peer = Role(role)
+        stack.callback(peer.end)
+        sink = subscribers(stack, "websocket", peer.answer(), "/", count)
+        yield Subject(name, "websocket", BROADCAST, peer.process.pid, peer.publish, sink)
     for fanout in ("direct", "plain"):
         lab = stack.enter_context(lab_on_core(f"bench {fanout}", fanout))
         assert lab.pid is not None
-        for technique, reference in (("websocket", name), ("sse", "labkit plain")):
+        for technique, reference in (("websocket", BROADCAST), ("sse", "labkit plain")):
             sink = subscribers(stack, technique, lab.port, path_of(technique, technique, lab.cursor(technique)), count)
-            yield Subject(
-                f"labkit {fanout}",
-                technique,
-                reference,
-                lab.pid,
-                lambda n, data, lab=lab, topic=technique: lab.publish(data, topic),
-                sink,
-            )
+            yield Subject(f"labkit {fanout}", technique, reference, lab.pid, publisher(lab, technique), sink)
 
 
 def fan_out_row(subject: Subject, among: list[Subject]) -> dict[str, Any]:

@@ -368,11 +368,11 @@ async function webSocket(stream, away, { url, settings }) {
   }
 }
 
-/** The widget's own comm: the kernel sends each event as a custom message. */
+/** The widget's own comm: the kernel sends events in custom messages. */
 async function notebookComm(stream, away, { model }) {
   const take = (message) => {
     const at = performance.now();
-    if (message?.event) stream.event(message.event[0], message.event[1].split("@")[1], utf8(message.event[2]), at);
+    for (const item of message?.events ?? []) stream.event(item.id, item.cursor.split("@")[1], size(item), at);
   };
   stream.tell("subscribed", "the notebook's own connection");
   model.on("msg:custom", take);

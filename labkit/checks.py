@@ -256,7 +256,8 @@ def _see(run: Run, technique: str, noise_limit_s: float | None = None) -> _Seen:
     held_up = settings.get("held_up_ms") or {"total": 0.0, "max": 0.0}
     if held_up["total"] > HELD_UP * 1e3 * float(settings.get("duration_s") or math.inf):
         total = shown(held_up["total"] / 1e3, "s")
-        raise _NoVerdict("undecided", f"this machine is too busy: the receiving loop stood still for {total}", len(frame))
+        why = f"this machine is too busy: the receiving loop stood still for {total}"
+        raise _NoVerdict("undecided", why, len(frame))
     stall_s = max(floor["max"], held_up["max"]) / 1e3
     jitter_s = float(settings.get("jitter_s") or 0.0)
     slack_s = TOLERANCE * d + floor_s + 3 * jitter_s

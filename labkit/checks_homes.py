@@ -41,7 +41,7 @@ def where_the_server_lives(seen: Seen) -> Finding:
     parts += [_lost(home) for home in seen.homes if home.lost]
     verdict = claims.combine(part[0] for part in parts)
     said = [p for p in parts if p[0] == verdict] + [p for p in parts if p[0] != verdict]
-    interval = Interval(*(ms / 1e3 for ms in (waited.value, waited.low, waited.high)), waited.n)
+    interval = Interval(waited.value / 1e3, waited.low / 1e3, waited.high / 1e3, waited.n)
     return Finding(half_ms / 1e3, interval.value, interval, len(busy), verdict, "; ".join(text for _, text in said))
 
 
@@ -87,7 +87,10 @@ def _goes_on(frame: pd.DataFrame, home: Home) -> Part:
     usual_ms, now_ms = float(quiet.quantile(0.95)), float(busy.quantile(0.95))
     if verdict == "confirmed" and now_ms > usual_ms + MARGIN_MS:
         verdict = "undecided"
-    return verdict, f"{home.title}: 95 % within {shown(now_ms / 1e3, 's')}, {shown(usual_ms / 1e3, 's')} without the cell"
+    return (
+        verdict,
+        f"{home.title}: 95 % within {shown(now_ms / 1e3, 's')}, {shown(usual_ms / 1e3, 's')} without the cell",
+    )
 
 
 def _lost(home: Home) -> Part:

@@ -5,9 +5,10 @@ nothing buffered. Then an event need not wake the handler: its bytes, framed onc
 go to ``socket.send`` from the fan-out loop. Whatever the socket does not take at once is given to Tornado's stream,
 in order, and the next events go the ordinary way until handler and stream are idle again.
 
-Why that is safe: everything runs on one thread; bytes are sent directly only while the stream's write buffer is
-empty, so they cannot overtake or split anything that Tornado writes (a pong, a close frame, the last chunk); and
-the handler learns from its position in the log that the event was delivered.
+Why that is safe: everything runs on one thread; bytes are sent directly only after the handler was parked with the
+stream's write buffer empty and until anything is written to the stream, so they cannot overtake, split or follow
+what Tornado writes (a pong, a close frame, the last chunk); and the handler learns from its position in the log that
+the event was delivered.
 
 The private names of Tornado used here: ``IOStream._write_buffer``, ``HTTP1Connection._chunking_output``,
 ``WebSocketProtocol13._compressor``.
@@ -16,10 +17,12 @@ The private names of Tornado used here: ``IOStream._write_buffer``, ``HTTP1Conne
 
 from __future__ import annotations
 
+from asyncio import Future
 from collections.abc import Callable
+from typing import Any
 
 from tornado.http1connection import HTTP1Connection
-from tornado.iostream import IOStream, SSLIOStream
+from tornado.iostream import IOStream
 from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
@@ -38,15 +41,16 @@ def attach_websocket(handler: WebSocketHandler, subscriber: Subscriber, frame: W
     """The same for a WebSocket whose messages are not deflated; *frame* puts the frame header around one."""
     protocol = handler.ws_connection
     if isinstance(protocol, WebSocketProtocol13) and protocol._compressor is None:
-        attach_stream(protocol.stream, subscriber, frame)
-        if (send := subscriber.direct) is not None:  # no data frame after a close frame (RFC 6455 section 5.5.1)
-            subscriber.direct = lambda data: not protocol.server_terminated and send(data)
+        attach_stream(protocol.stream, subscriber, frame, protocol)
 
 
-def attach_stream(stream: IOStream, subscriber: Subscriber, wrap: Wrap | None) -> None:
+def attach_stream(
+    stream: IOStream, subscriber: Subscriber, wrap: Wrap | None, protocol: WebSocketProtocol13 | None = None
+) -> None:
     """The same for any stream: *wrap* adds what the connection puts around one event's bytes."""
-    if not isinstance(stream, SSLIOStream) and not subscriber.closed and not stream.closed():
-        subscriber.topic.hub.regroup(subscriber, wrap, sender(stream))
+    if isinstance(stream, TellingStream) and not subscriber.closed and not stream.closed():
+        stream.told = subscriber
+        subscriber.topic.hub.regroup(subscriber, wrap, StreamSocket(stream, protocol))
 
 
 def as_chunk(data: bytes) -> bytes:
@@ -54,24 +58,38 @@ def as_chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-def sender(stream: IOStream) -> Callable[[bytes], bool]:
-    """A function that sends to *stream*'s socket; False when the ordinary way must be taken."""
-    send = stream.socket.send
-    buffered = stream._write_buffer
+class TellingStream(IOStream):
+    """A stream that tells a subscriber when anybody writes to it."""
 
-    def direct(data: bytes) -> bool:
-        if buffered._size:
-            return False
-        try:
-            sent = send(data)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            if not stream.closed():
-                stream.close(exc_info=error)
-            return False
-        if sent != len(data):
-            stream.write(memoryview(data)[sent:])
-        return True
+    __slots__ = ("told",)  # a 31st attribute in its ``__dict__`` would take 1.3 KiB
 
-    return direct
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.told: Subscriber | None = None
+
+    def write(self, data: bytes | memoryview) -> Future[None]:
+        if self.told is not None:
+            self.told.go_ordinary_way()
+        return super().write(data)
+
+
+class StreamSocket:
+    """The socket of a stream as a :class:`labkit.hub.Direct`."""
+
+    __slots__ = ("_protocol", "_stream", "send")
+
+    def __init__(self, stream: TellingStream, protocol: WebSocketProtocol13 | None) -> None:
+        self._stream = stream
+        self._protocol = protocol
+        self.send: Callable[[bytes], int] = stream.socket.send
+
+    def free(self) -> bool:
+        ended = self._protocol is not None and self._protocol.server_terminated  # RFC 6455 section 5.5.1
+        return not ended and not self._stream.closed() and not len(self._stream._write_buffer)
+
+    def rest(self, data: memoryview) -> None:
+        self._stream.write(data)
+
+    def refused(self, error: OSError) -> None:
+        if not isinstance(error, BlockingIOError) and not self._stream.closed():
+            self._stream.close(exc_info=error)

@@ -18,7 +18,7 @@ from typing import Any
 
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPHeaders
-from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
+from tornado.iostream import StreamClosedError, UnsatisfiableReadError
 from tornado.log import app_log
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
@@ -115,10 +115,11 @@ class PushHandler(RequestHandler):
     context: Context
     topic: str
     after: Cursor | None
-    _subscriber: Subscriber | None = None
+    __slots__ = ("_subscriber", "after", "context", "topic")  # beside Tornado's own in __dict__, which grows at 31
 
     def initialize(self, context: Context) -> None:
         self.context = context
+        self._subscriber: Subscriber | None = None
 
     # -- who may ask ------------------------------------------------------------------------------------------
 
@@ -224,6 +225,7 @@ class PushHandler(RequestHandler):
             end_body_by_closing(self)
         with self.subscribe(encode) as subscriber:
             await self.send(subscriber.encoded(subscriber.start()))
+            forget_headers(self)
             if self.context.fanout == "direct":
                 fanout.attach(self, subscriber)
             async for block in subscriber.blocks(heartbeat):
@@ -330,7 +332,7 @@ class NotFoundHandler(PushHandler):
     head = post = put = patch = delete = get
 
 
-class LabStream(IOStream):
+class LabStream(fanout.TellingStream):
     """A server-side stream that can watch for its peer's going while a request of that peer is parked.
 
     Tornado stops listening once it holds unread bytes, so a client that pipelined a second request behind a parked
@@ -340,12 +342,12 @@ class LabStream(IOStream):
     connection. With ``lingering`` it first throws away what comes, for a bounded time (RFC 9112 section 9.6).
     """
 
-    watching = False
-    lingering = False
-    _drain: tuple[socket.socket, asyncio.TimerHandle] | None = None
+    __slots__ = ("_drain", "_holder", "lingering", "state", "watching")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.watching = self.lingering = False
+        self._drain: tuple[socket.socket, asyncio.TimerHandle] | None = None
         self.state: dict[str, Any] | None = None
         self._holder: set[LabStream] = set()
 
@@ -447,6 +449,14 @@ def connection_state(handler: RequestHandler) -> dict[str, Any]:
             connection.stream.state = {}
         return connection.stream.state
     return {}
+
+
+def forget_headers(handler: RequestHandler) -> None:
+    """Let go of both heads once the answer's is out: a browser's takes kilobytes for as long as the stream lasts."""
+    handler.request.headers = HTTPHeaders()
+    handler._headers = HTTPHeaders()
+    if isinstance(handler.request.connection, HTTP1Connection):
+        handler.request.connection._request_headers = handler.request.headers
 
 
 def abort(handler: RequestHandler) -> None:

@@ -15,7 +15,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 from labkit.errors import EventTooLarge, LabClosed, LabkitError
 from labkit.events import Cursor, Event, EventLog, Gap, Page, new_epoch, size_bytes
@@ -82,6 +82,23 @@ class Counts:
     disconnected: int = 0
 
 
+class Direct(Protocol):
+    """A way straight to a subscriber's socket, for as long as its handler is parked."""
+
+    @property
+    def send(self) -> Callable[[bytes], int]:
+        """The system's own: returns how many of the bytes it took; an OSError says that it took none."""
+
+    def free(self) -> bool:
+        """Whether bytes may be sent now: nothing waits that they would overtake, or was said that must come last."""
+
+    def rest(self, data: memoryview) -> None:
+        """Take over what the system did not."""
+
+    def refused(self, error: OSError) -> None:
+        """The system took nothing."""
+
+
 class Subscriber:
     """One subscription: where it stands, what it is told, and how it is woken.
 
@@ -115,7 +132,7 @@ class Subscriber:
         self.full_at: int | None = None  # drop-newest: deliver up to here, then go on from the newest
         self.closing: str | None = None
         self.closed = False
-        self.direct: Callable[[bytes], bool] | None = None
+        self.direct: Direct | None = None
         self.seen_by_ticker = -1
         self._waiter: asyncio.Future[None] | None = None
 
@@ -146,6 +163,8 @@ class Subscriber:
         if self.ready():
             return True
         self._waiter = self.topic.hub.loop.create_future()
+        if self.direct is not None and self.position == self.written == self.topic.fanned and self.direct.free():
+            self.group.open[self] = self.direct.send
         timer = None
         if timeout_s is not None:
             timer = self.topic.hub.loop.call_later(timeout_s, self.wake)
@@ -153,6 +172,7 @@ class Subscriber:
             await self._waiter
         finally:
             self._waiter = None
+            self.go_ordinary_way()
             if timer is not None:
                 timer.cancel()
         return self.ready()
@@ -162,6 +182,10 @@ class Subscriber:
         deadline = self.topic.hub.loop.time() + timeout_s
         while not self.ready() and (left_s := deadline - self.topic.hub.loop.time()) > 0:
             await self.wait(left_s)
+
+    def go_ordinary_way(self) -> None:
+        """Send nothing directly until the handler is parked again."""
+        self.group.open.pop(self, None)
 
     def wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -264,13 +288,15 @@ class Subscriber:
 class Group:
     """The subscribers of a topic that are told in the same bytes: an event is encoded once for all of them."""
 
-    __slots__ = ("_cache", "encode", "subscribers", "topic", "wrap")
+    __slots__ = ("_cache", "encode", "open", "subscribers", "topic", "wrap")
 
     def __init__(self, topic: Topic, encode: Encode, wrap: Wrap | None) -> None:
         self.topic = topic
         self.encode = encode
         self.wrap = wrap
         self.subscribers: set[Subscriber] = set()
+        self.open: dict[Subscriber, Callable[[bytes], int]] = {}
+        """Those that are parked, were handed all that was fanned out, and can be sent to directly; and how."""
         self._cache: OrderedDict[int, bytes] = OrderedDict()
 
     def encoded(self, item: Item) -> bytes:
@@ -285,26 +311,40 @@ class Group:
 
     def deliver(self, events: list[Event]) -> int:
         """Hand consecutive *events* to every subscriber; returns how many deliveries went straight out."""
-        before, last, several = events[0].id - 1, events[-1].id, len(events) > 1
-        data: bytes | None = None
-        direct = 0
-        for subscriber in list(self.subscribers):
-            send = subscriber.direct
-            if (
-                send is not None
-                and subscriber._waiter is not None
-                and subscriber.written == before
-                and subscriber.position == before
-                and not (several and subscriber.slow == "conflate")
-            ):
-                if data is None:
-                    data = self._wrapped(events)
-                if send(data):
-                    subscriber.position = subscriber.written = last
-                    direct += 1
-                    continue
-            subscriber.fell_behind()
+        if len(events) > 1:
+            for subscriber in [s for s in self.open if s.slow == "conflate"]:
+                subscriber.go_ordinary_way()
+        direct = self._send(events) if self.open else 0
+        if len(self.open) < len(self.subscribers):
+            for subscriber in [s for s in self.subscribers if s not in self.open and s.position < events[-1].id]:
+                subscriber.fell_behind()
         return direct * len(events)
+
+    def _send(self, events: list[Event]) -> int:
+        """Send directly to all that are open. For each it touches as few objects as it can: those are cold."""
+        data, last = self._wrapped(events), events[-1].id
+        size = len(data)
+        partly: list[tuple[Subscriber, int]] = []
+        refused: list[tuple[Subscriber, OSError]] = []
+        for subscriber, send in self.open.items():
+            try:
+                sent = send(data)
+            except OSError as error:
+                refused.append((subscriber, error))
+                continue
+            subscriber.position = subscriber.written = last
+            if sent != size:
+                partly.append((subscriber, sent))
+        direct = len(self.open) - len(refused)
+        for subscriber, sent in partly:
+            subscriber.go_ordinary_way()
+            if subscriber.direct is not None:
+                subscriber.direct.rest(memoryview(data)[sent:])
+        for subscriber, why in refused:
+            subscriber.go_ordinary_way()
+            if subscriber.direct is not None:
+                subscriber.direct.refused(why)
+        return direct
 
     def _wrapped(self, events: list[Event]) -> bytes:
         if self.wrap is None:
@@ -351,6 +391,7 @@ class Topic:
     def part(self, subscriber: Subscriber, group: Group) -> None:
         """Take the subscriber out of a group, which goes when it is empty."""
         group.subscribers.discard(subscriber)
+        group.open.pop(subscriber, None)
         if not group.subscribers:
             self.groups.pop((group.encode, group.wrap), None)
 
@@ -363,6 +404,9 @@ class Topic:
             return
         newest = self.log.newest  # what is published meanwhile has its own turn: the loop belongs to others too
         while events := self.log.after(self.fanned, upto=newest, limit=1024):
+            if events[0].id != self.fanned + 1:  # the history has let go of some: there is a gap to be told
+                for group in self.groups.values():
+                    group.open.clear()
             for batch in _batches(events):
                 self.fanned = batch[-1].id
                 for group in list(self.groups.values()):
@@ -557,8 +601,8 @@ class Hub:
             subscriber.close()
         return subscriber
 
-    def regroup(self, subscriber: Subscriber, wrap: Wrap | None, direct: Callable[[bytes], bool]) -> None:
-        """From now on send to this subscriber directly: its encoded events, wrapped, through *direct*."""
+    def regroup(self, subscriber: Subscriber, wrap: Wrap | None, direct: Direct) -> None:
+        """From now on send to this subscriber directly when it is parked: its encoded events, wrapped."""
         topic, old = subscriber.topic, subscriber.group
         subscriber.group = topic.group(old.encode, wrap)
         subscriber.direct = direct

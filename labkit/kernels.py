@@ -253,7 +253,7 @@ class Kernel:
             cell.error = f"{content['ename']}: {content['evalue']}"
 
     async def _gone(self) -> None:
-        while await self._manager.is_alive():
+        while await self._manager.is_alive():  # noqa: ASYNC110  a process tells nobody that it has ended
             await asyncio.sleep(0.01)
 
     async def _leave(self) -> None:

@@ -15,8 +15,9 @@ import random
 import socket
 import struct
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -29,10 +30,12 @@ from labkit.lab import Lab
 from labkit.ledger import CATEGORIES, Ledger
 from labkit.link import Link
 from labkit.live_settings import DIALS, SOURCES, Settings, pause_s, sampler
-from labkit.live_window import COUNTERS, LiveSubscription, Window, frozen_copy
+from labkit.live_window import COUNTERS, FRESH, LiveSubscription, Window, frozen_copy
 from labkit.measurement import LATE_MS, WATCH_S, versions
 from labkit.runs import Run
 from labkit.schedules import payload
+from labkit.style import BROWSER
+from labkit.subscriptions import Part
 from labkit.techniques import find
 
 KEEP_EVENTS = 5000
@@ -41,6 +44,8 @@ OPEN_TIMEOUT_S = 10.0
 TEND_S = 0.25
 LEFT_BEHIND_S = 5.0
 """A source that is later than this (the machine slept) goes on from now instead of catching up."""
+TOLD_WITHIN_S = 5.0
+"""How long a page may take to tell what arrived, and still have a dot."""
 _FLOOR = struct.Struct("!q")
 
 
@@ -73,20 +78,34 @@ class LiveRun:
         keep_events: how many of the newest events it remembers at most; at least half as many.
         keep_bytes: captured bytes of each connection.
         seed: of the source's times.
+        link: a running link to the lab, which stays; one of its own by default.
+
+    Subscribers elsewhere, such as a notebook's page (``lab.attached``), are in its samples and in its run.
 
     Raises:
         UnknownTechnique, LabClosed: at once.
     """
 
     def __init__(
-        self, lab: Lab, settings: Settings, *, keep_events: int = KEEP_EVENTS, keep_bytes: int = KEEP_BYTES, seed: int = 0
+        self,
+        lab: Lab,
+        settings: Settings,
+        *,
+        keep_events: int = KEEP_EVENTS,
+        keep_bytes: int = KEEP_BYTES,
+        seed: int = 0,
+        link: Link | None = None,
     ) -> None:
         if lab.closed:
             raise LabClosed(f"lab {lab.name!r} is closed: start another with labkit.Lab()")
         self.lab = lab
         self.settings = settings
         self.techniques = [find(name, lab.techniques) for name in settings.techniques]
-        self.link = Link(one_way_s=settings.one_way_s, jitter_s=settings.jitter_s, ledger=Ledger(keep_bytes))
+        self.link = link or Link()
+        self.link.ledger = Ledger(keep_bytes)
+        self.link.one_way_s, self.link.jitter_s = settings.one_way_s, settings.jitter_s
+        self._keeps_link = link is not None
+        self._elsewhere = list(lab.attached)
         self.link_state = "whole"
         self.window = Window(keep_events)
         self.published_count = 0
@@ -95,6 +114,7 @@ class LiveRun:
         self.started_ns = 0
         self.ended = False
         self._keep_bytes = keep_bytes
+        self._seen: deque[tuple[str, int, int]] = deque(maxlen=FRESH)  # told by subscribers elsewhere
         self._rng = random.Random(seed)
         self._subscriptions: dict[str, LiveSubscription] = {}
         self._receiving: dict[str, asyncio.Task[None]] = {}
@@ -115,9 +135,11 @@ class LiveRun:
         """Attach every subscriber, then start the source."""
         try:
             with contextlib.ExitStack() as undo:
-                undo.callback(self.link.close)
-                self.link.bind(self.lab).start()
+                if not self._keeps_link:
+                    undo.callback(self.link.close)
+                    self.link.bind(self.lab).start()
                 undo.callback(lambda: loop.run(self._end()))
+                self.link.heal()
                 loop.run(self._begin())
                 undo.pop_all()
         except BaseException:
@@ -173,14 +195,18 @@ class LiveRun:
         async def take() -> Sample:
             return self._sample()
 
-        return loop.run(take())
+        sample = loop.run(take())
+        for name, event_id, received_ns in self._arrived_elsewhere():
+            sample.arrived.setdefault(name, []).append((event_id, received_ns))
+        return sample
 
     def snapshot(self) -> Run:
         """The run so far; it goes on."""
 
         async def take() -> Run:
-            return self._run()
+            return self._run(parts)
 
+        parts = self._parts()
         return loop.run(take())
 
     def stop(self) -> Run:
@@ -191,10 +217,14 @@ class LiveRun:
         if self._publisher.ident is not None:
             self._publisher.join()
         try:
-            return loop.run(self._finish())
+            loop.run(self._settle())
+            self._settle_elsewhere()
+            return self.snapshot()
         finally:
+            loop.run(self._end())
             self.ended = True
-            self.link.close()
+            if not self._keeps_link:
+                self.link.close()
             self._close_floor()
 
     @property
@@ -211,6 +241,35 @@ class LiveRun:
     def caught_up(self) -> bool:
         """Whether every subscriber that has not failed holds the newest event."""
         return all(s.failure or s.newest >= self._newest for s in list(self._subscriptions.values()))
+
+    @property
+    def names(self) -> list[str]:
+        """The techniques, those of subscribers elsewhere included: ``sse (browser)``."""
+        there = [name + BROWSER for s in self._elsewhere for name in getattr(s, "techniques", ())]
+        return list(dict.fromkeys([*self.settings.techniques, *there]))
+
+    def _parts(self) -> list[Part]:
+        return [subscriber.part(self.window.published, self.started_ns) for subscriber in self._elsewhere]
+
+    def _arrived_elsewhere(self) -> Iterator[tuple[str, int, int]]:
+        """(name, event id, received_ns) of what subscribers elsewhere have told since the last time."""
+        since_ns, seen = max(self.started_ns, now_ns() - int(TOLD_WITHIN_S * 1e9)), set(self._seen)
+        for subscriber in self._elsewhere:
+            for row in subscriber.part({}, since_ns).rows:
+                key = row["technique"], row["subscriber"], row["event_id"]
+                if key not in seen:
+                    self._seen.append(key)
+                    yield row["technique"] + BROWSER, row["event_id"], row["received_ns"]
+
+    def _settle_elsewhere(self) -> None:
+        deadline = time.monotonic() + max((s.settle_s for s in self._elsewhere), default=0.0) * self._reachable
+        newest = {"": self._newest}
+        while time.monotonic() < deadline and not all(s.settled(newest) for s in self._elsewhere):
+            time.sleep(0.02)
+
+    @property
+    def _reachable(self) -> bool:
+        return self.link_state == "whole" and not self.lab.closed
 
     def _elapsed_s(self) -> float:
         return (now_ns() - self.started_ns) / 1e9
@@ -276,15 +335,14 @@ class LiveRun:
             if late_ms > LATE_MS:
                 self._held_up_ms = [self._held_up_ms[0] + late_ms, max(self._held_up_ms[1], late_ms)]
 
-    async def _finish(self) -> Run:
+    async def _settle(self) -> None:
+        """Wait for what is on its way."""
         clock, settings = asyncio.get_running_loop().time, self.settings
         on_its_way_s = settings.poll_interval_s + 8 * (settings.one_way_s + settings.jitter_s) + 2.0
-        reachable = self.link_state == "whole" and not self.lab.closed
-        deadline = clock() + (on_its_way_s if reachable else 0.0)
-        while clock() < deadline and not self.caught_up:
+        deadline = clock() + on_its_way_s * self._reachable
+        while clock() < deadline and not self.caught_up:  # noqa: ASYNC110  no event tells of every subscriber
             await asyncio.sleep(0.01)
         await self._end()
-        return self._run()
 
     async def _end(self) -> None:
         tasks = [*self._receiving.values(), *self._watching]
@@ -297,17 +355,14 @@ class LiveRun:
         first = len(COUNTERS)
         return Sample(
             now_ns(),
-            {event_id: times for event_id, *times in _drained(self._fresh)},  # type: ignore[misc]
+            {event_id: times for event_id, *times in _drained(self._fresh)},
             {name: list(_drained(s.fresh)) for name, s in subscriptions.items()},
-            {
-                name: dict(zip(CATEGORIES, s.counts().values[first:], strict=True))
-                for name, s in subscriptions.items()
-            },
+            {name: dict(zip(CATEGORIES, s.counts().values[first:], strict=True)) for name, s in subscriptions.items()},
             {name: (s.connections_open, s.requests_open) for name, s in subscriptions.items()},
             {name: s.failure for name, s in subscriptions.items() if s.failure},
         )
 
-    def _run(self) -> Run:
+    def _run(self, parts: list[Part]) -> Run:
         first_id, published = self.window.first_id, dict(self.window.published)
         ledger = Ledger(self._keep_bytes)
         for subscription in self._subscriptions.values():
@@ -317,13 +372,19 @@ class LiveRun:
         if self.publish_failure is not None:
             failures["publisher"] = self.publish_failure
         return Run(
-            deliveries=[row for s in self._subscriptions.values() for row in s.rows(published)],
+            deliveries=[
+                *self._rows(published),
+                *(r for p in parts for r in p.rows if r["event_id"] >= (first_id or 0)),
+            ],
             published={key: list(times) for key, times in published.items()},
             ledger=ledger,
-            settings=self._described(),
+            settings={**self._described(), **_told(parts)},
             floor_ms=list(self._floor_ms),
             failures=failures,
-            missing=[gap for s in self._subscriptions.values() for gap in s.gaps()],
+            missing=[
+                *(gap for s in self._subscriptions.values() for gap in s.gaps()),
+                *(gap for part in parts for gap in part.gaps),
+            ],
             versions=versions(),
         )
 
@@ -423,3 +484,9 @@ def source_title(settings: Settings) -> str:
     if settings.source == "none":
         return SOURCES["none"]
     return f"{settings.rate_per_s:g} events/s, {SOURCES[settings.source]}"
+
+
+def _told(parts: list[Part]) -> dict[str, Any]:
+    """What a run's settings say of subscribers elsewhere."""
+    pages, notes = [page for part in parts for page in part.pages], [note for part in parts for note in part.notes]
+    return {"pages": pages, "notes": notes} if parts else {}

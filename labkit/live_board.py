@@ -43,7 +43,7 @@ class Board:
     """The values of all live charts of one run."""
 
     def __init__(self, run: LiveRun) -> None:
-        self.techniques = list(run.settings.techniques)
+        self.techniques = run.names
         self.dots: dict[str, deque[Dot]] = {name: deque(maxlen=MOST_DOTS) for name in self.techniques}
         self.left_out = 0
         """Deliveries that have no dot, since the rate is too high for all."""
@@ -77,6 +77,8 @@ class Board:
                 self.rungs.append(Rung(event_id, published_s))
         rungs = {rung.event_id: rung for rung in self.rungs}
         for name, arrived in sample.arrived.items():
+            if name not in self.dots:  # a page that came after the start: in the next run
+                continue
             self._allow(name, self.now_s - before_s)
             self._dots(name, arrived)
             for event_id, received_ns in arrived:
@@ -143,10 +145,12 @@ class Board:
         return None if near is None else near[2]
 
     def summary(self) -> list[dict[str, Any]]:
-        """Least, mean and greatest latency of the dots, by technique."""
+        """Least and greatest latency of the dots, by technique."""
         rows = []
         for name in self.techniques:
             values = [ms for _, ms, _ in self.dots[name]]
             if values:
-                rows.append({"technique": name, "low": min(values), "mean": sum(values) / len(values), "high": max(values)})
+                rows.append(
+                    {"technique": name, "low": min(values), "mean": sum(values) / len(values), "high": max(values)}
+                )
         return rows

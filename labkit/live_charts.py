@@ -55,7 +55,9 @@ class LiveCharts:
         on_click: told (technique, event id) of a dot that was clicked.
     """
 
-    def __init__(self, board: Board, theme: str | None = None, on_click: Callable[[str, int], None] | None = None) -> None:
+    def __init__(
+        self, board: Board, theme: str | None = None, on_click: Callable[[str, int], None] | None = None
+    ) -> None:
         self.board = board
         self._theme = theme
         self._on_click = on_click
@@ -156,7 +158,7 @@ class LiveCharts:
         figure.update_layout(
             template=style.template(self._theme), height=HEIGHT, barmode="stack", bargap=0.15, clickmode="event",
             title=style.heading("Live", "click a dot to open its event"), uirevision="live",
-            margin={"l": 64, "r": 16, "t": 118, "b": 66},
+            margin={"l": 74, "r": 16, "t": 118, "b": 66},
             legend={**below, "yanchor": "bottom", "y": 1.075, "font": {"size": 11}},
             legend2={**below, "y": -0.13, "font": {"size": 11}},
             legend3={**below, "x": 0.7, "y": -0.13, "font": {"size": 11}},

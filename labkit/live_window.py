@@ -191,9 +191,9 @@ class Window:
             subscription.forget(first_id)
         for ledger in ledgers:
             old_ns = self._page_ns - int(2 * self.page_s * 1e9)
-            newest = ledger.connections[-64:]
+            newest = {id(record) for record in ledger.connections[-64:]}
             ledger.connections = [
-                r for r in ledger.connections if r.closed_ns is None or r.closed_ns > old_ns or any(r is n for n in newest)
+                r for r in ledger.connections if r.closed_ns is None or r.closed_ns > old_ns or id(r) in newest
             ]
 
 

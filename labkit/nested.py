@@ -60,7 +60,9 @@ def allow_nested_asyncio() -> Nesting:
     try:
         import nest_asyncio2
     except ImportError:
-        raise LabkitError("nest-asyncio2 is not installed: pip install nest-asyncio2, then restart the kernel") from None
+        raise LabkitError(
+            "nest-asyncio2 is not installed: pip install nest-asyncio2, then restart the kernel"
+        ) from None
     nest_asyncio2.apply(loop)
     after = _patchable(type(loop))
     return Nesting(tuple(name for name in after if after[name] is not before.get(name)), type(loop).__name__)
@@ -77,7 +79,7 @@ def _current_loop() -> asyncio.AbstractEventLoop:
     if kept is None:
         kept = policy.new_event_loop()
         policy.set_event_loop(kept)
-    return kept  # type: ignore[no-any-return]
+    return kept
 
 
 def _refuse(loop: asyncio.AbstractEventLoop) -> None:

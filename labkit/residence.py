@@ -36,9 +36,7 @@ OPEN_TIMEOUT_S = 10.0
 
 
 @contextlib.asynccontextmanager
-async def watch(
-    *homes: str, technique: str = "sse", rate_per_s: float = 40.0
-) -> AsyncIterator[Seen]:
+async def watch(*homes: str, technique: str = "sse", rate_per_s: float = 40.0) -> AsyncIterator[Seen]:
     """Run a server in each of *homes* while the block runs, and keep when each event was due, published, received.
 
     Args:
@@ -59,20 +57,19 @@ async def watch(
     makers: dict[str, Any] = {"kernel-loop": _on_this_loop, "apart": _apart}
     async with contextlib.AsyncExitStack() as stack:
         found = []
-        for index, name in enumerate(names):
-            home = Home(name)
-            turn = _Turn(clock, index / len(names))
-            await stack.enter_async_context(makers.get(name, _in_a_lab)(home, chosen, turn))
-            found.append(home)
-        started = datetime.now(UTC).isoformat()
-        clock.started_ns = now_ns()
-        for home in found:
-            home.started_ns = clock.started_ns
-        clock.begun.set()
         try:
+            for index, name in enumerate(names):
+                home = Home(name)
+                turn = _Turn(clock, index / len(names))
+                await stack.enter_async_context(makers.get(name, _in_a_lab)(home, chosen, turn))
+                found.append(home)
+            started = datetime.now(UTC).isoformat()
+            clock.begin()
+            for home in found:
+                home.started_ns = clock.started_ns
             yield Seen(found, {"technique": technique, "rate_per_s": rate_per_s, "started": started})
         finally:
-            clock.stopped_ns = now_ns()
+            clock.end()
 
 
 class _Clock:
@@ -83,6 +80,16 @@ class _Clock:
         self.started_ns = 0
         self.stopped_ns = 1 << 62
         self.begun = threading.Event()
+
+    def begin(self) -> None:
+        self.started_ns = now_ns()
+        self.begun.set()
+
+    def end(self) -> None:
+        self.stopped_ns = now_ns()
+        if not self.begun.is_set():  # a home could not be made: nothing is due
+            self.started_ns = self.stopped_ns
+            self.begun.set()
 
 
 class _Turn:
@@ -116,8 +123,7 @@ async def _on_this_loop(home: Home, technique: Technique, turn: _Turn) -> AsyncI
 
 
 async def _publish_here(server: Server, home: Home, turn: _Turn) -> None:
-    while not turn.clock.begun.is_set():
-        await asyncio.sleep(0.001)
+    await asyncio.to_thread(turn.clock.begun.wait)
     for due_ns in turn.due_ns():
         await asyncio.sleep(max(0.0, (due_ns - now_ns()) / 1e9))
         if due_ns >= turn.clock.stopped_ns:
@@ -137,8 +143,7 @@ async def _in_a_lab(home: Home, technique: Technique, turn: _Turn) -> AsyncItera
             yield
             await asyncio.to_thread(thread.join)
     finally:
-        turn.clock.stopped_ns = min(turn.clock.stopped_ns, now_ns())
-        turn.clock.begun.set()
+        turn.clock.end()
         await lab.aclose()
 
 
@@ -164,22 +169,24 @@ async def _subscribed(home: Home, technique: Technique, ports: dict[str, int]) -
         home.received[delivery.event_id] = delivery.received_ns
 
     subscription = Subscription(technique, 0, "", {"interval_s": 1.0}, 1 << 16)
-    receiving = loop.submit(subscription.receive(technique.url("127.0.0.1", ports), "0", arrived))
-    try:
-        await asyncio.wait_for(loop.hop(subscription.opened.wait()), OPEN_TIMEOUT_S)
-        yield
+
+    async def begin() -> asyncio.Task[None]:
+        receiving = asyncio.ensure_future(subscription.receive(technique.url("127.0.0.1", ports), "0", arrived))
+        await asyncio.wait_for(subscription.opened.wait(), OPEN_TIMEOUT_S)
+        return receiving
+
+    async def end(receiving: asyncio.Task[None]) -> None:
         deadline = time.monotonic() + SETTLE_S
-        while home.lost and not receiving.done() and time.monotonic() < deadline:
+        while home.lost and not receiving.done() and time.monotonic() < deadline:  # noqa: ASYNC110  any thread adds
             await asyncio.sleep(0.01)
-    finally:
         receiving.cancel()
-        with contextlib.suppress(BaseException):
-            await loop.hop(_ended(receiving))
+        await asyncio.gather(receiving, return_exceptions=True)
 
-
-async def _ended(receiving: Any) -> None:
-    while not receiving.done():
-        await asyncio.sleep(0.005)
+    receiving = await loop.hop(begin())
+    try:
+        yield
+    finally:
+        await loop.hop(end(receiving))
 
 
 # In another process
@@ -188,14 +195,8 @@ async def _ended(receiving: Any) -> None:
 @contextlib.asynccontextmanager
 async def _apart(home: Home, technique: Technique, turn: _Turn) -> AsyncIterator[None]:
     """A child that does all of it; only its result crosses over."""
-    child = subprocess.Popen(
-        [sys.executable, "-m", "labkit.residence", technique.name, str(1e9 / turn.clock.period_ns), str(turn.phase)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        text=True,
-    )
+    words = [sys.executable, "-m", "labkit.residence", technique.name, str(1e9 / turn.clock.period_ns)]
+    child = await asyncio.to_thread(_start, words)
     try:
         assert child.stdin is not None and child.stdout is not None
         await asyncio.to_thread(child.stdout.readline)
@@ -209,6 +210,18 @@ async def _apart(home: Home, technique: Technique, turn: _Turn) -> AsyncIterator
         if child.poll() is None:
             child.kill()
         await asyncio.to_thread(child.communicate)
+
+
+def _start(words: list[str]) -> subprocess.Popen[str]:
+    path = os.pathsep.join(filter(None, sys.path))
+    return subprocess.Popen(
+        words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": path},
+        text=True,
+    )
 
 
 async def _be_apart(technique: str, rate_per_s: float) -> None:

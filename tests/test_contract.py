@@ -142,7 +142,7 @@ def test_a_burst_over_the_queue_loses_nothing_for_a_subscriber_that_reads(techni
         with a_lab(queue=8, slow="disconnect", fanout=fanout) as lab, attach(lab, technique) as receiver:
             until(lambda: lab.stats()["connections"] == 1)
             if technique.name != "polling":
-                until(lambda: lab.stats()["subscribers"] == 1)
+                until(lambda: [s.idle for t in lab._server.hub._topics.values() for s in t.subscribers] == [True])
 
             async def burst(lab: Lab = lab) -> None:
                 publish(lab, 100)  # on the lab loop: nobody has a turn until the last of them

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -31,7 +30,9 @@ def homes(seen: Seen, *, theme: str | None = None) -> go.Figure:
         until the span's end as a dashed line, which is what theory expects there.
     """
     grey, frame, rows = style.theme(theme), seen.deliveries, max(1, len(seen.homes))
-    figure = make_subplots(rows, 1, shared_xaxes="all", shared_yaxes="all", vertical_spacing=0.36 / rows if rows > 1 else 0)
+    figure = make_subplots(
+        rows, 1, shared_xaxes="all", shared_yaxes="all", vertical_spacing=0.36 / rows if rows > 1 else 0
+    )
     figure.update_layout(
         template=style.template(theme), height=170 + 112 * rows, margin={"l": 66, "r": 24, "t": 92, "b": 92},
         legend={"orientation": "h", "x": 0, "yref": "container", "y": 0.012, "yanchor": "bottom"},
@@ -61,21 +62,23 @@ def _extent(frame: pd.DataFrame) -> tuple[float, float]:
 
 def _panel(figure: go.Figure, home: Home, frame: pd.DataFrame, row: int, low: float, grey: style.Theme) -> None:
     seconds = (frame["due_ns"] - home.started_ns) / 1e9
-    for span in home.spans:
-        start_s, stop_s = _ends(home, span)
-        figure.add_vrect(x0=start_s, x1=stop_s, fillcolor=grey.rule, opacity=0.25, line_width=0, layer="below", row=row, col=1)
-        if row == 1:
-            figure.add_annotation(
-                text=span.label, x=(start_s + stop_s) / 2, y=0.5, yref="y domain", yanchor="middle", showarrow=False,
-                font={"size": 11, "color": grey.ink}, bgcolor=style.rgba(grey.paper, 0.6), borderpad=1, row=row, col=1,
-            )  # fmt: skip
     for column, name, mark in (("transit_ms", "from published", PUBLISHED), ("latency_ms", "from due", DUE)):
         figure.add_scatter(
             x=seconds.round(4), y=frame[column].clip(lower=low).round(3), mode="markers", name=name, legendgroup=name,
             showlegend=row == 1, row=row, col=1, customdata=frame["event_id"],
             marker={"symbol": mark.symbol, "size": 5, "color": mark.color, "line": {"width": 1.2, "color": mark.color}},
-            hovertemplate=f"event %{{customdata}}, due %{{x:.3f}} s<br>%{{y:.4~g}} ms {name}<extra>{home.title}</extra>",
+            hovertemplate=f"event %{{customdata}}, due %{{x:.3f}} s<br>%{{y:.4~g}} ms {name}<extra></extra>",
         )  # fmt: skip
+    for span in home.spans:  # after the dots: plotly shades no empty panel
+        start_s, stop_s = _ends(home, span)
+        figure.add_vrect(
+            x0=start_s, x1=stop_s, fillcolor=grey.rule, opacity=0.25, line_width=0, layer="below", row=row, col=1
+        )
+        if row == 1:
+            figure.add_annotation(
+                text=span.label, x=(start_s + stop_s) / 2, y=0.5, yref="y domain", yanchor="middle", showarrow=False,
+                font={"size": 11, "color": grey.ink}, bgcolor=style.rgba(grey.paper, 0.6), borderpad=1, row=row, col=1,
+            )  # fmt: skip
     for span in home.spans if home.name in WAITS else ():
         _time_left(figure, *_ends(home, span), low, row, grey)
     lost = f'  <span style="color:{grey.muted}">{home.lost} lost</span>' if home.lost else ""
@@ -103,7 +106,7 @@ def _title(seen: Seen, frame: pd.DataFrame) -> str:
     late = busy.groupby("home")["latency_ms"].quantile(0.95).sort_values(ascending=False) / 1e3
     if late.empty:
         return "Latency along time, while no cell was busy"
-    said = "Through the busy cell, 95 % of the events arrive within"
+    said = "While the cell is busy, 95 % arrive within"
     worst = next(home for home in seen.homes if home.name == late.index[0])
     if len(late) == 1:
         return f"{said} {style.seconds(float(late.iloc[0]))} {worst.title}"

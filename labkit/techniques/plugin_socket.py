@@ -53,6 +53,7 @@ class PluginSocketServer(TCPServer):
         if not self.has_room():
             stream.close()
             return
+        stream = fanout.TellingStream(stream.socket, max_buffer_size=stream.max_buffer_size)  # it has read nothing yet
         self.streams.add(stream)
         stream.set_nodelay(True)
         try:

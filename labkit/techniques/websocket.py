@@ -18,7 +18,7 @@ from labkit import fanout
 from labkit.connection import Opened, Wiring
 from labkit.errors import ConnectionLost, Refused
 from labkit.events import Event, Gap
-from labkit.handler import PushHandler, accepted
+from labkit.handler import PushHandler, accepted, forget_headers
 from labkit.hub import Item, Subscriber
 from labkit.ledger import Ledger
 from labkit.techniques.base import Delivery, Reader, Technique, answer_publish, mark_json
@@ -94,6 +94,7 @@ class EventsSocket(WebSocketRoute):
         """The one writer of this socket: where the stream begins, then each event as a message."""
         with self.subscribe(binary if self.binary else text) as subscriber:
             await self.say(self.message(subscriber, subscriber.start()))
+            forget_headers(self)
             if self.context.fanout == "direct":
                 fanout.attach_websocket(self, subscriber, binary_frame if self.binary else text_frame)
             async for items in subscriber.batches():

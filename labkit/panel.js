@@ -1,0 +1,108 @@
+// One number of the control panel: a native range for the hand, a native number for the exact value. Both are of the
+// keyboard, and a screen reader says label, value and unit. It also tells the kernel whether the page is dark.
+
+const POSITIONS = 100;
+
+function round(value, step, whole) {
+  if (whole) return Math.round(value);
+  const digits = Math.max(0, Math.ceil(-Math.log10(step)));
+  return Number(value.toFixed(digits));
+}
+
+function scale(model) {
+  const [low, high, step] = ["low", "high", "step"].map((name) => model.get(name));
+  const whole = model.get("whole");
+  if (!model.get("log")) {
+    return { low, high, step, from: (p) => round(p, step, whole), to: (v) => v };
+  }
+  const first = low > 0 ? low : step;
+  const ratio = Math.log(high / first);
+  const from = (p) => {
+    if (p <= 0) return low;
+    const value = first * Math.exp((ratio * p) / POSITIONS);
+    return p >= POSITIONS ? high : round(Number(value.toPrecision(2)), step, whole);
+  };
+  const to = (v) => (v <= first ? 0 : (POSITIONS * Math.log(v / first)) / ratio);
+  return { low: 0, high: POSITIONS, step: 1, from, to };
+}
+
+function isDark(el) {
+  const light = document.body.dataset.jpThemeLight;
+  if (light !== undefined) return light === "false";
+  const rgb = getComputedStyle(el).color.match(/\d+/g)?.map(Number) ?? [0, 0, 0];
+  return rgb[0] + rgb[1] + rgb[2] > 3 * 140; // light ink: a dark page
+}
+
+export default {
+  render({ model, el }) {
+    const id = `labkit-${model.get("name")}-${crypto.randomUUID?.() ?? Math.random().toString(36).slice(2)}`;
+    const says = `${model.get("help")} From ${model.get("low")} to ${model.get("high")} ${model.get("unit")}.`;
+    el.classList.add("labkit-dial");
+    el.title = says;
+
+    const label = document.createElement("label");
+    label.htmlFor = id;
+    label.textContent = model.get("label");
+    const unit = document.createElement("span");
+    unit.className = "labkit-unit";
+    unit.textContent = model.get("short_unit");
+    const range = Object.assign(document.createElement("input"), { type: "range", id });
+    const number = Object.assign(document.createElement("input"), { type: "number", id: `${id}-exact` });
+    const map = scale(model);
+    Object.assign(range, { min: map.low, max: map.high, step: map.step });
+    Object.assign(number, { min: model.get("low"), max: model.get("high"), step: "any" });
+    number.setAttribute("aria-label", `${model.get("label")}, ${model.get("unit")}, exact`);
+    for (const input of [range, number]) {
+      input.title = says;
+      input.dataset.labkit = model.get("name");
+    }
+    el.append(label, range, number, unit);
+
+    const show = () => {
+      const value = model.get("value");
+      range.value = map.to(value);
+      range.setAttribute("aria-valuetext", `${value} ${model.get("unit")}`);
+      if (document.activeElement !== number || Number(number.value) !== value) number.value = value;
+    };
+    let timer = null;
+    const send = () => {
+      clearTimeout(timer);
+      timer = null;
+      model.save_changes();
+    };
+    range.addEventListener("input", () => {
+      model.set("value", map.from(Number(range.value)));
+      if (model.get("continuous")) timer ??= setTimeout(send, 150);
+    });
+    range.addEventListener("change", send);
+    number.addEventListener("change", () => {
+      if (number.value === "") return show();
+      model.set("value", Number(number.value));
+      send();
+    });
+    for (const input of [range, number]) {
+      // JupyterLab has shortcuts of its own for these keys
+      input.addEventListener("keydown", (event) => event.stopPropagation());
+    }
+    model.on("change:value", show);
+    show();
+
+    const look = () => {
+      const dark = isDark(el);
+      if (dark !== model.get("dark")) {
+        model.set("dark", dark);
+        model.save_changes();
+      }
+    };
+    const watch = new MutationObserver(look);
+    if (model.get("tells_theme")) {
+      watch.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name"] });
+      requestAnimationFrame(look);
+    }
+    return () => {
+      clearTimeout(timer);
+      watch.disconnect();
+      model.off("change:value", show);
+    };
+  },
+};

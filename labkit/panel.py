@@ -1,0 +1,594 @@
+"""The control room: a run without an end, with a control for everything that can be set and charts that follow it.
+
+Every control has the same effect from code: ``panel.rate_per_s = 10``, ``panel.start()``, ``run = panel.stop()``.
+A callback of a widget only hands its work to the lab loop, which has a worker thread do it, one thing after the other;
+so the panel behaves the same whichever thread a callback arrives on. What goes wrong is a sentence in the panel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labkit import loop
+from labkit.errors import LabClosed, LabkitError
+
+try:
+    from labkit.live_charts import LiveCharts
+    from labkit.panel_controls import Controls, shown
+except ImportError as missing:
+    raise LabkitError(f"labkit.Panel needs {missing.name}: pip install anywidget, then restart the kernel") from None
+
+from labkit.charts import pictures
+from labkit.link import Link
+from labkit.live import KEEP_EVENTS, LiveRun, source_title
+from labkit.live_board import Board
+from labkit.live_settings import NAMES, Settings
+from labkit.style import BROWSER, joined, title_of
+from labkit.subscriptions import Part
+from labkit.techniques import find
+
+if TYPE_CHECKING:
+    from labkit.explain import Explanation
+    from labkit.lab import Lab
+    from labkit.runs import Run
+
+UPDATES_PER_S = 5.0
+"""Draws a second, at most; fewer where drawing takes long."""
+DRAWING_SHARE = 0.2
+ERRORS_KEPT = 20
+NOT_RUNNING = "Nothing is running: press Start, or panel.start()."
+NO_PICTURES = "No Chromium was found for static pictures: charts show here, and stay blank where no JavaScript runs."
+
+
+class _Setting:
+    """A setting as an attribute of the panel."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, panel: Panel | None, owner: type) -> Any:
+        return self if panel is None else getattr(panel._settings, self._name)
+
+    def __set__(self, panel: Panel, value: Any) -> None:
+        panel.set(**{self._name: value})
+
+
+class Panel:
+    """Controls and live charts for one lab. Display it, or drive it from code; it never has to be on a page.
+
+    Args:
+        lab: the lab. An earlier panel of it is closed.
+        techniques: names; by default all of the lab's but the exhibits.
+        keep_events: how many of the newest events a run remembers at most.
+        theme: ``light`` or ``dark``; by default that of the page.
+        settings: where the controls begin: ``rate_per_s``, ``payload_bytes``, ``one_way_s``, ``jitter_s``,
+            ``poll_interval_s``, ``hold_s``, ``source``.
+
+    Raises:
+        LabClosed, UnknownTechnique, SettingError: at once.
+    """
+
+    techniques = _Setting()
+    source = _Setting()
+    rate_per_s = _Setting()
+    payload_bytes = _Setting()
+    one_way_s = _Setting()
+    jitter_s = _Setting()
+    poll_interval_s = _Setting()
+    hold_s = _Setting()
+
+    def __init__(
+        self,
+        lab: Lab,
+        techniques: Iterable[str] | None = None,
+        *,
+        keep_events: int = KEEP_EVENTS,
+        theme: str | None = None,
+        **settings: Any,
+    ) -> None:
+        if lab.closed:
+            raise LabClosed(f"lab {lab.name!r} is closed: start another with labkit.Lab()")
+        names = tuple(t.name for t in lab.techniques if not t.exhibit)
+        self._settings = Settings(names).changed(**settings, **({"techniques": techniques} if techniques else {}))
+        for name in self._settings.techniques:
+            find(name, lab.techniques)
+        self._defaults = self._settings
+        self._lab = lab
+        self._keep_events, self._theme = keep_events, theme
+        self._lock = threading.RLock()
+        self._turns: asyncio.Lock | None = None
+        self._live: LiveRun | None = None
+        self._link: Link | None = None
+        self._board: Board | None = None
+        self._charts: LiveCharts | None = None
+        self._drawer: _Drawer | None = None
+        self._runs: deque[Run] = deque(maxlen=5)
+        self._message = ""
+        self._closed = False
+        self._told_of_pictures = False
+        self._controls = Controls([t.name for t in lab.techniques], self._settings)
+        self._connect_controls()
+        for other in [a for a in lab.attached if isinstance(a, _Place)]:
+            other.panel.close()
+        lab.attached.append(_Place(self))
+
+    # -- what one asks it -------------------------------------------------------------------------------------
+
+    @property
+    def lab(self) -> Lab:
+        """Its lab."""
+        return self._lab
+
+    @property
+    def link(self) -> Link:
+        """The network of its runs; a page can go through it too: ``BrowserSubscriber(lab, "sse", through=...)``."""
+        with self._lock:
+            if self._link is None:
+                self._check_open()
+                self._link = Link(self._lab, one_way_s=self.one_way_s, jitter_s=self.jitter_s).start()
+            return self._link
+
+    @property
+    def running(self) -> bool:
+        """Whether a run is under way."""
+        return self._live is not None
+
+    @property
+    def run(self) -> Run | None:
+        """The last run that ended; None before the first."""
+        return self._runs[-1] if self._runs else None
+
+    @property
+    def runs(self) -> list[Run]:
+        """The last runs, at most five, the newest last."""
+        return list(self._runs)
+
+    @property
+    def message(self) -> str:
+        """The sentence that the panel shows."""
+        return self._message
+
+    @property
+    def errors(self) -> str:
+        """Tracebacks of callbacks that failed, as the panel shows them."""
+        return "".join(output.get("text", "") for output in self._controls.errors.outputs)
+
+    @property
+    def draws(self) -> int:
+        """How often the live charts of this run were drawn."""
+        return self._drawer.draws if self._drawer is not None else 0
+
+    @property
+    def figure(self) -> Any:
+        """A plain figure of the charts as they are now.
+
+        Raises:
+            LabkitError: nothing has run yet.
+        """
+        if self._charts is None:
+            raise LabkitError("nothing has run yet: panel.start() first")
+        return pictures.finished(self._charts.figure())
+
+    # -- what one tells it ------------------------------------------------------------------------------------
+
+    def set(self, **changes: Any) -> None:
+        """Set several settings at once. During a run they hold at once, or the panel says what they need.
+
+        Raises:
+            SettingError, UnknownTechnique: a value that cannot be; nothing is changed then.
+        """
+        with self._lock, _Said(self):
+            wanted = self._settings.changed(**changes)
+            for name in wanted.techniques:
+                find(name, self._lab.techniques)
+            others = wanted.techniques != self._settings.techniques
+            self._settings = wanted
+            self._controls.show(wanted)
+            if self._live is None:
+                self._say("")
+            elif others:
+                self._end_run()
+                self._start_run()
+                self._say("Other techniques need another run: the one before is kept (panel.run), a new one has begun.")
+            else:
+                self._say(self._live.change(**changes))
+
+    def start(self) -> Panel:
+        """Attach the subscribers and start the source."""
+        with self._lock, _Said(self):
+            if self._live is not None:
+                self._say("It is running already: stop it first, or change a control while it runs.")
+                return self
+            self._check_open()
+            self._start_run()
+            self._say("")
+        return self
+
+    def stop(self) -> Run:
+        """End the run, wait for what is on its way, and return it; the last run if none is under way.
+
+        Raises:
+            LabkitError: nothing has run yet.
+        """
+        with self._lock, _Said(self):
+            if self._live is not None:
+                run = self._end_run()
+                no_pictures = pictures.find_chromium() is None and not self._told_of_pictures
+                self._told_of_pictures |= no_pictures
+                self._say(NO_PICTURES if no_pictures else "")
+                return run
+            if not self._runs:
+                raise LabkitError("Nothing has run yet: press Start, or panel.start().")
+            self._say(f"{NOT_RUNNING} The last run is kept.")
+            return self._runs[-1]
+
+    def run_for(self, seconds: float, at: Mapping[float, Callable[[], object]] | None = None) -> Run:
+        """Start, let it run, stop. The first interrupt ends it early.
+
+        Args:
+            at: what to do at which second: ``{2.0: panel.cut, 3.0: panel.heal}``.
+        """
+        with _Said(self):
+            if self._live is not None:
+                raise LabkitError("It is running already: panel.stop() first.")
+        self.start()
+        try:
+            for at_s, act in sorted((at or {}).items()):
+                self._sleep_until(min(at_s, seconds))
+                act()
+            self._sleep_until(seconds)
+        except KeyboardInterrupt:
+            run = self.stop()
+            run.interrupted = True
+            return run
+        except BaseException:
+            self.stop()
+            raise
+        return self.stop()
+
+    def cut(self) -> None:
+        """End every connection, and turn new ones away until :meth:`heal`."""
+        self._fault(lambda live: live.cut(), "The link is cut: subscribers try to come back until Heal.")
+
+    def stall(self) -> None:
+        """Let nothing through until :meth:`heal`; nobody is told."""
+        self._fault(lambda live: live.stall(), "The link is stalled: nothing passes, nobody is told, until Heal.")
+
+    def heal(self) -> None:
+        """Undo :meth:`cut` and :meth:`stall`."""
+        self._fault(lambda live: live.heal(), "The link is whole.")
+
+    def publish(self, data: str | bytes) -> int:
+        """Publish one event now; returns its id. Without a run, subscribers of other programs still get it."""
+        with self._lock, _Said(self):
+            self._check_open()
+            event_id = self._live.publish(data) if self._live is not None else self._lab.publish(data)
+            self._controls.event_id.value = event_id
+            self._say(f"Event {event_id} is published.")
+            return event_id
+
+    def explain(self, event_id: int, technique: str | None = None) -> Explanation:
+        """Open one event in the panel: its sequence diagram, and its bytes on both sides of each hop.
+
+        Raises:
+            LabkitError: no such event, or nothing has run yet.
+        """
+        with self._lock, _Said(self):
+            run = self._live.snapshot() if self._live is not None else self.run
+            if run is None:
+                raise LabkitError("Nothing has run yet, so there is no event to open: press Start.")
+            name = technique.removesuffix(BROWSER) if technique else None
+            found = run.explain(event_id, name)
+            self._controls.event_id.value = event_id
+            self._controls.technique.value = name or ""
+            self._show_details(shown(found.figure, found))
+            self._say(f"Event {event_id}{f' over {title_of(name)}' if name else ''} is open below.")
+            return found
+
+    def save(self, path: str | Path | None = None) -> Path:
+        """Write the last run to a file: ``run-DATE-TIME.parquet`` in this folder by default.
+
+        Raises:
+            LabkitError: nothing has run yet, or the file cannot be written.
+        """
+        with self._lock, _Said(self):
+            run = self._live.snapshot() if self._live is not None else self.run
+            if run is None:
+                raise LabkitError("Nothing has run yet, so there is nothing to save: press Start.")
+            path = Path(path or datetime.now().strftime("run-%Y%m%d-%H%M%S.parquet"))
+            try:
+                run.save(path)
+            except OSError as error:
+                raise LabkitError(f"{path} cannot be written: {error.strerror or error}") from None
+            self._say(f"The run is saved as {path}; labkit.load({str(path)!r}) reads it.")
+            return path
+
+    def reset(self) -> None:
+        """Stop, put every control back where it began, clear charts and messages. Runs stay in ``runs``."""
+        with self._lock, _Said(self):
+            if self._live is not None:
+                self._end_run()
+            self._settings = self._defaults
+            self._controls.show(self._settings)
+            self._show_chart(None)
+            self._show_details(None)
+            self._controls.errors.outputs = ()
+            self._controls.text.value = ""
+            self._board = self._charts = None
+            self._controls.stand("")
+            self._say("Every control is back where it began.")
+
+    def close(self) -> None:
+        """End the run, if one is under way, and the panel. What was measured stays."""
+        with self._lock:
+            if self._closed:
+                return
+            if self._live is not None:
+                self._end_run()
+            self._closed = True
+            link, self._link = self._link, None
+            if link is not None:
+                link.close()
+            self._lab.attached[:] = [a for a in self._lab.attached if getattr(a, "panel", None) is not self]
+            self._say("This panel is closed. What was measured stays in panel.runs.")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_") and name not in NAMES:
+            raise AttributeError(f"a panel has no setting {name!r}; there are {', '.join(NAMES)}")
+        object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "running" if self.running else "not running"
+        return f"<Panel of {self._lab!r}, {state}>"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        return self._controls.box._repr_mimebundle_(**kwargs)
+
+    # -- runs -------------------------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._closed or self._lab.closed:
+            raise LabClosed("This panel's lab is closed: start another with labkit.Lab(), and labkit.Panel(lab).")
+
+    def _start_run(self) -> None:
+        live = LiveRun(self._lab, self._settings, keep_events=self._keep_events, link=self.link)
+        live.start()
+        self._live = live
+        self._board = Board(live)
+        theme = self._theme or ("dark" if self._controls.dials["rate_per_s"].dark else None)
+        self._charts = LiveCharts(self._board, theme, self._clicked)
+        self._show_chart(self._charts.open_widget())
+        self._drawer = _Drawer(self, live, self._board, self._charts)
+        self._controls.running(True)
+
+    def _end_run(self) -> Run:
+        live, charts, board = self._live, self._charts, self._board
+        assert live is not None and charts is not None and board is not None
+        if self._drawer is not None:
+            self._drawer.stop()
+        try:
+            run = live.stop()
+            board.feed(live.sample())
+        finally:
+            self._live = None
+            self._controls.running(False)
+        self._runs.append(run)
+        self._show_chart(shown(charts.figure()))
+        charts.close_widget()
+        self._controls.stand(standing(live, "Stopped"))
+        return run
+
+    def _fault(self, act: Callable[[LiveRun], None], sentence: str) -> None:
+        live = self._live
+        if live is None:
+            self._say(NOT_RUNNING)
+            return
+        with _Said(self):
+            act(live)
+            self._say(sentence)
+
+    def _sleep_until(self, second: float) -> None:
+        live = self._live
+        end_s = live.started_ns / 1e9 + second if live is not None else 0.0
+        while self._live is live and live is not None and (left_s := end_s - time.perf_counter_ns() / 1e9) > 0:
+            time.sleep(min(left_s, 0.1))
+
+    # -- on the page ------------------------------------------------------------------------------------------
+
+    def _show_chart(self, widget: Any) -> None:
+        self._replace(self._controls.chart, widget)
+
+    def _show_details(self, widget: Any) -> None:
+        self._replace(self._controls.details, widget)
+
+    @staticmethod
+    def _replace(box: Any, widget: Any) -> None:
+        before, box.children = box.children, () if widget is None else (widget,)
+        for old in before:
+            if not hasattr(old, "let_go"):
+                old.close()
+
+    def _say(self, text: str) -> None:
+        self._message = text
+        self._controls.say(text)
+
+    def _failed(self, error: BaseException) -> None:
+        """A traceback below the charts, and a sentence that says so."""
+        self._say(f"{type(error).__name__}: {error} (below: where it came from)")
+        text = "".join(traceback.format_exception(error))
+        kept = self._controls.errors.outputs[-(ERRORS_KEPT - 1) :]
+        self._controls.errors.outputs = (*kept, {"output_type": "stream", "name": "stderr", "text": text})
+
+    # -- callbacks: any thread --------------------------------------------------------------------------------
+
+    def _connect_controls(self) -> None:
+        controls = self._controls
+        for tick in controls.techniques.values():
+            tick.observe(lambda _: self._later(self._ticked), names="value")
+        for name, dial in controls.dials.items():
+            dial.observe(
+                lambda change, name=name: self._later(lambda: self._turned(name, change["new"])), names="value"
+            )
+        controls.source.observe(
+            lambda change: self._later(lambda: self._turned("source", change["new"])), names="value"
+        )
+        acts: dict[str, Callable[[], object]] = {
+            "start": lambda: self.stop() if self.running else self.start(),
+            **{name: getattr(self, name) for name in ("cut", "stall", "heal", "reset", "save")},
+        }
+        for name, act in acts.items():
+            controls.buttons[name].on_click(lambda _, act=act: self._later(act))
+        controls.publish.on_click(lambda _: self._later(self._publish_text))
+        controls.text.on_msg(self._heard)
+        controls.open.on_click(
+            lambda _: self._later(lambda: self.explain(controls.event_id.value, controls.technique.value or None))
+        )
+
+    def _later(self, act: Callable[[], object]) -> None:
+        """Have a worker do it after what was asked for before."""
+
+        async def turn() -> None:
+            if self._turns is None:
+                self._turns = asyncio.Lock()
+            async with self._turns:
+                await asyncio.to_thread(self._guarded, act)
+
+        loop.submit(turn())
+
+    def _guarded(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except (LabkitError, ValueError, TypeError) as error:
+            if self._message != str(error):
+                self._failed(error)
+        except Exception as error:
+            self._failed(error)
+
+    def _turned(self, name: str, value: Any) -> None:
+        if value != getattr(self._settings, name):
+            try:
+                self.set(**{name: value})
+            finally:
+                if self._settings != self._settings.changed() or value != getattr(self._settings, name):
+                    self._controls.show(self._settings)
+
+    def _ticked(self) -> None:
+        wanted = tuple(name for name, tick in self._controls.techniques.items() if tick.value)
+        if not wanted:
+            self._controls.show(self._settings)
+            self._say("At least one technique has to take part.")
+        elif set(wanted) != set(self._settings.techniques):
+            self.set(techniques=wanted)
+
+    def _heard(self, _: object, content: Any, __: object) -> None:
+        if isinstance(content, dict) and content.get("event") == "submit":
+            self._later(self._publish_text)
+
+    def _publish_text(self) -> None:
+        if not self._controls.text.value:
+            self._say("The text box is empty: type the event's data first.")
+            return
+        self.publish(self._controls.text.value)
+        self._controls.text.value = ""
+
+    def _clicked(self, technique: str, event_id: int) -> None:
+        self._later(lambda: self.explain(event_id, technique))
+
+
+class _Said:
+    """What goes wrong inside is said in the panel too."""
+
+    def __init__(self, panel: Panel) -> None:
+        self._panel = panel
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        if isinstance(error, LabkitError | ValueError | TypeError):
+            self._panel._say(str(error))
+
+
+class _Place:
+    """The panel's place among what is attached to its lab: it is told when the lab closes."""
+
+    settle_s = 0.0
+
+    def __init__(self, panel: Panel) -> None:
+        self.panel = panel
+
+    def wait(self, timeout_s: float, *, progress: bool) -> bool:
+        return True
+
+    def keep(self) -> None:
+        pass
+
+    def settled(self, newest: Mapping[str, int]) -> bool:
+        return True
+
+    def part(self, published: Any, since_ns: int) -> Part:
+        return Part([], [], [], [])
+
+    def lab_closes(self) -> None:
+        was_running = self.panel.running
+        self.panel.close()
+        if was_running:
+            self.panel._say("The lab was closed: the run has ended, and what arrived is kept (panel.run).")
+
+
+class _Drawer:
+    """The thread that brings the charts up to date."""
+
+    def __init__(self, panel: Panel, live: LiveRun, board: Board, charts: LiveCharts) -> None:
+        self.draws = 0
+        self._panel, self._live, self._board, self._charts = panel, live, board, charts
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._draw_all, name="labkit-panel", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _draw_all(self) -> None:
+        wait_s = 1 / UPDATES_PER_S
+        while not self._stop.wait(wait_s):
+            began_s = time.perf_counter()
+            try:
+                self._draw()
+            except Exception as error:
+                self._panel._failed(error)
+                return
+            took_s = time.perf_counter() - began_s
+            wait_s = max(1 / UPDATES_PER_S, took_s / DRAWING_SHARE) - took_s
+
+    def _draw(self) -> None:
+        sample = self._live.sample()
+        self._board.feed(sample)
+        self._charts.draw()
+        self.draws += 1
+        if self._live.publish_failure:
+            self._panel._say(f"The source has ended: {self._live.publish_failure}")
+        if sample.failures:
+            self._panel._say("; ".join(f"{title_of(name)}: {why}" for name, why in sample.failures.items()))
+        if self.draws % int(UPDATES_PER_S) == 1:
+            self._panel._controls.stand(standing(self._live, "Running"))
+
+
+def standing(live: LiveRun, word: str) -> str:
+    """How a run stands, in one sentence."""
+    state = {"whole": "whole", "cut": "cut", "stalled": "stalled"}[live.link_state]
+    arrived = sum(live.arrived.values())
+    return (
+        f"{word}: {joined(map(title_of, live.settings.techniques))}; {source_title(live.settings)}; "
+        f"{live.published_count} published, {arrived} delivered; the link is {state}."
+    )

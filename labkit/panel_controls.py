@@ -1,0 +1,201 @@
+"""The widgets of the control panel: what each is called, its unit, range and tooltip. What they do is ``panel.py``'s.
+
+Buttons, boxes and menus are ipywidgets; numbers are a small widget of the kit's own, since the sliders of ipywidgets
+have no name that a screen reader could say.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import ipywidgets as widgets
+import traitlets
+
+from labkit import style
+from labkit.live_settings import DIALS, SOURCES, Settings
+
+_HERE = Path(__file__).parent
+SHORT_UNITS = {"events per second": "per s", "seconds": "s", "bytes": "B"}
+CONTINUOUS = ("rate_per_s", "payload_bytes", "one_way_s", "jitter_s")
+"""Dials whose value counts while they are dragged; the others wait until they are let go, as they restart something."""
+
+BUTTONS = {
+    "start": ("Start", "Attach a subscriber for each technique and start the source; again: stop, and keep the run."),
+    "cut": ("Cut the link", "End every connection with a reset, and turn new ones away until Heal."),
+    "stall": ("Stall the link", "Let nothing through, and tell nobody, until Heal."),
+    "heal": ("Heal", "Undo Cut and Stall."),
+    "reset": ("Reset", "Stop, put every control back, clear the charts."),
+    "save": ("Save run", "Write the last run to a Parquet file in this notebook's folder."),
+}
+STOP = "Stop"
+
+
+class DialWidget(anywidget.AnyWidget):
+    """A number with a label, a unit and a range."""
+
+    _esm = _HERE / "panel.js"
+    _css = _HERE / "panel.css"
+
+    name = traitlets.Unicode().tag(sync=True)
+    label = traitlets.Unicode().tag(sync=True)
+    unit = traitlets.Unicode().tag(sync=True)
+    short_unit = traitlets.Unicode().tag(sync=True)
+    help = traitlets.Unicode().tag(sync=True)
+    low = traitlets.Float().tag(sync=True)
+    high = traitlets.Float().tag(sync=True)
+    step = traitlets.Float().tag(sync=True)
+    log = traitlets.Bool().tag(sync=True)
+    whole = traitlets.Bool().tag(sync=True)
+    continuous = traitlets.Bool().tag(sync=True)
+    value = traitlets.Float().tag(sync=True)
+    tells_theme = traitlets.Bool().tag(sync=True)
+    dark = traitlets.Bool().tag(sync=True)
+
+
+class Controls:
+    """Every widget of the panel, by its name, and the box that holds them.
+
+    Attributes:
+        techniques: a box to tick for each.
+        dials: those of ``DIALS``.
+        box: what is displayed.
+    """
+
+    def __init__(self, techniques: Sequence[str], settings: Settings) -> None:
+        self.techniques = {name: _tick(name) for name in techniques}
+        self.dials = {name: _dial(name, first=name == next(iter(DIALS))) for name in DIALS}
+        self.source = widgets.Dropdown(
+            options=[(title, name) for name, title in SOURCES.items()],
+            description="source",
+            tooltip="What is published by itself, and when.",
+            style={"description_width": "50px"},
+            layout={"width": "270px"},
+        )
+        self.buttons = {name: _button(*text) for name, text in BUTTONS.items()}
+        self.text = widgets.Text(
+            description="one event",
+            placeholder="any text",
+            tooltip="The data of one event; Enter publishes it.",
+            style={"description_width": "70px"},
+            layout={"width": "260px"},
+        )
+        self.publish = _button("Publish", "Publish the text as one event, now.")
+        self.event_id = widgets.IntText(
+            description="event id",
+            tooltip="Which event to open; a click on a dot of the latency chart does the same.",
+            style={"description_width": "55px"},
+            layout={"width": "140px"},
+        )
+        self.technique = widgets.Dropdown(
+            options=[("every technique", ""), *((style.title_of(name), name) for name in techniques)],
+            description="over",
+            tooltip="By which technique it arrived.",
+            style={"description_width": "35px"},
+            layout={"width": "190px"},
+        )
+        self.open = _button("Open event", "Its sequence diagram, and its bytes on both sides of each hop.")
+        self.says = _words("labkit-says", "status")
+        self.standing = _words("labkit-standing", None)
+        self.chart = widgets.VBox([], layout={"overflow": "visible"})
+        self.details = widgets.VBox([])
+        self.details.add_class("labkit-details")
+        self.errors = widgets.Output()
+        self.box = self._box()
+        self.show(settings)
+
+    def _box(self) -> Any:
+        dials = widgets.Box(list(self.dials.values()))
+        dials.add_class("labkit-dials")
+        rows = [
+            _row(*self.buttons.values()),
+            _row(widgets.Label("techniques", style={"font_weight": "bold"}), *self.techniques.values()),
+            dials,
+            _row(self.source, self.text, self.publish),
+        ]
+        opening = _row(self.event_id, self.technique, self.open)
+        below = [self.says, self.standing, self.chart, opening, self.details, self.errors]
+        box = widgets.VBox([*rows, *below])
+        box.add_class("labkit-panel")
+        return box
+
+    def show(self, settings: Settings) -> None:
+        """Put every control where the settings say."""
+        for name, tick in self.techniques.items():
+            tick.value = name in settings.techniques
+        for name, dial in self.dials.items():
+            dial.value = float(getattr(settings, name))
+        self.source.value = settings.source
+
+    def say(self, text: str) -> None:
+        """One sentence, or none."""
+        self.says.value = f'<div role="status"><p>{html.escape(text)}</p></div>'
+
+    def stand(self, text: str) -> None:
+        """How the run stands."""
+        self.standing.value = f"<p>{html.escape(text)}</p>"
+
+    def running(self, is_running: bool) -> None:
+        """Name the start button after what it does next."""
+        self.buttons["start"].description = STOP if is_running else BUTTONS["start"][0]
+
+
+def _tick(name: str) -> Any:
+    return widgets.Checkbox(
+        description=style.title_of(name),
+        indent=False,
+        tooltip=f"Whether a {style.title_of(name)} subscriber takes part. A change during a run starts another run.",
+        layout={"width": "auto"},
+    )
+
+
+def _dial(name: str, *, first: bool) -> DialWidget:
+    dial = DIALS[name]
+    return DialWidget(
+        name=name,
+        label=dial.label,
+        unit=dial.unit,
+        short_unit=SHORT_UNITS[dial.unit],
+        help=dial.help,
+        low=dial.low,
+        high=dial.high,
+        step=dial.step,
+        log=dial.log,
+        whole=dial.whole,
+        continuous=name in CONTINUOUS,
+        value=dial.low,
+        tells_theme=first,
+    )
+
+
+def _button(label: str, tooltip: str) -> Any:
+    return widgets.Button(description=label, tooltip=tooltip, layout={"width": "auto"})
+
+
+def _row(*children: Any) -> Any:
+    row = widgets.Box(children)
+    row.add_class("labkit-row")
+    return row
+
+
+def _words(name: str, role: str | None) -> Any:
+    words = widgets.HTML(f'<div role="{role}"></div>' if role else "")
+    words.add_class(name)
+    return words
+
+
+def shown(*things: Any) -> Any:
+    """An Output that holds plotly figures and whatever has a ``_repr_html_``, without anything being captured."""
+    outputs = []
+    for thing in things:
+        if hasattr(thing, "to_plotly_json"):
+            import json
+
+            data = {"application/vnd.plotly.v1+json": json.loads(thing.to_json()), "text/plain": "chart"}
+        else:
+            data = {"text/html": thing._repr_html_(), "text/plain": str(thing)}
+        outputs.append({"output_type": "display_data", "data": data, "metadata": {}})
+    return widgets.Output(outputs=tuple(outputs))

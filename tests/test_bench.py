@@ -1,0 +1,111 @@
+"""The bench: that it runs, counts right, and calls a run void that lost, repeated or swapped an event."""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from conftest import UNIT
+
+pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="the bench needs Linux")
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "labkit", "bench", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60 * UNIT, check=False)
+
+
+def test_quick_runs_and_counts_every_delivery(tmp_path: Path) -> None:
+    done = bench("--quick", "--subscribers", "20", "--json", str(tmp_path / "out.json"))
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "out.json").read_text())
+    settings = result["settings"]
+    assert settings["subscribers"] == 20
+    rows = [(row["server"], row["technique"]) for row in result["fan_out"]]
+    assert len(rows) == 6 and {("labkit direct", "websocket"), ("labkit direct", "sse")} <= set(rows)
+    for row in result["fan_out"]:
+        # one round more than is counted: the first
+        assert row["deliveries"] == 20 * settings["events"] * (settings["rounds"] + 1)
+        assert len(row["cpu_us"]) == len(row["ratios"]) == settings["rounds"] and min(row["cpu_us"]) > 0
+    assert [row["technique"] for row in result["memory"]] == ["sse", "websocket", "long-polling"]
+    for row in result["memory"]:
+        assert row["reached"] == settings["first"] + settings["held"]
+    assert "websockets broadcast()" in done.stdout and "KiB" in done.stdout
+
+
+def test_bad_arguments_are_named() -> None:
+    for arguments, named in [(("--subscribers", "0"), "--subscribers 0"), (("--subscribers", "x"), "'x'")]:
+        done = bench(*arguments)
+        assert done.returncode == 2 and named in done.stderr
+    done = bench("--subscribers", str(10**9))
+    assert done.returncode == 2 and "ulimit -n" in done.stderr
+
+
+@contextmanager
+def a_sink() -> Iterator[tuple[socket.socket, socket.socket, object]]:
+    """Two connections as a server sees them, and the sink that holds their other ends."""
+    from labkit.bench import Sink
+
+    sink = Sink("websocket", "k3f9")
+    pairs = [socket.socketpair() for _ in range(2)]
+    for _, theirs in pairs:
+        sink.hold(theirs)
+    try:
+        yield pairs[0][0], pairs[1][0], sink
+    finally:
+        for pair in pairs:
+            for sock in pair:
+                sock.close()
+        sink.ready.close()
+
+
+def frame(event_id: int) -> bytes:
+    text = f'{{"id":{event_id},"data":"x{event_id}"}}'.encode()
+    return bytes([0x81, len(text)]) + text
+
+
+def test_a_sink_takes_each_event_once_from_each_connection_in_pieces_too() -> None:
+    with a_sink() as (one, two, sink):
+        one.sendall(frame(1))
+        two.sendall(frame(1)[:7])
+        two.sendall(frame(1)[7:])
+        assert sink.expect(1, "x1", UNIT) == 2
+        one.sendall(frame(2))
+        two.sendall(frame(2))
+        assert sink.expect(2, "x2", UNIT) == 2
+        assert sink.close() == 2
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        ([frame(1)], "1 of 2 did not get event 2"),  # lost
+        ([frame(1), frame(3)], "expected"),  # skipped
+        ([frame(2), frame(1)], "expected"),  # swapped
+        ([frame(1), frame(1), frame(2)], "expected"),  # repeated
+        ([frame(1), frame(2), frame(2)], "expected|more than was published"),  # repeated, last
+    ],
+    ids=["lost", "skipped", "swapped", "repeated", "repeated last"],
+)
+def test_a_run_that_loses_repeats_or_swaps_an_event_is_void(sent: list[bytes], why: str) -> None:
+    from labkit.bench import Void
+
+    with a_sink() as (one, two, sink):
+        with pytest.raises(Void, match=why):
+            for event_id in (1, 2):
+                one.sendall(frame(event_id))
+                if event_id == 1:
+                    two.sendall(sent[0])
+                else:
+                    for more in sent[1:]:
+                        two.sendall(more)
+                sink.expect(event_id, f"x{event_id}", 0.1 * UNIT)
+            sink.close()
