@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from labkit.loop import run, submit
     from labkit.measurement import last_run, measure
     from labkit.nested import allow_nested_asyncio
+    from labkit.panel import Panel
     from labkit.runs import Run, compare, load
     from labkit.schedules import Schedule, burst, jobs, machine, periodic, poisson, trace
     from labkit.teaching import source
@@ -38,6 +39,7 @@ _HOMES = {
     "BrowserSubscriber": "browser",
     "Lab": "lab",
     "Link": "link",
+    "Panel": "panel",
     "Run": "runs",
     "Schedule": "schedules",
     "TECHNIQUES": "techniques",
@@ -65,6 +67,7 @@ __all__ = [
     "BrowserSubscriber",
     "Lab",
     "Link",
+    "Panel",
     "Run",
     "Schedule",
     "allow_nested_asyncio",

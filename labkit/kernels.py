@@ -101,7 +101,9 @@ class Kernel:
         return cells
 
     def comm(self, comm_id: str, content: Mapping[str, Any], subshell_id: str | None = None) -> Cell:
-        """Send a widget's message, such as a click, and return what came of it. See :meth:`wait`."""
+        """Send a widget's message, such as a click. The kernel need not say that it has handled it: ipykernel 7.4
+        does so during another cell without a word, and the status stays ``lost``.
+        """
 
         async def put() -> Cell:
             data = {"comm_id": comm_id, "data": {"method": "custom", "content": dict(content)}}

@@ -209,16 +209,18 @@ class LiveRun:
         parts = self._parts()
         return loop.run(take())
 
-    def stop(self) -> Run:
-        """End it: wait for what is on its way, close everything, return what the window holds."""
+    def stop(self, *, settle: bool = True) -> Run:
+        """End it: wait for what is on its way, if wanted, close everything, return what the window holds."""
         with self._wake:
             self._stop = True
             self._wake.notify()
         if self._publisher.ident is not None:
             self._publisher.join()
         try:
-            loop.run(self._settle())
-            self._settle_elsewhere()
+            if settle:
+                loop.run(self._settle())
+                self._settle_elsewhere()
+            loop.run(self._end())
             return self.snapshot()
         finally:
             loop.run(self._end())
@@ -286,6 +288,7 @@ class LiveRun:
         self.window.start(self._newest)
         for technique in self.techniques:
             subscription = LiveSubscription(technique, self._options(), self._keep_bytes, after)
+            subscription.newest = self._newest
             self._subscriptions[technique.name] = subscription
             self._subscribe(subscription)
         waits = [asyncio.ensure_future(s.opened.wait()) for s in self._subscriptions.values()]
@@ -342,7 +345,6 @@ class LiveRun:
         deadline = clock() + on_its_way_s * self._reachable
         while clock() < deadline and not self.caught_up:  # noqa: ASYNC110  no event tells of every subscriber
             await asyncio.sleep(0.01)
-        await self._end()
 
     async def _end(self) -> None:
         tasks = [*self._receiving.values(), *self._watching]
@@ -373,7 +375,7 @@ class LiveRun:
             failures["publisher"] = self.publish_failure
         return Run(
             deliveries=[
-                *self._rows(published),
+                *(row for s in self._subscriptions.values() for row in s.rows(published)),
                 *(r for p in parts for r in p.rows if r["event_id"] >= (first_id or 0)),
             ],
             published={key: list(times) for key, times in published.items()},

@@ -52,7 +52,8 @@ from labkit import residence
 stack = contextlib.AsyncExitStack()
 seen = await stack.enter_async_context(residence.watch("kernel-loop"))
 button = ipywidgets.Button()
-button.on_click(lambda _: print("clicked"))
+clicks = []
+button.on_click(clicks.append)
 await asyncio.sleep({quiet_s})
 print(ipykernel.__version__, button.comm.comm_id)
 """
@@ -60,7 +61,7 @@ NESTED = 'with seen.busy("asyncio.run(...)"):\n    asyncio.run(asyncio.sleep({bu
 RESULT = """
 await asyncio.sleep({quiet_s})
 await stack.aclose()
-print(json.dumps(seen.homes[0].to_json()))
+print(json.dumps([seen.homes[0].to_json(), len(clicks)]))
 """
 
 
@@ -84,10 +85,14 @@ def nested(library: str = "nest-asyncio", *, busy_s: float = 2.0, quiet_s: float
         time.sleep(busy_s / 2)
         click = kernel.comm(comm_id, {"event": "click"})
         kernel.wait([sent[0]], busy_s + 20)
-        kernel.wait([*sent, click], GRACE_S)
+        kernel.wait(sent, GRACE_S)
         result = kernel.run(RESULT.format(quiet_s=quiet_s))[0]
-        labels = ("asyncio.run(...)", "first cell queued behind it", "second cell queued behind it")
-        cells = {**dict(zip(labels, sent, strict=True)), "a click meanwhile": click}
-        home = Home.from_json(json.loads(result.text)) if result.status == "ok" else Home(library)
+    if result.status != "ok":
+        raise LabkitError(f"{library}: the child kernel gave no result: {result.error or 'no answer'}")
+    kept, clicks = json.loads(result.text)
+    click.status = "ok" if clicks else "lost"
+    labels = ("asyncio.run(...)", "first cell queued behind it", "second cell queued behind it")
+    cells = {**dict(zip(labels, sent, strict=True)), "a click meanwhile": click}
+    home = Home.from_json(kept)
     home.name = library
     return Nested(library, cells, Seen([home], {"technique": "sse"}), version)

@@ -185,13 +185,16 @@ class Panel:
         Raises:
             SettingError, UnknownTechnique: a value that cannot be; nothing is changed then.
         """
+        self._set(changes)
+        self._controls.show(self._settings)
+
+    def _set(self, changes: Mapping[str, Any]) -> None:
         with self._lock, _Said(self):
             wanted = self._settings.changed(**changes)
             for name in wanted.techniques:
                 find(name, self._lab.techniques)
             others = wanted.techniques != self._settings.techniques
             self._settings = wanted
-            self._controls.show(wanted)
             if self._live is None:
                 self._say("")
             elif others:
@@ -332,7 +335,7 @@ class Panel:
             if self._closed:
                 return
             if self._live is not None:
-                self._end_run()
+                self._end_run(settle=False)
             self._closed = True
             link, self._link = self._link, None
             if link is not None:
@@ -369,13 +372,13 @@ class Panel:
         self._drawer = _Drawer(self, live, self._board, self._charts)
         self._controls.running(True)
 
-    def _end_run(self) -> Run:
+    def _end_run(self, *, settle: bool = True) -> Run:
         live, charts, board = self._live, self._charts, self._board
         assert live is not None and charts is not None and board is not None
         if self._drawer is not None:
             self._drawer.stop()
         try:
-            run = live.stop()
+            run = live.stop(settle=settle)
             board.feed(live.sample())
         finally:
             self._live = None
@@ -434,12 +437,8 @@ class Panel:
         for tick in controls.techniques.values():
             tick.observe(lambda _: self._later(self._ticked), names="value")
         for name, dial in controls.dials.items():
-            dial.observe(
-                lambda change, name=name: self._later(lambda: self._turned(name, change["new"])), names="value"
-            )
-        controls.source.observe(
-            lambda change: self._later(lambda: self._turned("source", change["new"])), names="value"
-        )
+            dial.observe(lambda change, name=name: self._later(lambda: self._turned(name, change)), names="value")
+        controls.source.observe(lambda change: self._later(lambda: self._turned("source", change)), names="value")
         acts: dict[str, Callable[[], object]] = {
             "start": lambda: self.stop() if self.running else self.start(),
             **{name: getattr(self, name) for name in ("cut", "stall", "heal", "reset", "save")},
@@ -472,13 +471,14 @@ class Panel:
         except Exception as error:
             self._failed(error)
 
-    def _turned(self, name: str, value: Any) -> None:
-        if value != getattr(self._settings, name):
-            try:
-                self.set(**{name: value})
-            finally:
-                if self._settings != self._settings.changed() or value != getattr(self._settings, name):
-                    self._controls.show(self._settings)
+    def _turned(self, name: str, change: Mapping[str, Any]) -> None:
+        if change["new"] == getattr(self._settings, name):
+            return  # it was set from code
+        try:
+            self._set({name: change["new"]})
+        except Exception:
+            self._controls.show(self._settings)
+            raise
 
     def _ticked(self) -> None:
         wanted = tuple(name for name, tick in self._controls.techniques.items() if tick.value)
@@ -486,7 +486,7 @@ class Panel:
             self._controls.show(self._settings)
             self._say("At least one technique has to take part.")
         elif set(wanted) != set(self._settings.techniques):
-            self.set(techniques=wanted)
+            self._set({"techniques": wanted})
 
     def _heard(self, _: object, content: Any, __: object) -> None:
         if isinstance(content, dict) and content.get("event") == "submit":

@@ -21,8 +21,8 @@ PACKAGE = Path(__file__).parent.parent / "labkit"
 
 # Values in, values out: these import one another, and nothing that waits or draws on a screen.
 PURE = {
-    *("charts", "checks", "checks_homes", "claims", "errors", "events", "explain", "export", "ledger", "models", "runs"),
-    *("exercises", "homes", "live_settings", "schedules", "style", "wire"),
+    *("charts", "checks", "checks_homes", "claims", "errors", "events", "exercises", "explain", "export"),
+    *("homes", "ledger", "live_settings", "models", "runs", "schedules", "style", "wire"),
 }
 IMPURE = {"asyncio", "tornado", "ipywidgets", "anywidget"}
 NO_SOCKETS = {"socket", "selectors", "ssl"}

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Jupyter, Notebook, launch
+from harness import READY, Jupyter, Notebook, launch
+from tabs import WHY_NOT, Tabs
 
 from conftest import UNIT
 
@@ -296,6 +297,54 @@ def test_a_hidden_page_says_so_gives_its_connections_back_and_catches_up(jupyter
     assert report(notebook, 3) == {t: [1, 2, 3, 4, 5] for t in ("polling", "sse", "websocket")}
     notebook.run_cell(4)
     clean(notebook)
+
+
+@pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
+def test_in_a_tab_that_is_really_hidden_timers_slow_down_and_streams_do_not(jupyter: Jupyter) -> None:
+    """Claim B1."""
+    cells = [
+        START.format(process=False),
+        "going = labkit.BrowserSubscriber(lab, ['polling', 'sse', 'websocket'], poll_interval_s=0.1,"
+        " while_hidden='go on')\nresting = labkit.BrowserSubscriber(lab, 'sse')\ngoing",
+        f"run = labkit.measure(lab, ['websocket'], {STEADY.format(seconds=4)}, progress=False)\n" + REPORT + "\n"
+        "mean = run.deliveries.query(\"client == 'browser'\").groupby('technique').latency_ms.mean()\n"
+        "print(json.dumps({'going': going.count('sse'), 'resting': resting.count(), 'says': going.status(),"
+        " 'mean_ms': mean.to_dict()}))",
+        "import time\ndeadline = time.monotonic() + 20\n"
+        "while resting.count() < 200 and time.monotonic() < deadline: time.sleep(0.05)\n"
+        "print(json.dumps({'resting': resting.deliveries.event_id.tolist()}))\nlab.close()",
+    ]
+    jupyter.write("hidden.ipynb", cells)
+    with Tabs() as tabs:
+        tabs.evaluate(f"location.href = {json.dumps(jupyter.address('hidden.ipynb'))}")
+        tabs.until(lambda: tabs.notebook(READY), "the notebook is not there")
+
+        def run(number: int) -> None:
+            tabs.notebook(
+                f"panel.content.activeCellIndex = panel.content.widgets.indexOf(cells[{number}]);"
+                "jupyterapp.commands.execute('notebook:run-cell'); return true"
+            )
+            tabs.until(lambda: tabs.notebook(f"return cells[{number}].model.executionCount"), f"cell {number}")
+
+        def told(number: int) -> dict[str, Any]:
+            outputs = f"return cells[{number}].model.outputs.toJSON().map(o => o.text ?? '').join('')"
+            lines = tabs.until(lambda: tabs.notebook(outputs), f"cell {number} printed nothing").splitlines()
+            return dict(json.loads(lines[-1]))
+
+        run(0)
+        run(1)
+        tabs.until(lambda: "attached through" in (tabs.notebook("return panel.node.innerText") or ""), "not attached")
+        tabs.show(1)
+        tabs.until(lambda: "slowed down" in (tabs.notebook("return panel.node.innerText") or ""), "not said")
+        run(2)
+        found = told(2)
+        assert (found["going"], found["resting"]) == (200, 0)
+        assert "hidden" in found["says"]
+        assert found["mean_ms"]["polling"] > 3 * 50  # asked for every 100 ms, it asks about once a second
+        assert found["mean_ms"]["sse"] < found["mean_ms"]["polling"] / 3
+        tabs.show(0)
+        run(3)
+        assert told(3)["resting"] == list(range(1, 201))
 
 
 # -- far from the kernel: under a base_url, another host name, through jupyter-server-proxy ---------------------------
