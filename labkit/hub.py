@@ -15,22 +15,25 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Generic, Literal, Protocol, TypeVar
 
 from labkit.errors import EventTooLarge, LabClosed, LabkitError
 from labkit.events import Cursor, Event, EventLog, Gap, Page, new_epoch, size_bytes
-from labkit.wire.envelope import Closing, Start
+from labkit.wire import envelope
+from labkit.wire.envelope import Closing, Start, event_json
 
 Item = Event | Gap | Start | Closing
 Encode = Callable[[Item, str], bytes]
 """An item, and the epoch that its cursor is of, as the bytes of one technique."""
 Wrap = Callable[[bytes], bytes]
+Encoded = TypeVar("Encoded", str, bytes)
 SlowPolicy = Literal["drop-oldest", "drop-newest", "disconnect", "conflate", "unbounded"]
 SLOW_POLICIES: tuple[SlowPolicy, ...] = ("drop-oldest", "drop-newest", "disconnect", "conflate", "unbounded")
 
 BLOCK_BYTES = 64 << 10  # the most that one write carries, but for a single larger event
 MAX_TOPIC_BYTES = 256
-_CACHED = 256  # encoded events that a group keeps for those that are behind
+_CACHED_EVENTS = 256  # encoded events that are kept for those that are behind, and for the polls
+_CACHED_BYTES = 1 << 20
 CLOSED = "this lab is closed: start another with labkit.Lab()"
 
 
@@ -285,10 +288,30 @@ class Subscriber:
             yield b"".join(map(self.encoded, items)) if items else heartbeat
 
 
+class Once(Generic[Encoded]):
+    """Events in the bytes of one encoding, each encoded once; the newest are kept, within bounds."""
+
+    __slots__ = ("_bytes", "_encode", "_kept")
+
+    def __init__(self, encode: Callable[[Event], Encoded]) -> None:
+        self._encode: Callable[[Event], Encoded] = encode
+        self._kept: OrderedDict[int, Encoded] = OrderedDict()
+        self._bytes = 0
+
+    def __call__(self, event: Event) -> Encoded:
+        found = self._kept.get(event.id)
+        if found is None:
+            found = self._kept[event.id] = self._encode(event)
+            self._bytes += len(found)
+            while self._kept and (len(self._kept) > _CACHED_EVENTS or self._bytes > _CACHED_BYTES):
+                self._bytes -= len(self._kept.popitem(last=False)[1])
+        return found
+
+
 class Group:
     """The subscribers of a topic that are told in the same bytes: an event is encoded once for all of them."""
 
-    __slots__ = ("_cache", "encode", "open", "subscribers", "topic", "wrap")
+    __slots__ = ("_once", "encode", "open", "subscribers", "topic", "wrap")
 
     def __init__(self, topic: Topic, encode: Encode, wrap: Wrap | None) -> None:
         self.topic = topic
@@ -297,17 +320,10 @@ class Group:
         self.subscribers: set[Subscriber] = set()
         self.open: dict[Subscriber, Callable[[bytes], int]] = {}
         """Those that are parked, were handed all that was fanned out, and can be sent to directly; and how."""
-        self._cache: OrderedDict[int, bytes] = OrderedDict()
+        self._once: Once[bytes] = Once(lambda event: encode(event, topic.epoch))
 
     def encoded(self, item: Item) -> bytes:
-        if not isinstance(item, Event):
-            return self.encode(item, self.topic.epoch)
-        data = self._cache.get(item.id)
-        if data is None:
-            data = self._cache[item.id] = self.encode(item, self.topic.epoch)
-            if len(self._cache) > _CACHED:
-                self._cache.popitem(last=False)
-        return data
+        return self._once(item) if isinstance(item, Event) else self.encode(item, self.topic.epoch)
 
     def deliver(self, events: list[Event]) -> int:
         """Hand consecutive *events* to every subscriber; returns how many deliveries went straight out."""
@@ -355,7 +371,7 @@ class Group:
 class Topic:
     """The log of one topic and who listens to it. Its log is made by the first event."""
 
-    __slots__ = ("_all_taken", "epoch", "fanned", "groups", "hub", "log", "name")
+    __slots__ = ("_all_taken", "epoch", "fanned", "groups", "hub", "json", "log", "name")
 
     def __init__(self, hub: Hub, name: str) -> None:
         self.hub = hub
@@ -364,6 +380,7 @@ class Topic:
         self.log: EventLog | None = None
         self.fanned = 0  # the newest event that fan-out has reached
         self.groups: dict[tuple[Encode, Wrap | None], Group] = {}
+        self.json: Once[str] = Once(event_json)  # as the answers to polls carry them
         self._all_taken: list[tuple[int, asyncio.Future[None]]] = []
 
     @property
@@ -562,6 +579,11 @@ class Hub:
             page = replace(page, events=page.events[-1:])
         self.counts.delivered += len(page.events)
         return page
+
+    def answer(self, topic: str, page: Page) -> str:
+        """The JSON that answers a poll with *page*; an event is encoded once for all polls. On the hub's loop."""
+        found = self._topics.get(topic)
+        return envelope.answer(page, render=event_json if found is None else found.json)
 
     def cursor(self, topic: str) -> Cursor:
         """The cursor of the topic's newest event. Safe from any thread."""

@@ -44,6 +44,21 @@ class Counts:
         rows = [_values(record) for record in records] + ([before.values] if before else [])
         return cls(now_ns(), tuple(map(sum, zip(*rows, strict=True))) if rows else _ZERO)
 
+    def towards(self, later: Counts, part: int, whole: int) -> Counts:
+        """So far on the way to *later*: ``part / whole`` of it."""
+        pairs = zip(self.values, later.values, strict=True)
+        return Counts(self.t_ns, tuple(a + (b - a) * part // whole for a, b in pairs))
+
+
+@dataclass(slots=True)
+class _Read:
+    """One read, and how many of its events belong to the page before."""
+
+    t_ns: int
+    counts: Counts
+    events: int = 0
+    before: int = 0
+
 
 def _values(record: ConnectionRecord) -> tuple[int, ...]:
     return (*(getattr(record, name) for name in COUNTERS), *(record.by_category[name] for name in CATEGORIES))
@@ -65,14 +80,15 @@ class LiveSubscription(Subscription):
         self._gone = Counts(0, _ZERO)  # of the connections that were let go
         self._began: dict[int, Counts] = {}  # page's first id -> counters before it
         self._awaited: int | None = None  # first id of a page that has not begun here
-        self._latest = self._gone
+        self._latest = self._gone  # counters when the read before the present one was done
+        self._read = _Read(0, self._gone)
 
     def put(self, item: Delivery | Gap) -> None:
         """Keep an arrival, without its data."""
         self.cursor = item.cursor
         if isinstance(item, Delivery):
-            if self._awaited is not None and item.event_id >= self._awaited:
-                self._began[self._awaited], self._awaited = self._latest, None
+            if self._awaited is not None:
+                self._place(item)
             self.arrived += 1
             self.newest = max(self.newest, item.event_id)
             self.fresh.append((item.event_id, item.received_ns))
@@ -80,8 +96,23 @@ class LiveSubscription(Subscription):
                 item.event_id, "", item.cursor, item.received_ns, item.wire_id, payload_bytes=size_bytes(item.data)
             )
         self.items.append((item, self._spent_bytes()))
+
+    def _place(self, item: Delivery) -> None:
+        """Tell on which side of the page's beginning it lies. One read may bring events of both."""
+        if item.received_ns != self._read.t_ns:
+            self._begin_page()
+            self._latest, self._read = self._read.counts, _Read(item.received_ns, self._read.counts)
         if self._awaited is not None:
-            self._latest = self.counts()
+            self._read.counts = self.counts()  # what a stream's bytes are for is told event by event
+            self._read.events += 1
+            self._read.before += item.event_id < self._awaited
+
+    def _begin_page(self) -> None:
+        """Of the read that brought the page's first event, what came before it has its share in the page before."""
+        read = self._read
+        if self._awaited is not None and read.before < read.events:
+            self._began[self._awaited] = self._latest.towards(read.counts, read.before, read.events)
+            self._awaited = None
 
     def counts(self) -> Counts:
         """The counters since the start, connections that were let go included."""
@@ -89,14 +120,17 @@ class LiveSubscription(Subscription):
 
     def page_begins(self, first_id: int) -> None:
         """A page begins with this event, which has not been published yet."""
+        self._begin_page()
+        now = self.counts()
         if self._awaited is not None:  # nothing of the page before has come: both begin here
-            self._began[self._awaited] = self._latest
-        self._awaited, self._latest = first_id, self.counts()
+            self._began[self._awaited] = now
+        self._awaited, self._latest, self._read = first_id, now, _Read(0, now)
 
     def forget(self, first_id: int) -> None:
         """Let go of what was before the page that begins with *first_id*."""
         while self.items and self._is_before(self.items[0][0], first_id):
             self.carried_bytes = self.items.popleft()[1]
+        self._begin_page()
         began = self._began.get(first_id, self._latest)
         self._began = {page: counts for page, counts in self._began.items() if page >= first_id}
         over = [r for r in self.ledger.connections if r.closed_ns is not None and r.closed_ns < began.t_ns]
@@ -110,6 +144,7 @@ class LiveSubscription(Subscription):
     def records(self, first_id: int | None) -> Iterator[ConnectionRecord]:
         """Copies of the connections, their counters without what was before the page."""
         whole = first_id is None
+        self._begin_page()
         began = self._gone if first_id is None else self._began.get(first_id, self._latest)
         less = [a - b for a, b in zip(began.values, self._gone.values, strict=True)]
         for record in self.ledger.connections:

@@ -35,7 +35,7 @@ ROWS = [
     {"following", "pages"},
     {"server", "lab", "process", "intermediary"},
     {"measurement", "progress", "subscriptions", "residence", "teaching", "live_window", "fleet"},
-    {"live", "live_board", "live_charts"},
+    {"live", "live_board", "live_charts", "panel_controls"},
     {"panel", "browser"},
     {"bench", "jupyter", "report", "serving", "__main__", "__init__"},
 ]

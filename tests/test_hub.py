@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from conftest import UNIT
+from labkit import loop
 from labkit.errors import EventTooLarge, LabClosed
 from labkit.events import Cursor, Event, Gap, now_ns
-from labkit.hub import SLOW_POLICIES, Hub, Item, Subscriber, TooManyTopics, check_data
+from labkit.hub import SLOW_POLICIES, Hub, Item, Once, Subscriber, TooManyTopics, check_data
 from labkit.wire.envelope import Closing, Start, encode
 
 TIMEOUT_S = 10 * UNIT
@@ -669,3 +670,35 @@ def test_a_lone_surrogate_is_one_clear_error() -> None:
     with pytest.raises(ValueError, match="lone surrogate") as caught:
         check_data("fine so far \ud83d", 100)
     assert "12" in str(caught.value)
+
+
+def test_what_is_kept_encoded_is_bounded_in_events_and_bytes() -> None:
+    made: list[int] = []
+
+    def encode(event: Event) -> bytes:
+        made.append(event.id)
+        return b"x" * event.size_bytes
+
+    once = Once(encode)
+    small = [Event(n, "a", 0) for n in range(1, 400)]
+    for event in small * 2:
+        once(event)
+    assert len(made) == 2 * len(small)  # the oldest had gone when they were asked for again
+    assert [once(event) for event in small[-100:]] and len(made) == 2 * len(small)
+    for n in range(1000, 1010):
+        once(Event(n, "b" * 600_000, 0))
+    assert sum(map(len, once._kept.values())) <= 1 << 20
+
+
+def test_polls_share_what_was_encoded_once() -> None:
+    async def two_polls() -> tuple[str, str, int]:
+        hub = Hub(asyncio.get_running_loop())
+        try:
+            hub.publish("héllo", "", now_ns())
+            answers = [hub.answer("", hub.since("", Cursor(0))) for _ in range(2)]
+            return (*answers, len(hub._topics[""].json._kept))
+        finally:
+            hub.close()
+
+    first, second, kept = loop.run(two_polls())
+    assert first == second and '"data":"héllo"' in first and kept == 1

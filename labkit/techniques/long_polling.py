@@ -15,7 +15,6 @@ from labkit.handler import PushHandler, connection_state
 from labkit.hub import Item
 from labkit.ledger import Ledger
 from labkit.techniques.base import Delivery, Reader, Technique, read_answer
-from labkit.wire import envelope
 
 
 class LongPollingHandler(PushHandler):
@@ -33,7 +32,7 @@ class LongPollingHandler(PushHandler):
         page = self.page(cursor)
         given[self.topic] = cursor, Cursor.parse(page.cursor)
         self.set_header("Content-Type", "application/json")
-        self.finish(envelope.answer(page))
+        self.finish(self.context.hub.answer(self.topic, page))
 
 
 def woken(_: Item, __: str) -> bytes:

@@ -14,7 +14,6 @@ from labkit.events import Gap
 from labkit.handler import PushHandler
 from labkit.ledger import Ledger
 from labkit.techniques.base import Delivery, Reader, Technique, read_answer
-from labkit.wire import envelope
 
 
 class PollingHandler(PushHandler):
@@ -29,7 +28,7 @@ class PollingHandler(PushHandler):
             if self.check_etag_header():
                 self.set_status(304)
                 return
-        self.finish(envelope.answer(page))
+        self.finish(self.context.hub.answer(self.topic, page))
 
 
 async def connect(

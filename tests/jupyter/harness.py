@@ -49,7 +49,8 @@ SETTINGS = {
 
 # The notebook on top, as JupyterLab itself has it (LabApp.expose_app_in_browser).
 OBJECTS = (
-    "const panel = jupyterapp.shell.currentWidget; const kernel = panel.sessionContext?.session?.kernel;"
+    "const panel = jupyterapp.shell.currentWidget ?? [...jupyterapp.shell.widgets('main')][0];"  # none without focus
+    "const kernel = panel.sessionContext?.session?.kernel;"
     "const cells = panel.content.widgets.filter(cell => cell.model.type === 'code');"
 )
 READY = "return cells.length > 0 && panel.sessionContext.isReady && kernel?.status === 'idle'"

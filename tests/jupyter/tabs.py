@@ -73,7 +73,8 @@ class Tabs:
         self._socket.send(json.dumps({"id": number, "method": "Runtime.evaluate", "params": options}))
         while (answer := json.loads(self._socket.recv(60 * UNIT))).get("id") != number:
             pass
-        return answer.get("result", {}).get("result", {}).get("value")
+        result = answer.get("result", {})
+        return None if "exceptionDetails" in result else result.get("result", {}).get("value")
 
     def notebook(self, code: str) -> Any:
         """The same with ``panel``, ``kernel`` and ``cells`` of the notebook that it shows."""

@@ -328,8 +328,8 @@ def test_in_a_tab_that_is_really_hidden_timers_slow_down_and_streams_do_not(jupy
 
         def told(number: int) -> dict[str, Any]:
             outputs = f"return cells[{number}].model.outputs.toJSON().map(o => o.text ?? '').join('')"
-            lines = tabs.until(lambda: tabs.notebook(outputs), f"cell {number} printed nothing").splitlines()
-            return dict(json.loads(lines[-1]))
+            printed = tabs.until(lambda: re.search(r'^.*"resting".*$', tabs.notebook(outputs) or "", re.M), "no report")
+            return dict(json.loads(printed[0]))
 
         run(0)
         run(1)
