@@ -3,11 +3,15 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help lab test test-browser lint format bounds clean
+.PHONY: help lab test test-all test-browser kernels lint format bounds clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
 BOUNDS := .venv-bounds
+# Besides the newest ipykernel, which VENV has: they differ in the thread that a widget's callback runs on.
+KERNELS := 6.31.0 7.3
+KERNEL_PYTHONS := $(KERNELS:%=.venv-ipykernel-%/bin/python)
+KERNEL_NOTEBOOKS = $(wildcard notebooks/00_*.ipynb notebooks/07_*.ipynb notebooks/12_*.ipynb)
 NOTEBOOK_JOBS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -48,6 +52,12 @@ $(BOUNDS)/.installed: pyproject.toml constraints-lower.txt
 	@$(BOUNDS)/bin/python -m pip install --quiet --editable '.[notebook,test]' --constraint constraints-lower.txt
 	@touch $@
 
+.venv-ipykernel-%/.installed: pyproject.toml
+	@$(call venv,$(@D))
+	@echo "Installing labkit with ipykernel $* into $(@D)"
+	@$(@D)/bin/python -m pip install --quiet --editable '.[notebook,test,browser]' 'ipykernel==$*.*'
+	@touch $@
+
 lab: $(VENV)/.installed  ## open JupyterLab on the first notebook
 	@$(PY) -m labkit lab
 
@@ -62,6 +72,19 @@ test: $(VENV)/.installed  ## run the tests, the browser tests if there is a Chro
 test-browser: $(VENV)/.installed  ## run the browser tests alone, with every notebook; without a Chromium they fail
 	LABKIT_REQUIRE_CHROMIUM=1 LABKIT_EVERY_NOTEBOOK=1 $(PY) -m pytest tests -m browser
 
+# A chart's static picture starts a Chromium, which is most of a notebook's time and none of a kernel's concern.
+kernels: $(KERNELS:%=.venv-ipykernel-%/.installed)  ## run what depends on ipykernel on its older releases too
+	@mkdir -p build && rm -f build/claims-kernels.jsonl
+	@set -e; for python in $(KERNEL_PYTHONS); do \
+	    echo "--- $$python"; \
+	    LABKIT_REQUIRE_CHROMIUM= $$python -m pytest tests/test_kernel.py tests/test_nested.py; \
+	    LABKIT_CLAIMS="$(CURDIR)/build/claims-kernels.jsonl" PLOTLY_RENDERER=plotly_mimetype LABKIT_REQUIRE_CHROMIUM= \
+	        $$python -m pytest -W default --nbmake --timeout=900 -n $(NOTEBOOK_JOBS) $(KERNEL_NOTEBOOKS); \
+	done
+
+test-all: $(VENV)/.installed $(KERNELS:%=.venv-ipykernel-%/.installed)  ## what `make test` runs, on three ipykernels
+	@set -e; for python in $(PY) $(KERNEL_PYTHONS); do echo "--- $$python"; $(MAKE) test PY=$$python; done
+
 lint: $(VENV)/.installed  ## check style, formatting and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -75,5 +98,5 @@ bounds: $(BOUNDS)/.installed  ## run the tests at the lowest releases labkit sup
 	LABKIT_REQUIRE_CHROMIUM= $(BOUNDS)/bin/python -m pytest tests -m 'not browser'
 
 clean:  ## remove the environments and everything built or cached
-	rm -rf $(VENV) $(BOUNDS) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BOUNDS) $(KERNELS:%=.venv-ipykernel-%) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find labkit tests notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

@@ -46,8 +46,8 @@ EXCUSABLE = 0.10
 class Finding:
     """What a check found. ``expected``, ``measured`` and ``interval`` in *unit*; ``n`` counts events."""
 
-    expected: float | None
-    measured: float | None
+    expected: float | dict[str, int] | None
+    measured: float | dict[str, int] | None
     interval: Interval | None
     n: int
     verdict: Verdict
@@ -61,7 +61,10 @@ def check(id: str, run: Run, *, notebook: str | None = None) -> Record:
     Raises:
         LabkitError: there is no check of that id (the message lists those there are).
     """
-    found = judge(id, run)
+    return _recorded(id, judge(id, run), run, notebook)
+
+
+def _recorded(id: str, found: Finding, run: Run, notebook: str | None) -> Record:
     return claims.record(
         id,
         found.expected,
@@ -74,6 +77,20 @@ def check(id: str, run: Run, *, notebook: str | None = None) -> Record:
         run=run.settings.get("started"),
         unit=found.unit,
     )
+
+
+def check_proxy(streamed: Any, held: Any, run: Run, *, notebook: str | None = None) -> Record:
+    """Put claim A7 to the test: one stream through jupyter-server-proxy with two Accept headers, in one run.
+
+    Args:
+        streamed, held: the page's subscribers (:class:`labkit.BrowserSubscriber`), with ``text/event-stream`` and
+            with ``*/*``.
+        run: the measurement during which both were there.
+    """
+    from labkit.checks_homes import what_the_proxy_holds_back
+
+    found = what_the_proxy_holds_back(streamed, held, run)
+    return _recorded("A7", found, run, notebook)
 
 
 def judge(id: str, run: Run) -> Finding:

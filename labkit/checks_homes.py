@@ -1,15 +1,21 @@
-"""The check of claim A8: where the server lives decides what a busy cell does to it.
+"""The checks of what a notebook does to its servers: where they live (A8), and the proxy before them (A7).
+
+A8: where the server lives decides what a busy cell does to it.
 
 A server on the kernel's own loop stands still while a cell is busy: an event due then waits for what is left of the
 cell, half of it on average. If its source lives there too, the same events look punctual counted from when they were
 published. Elsewhere, and in a nested loop while the cell only waits, nothing changes: the median stays within 50 ms of
 what it was. A median that does not refutes; a 95th percentile that does not leaves it undecided, since one run cannot
 tell the home from a stall of the machine.
+
+A7: through jupyter-server-proxy a stream comes as it is written only where the request's Accept is
+``text/event-stream``; with ``*/*`` the proxy waits for the end of an answer that has none.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
 from labkit import claims
 from labkit.checks import LEAST_EVENTS, TOLERANCE, Finding
@@ -18,6 +24,8 @@ from labkit.homes import Home, Seen
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from labkit.runs import Run
 
 MARGIN_MS = 50.0
 WAITS = "kernel-loop"
@@ -95,3 +103,32 @@ def _goes_on(frame: pd.DataFrame, home: Home) -> Part:
 
 def _lost(home: Home) -> Part:
     return "refuted", f"{home.title}: {home.lost} events lost"
+
+
+def what_the_proxy_holds_back(streamed: Any, held: Any, run: Run) -> Finding:
+    """A7. ``measured`` counts the events that each of the two brought to the page during the run."""
+    if not (streamed.pages() and held.pages()):
+        return _no_verdict("not run", "no page attached: open the notebook in JupyterLab and run it there")
+    wanted = {event_id for topic, event_id in run.published if not topic}
+    came = {name: _came(subscriber, wanted) for name, subscriber in (("streamed", streamed), ("held", held))}
+    expected = {"streamed": len(wanted), "held": 0}
+    if len(wanted) < LEAST_EVENTS or run.interrupted:
+        return _no_verdict("undecided", f"{len(wanted)} events are too few: at least {LEAST_EVENTS}")
+    verdict: Verdict = "confirmed" if came == expected else "refuted"
+    reason = (
+        f"{_proxy()} brought {came['streamed']} of {len(wanted)} events as they came with Accept: text/event-stream,"
+        f" {came['held']} of them with Accept: */*"
+    )
+    return Finding(expected, came, None, len(wanted), verdict, reason, "events")
+
+
+def _came(subscriber: Any, wanted: set[int]) -> int:
+    arrived = set(subscriber.deliveries["event_id"].tolist())
+    return len(wanted & arrived)
+
+
+def _proxy() -> str:
+    try:
+        return f"jupyter-server-proxy {version('jupyter-server-proxy')}"
+    except PackageNotFoundError:
+        return "jupyter-server-proxy"

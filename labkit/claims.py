@@ -67,6 +67,7 @@ SOURCES: dict[str, Source] = {
         "an HTTP streaming protocol's average and maximal latency is one network transit "
         "[...] at least three network transits [when the stream is ended and asked for again]",
     ),
+    "A7": Source("Jupyter", "the notebook itself is an intermediary", "events"),
     "A8": Source("practice", "where the server lives decides what a busy cell does to it"),
 }
 

@@ -276,7 +276,7 @@ class PushHandler(RequestHandler):
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         if not isinstance(value, (HTTPError, StreamClosedError)):
             # not Tornado's own, which puts the whole address down, token and all
-            super().log_exception(typ, value, tb)
+            app_log.error("in %s %s", self.request.method, self.request.path, exc_info=(typ, value, tb))
 
 
 @stream_request_body

@@ -144,4 +144,4 @@ class Seen:
     def _repr_html_(self) -> str:
         caption = html.escape(f"{self.settings.get('technique', '')}, latency from due, ms")
         table = self.summary().rename(columns=lambda name: name.removesuffix("_ms").replace("_", " "))
-        return f"<p>{caption}</p>{table.to_html(border=0)}"
+        return f"<p>{caption}</p>{table.to_html(border=0, index_names=False)}"

@@ -21,7 +21,8 @@ from labkit import style
 from labkit.ledger import CATEGORIES
 from labkit.live_board import LADDER_S, SHOWN_S, Board
 
-HEIGHT = 500
+HEIGHT = 430
+TICKS = [float(f"{first}e{power}") for power in range(-2, 7) for first in (1, 2, 5)]
 NAN = float("nan")
 _BUNDLE = Path(plotly.__file__).parent / "package_data" / "widgetbundle.js"
 
@@ -35,14 +36,16 @@ class LiveFigure(go.FigureWidget):  # type: ignore[misc]
 
     def __init__(self, figure: go.Figure) -> None:
         super().__init__(figure)
+        self._config = {"responsive": True, "displaylogo": False}
 
     def carry_library(self) -> None:
         """Give the page what it needs to draw."""
         self.library = _BUNDLE.read_text(encoding="utf-8")
 
     def let_go(self) -> None:
-        """End the widget; nothing of plotly stays in the notebook's state."""
+        """End the widget. Some programs save the state of closed widgets too: nothing large stays in it."""
         self.library = ""
+        self._widget_data, self._widget_layout = [], {}
         self.close()
 
 
@@ -63,6 +66,8 @@ class LiveCharts:
         self._on_click = on_click
         self.widget: LiveFigure | None = None
         self._ranges: dict[str, Any] = {}
+        self._hair = 1e-7
+        """Added to all that is drawn, so that all of it is sent: a page that has just come has missed what was."""
 
     def open_widget(self) -> LiveFigure:
         """The figure that follows the run."""
@@ -89,7 +94,7 @@ class LiveCharts:
         self._ranges = {}
         figure = self._empty()
         self._fill(figure)
-        figure.update_layout(title=style.heading(self._title(), self._note()))
+        figure.update_layout(title=style.heading(self._title(), self._note()), height=HEIGHT + 60, margin_t=122)
         return figure
 
     def _clicked(self, name: str) -> Callable[[Any, Any, Any], None]:
@@ -105,7 +110,12 @@ class LiveCharts:
 
     def _empty(self) -> go.Figure:
         grey, names = style.theme(self._theme), self.board.techniques
-        titles = ("latency along time", "event ladder", "bytes of each second", "open now")
+        titles = (
+            "latency along time (click a dot to open its event)",
+            "event ladder",
+            "bytes of each second",
+            "open now",
+        )
         figure = make_subplots(
             2, 2, column_widths=[0.62, 0.38], row_heights=[0.6, 0.4], subplot_titles=titles,
             horizontal_spacing=0.14, vertical_spacing=0.2,
@@ -126,9 +136,11 @@ class LiveCharts:
                                "dash": dash}, row=1, col=1)  # fmt: skip
         for name in names:
             mark = style.mark(name)
-            figure.add_scatter(x=[], y=[], mode="lines+markers", line={"color": mark.color, "width": 1.2},
-                               marker={"symbol": mark.symbol, "size": 5, "color": mark.color}, showlegend=False,
-                               name=name, hoverinfo="skip", row=1, col=2)  # fmt: skip
+            figure.add_scatter(
+                x=[], y=[], mode="lines+markers", line={"color": mark.color, "width": 1.2}, showlegend=False, name=name,
+                marker={"symbol": mark.symbol, "size": 5, "color": mark.color, "opacity": 1, "line": {"width": 0}},
+                hoverinfo="skip", row=1, col=2,
+            )  # fmt: skip
         figure.add_scatter(x=[], y=[], mode="markers", marker={"symbol": "circle", "size": 6, "color": grey.ink},
                            showlegend=False, name="published", hovertemplate="event %{customdata}<extra></extra>",
                            row=1, col=2)  # fmt: skip
@@ -157,11 +169,11 @@ class LiveCharts:
         below = {"orientation": "h", "x": 0, "xanchor": "left", "yanchor": "top", "itemwidth": 30}
         figure.update_layout(
             template=style.template(self._theme), height=HEIGHT, barmode="stack", bargap=0.15, clickmode="event",
-            title=style.heading("Live", "click a dot to open its event"), uirevision="live",
-            margin={"l": 74, "r": 16, "t": 118, "b": 66},
-            legend={**below, "yanchor": "bottom", "y": 1.075, "font": {"size": 11}},
-            legend2={**below, "y": -0.13, "font": {"size": 11}},
-            legend3={**below, "x": 0.7, "y": -0.13, "font": {"size": 11}},
+            uirevision="live",
+            margin={"l": 74, "r": 16, "t": 62, "b": 62},
+            legend={**below, "yanchor": "bottom", "y": 1.09, "font": {"size": 11}},
+            legend2={**below, "y": -0.12, "font": {"size": 11}},
+            legend3={**below, "x": 0.7, "y": -0.12, "font": {"size": 11}},
         )  # fmt: skip
         for note in figure.layout.annotations:
             note.update(xanchor="left", font={"size": 13, "color": grey.ink}, yshift=2)
@@ -169,7 +181,8 @@ class LiveCharts:
             note.x = figure.layout[axis].domain[0]
         figure.update_xaxes(showgrid=False, ticks="outside", ticklen=3)
         figure.update_xaxes(title_text="due, after the start (s)", row=1, col=1)
-        figure.update_yaxes(title_text="latency (ms)", row=1, col=1)
+        figure.update_yaxes(title_text="latency (ms)", type="log", range=[1, 3], tickfont_size=11, row=1, col=1)
+        figure.update_yaxes(tickvals=TICKS, ticktext=[style.number(tick) for tick in TICKS], row=1, col=1)
         figure.update_xaxes(title_text="after the start (s)", row=1, col=2)
         figure.update_yaxes(range=[len(lanes) - 0.6, -0.5], tickvals=list(range(len(lanes))), ticktext=lanes,
                             tickfont_size=11, row=1, col=2)  # fmt: skip
@@ -182,28 +195,30 @@ class LiveCharts:
 
     def _fill(self, figure: Any) -> None:
         board, data = self.board, iter(figure.data)
+        self._hair = -self._hair
         since_s = max(0.0, board.now_s - SHOWN_S)
         until_s = max(board.now_s, SHOWN_S / 4)
         dots = {name: board.shown_dots(name) for name in board.techniques}
         for name in board.techniques:
             trace = next(data)
             trace.update(
-                x=_floats(d[0] for d in dots[name]), y=_floats(d[1] for d in dots[name]),
+                x=self._floats(d[0] for d in dots[name]), y=self._floats(d[1] for d in dots[name]),
                 customdata=np.array([d[2] for d in dots[name]], dtype=np.int32),
             )  # fmt: skip
         for name in board.techniques:
             steps = _steps(list(board.theory[name]), since_s, until_s)
-            next(data).update(x=_floats(s[0] for s in steps), y=_floats(s[1] for s in steps))
+            next(data).update(x=self._floats(s[0] for s in steps), y=self._floats(s[1] for s in steps))
             guess = board.predicted.get(name)
-            next(data).update(x=[since_s, until_s] if guess else [], y=[guess, guess] if guess else [])
+            ends = [(since_s, guess), (until_s, guess)] if guess else []
+            next(data).update(x=self._floats(e[0] for e in ends), y=self._floats(e[1] for e in ends))
         next(data), next(data)
         self._ladder(data)
         for place, _ in enumerate(CATEGORIES):
             next(data).update(
-                x=np.array([b[0] + 0.5 for b in board.bars]), y=np.array([b[1][place] for b in board.bars])
+                x=self._floats(b[0] + 0.5 for b in board.bars), y=self._floats(b[1][place] for b in board.bars)
             )
         for place in (0, 1):
-            next(data).update(x=[board.open.get(name, (0, 0))[place] for name in board.techniques])
+            next(data).update(x=self._floats(board.open.get(name, (0, 0))[place] for name in board.techniques))
         self._set_ranges(figure.layout, dots, since_s, until_s)
 
     def _ladder(self, data: Any) -> None:
@@ -212,10 +227,10 @@ class LiveCharts:
         for lane, name in enumerate(board.techniques, 1):
             held = [(rung.published_s, rung.arrived_s[name]) for rung in rungs if name in rung.arrived_s]
             xs = [x for published, arrived in held for x in (published, arrived, NAN)]
-            next(data).update(x=_floats(xs), y=_floats([0.0, float(lane), NAN] * len(held)),
-                              marker={"size": [0, 6, 0] * len(held)})  # fmt: skip
+            next(data).update(x=self._floats(xs), y=self._floats([0.0, float(lane), NAN] * len(held)),
+                              marker={"size": self._floats([0.1, 6, 0.1] * len(held))})  # fmt: skip
         next(data).update(
-            x=_floats(rung.published_s for rung in rungs), y=[0] * len(rungs),
+            x=self._floats(rung.published_s for rung in rungs), y=self._floats(0 for _ in rungs),
             customdata=np.array([rung.event_id for rung in rungs], dtype=np.int32),
         )  # fmt: skip
 
@@ -232,8 +247,10 @@ class LiveCharts:
         kept = self._ranges.get("latency")
         if kept is None or low < kept[0] or high > kept[1] or kept[1] - kept[0] > 2 * (high - low):
             kept = self._ranges["latency"] = (low - 0.1, high + 0.1)
-            ticks = style.log_ticks(10 ** kept[0], 10 ** kept[1], 8)
-            layout.yaxis.update(type="log", range=list(kept), tickvals=ticks, ticktext=[style.number(t) for t in ticks])
+        layout.yaxis.range = [kept[0] + self._hair, kept[1]]
+
+    def _floats(self, values: Any) -> Any:
+        return np.fromiter(values, dtype=np.float64) + self._hair
 
     def _title(self) -> str:
         rows = sorted(self.board.summary(), key=lambda row: row["high"] - row["low"], reverse=True)
@@ -250,10 +267,6 @@ class LiveCharts:
     def _note(self) -> str:
         some = "; only some of the dots are drawn" if self.board.left_out else ""
         return f"the last {style.number(min(self.board.now_s, SHOWN_S))} seconds of the run{some}"
-
-
-def _floats(values: Any) -> Any:
-    return np.fromiter(values, dtype=np.float32)
 
 
 def _steps(steps: list[tuple[float, float]], since_s: float, until_s: float) -> list[tuple[float, float]]:

@@ -31,7 +31,19 @@ export default () => {
     async render({ model, el }) {
       el.classList.add("labkit-live-figure");
       const made = await ready(model);
-      return made.render({ model, el });
+      const clear = await made.render({ model, el });
+      // plotly measures once, when it may not be on the page yet, and later listens to the window only
+      let width = 0;
+      const watch = new ResizeObserver(([entry]) => {
+        if (Math.abs(entry.contentRect.width - width) < 2) return;
+        width = entry.contentRect.width;
+        requestAnimationFrame(() => window.dispatchEvent(new Event("resize")));
+      });
+      watch.observe(el);
+      return () => {
+        watch.disconnect();
+        clear?.();
+      };
     },
   };
 };

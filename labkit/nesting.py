@@ -42,7 +42,7 @@ class Nested:
         return pd.DataFrame(rows, columns=["cell", f"{self.library}, ipykernel {self.ipykernel}"]).set_index("cell")
 
     def _repr_html_(self) -> str:
-        return str(self.table().to_html(border=0))
+        return str(self.table().to_html(border=0, index_names=False))
 
 
 SETUP = """

@@ -417,6 +417,7 @@ class Panel:
         before, box.children = box.children, () if widget is None else (widget,)
         for old in before:
             if not hasattr(old, "let_go"):
+                old.outputs = ()  # some programs save the state of closed widgets too
                 old.close()
 
     def _say(self, text: str) -> None:

@@ -298,10 +298,14 @@ def test_a_token_is_not_logged_even_when_a_handler_fails(
 
 @pytest.mark.usefixtures("headless")
 def test_without_a_front_end_it_is_said_at_once_and_the_measurement_goes_on(
-    lab: labkit.Lab, capsys: pytest.CaptureFixture[str]
+    lab: labkit.Lab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subscriber = labkit.BrowserSubscriber(lab, ["sse", "websocket"])
-    assert subscriber.wait() is False
+    waits: list[float] = []
+    with monkeypatch.context() as patched:
+        patched.setattr("labkit.browser.time.sleep", waits.append)
+        assert subscriber.wait(0.2 * UNIT) is False
+    assert waits == []
     assert "no page attached: this kernel has no front end" in capsys.readouterr().out
     run = labkit.measure(lab, ["websocket"], labkit.periodic(rate_per_s=50, duration_s=0.2), progress=False)
     assert len(run.deliveries) == 10

@@ -76,8 +76,8 @@ def _panel(figure: go.Figure, home: Home, frame: pd.DataFrame, row: int, low: fl
         )
         if row == 1:
             figure.add_annotation(
-                text=span.label, x=(start_s + stop_s) / 2, y=0.5, yref="y domain", yanchor="middle", showarrow=False,
-                font={"size": 11, "color": grey.ink}, bgcolor=style.rgba(grey.paper, 0.6), borderpad=1, row=row, col=1,
+                text=span.label, x=stop_s, xanchor="right", y=1, yref="y domain", yanchor="bottom", yshift=1,
+                showarrow=False, font={"size": 11, "color": grey.muted}, row=row, col=1,
             )  # fmt: skip
     for span in home.spans if home.name in WAITS else ():
         _time_left(figure, *_ends(home, span), low, row, grey)
