@@ -5,6 +5,7 @@ Plain values, bounded whatever the rate. ``live_charts.py`` draws them.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from typing import Any
 
@@ -55,6 +56,7 @@ class Board:
         """(from when, mean latency in ms that theory expects from then on)."""
         self.predicted: dict[str, float] = {}
         self.now_s = 0.0
+        self.lock = threading.Lock()
         self._run = run
         self._allowed = dict.fromkeys(self.techniques, BURST_DOTS)
         self._totals = dict.fromkeys(CATEGORIES, 0)
@@ -69,6 +71,10 @@ class Board:
 
     def feed(self, sample: Sample) -> None:
         """Take over what a sample tells."""
+        with self.lock:
+            self._feed(sample)
+
+    def _feed(self, sample: Sample) -> None:
         before_s, self.now_s = self.now_s, (sample.t_ns - self._run.started_ns) / 1e9
         self._expect(self._run.settings)
         for event_id, (_, published_ns) in sample.published.items():

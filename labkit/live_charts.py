@@ -22,7 +22,7 @@ from labkit.ledger import CATEGORIES
 from labkit.live_board import LADDER_S, SHOWN_S, Board
 
 HEIGHT = 430
-TICKS = [float(f"{first}e{power}") for power in range(-2, 7) for first in (1, 2, 5)]
+TICKS = [float(f"{first}e{power}") for power in range(0, 5) for first in (1, 2, 5)]
 NAN = float("nan")
 _BUNDLE = Path(plotly.__file__).parent / "package_data" / "widgetbundle.js"
 
@@ -45,7 +45,8 @@ class LiveFigure(go.FigureWidget):  # type: ignore[misc]
     def let_go(self) -> None:
         """End the widget. Some programs save the state of closed widgets too: nothing large stays in it."""
         self.library = ""
-        self._widget_data, self._widget_layout = [], {}
+        self._widget_data: list[Any] = []
+        self._widget_layout: dict[str, Any] = {}
         self.close()
 
 
@@ -66,7 +67,7 @@ class LiveCharts:
         self._on_click = on_click
         self.widget: LiveFigure | None = None
         self._ranges: dict[str, Any] = {}
-        self._hair = 1e-7
+        self._hair = 1e-5
         """Added to all that is drawn, so that all of it is sent: a page that has just come has missed what was."""
 
     def open_widget(self) -> LiveFigure:
@@ -91,9 +92,9 @@ class LiveCharts:
 
     def figure(self) -> go.Figure:
         """A plain figure of what is on the board."""
-        self._ranges = {}
-        figure = self._empty()
-        self._fill(figure)
+        plain = LiveCharts(self.board, self._theme)
+        figure = plain._empty()
+        plain._fill(figure)
         figure.update_layout(title=style.heading(self._title(), self._note()), height=HEIGHT + 60, margin_t=122)
         return figure
 
@@ -194,6 +195,10 @@ class LiveCharts:
     # -- the data ---------------------------------------------------------------------------------------------
 
     def _fill(self, figure: Any) -> None:
+        with self.board.lock:
+            self._fill_all(figure)
+
+    def _fill_all(self, figure: Any) -> None:
         board, data = self.board, iter(figure.data)
         self._hair = -self._hair
         since_s = max(0.0, board.now_s - SHOWN_S)
@@ -203,7 +208,7 @@ class LiveCharts:
             trace = next(data)
             trace.update(
                 x=self._floats(d[0] for d in dots[name]), y=self._floats(d[1] for d in dots[name]),
-                customdata=np.array([d[2] for d in dots[name]], dtype=np.int32),
+                customdata=[d[2] for d in dots[name]],
             )  # fmt: skip
         for name in board.techniques:
             steps = _steps(list(board.theory[name]), since_s, until_s)
@@ -231,7 +236,7 @@ class LiveCharts:
                               marker={"size": self._floats([0.1, 6, 0.1] * len(held))})  # fmt: skip
         next(data).update(
             x=self._floats(rung.published_s for rung in rungs), y=self._floats(0 for _ in rungs),
-            customdata=np.array([rung.event_id for rung in rungs], dtype=np.int32),
+            customdata=[rung.event_id for rung in rungs],
         )  # fmt: skip
 
     def _set_ranges(self, layout: Any, dots: dict[str, list[Any]], since_s: float, until_s: float) -> None:
@@ -250,7 +255,10 @@ class LiveCharts:
         layout.yaxis.range = [kept[0] + self._hair, kept[1]]
 
     def _floats(self, values: Any) -> Any:
-        return np.fromiter(values, dtype=np.float64) + self._hair
+        """Lists for the widget, as programs keep the last binary arrays of closed ones; arrays for a plain figure."""
+        if self.widget is None:
+            return np.fromiter(values, dtype=np.float32)
+        return [None if value != value else round(value + self._hair, 5) for value in values]
 
     def _title(self) -> str:
         rows = sorted(self.board.summary(), key=lambda row: row["high"] - row["low"], reverse=True)
