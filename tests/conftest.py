@@ -14,6 +14,7 @@ import importlib.util
 import logging
 import os
 import shutil
+import signal
 import threading
 import time
 from collections import Counter
@@ -200,6 +201,9 @@ def why_no_browser() -> str | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # started in the background of a shell: whatever the tests start would inherit a deaf ear for Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.environ.get("LABKIT_REQUIRE_CHROMIUM") == "1" and (reason := why_no_browser()):
         raise pytest.UsageError(f"LABKIT_REQUIRE_CHROMIUM=1, but {reason}")
 

@@ -55,7 +55,7 @@ def a_sink() -> Iterator[tuple[socket.socket, socket.socket, object]]:
     from labkit.bench import Sink
 
     sink = Sink("websocket", "k3f9")
-    pairs = [socket.socketpair() for _ in range(2)]
+    pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]  # each piece is one read
     for _, theirs in pairs:
         sink.hold(theirs)
     try:
@@ -91,7 +91,7 @@ def test_a_sink_takes_each_event_once_from_each_connection_in_pieces_too() -> No
         ([frame(1), frame(3)], "expected"),  # skipped
         ([frame(2), frame(1)], "expected"),  # swapped
         ([frame(1), frame(1), frame(2)], "expected"),  # repeated
-        ([frame(1), frame(2), frame(2)], "expected|more than was published"),  # repeated, last
+        ([frame(1), frame(2), frame(2)], "more than was published"),  # repeated, last
     ],
     ids=["lost", "skipped", "swapped", "repeated", "repeated last"],
 )
