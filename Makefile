@@ -95,7 +95,7 @@ format: $(VENV)/.installed  ## format the code and the notebooks
 	$(PY) -m ruff format .
 
 bounds: $(BOUNDS)/.installed  ## run the tests at the lowest releases labkit supports
-	LABKIT_REQUIRE_CHROMIUM= $(BOUNDS)/bin/python -m pytest tests -m 'not browser'
+	LABKIT_REQUIRE_CHROMIUM= $(BOUNDS)/bin/python -m pytest tests --ignore=tests/jupyter -m 'not browser'
 
 clean:  ## remove the environments and everything built or cached
 	rm -rf $(VENV) $(BOUNDS) $(KERNELS:%=.venv-ipykernel-%) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

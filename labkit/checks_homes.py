@@ -58,11 +58,11 @@ def _no_verdict(verdict: Verdict, why: str) -> Finding:
 
 
 def _busy(frame: pd.DataFrame, home: Home) -> pd.DataFrame:
-    return frame[(frame["home"] == home.name) & frame["during"].astype(bool)]
+    return frame[(frame["home"] == home.name) & frame["during"]]
 
 
 def _quiet(frame: pd.DataFrame, home: Home) -> pd.DataFrame:
-    return frame[(frame["home"] == home.name) & ~frame["during"].astype(bool)]
+    return frame[(frame["home"] == home.name) & ~frame["during"]]
 
 
 def _waited(busy: pd.DataFrame, home: Home, half_ms: float) -> Interval:

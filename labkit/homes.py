@@ -114,7 +114,8 @@ class Seen:
         """One row per delivery: latency_ms from due, transit_ms from published, during: due in a busy span."""
         import pandas as pd
 
-        return pd.DataFrame([row for home in self.homes for row in home.rows()], columns=COLUMNS)
+        frame = pd.DataFrame([row for home in self.homes for row in home.rows()], columns=COLUMNS)
+        return frame.astype({"latency_ms": float, "transit_ms": float, "during": bool})
 
     def summary(self) -> pd.DataFrame:
         """One row per home, latencies in ms: while no cell was busy, and of events due while one was."""
@@ -123,7 +124,7 @@ class Seen:
         frame, rows = self.deliveries, []
         for home in self.homes:
             mine = frame[frame["home"] == home.name]
-            quiet, busy = mine[~mine["during"].astype(bool)], mine[mine["during"].astype(bool)]
+            quiet, busy = mine[~mine["during"]], mine[mine["during"]]
             rows.append(
                 {
                     "server": home.title,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import queue
 import signal
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from labkit.errors import LabkitError
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 5.0
+LOOK_EVERY_S = 0.1
 COMM = "(comm message)"
 
 
@@ -82,7 +84,11 @@ class Kernel:
     # -- what a front end does ----------------------------------------------------------------------------------
 
     def run(self, *sources: str, timeout_s: float = 60.0, stop_on_error: bool = False) -> list[Cell]:
-        """Send cells all at once, as Run All does, and wait for their answers."""
+        """Send cells all at once, as Run All does, and wait for their answers.
+
+        ipykernel 7.0 to 7.3 may stop listening for good when a cell arrives while an answer leaves: there, better
+        run quick cells one by one.
+        """
         return self.wait(self.send(*sources, stop_on_error=stop_on_error), timeout_s)
 
     def send(self, *sources: str, stop_on_error: bool = False) -> list[Cell]:
@@ -211,8 +217,10 @@ class Kernel:
         self._readers = [asyncio.ensure_future(self._read(get, take)) for get, take in reads.items()]
 
     async def _read(self, get: Any, take: Any) -> None:
+        # A send may swallow the notice that something has come; whoever then asks without an end waits for ever.
         while True:
-            take(await get())
+            with contextlib.suppress(queue.Empty):
+                take(await get(timeout=LOOK_EVERY_S))
 
     def _put(self, source: str, stop_on_error: bool) -> Cell:
         cell = Cell(source)

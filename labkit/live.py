@@ -127,12 +127,14 @@ class LiveRun:
         self._stop = False
         self._wake = threading.Condition()
         self._publisher = threading.Thread(target=self._publish_all, name="labkit-source", daemon=True)
-        self._floor_in, self._floor_out = socket.socketpair()
+        self._floor_in: socket.socket | None = None
+        self._floor_out: socket.socket | None = None
 
     # -- from any thread --------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Attach every subscriber, then start the source."""
+        self._floor_in, self._floor_out = socket.socketpair()
         try:
             with contextlib.ExitStack() as undo:
                 if not self._keeps_link:
@@ -277,8 +279,9 @@ class LiveRun:
         return (now_ns() - self.started_ns) / 1e9
 
     def _close_floor(self) -> None:
-        self._floor_in.close()
-        self._floor_out.close()
+        for end in (self._floor_in, self._floor_out):
+            if end is not None:
+                end.close()
 
     # -- on the lab loop --------------------------------------------------------------------------------------
 
@@ -295,8 +298,9 @@ class LiveRun:
         _, late = await asyncio.wait(waits, timeout=OPEN_TIMEOUT_S)
         for wait in late:
             wait.cancel()
-        self._floor_in.setblocking(False)
-        self._watching = [asyncio.ensure_future(w) for w in (self._tend(), self._read_floor(), self._watch_loop())]
+        assert self._floor_in is not None
+        floor = self._read_floor(self._floor_in)
+        self._watching = [asyncio.ensure_future(w) for w in (self._tend(), floor, self._watch_loop())]
         delay_s = 0.02 + 4 * (self.settings.one_way_s + self.settings.jitter_s)  # the first requests are on their way
         self.started_ns = now_ns() + int(delay_s * 1e9)
 
@@ -322,9 +326,10 @@ class LiveRun:
             newest = max([self._newest, *(s.newest for s in subscriptions)])
             self.window.turn(newest, subscriptions, [self.link.ledger])
 
-    async def _read_floor(self) -> None:
+    async def _read_floor(self, floor: socket.socket) -> None:
+        floor.setblocking(False)
         running, rest = asyncio.get_running_loop(), b""
-        while data := await running.sock_recv(self._floor_in, 4096):
+        while data := await running.sock_recv(floor, 4096):
             received_ns, rest = now_ns(), rest + data
             while len(rest) >= _FLOOR.size:
                 self._floor_ms.append((received_ns - _FLOOR.unpack_from(rest)[0]) / 1e6)
@@ -470,8 +475,9 @@ class LiveRun:
         self._newest = max(self._newest, event.id)
         self.published_count += 1
         self._fresh.append((event.id, due_ns, event.published_ns))
-        with contextlib.suppress(OSError):
-            self._floor_out.send(_FLOOR.pack(now_ns()))
+        if self._floor_out is not None:
+            with contextlib.suppress(OSError):
+                self._floor_out.send(_FLOOR.pack(now_ns()))
         return event.id
 
 

@@ -24,6 +24,8 @@ from labkit.live_board import LADDER_S, SHOWN_S, Board
 HEIGHT = 430
 TICKS = [float(f"{first}e{power}") for power in range(0, 5) for first in (1, 2, 5)]
 NAN = float("nan")
+PREDICTION = "your prediction"
+LATENCY_TITLE = "latency along time"
 _BUNDLE = Path(plotly.__file__).parent / "package_data" / "widgetbundle.js"
 
 
@@ -72,16 +74,13 @@ class LiveCharts:
 
     def open_widget(self) -> LiveFigure:
         """The figure that follows the run."""
-        self.widget = widget = LiveFigure(self._empty())
+        figure = self._empty()
+        figure.layout.annotations[0].text = f"{LATENCY_TITLE} (click a dot to open its event)"
+        self.widget = widget = LiveFigure(figure)
         for name, trace in zip(self.board.techniques, widget.data, strict=False):
             trace.on_click(self._clicked(name))
         widget.carry_library()
         return widget
-
-    def close_widget(self) -> None:
-        if self.widget is not None:
-            self.widget.let_go()
-            self.widget = None
 
     def draw(self) -> None:
         """Bring the widget up to date."""
@@ -95,8 +94,14 @@ class LiveCharts:
         plain = LiveCharts(self.board, self._theme)
         figure = plain._empty()
         plain._fill(figure)
+        figure.layout.annotations[3].text = "open at the end" if self.widget is None else "open now"
+        figure.data = [trace for trace in figure.data if len(trace.x) and not self._is_idle(trace)]
         figure.update_layout(title=style.heading(self._title(), self._note()), height=HEIGHT + 60, margin_t=122)
         return figure
+
+    def _is_idle(self, trace: Any) -> bool:
+        """An entry of the legend for what is not there."""
+        return trace.name == PREDICTION and not self.board.predicted
 
     def _clicked(self, name: str) -> Callable[[Any, Any, Any], None]:
         def clicked(_trace: Any, points: Any, _state: Any) -> None:
@@ -132,7 +137,7 @@ class LiveCharts:
             figure.add_scatter(x=[], y=[], mode="lines", line={**line, "dash": "12px,4px"}, showlegend=False,
                                name=f"{name}: prediction",
                                hovertemplate="your prediction: %{y:.4~g} ms<extra></extra>", row=1, col=1)  # fmt: skip
-        for title, dash in (("theory: mean", "3px,3px"), ("your prediction", "12px,4px")):
+        for title, dash in (("theory: mean", "3px,3px"), (PREDICTION, "12px,4px")):
             figure.add_scatter(x=[None], y=[None], mode="lines", name=title, line={"color": grey.ink, "width": 1.5,
                                "dash": dash}, row=1, col=1)  # fmt: skip
         for name in names:
@@ -146,7 +151,7 @@ class LiveCharts:
                            showlegend=False, name="published", hovertemplate="event %{customdata}<extra></extra>",
                            row=1, col=2)  # fmt: skip
         for category in CATEGORIES:
-            figure.add_bar(x=[], y=[], name=style.CATEGORY_TITLES[category], legend="legend2",
+            figure.add_bar(x=[], y=[], offset=0.06, width=0.88, name=style.CATEGORY_TITLES[category], legend="legend2",
                            marker={"color": style.CATEGORY_COLORS[category], "line": {"width": 0}},
                            hovertemplate="%{y:.4~g} B " + category + "<extra></extra>", row=2, col=1)  # fmt: skip
         lanes = [style.title_of(name) for name in names]
@@ -219,9 +224,7 @@ class LiveCharts:
         next(data), next(data)
         self._ladder(data)
         for place, _ in enumerate(CATEGORIES):
-            next(data).update(
-                x=self._floats(b[0] + 0.5 for b in board.bars), y=self._floats(b[1][place] for b in board.bars)
-            )
+            next(data).update(x=self._floats(b[0] for b in board.bars), y=self._floats(b[1][place] for b in board.bars))
         for place in (0, 1):
             next(data).update(x=self._floats(board.open.get(name, (0, 0))[place] for name in board.techniques))
         self._set_ranges(figure.layout, dots, since_s, until_s)
@@ -244,7 +247,7 @@ class LiveCharts:
         layout.xaxis.range = [since_s - 0.2, until_s + 0.2]
         start_s = max(0.0, board.now_s - LADDER_S)
         layout.xaxis2.range = [start_s - 0.05, max(board.now_s, 1.0) + 0.05]
-        layout.xaxis3.range = [max(0, math.floor(since_s)), math.ceil(until_s)]
+        layout.xaxis3.range = [max(0, math.floor(since_s)) + self._hair, math.ceil(until_s)]
         values = [d[1] for mine in dots.values() for d in mine] + list(board.predicted.values())
         values += [mean for steps in board.theory.values() for _, mean in list(steps)[-1:] if mean == mean]
         values = [value for value in values if value > 0] or [1.0, 100.0]

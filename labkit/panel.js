@@ -80,10 +80,6 @@ export default {
       model.set("value", Number(number.value));
       send();
     });
-    for (const input of [range, number]) {
-      // JupyterLab has shortcuts of its own for these keys
-      input.addEventListener("keydown", (event) => event.stopPropagation());
-    }
     model.on("change:value", show);
     show();
 
@@ -94,14 +90,24 @@ export default {
         model.save_changes();
       }
     };
+    // JupyterLab has shortcuts of its own for the keys that turn, tick and choose
+    const keep = (event) => {
+      if (event.key !== "Escape" && !event.ctrlKey && !event.metaKey) event.stopPropagation();
+    };
+    let panel = null;
     const watch = new MutationObserver(look);
     if (model.get("tells_theme")) {
       watch.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name"] });
-      requestAnimationFrame(look);
+      requestAnimationFrame(() => {
+        look();
+        panel = el.closest(".labkit-panel");
+        panel?.addEventListener("keydown", keep);
+      });
     }
     return () => {
       clearTimeout(timer);
       watch.disconnect();
+      panel?.removeEventListener("keydown", keep);
       model.off("change:value", show);
     };
   },

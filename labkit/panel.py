@@ -378,14 +378,19 @@ class Panel:
         if self._drawer is not None:
             self._drawer.stop()
         try:
+            board.feed(live.sample())
+            were_open = board.open
             run = live.stop(settle=settle)
             board.feed(live.sample())
+            board.open = were_open
         finally:
             self._live = None
             self._controls.running(False)
         self._runs.append(run)
+        widget, charts.widget = charts.widget, None
         self._show_chart(shown(charts.figure()))
-        charts.close_widget()
+        if widget is not None:
+            widget.let_go()
         self._controls.stand(standing(live, "Stopped"))
         return run
 

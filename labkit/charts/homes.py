@@ -102,7 +102,7 @@ def _time_left(figure: go.Figure, start_s: float, stop_s: float, low: float, row
 
 
 def _title(seen: Seen, frame: pd.DataFrame) -> str:
-    busy = frame[frame["during"].astype(bool)]
+    busy = frame[frame["during"]]
     late = busy.groupby("home")["latency_ms"].quantile(0.95).sort_values(ascending=False) / 1e3
     if late.empty:
         return "Latency along time, while no cell was busy"
