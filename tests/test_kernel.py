@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
@@ -186,9 +187,11 @@ def test_a_killed_kernel_leaves_no_process_and_no_port(kernel: Kernel) -> None:
 
 
 def test_a_killed_kernel_takes_the_kernel_that_it_drives_along(kernel: Kernel) -> None:
-    pid = int(ok(kernel, "from labkit.kernels import Kernel\ninner = Kernel()\nprint(inner.pid)"))
+    ok(kernel, "import json\nfrom labkit.kernels import Kernel\ninner = Kernel()")
+    pid, folder = json.loads(ok(kernel, "print(json.dumps([inner.pid, inner._folder.name]))"))
     kernel.kill()
     until(lambda: is_gone(pid), "the inner kernel ends with its parent")
+    shutil.rmtree(folder)  # nobody is left to do it
 
 
 def test_an_interrupt_does_not_reach_a_server_in_a_process_of_its_own(kernel: Kernel) -> None:
