@@ -31,6 +31,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from labkit.errors import LabkitError
+from labkit.sources import SOURCES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,34 +43,6 @@ _SIGNS = {"confirmed": "✓", "refuted": "✗", "refined": "≈", "undecided": "
 LOCK_TIMEOUT_S = 10.0
 """How long to wait for another process that writes."""
 
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a claim comes from, its sentence, and the unit of what its experiment measures."""
-
-    source: str
-    sentence: str
-    unit: str = "s"
-
-
-SOURCES: dict[str, Source] = {
-    "P1": Source(
-        "founding notes; RFC 6202 section 2.1",
-        "서버의 변경에 즉시 대응하지 못함 (it cannot react at once to a change on the server)",
-    ),
-    "L1": Source(
-        "RFC 6202 section 2.2",
-        "the average latency of long polling is close to one network transit, "
-        "the maximal latency is over three network transits",
-    ),
-    "S3": Source(
-        "RFC 6202 section 3.2",
-        "an HTTP streaming protocol's average and maximal latency is one network transit "
-        "[...] at least three network transits [when the stream is ended and asked for again]",
-    ),
-    "A7": Source("Jupyter", "the notebook itself is an intermediary", "events"),
-    "A8": Source("practice", "where the server lives decides what a busy cell does to it"),
-}
 
 # Intervals and the rules of a verdict
 

@@ -21,8 +21,8 @@ PACKAGE = Path(__file__).parent.parent / "labkit"
 
 # Values in, values out: these import one another, and nothing that waits or draws on a screen.
 PURE = {
-    *("charts", "checks", "checks_homes", "claims", "errors", "events", "exercises", "explain", "export"),
-    *("homes", "ledger", "live_settings", "models", "runs", "schedules", "style", "wire"),
+    *("charts", "checks", "claims", "errors", "events", "exercises", "explain", "export"),
+    *("homes", "ledger", "live_settings", "models", "runs", "schedules", "sources", "style", "wire"),
 }
 IMPURE = {"asyncio", "tornado", "ipywidgets", "anywidget"}
 NO_SOCKETS = {"socket", "selectors", "ssl"}
@@ -35,9 +35,10 @@ ROWS = [
     {"following", "pages"},
     {"server", "lab", "process", "intermediary"},
     {"measurement", "progress", "subscriptions", "residence", "teaching", "live_window", "fleet"},
-    {"live", "live_board", "live_charts", "panel_controls"},
+    {"live", "live_board", "live_charts", "panel_controls", "panel_workers"},
     {"panel", "browser"},
-    {"bench", "jupyter", "report", "serving", "__main__", "__init__"},
+    {"experiments"},
+    {"soak", "bench", "jupyter", "report", "serving", "__main__", "__init__"},
 ]
 ROW_OF = {module: number for number, row in enumerate(ROWS) for module in row}
 

@@ -10,7 +10,7 @@ import pytest
 
 from conftest import UNIT
 from labkit import charts, checks, residence
-from labkit.checks_homes import what_the_proxy_holds_back
+from labkit.checks.homes import what_the_proxy_holds_back
 from labkit.errors import LabkitError
 from labkit.homes import Home, Seen, Span
 

@@ -1,57 +1,9 @@
-"""The notebooks' exercises: a check says what was expected, what was found, and gives a hint. It never raises."""
+"""The exercises of 00_start_here, 07_control_room and 12_where_the_server_lives."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
 from labkit import models
-
-
-@dataclass(frozen=True)
-class Report:
-    """What came of an answer."""
-
-    right: bool | None  # None: not answered yet
-    text: str
-
-    def __str__(self) -> str:
-        return {True: "Right. ", False: "Not yet. ", None: ""}[self.right] + self.text
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        mark = {True: "✓", False: "✗", None: "…"}[self.right]
-        return f"<p>{mark} {html.escape(str(self))}</p>"
-
-
-@dataclass(frozen=True)
-class Exercise:
-    """One exercise: what a right answer is, in words, and how an answer is judged."""
-
-    unit: str
-    judge: Callable[[float], str | None]
-    """None if the answer is right, else what was found."""
-    expected: str
-    hint: str
-
-
-def answer(id: str, value: Any) -> Report:
-    """Hand in an answer to the exercise *id*. None asks what kind of answer it wants."""
-    exercise = EXERCISES.get(id)
-    if exercise is None:
-        return Report(False, f"There is no exercise {id!r}; there are: {', '.join(EXERCISES)}.")
-    if value is None or value is Ellipsis:
-        return Report(None, f"No answer yet: put a number ({exercise.unit}) in its place.")
-    try:
-        found = exercise.judge(float(value))
-    except (TypeError, ValueError):
-        return Report(False, f"Expected a number ({exercise.unit}), found {value!r:.60}.")
-    if found is None:
-        return Report(True, exercise.expected)
-    return Report(False, f"{found} Hint: {exercise.hint}")
+from labkit.exercises.base import Exercise
 
 
 def _three_transits(poll_interval_s: float) -> str | None:
@@ -80,7 +32,7 @@ def _rate_of_nine_requests(rate_per_s: float) -> str | None:
     return f"At {rate_per_s:g} events a second it asks {requests:.1f} times a second, expected 9."
 
 
-EXERCISES = {
+EXERCISES: dict[str, Exercise] = {
     "00.1": Exercise(
         "seconds",
         _three_transits,

@@ -14,11 +14,12 @@ A7: through jupyter-server-proxy a stream comes as it is written only where the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from labkit import claims
-from labkit.checks import LEAST_EVENTS, TOLERANCE, Finding
+from labkit.checks.common import LEAST_EVENTS, TOLERANCE, Finding
 from labkit.claims import Interval, Verdict, shown
 from labkit.homes import Home, Seen
 
@@ -132,3 +133,6 @@ def _proxy() -> str:
         return f"jupyter-server-proxy {version('jupyter-server-proxy')}"
     except PackageNotFoundError:
         return "jupyter-server-proxy"
+
+
+CHECKS: dict[str, Callable[[Any], Finding]] = {"A8": where_the_server_lives}

@@ -1,0 +1,10 @@
+"""The checks of 03_http_streaming: S1, S1b, S2, S5, S6, S8, T2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from labkit.checks.common import Finding
+
+CHECKS: dict[str, Callable[[Any], Finding]] = {}

@@ -1,0 +1,10 @@
+"""The checks of 02_long_polling: L1b to L8, L10 to L12."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from labkit.checks.common import Finding
+
+CHECKS: dict[str, Callable[[Any], Finding]] = {}

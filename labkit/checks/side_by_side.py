@@ -1,0 +1,10 @@
+"""The checks of 08_side_by_side: A1, A9, A10."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from labkit.checks.common import Finding
+
+CHECKS: dict[str, Callable[[Any], Finding]] = {}

@@ -1,0 +1,10 @@
+"""The checks of 05_websocket: W1-W7, W9-W11."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from labkit.checks.common import Finding
+
+CHECKS: dict[str, Callable[[Any], Finding]] = {}

@@ -1,0 +1,7 @@
+"""The exercises of 05_websocket."""
+
+from __future__ import annotations
+
+from labkit.exercises.base import Exercise
+
+EXERCISES: dict[str, Exercise] = {}
