@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from labkit.browser import BrowserSubscriber
     from labkit.claims import predict
     from labkit.exercises import answer
+    from labkit.intermediary import Intermediary
     from labkit.lab import Lab
     from labkit.link import Link
     from labkit.loop import run, submit
@@ -37,6 +38,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "BrowserSubscriber": "browser",
+    "Intermediary": "intermediary",
     "Lab": "lab",
     "Link": "link",
     "Panel": "panel",
@@ -65,6 +67,7 @@ _MODULES = ("charts", "checks", "claims", "errors", "models")
 __all__ = [
     "TECHNIQUES",
     "BrowserSubscriber",
+    "Intermediary",
     "Lab",
     "Link",
     "Panel",
