@@ -21,15 +21,16 @@ if TYPE_CHECKING:
     from labkit import charts, checks, claims, errors, models
     from labkit.browser import BrowserSubscriber
     from labkit.claims import predict
+    from labkit.classroom import compare, student, submit
     from labkit.exercises import answer
     from labkit.intermediary import Intermediary
     from labkit.lab import Lab
     from labkit.link import Link
-    from labkit.loop import run, submit
+    from labkit.loop import run
     from labkit.measurement import last_run, measure
     from labkit.nested import allow_nested_asyncio
     from labkit.panel import Panel
-    from labkit.runs import Run, compare, load
+    from labkit.runs import Run, load
     from labkit.schedules import Schedule, burst, jobs, machine, periodic, poisson, trace
     from labkit.teaching import source
     from labkit.techniques import TECHNIQUES
@@ -48,7 +49,7 @@ _HOMES = {
     "allow_nested_asyncio": "nested",
     "answer": "exercises",
     "burst": "schedules",
-    "compare": "runs",
+    "compare": "classroom",
     "jobs": "schedules",
     "last_run": "measurement",
     "load": "runs",
@@ -59,7 +60,8 @@ _HOMES = {
     "predict": "claims",
     "run": "loop",
     "source": "teaching",
-    "submit": "loop",
+    "student": "classroom",
+    "submit": "classroom",
     "trace": "schedules",
 }
 _MODULES = ("charts", "checks", "claims", "errors", "models")
@@ -92,6 +94,7 @@ __all__ = [
     "predict",
     "run",
     "source",
+    "student",
     "submit",
     "trace",
 ]

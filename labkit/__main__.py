@@ -1,4 +1,4 @@
-"""The command line: ``python -m labkit lab | serve | measure | techniques | bench``, also installed as ``labkit``."""
+"""The command line: ``python -m labkit lab | serve | measure | verdicts | techniques | bench``; also ``labkit``."""
 
 from __future__ import annotations
 
@@ -68,6 +68,13 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--out", metavar="RUN.parquet", help="save the run")
     measure.add_argument("--html", metavar="PAGE.html", help="write a page with the table and the charts")
     measure.set_defaults(command=_measure)
+
+    verdicts = commands.add_parser("verdicts", help="run every notebook and write the verdict on every claim")
+    verdicts.add_argument(
+        "notebooks", nargs="*", metavar="NOTEBOOK", help="only these (default: all, about ten minutes)"
+    )
+    verdicts.add_argument("--out", default="verdicts", metavar="FOLDER", help="where to write (default: %(default)s)")
+    verdicts.set_defaults(command=_verdicts)
 
     techniques = commands.add_parser("techniques", help="list the techniques and their routes")
     techniques.set_defaults(command=_techniques)
@@ -161,6 +168,12 @@ def _print(run: Run) -> None:
         print(summary[SHOWN].to_string(float_format=lambda value: f"{value:,.1f}", na_rep="-"))
     for note in run.notes:
         print(note)
+
+
+def _verdicts(arguments: argparse.Namespace) -> int:
+    from labkit.executing import verdicts
+
+    return verdicts(arguments.notebooks, arguments.out)
 
 
 def _techniques(_: argparse.Namespace) -> int:

@@ -12,7 +12,8 @@ A verdict comes from a confidence interval of the run's own records. There are t
 arithmetic on measured inputs; *not run* has its reason.
 
 Records are kept in ``$LABKIT_CLAIMS``, or else in ``claims.jsonl`` of the user's data directory, one a line and never
-changed; predictions beside them in ``claims.predictions.jsonl``. Readers take the newest of each id.
+changed; predictions in ``claims.predictions.jsonl`` beside it, answers to exercises in ``claims.answers.jsonl``.
+Readers take the newest of each id.
 """
 
 from __future__ import annotations
@@ -156,6 +157,11 @@ def combine(verdicts: Iterable[Verdict]) -> Verdict:
 # Records
 
 
+def sign(verdict: str) -> str:
+    """One character for a verdict."""
+    return _SIGNS.get(verdict, "·")
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One claim put to the test. Values are in *unit* (seconds for a latency); ``interval`` is (low, high)."""
@@ -176,7 +182,7 @@ class Record:
 
     def __str__(self) -> str:
         rows = [f"{name + ':':<10} {text}" for name, text in self._rows()]
-        return "\n".join([f"{self.id} {_SIGNS.get(self.verdict, '·')} {self.verdict}", *("  " + row for row in rows)])
+        return "\n".join([f"{self.id} {sign(self.verdict)} {self.verdict}", *("  " + row for row in rows)])
 
     def _rows(self) -> Iterator[tuple[str, str]]:
         claim = SOURCES.get(self.id)
@@ -199,7 +205,7 @@ class Record:
             f"<tr><th style='text-align:left'>{name}</th><td style='text-align:left'>{html.escape(text)}</td></tr>"
             for name, text in self._rows()
         )
-        title = html.escape(f"{self.id} {_SIGNS.get(self.verdict, '·')} {self.verdict}")
+        title = html.escape(f"{self.id} {sign(self.verdict)} {self.verdict}")
         return f"<table><caption style='text-align:left'><b>{title}</b></caption>{rows}</table>"
 
 
@@ -249,7 +255,7 @@ def record(
         notebook or _notebook(),
         run,
         _now(),
-        _versions(),
+        versions(),
         unit,
     )
     kept = _plain(asdict(found))
@@ -332,13 +338,40 @@ def prediction(id: str) -> Prediction | None:
 
 def score(found: Record, guess: Prediction) -> float | None:
     """How far off the prediction was, as a share of the measured value; None where they cannot be compared."""
+    times = ratio(found, guess, signed=True)
+    return None if times is None else abs(times - 1)
+
+
+def ratio(found: Record, guess: Prediction, *, signed: bool = False) -> float | None:
+    """The prediction over the measured value, in one unit; None where they cannot be compared.
+
+    Args:
+        signed: values of 0 and below may be compared too, as long as the measured one is not 0.
+    """
     seconds = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
     units = found.unit, guess.unit or found.unit
     scales = (1.0, 1.0) if units[0] == units[1] else tuple(seconds.get(unit) for unit in units)
     if not isinstance(found.measured, int | float) or not found.measured or None in scales:
         return None
-    measured, guessed = found.measured * scales[0], guess.value * scales[1]  # type: ignore[operator]
-    return abs(guessed - measured) / abs(measured)
+    times: float = guess.value * scales[1] / (found.measured * scales[0])  # type: ignore[operator]
+    return times if signed or times > 0 else None
+
+
+# Answers to exercises
+
+
+def keep_answer(id: str, value: object, right: bool) -> None:
+    """Keep what was handed in as the answer to an exercise.
+
+    Raises:
+        LabkitError: the file cannot be written.
+    """
+    _append(_answers_path(), {"id": id, "value": f"{value!r:.200}", "right": right, "time": _now()})
+
+
+def answers() -> dict[str, dict[str, Any]]:
+    """The newest answer to each exercise: ``value``, ``right`` and ``time``."""
+    return {entry.pop("id"): entry for entry in _entries(_answers_path()) if isinstance(entry.get("right"), bool)}
 
 
 def shown(value: Any, unit: str = "") -> str:
@@ -366,6 +399,10 @@ def path() -> Path:
 
 def _predictions_path() -> Path:
     return path().with_name(path().stem + ".predictions.jsonl")
+
+
+def _answers_path() -> Path:
+    return path().with_name(path().stem + ".answers.jsonl")
 
 
 def _append(file: Path, entry: dict[str, Any]) -> None:
@@ -432,7 +469,8 @@ def _notebook() -> str | None:
 
 
 @cache
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """What a record's figures depend on, by name."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": platform.python_version()}

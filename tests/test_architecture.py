@@ -22,7 +22,7 @@ PACKAGE = Path(__file__).parent.parent / "labkit"
 # Values in, values out: these import one another, and nothing that waits or draws on a screen.
 PURE = {
     *("charts", "checks", "claims", "errors", "events", "exercises", "explain", "export"),
-    *("homes", "ledger", "live_settings", "models", "runs", "schedules", "sources", "style", "wire"),
+    *("homes", "ledger", "live_settings", "models", "runs", "schedules", "sources", "style", "verdicts", "wire"),
 }
 IMPURE = {"asyncio", "tornado", "ipywidgets", "anywidget"}
 NO_SOCKETS = {"socket", "selectors", "ssl"}
@@ -38,7 +38,7 @@ ROWS = [
     {"live", "live_board", "live_charts", "panel_controls", "panel_workers"},
     {"panel", "browser"},
     {"experiments"},
-    {"soak", "bench", "jupyter", "report", "serving", "__main__", "__init__"},
+    {"soak", "classroom", "executing", "bench", "jupyter", "report", "serving", "__main__", "__init__"},
 ]
 ROW_OF = {module: number for number, row in enumerate(ROWS) for module in row}
 

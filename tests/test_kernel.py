@@ -260,7 +260,7 @@ async def later():
 def clicked(_):
     seen.append(["published", lab.publish("published") > 0])
     seen.append(["ran", labkit.run(work())])
-    labkit.submit(work()).add_done_callback(lambda f: seen.append(["submitted", f.result()]))
+    labkit.loop.submit(work()).add_done_callback(lambda f: seen.append(["submitted", f.result()]))
     asyncio.ensure_future(later())
 button = ipywidgets.Button()
 button.on_click(clicked)

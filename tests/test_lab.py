@@ -277,7 +277,7 @@ def test_an_interrupt_while_closing_does_not_leave_it_half_closed(monkeypatch: p
     assert lab.closed and refused(lab.port)
 
 
-@pytest.mark.parametrize("more", ["", "time.sleep(0.1)\n", "labkit.submit(read())\ntime.sleep(0.2)\n"])
+@pytest.mark.parametrize("more", ["", "time.sleep(0.1)\n", "labkit.loop.submit(read())\ntime.sleep(0.2)\n"])
 def test_an_interpreter_that_ends_without_close_is_silent(more: str) -> None:
     done = script(
         "import asyncio, time, labkit\n"

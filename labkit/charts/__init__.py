@@ -16,6 +16,17 @@ from labkit.charts.homes import homes
 from labkit.charts.lifelines import sequence
 from labkit.charts.over_time import timeline
 from labkit.charts.pictures import use_static_fallback, write
+from labkit.charts.predictions import predictions
 from labkit.style import use as use_theme
 
-__all__ = ["homes", "latency", "overhead", "sequence", "timeline", "use_static_fallback", "use_theme", "write"]
+__all__ = [
+    "homes",
+    "latency",
+    "overhead",
+    "predictions",
+    "sequence",
+    "timeline",
+    "use_static_fallback",
+    "use_theme",
+    "write",
+]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
+from labkit import claims
+from labkit.errors import LabkitError
 from labkit.exercises import first, http_streaming, long_polling, polling, relatives, side_by_side, sse, websocket
 from labkit.exercises.base import Exercise, Report
 
@@ -37,6 +40,6 @@ def answer(id: str, value: Any) -> Report:
         found = exercise.judge(exercise.read(value))
     except (TypeError, ValueError):
         return Report(False, f"Expected {wanted}, found {value!r:.60}.")
-    if found is None:
-        return Report(True, exercise.expected)
-    return Report(False, f"{found} Hint: {exercise.hint}")
+    with contextlib.suppress(LabkitError):  # an answer is judged even where nothing can be written
+        claims.keep_answer(id, value, found is None)
+    return Report(True, exercise.expected) if found is None else Report(False, f"{found} Hint: {exercise.hint}")

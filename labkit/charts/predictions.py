@@ -1,0 +1,59 @@
+"""Predictions against measurements: for each claim, by what factor people missed it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from labkit import style
+from labkit.charts.pictures import finished
+
+HIT = style.Mark("#0072B2", "circle", "solid")
+REACH = 100.0
+
+
+def predictions(ratios: Sequence[tuple[str, str, float]], *, theme: str | None = None) -> go.Figure:
+    """Each prediction over what was then measured, on a logarithmic axis, one row for each claim.
+
+    Args:
+        ratios: (claim, who, prediction over measurement); what is beyond a factor of 100 is drawn at 100.
+        theme: ``light`` or ``dark``; the one of ``style.use`` by default.
+    """
+    grey = style.theme(theme)
+    order = sorted({claim for claim, _, _ in ratios}, key=lambda claim: _median_factor(ratios, claim))
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[min(REACH, max(1 / REACH, ratio)) for _, _, ratio in ratios], y=[claim for claim, _, _ in ratios],
+        mode="markers", customdata=[[who, ratio] for _, who, ratio in ratios], showlegend=False,
+        marker={"symbol": HIT.symbol, "size": 9, "color": style.rgba(HIT.color, 0.55),
+                "line": {"width": 1, "color": HIT.color}},
+        hovertemplate="%{customdata[0]}: %{customdata[1]:.3~g} times what was measured<extra>%{y}</extra>",
+    )  # fmt: skip
+    figure.add_vrect(x0=0.5, x1=2, fillcolor=grey.rule, opacity=0.18, line_width=0, layer="below")
+    figure.add_vline(x=1, line={"color": grey.ink, "width": 1, "dash": "dot"})
+    ticks = [0.01, 0.1, 0.5, 1, 2, 10, 100]
+    figure.update_xaxes(
+        type="log", range=[-2.1, 2.1], tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks],
+        title_text="predicted / measured (times)",
+    )  # fmt: skip
+    figure.update_yaxes(categoryorder="array", categoryarray=order, title_text="claim")
+    figure.update_layout(
+        template=style.template(theme), height=max(240, 150 + 24 * len(order)), margin={"l": 70, "b": 64, "t": 84},
+        title=style.heading(_title(ratios), "logarithmic scale; shaded: within a factor of two"),
+    )  # fmt: skip
+    return finished(figure)
+
+
+def _median_factor(ratios: Sequence[tuple[str, str, float]], claim: str) -> float:
+    factors = sorted(abs(math.log(ratio)) for id, _, ratio in ratios if id == claim)
+    return factors[len(factors) // 2]
+
+
+def _title(ratios: Sequence[tuple[str, str, float]]) -> str:
+    if not ratios:
+        return "No prediction can be compared with a measurement yet"
+    near = sum(0.5 <= ratio <= 2 for _, _, ratio in ratios)
+    worst = max({id for id, _, _ in ratios}, key=lambda id: _median_factor(ratios, id))
+    return f"{near} of {len(ratios)} predictions within a factor of two; the furthest off: {worst}"
