@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 OPEN = "open"
 """What a claim is that nothing has been recorded of."""
+COLUMNS = ["claim", "sentence", "source", "expected", "measured", "interval", "n", "verdict", "reason", "predicted"]
+COLUMNS += ["off", "notebook"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +106,39 @@ class Book:
         found = Counter(entry.verdict for entry in self)
         return {verdict: found[verdict] for verdict in (*VERDICTS, OPEN) if found[verdict]}
 
+    def having(self, *wanted: str) -> Book:
+        """The claims of these verdicts only; ``open`` is one.
+
+        Raises:
+            LabkitError: no such verdict.
+        """
+        unknown = set(wanted) - {*VERDICTS, OPEN}
+        if unknown:
+            raise LabkitError(
+                f"no such verdict: {', '.join(sorted(unknown))} (there are {', '.join(VERDICTS)}, {OPEN})"
+            )
+        return Book(tuple(entry for entry in self if entry.verdict in wanted))
+
     def table(self) -> pd.DataFrame:
-        """One row for each claim."""
+        """One row for each claim, all that is known of it."""
         import pandas as pd
 
-        return pd.DataFrame([entry.cells() for entry in self]).set_index("claim")
+        return pd.DataFrame([entry.cells() for entry in self], columns=COLUMNS).set_index("claim")
 
-    def write(self, folder: str | Path = ".") -> list[Path]:
+    def reasons(self) -> Reasons:
+        """Why each recorded claim got its verdict, in full."""
+        return Reasons(tuple((e.id, e.verdict, e.record.reason) for e in self if e.record))
+
+    def write(self, folder: str | Path | None = None) -> list[Path]:
         """Write ``verdicts.json`` and ``verdicts.md``; returns their paths.
+
+        Args:
+            folder: where; beside the claims file by default.
 
         Raises:
             LabkitError: the folder cannot be written.
         """
-        folder = Path(folder)
+        folder = claims.path().parent if folder is None else Path(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             return [
@@ -185,6 +207,20 @@ class Book:
             body = "".join(f"<td style='text-align:left'>{html.escape(cells[name])}</td>" for name in columns)
             rows.append(f"<tr title='{tip}'>{body}</tr>")
         return f"<p>{html.escape(self.said())}</p><table><tr>{head}</tr>{''.join(rows)}</table>"
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """Claims with verdict and reason, as text that shows whole."""
+
+    rows: tuple[tuple[str, str, str], ...]
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{id} {verdict}: {reason}" for id, verdict, reason in self.rows) or "none"
+
+    def _repr_html_(self) -> str:
+        said = (f"<li><b>{id}</b> {verdict}: {html.escape(reason)}</li>" for id, verdict, reason in self.rows)
+        return f"<ul>{''.join(said)}</ul>" if self.rows else "<p>none</p>"
 
 
 def book() -> Book:

@@ -13,6 +13,7 @@ What a check allows the apparatus, since a laptop with two cores is no laborator
 
 from __future__ import annotations
 
+import html
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,14 @@ class Finding:
     verdict: Verdict
     reason: str
     unit: str = "s"
+
+    def __str__(self) -> str:
+        measured = f"; measured {shown(self.measured, self.unit)}" if self.measured is not None else ""
+        expected = f", expected {shown(self.expected, self.unit)}" if self.expected is not None else ""
+        return f"{self.verdict}{measured}{expected} (n = {self.n}): {self.reason}"
+
+    def _repr_html_(self) -> str:
+        return f"<p><b>{self.verdict}</b>{html.escape(str(self).removeprefix(self.verdict))}</p>"
 
 
 # What a run saw of one technique

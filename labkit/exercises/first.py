@@ -32,6 +32,14 @@ def _rate_of_nine_requests(rate_per_s: float) -> str | None:
     return f"At {rate_per_s:g} events a second it asks {requests:.1f} times a second, expected 9."
 
 
+def _verdict(word: str) -> str | None:
+    found = {
+        "confirmed": "The interval is not inside the tolerance: 155 ms is above 150.",
+        "refuted": "The interval is not outside the tolerance either: 140 ms is below 150.",
+    }
+    return None if word == "undecided" else found.get(word, f"{word!r} is not what an interval at the edge gives.")
+
+
 EXERCISES: dict[str, Exercise] = {
     "00.1": Exercise(
         "seconds",
@@ -50,5 +58,13 @@ EXERCISES: dict[str, Exercise] = {
         _busy_cells_a_minute,
         "Six cells make the loop busy for 18 s of 60, and an event due then waits 1.5 s: 0.3 x 1.5 s = 450 ms.",
         "the share of the time that is busy, times what an event waits then, 1.5 s on average; round down.",
+    ),
+    "99.1": Exercise(
+        "",
+        _verdict,
+        "The interval straddles the edge. More events make it narrower, and then it will say one or the other.",
+        "is the whole interval inside the tolerance, outside it, or neither?",
+        read=lambda word: str(word).strip().lower(),
+        kind="a verdict, as text",
     ),
 }
