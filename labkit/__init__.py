@@ -18,7 +18,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from labkit import charts, checks, claims, errors, models
+    from labkit import charts, checks, claims, errors, exhibits, models
     from labkit.browser import BrowserSubscriber
     from labkit.claims import predict
     from labkit.classroom import compare, student, submit
@@ -64,7 +64,7 @@ _HOMES = {
     "submit": "classroom",
     "trace": "schedules",
 }
-_MODULES = ("charts", "checks", "claims", "errors", "models")
+_MODULES = ("charts", "checks", "claims", "errors", "exhibits", "models")
 
 __all__ = [
     "TECHNIQUES",
@@ -83,6 +83,7 @@ __all__ = [
     "claims",
     "compare",
     "errors",
+    "exhibits",
     "jobs",
     "last_run",
     "load",

@@ -23,7 +23,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache
@@ -376,7 +376,7 @@ def answers() -> dict[str, dict[str, Any]]:
 
 def shown(value: Any, unit: str = "") -> str:
     """A value for people: three digits, a time below a second in ms."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return ", ".join(f"{name} {shown(part, unit)}" for name, part in value.items())
     if value is None or not isinstance(value, int | float):
         return "" if value is None else str(value)
@@ -449,7 +449,7 @@ def _record(entry: dict[str, Any]) -> Record:
 
 def _plain(value: Any) -> Any:
     """What JSON can hold: numpy's numbers as Python's, and null for a number that is none."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(name): _plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]

@@ -166,7 +166,7 @@ SOURCES: dict[str, Source] = {
     "X3": Source(
         "RFC 6202 sections 4.1 and 4.2",
         "Bayeux and BOSH are long polling with manners",
-        "",
+        "s",
         "06_plugins_and_relatives",
     ),
     "A1": Source("practice", "no technique is best in every column", "", "08_side_by_side"),

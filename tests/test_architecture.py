@@ -32,6 +32,7 @@ ROWS = [
     {"loop", "hub", "fanout", "kernels", "nested", "nesting", "tokens"},
     {"handler", "connection", "websocket_client", "relay", "link"},
     {"techniques"},
+    {"exhibits"},
     {"following", "pages"},
     {"server", "lab", "process", "intermediary"},
     {"measurement", "progress", "subscriptions", "residence", "teaching", "live_window", "fleet"},

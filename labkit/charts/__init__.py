@@ -17,9 +17,11 @@ from labkit.charts.lifelines import sequence
 from labkit.charts.over_time import timeline
 from labkit.charts.pictures import use_static_fallback, write
 from labkit.charts.predictions import predictions
+from labkit.charts.relatives import advised_pause
 from labkit.style import use as use_theme
 
 __all__ = [
+    "advised_pause",
     "homes",
     "latency",
     "overhead",

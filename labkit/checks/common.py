@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +43,8 @@ EXCUSABLE = 0.10
 class Finding:
     """What a check found. ``expected``, ``measured`` and ``interval`` in *unit*; ``n`` counts events."""
 
-    expected: float | dict[str, int] | None
-    measured: float | dict[str, int] | None
+    expected: float | Mapping[str, float] | None
+    measured: float | Mapping[str, float] | None
     interval: Interval | None
     n: int
     verdict: Verdict
