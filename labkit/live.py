@@ -322,9 +322,13 @@ class LiveRun:
     async def _tend(self) -> None:
         while True:
             await asyncio.sleep(TEND_S)
-            subscriptions = list(self._subscriptions.values())
-            newest = max([self._newest, *(s.newest for s in subscriptions)])
-            self.window.turn(newest, subscriptions, [self.link.ledger])
+            await self._turn()
+
+    async def _turn(self) -> None:
+        """Begin a page of the window, if it is time."""
+        subscriptions = list(self._subscriptions.values())
+        newest = max([self._newest, *(s.newest for s in subscriptions)])  # others may publish too
+        self.window.turn(newest, subscriptions, [self.link.ledger])
 
     async def _read_floor(self, floor: socket.socket) -> None:
         floor.setblocking(False)
@@ -444,6 +448,8 @@ class LiveRun:
                 self.publish_failure = str(error)
                 return
             last_ns = due_ns
+            if self.window.is_full(self._newest):
+                loop.run(self._turn())  # a source that catches up must not outrun the window
 
     def _next_due(self, last_ns: int) -> int | None:
         """Wait until the next event is due; a change of the settings is heeded at once. None when it is over."""

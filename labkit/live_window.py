@@ -199,19 +199,20 @@ class Window:
 
     def turn(self, newest: int, subscriptions: list[LiveSubscription], ledgers: list[Ledger]) -> bool:
         """Begin a page if the last is full, and let go of what is then too old. Tells whether it did."""
-        began = self._pages[-1] if self._pages else 1
-        if not self._page_ns:
-            self._page_ns = now_ns()
-        if newest + 1 - began < self.page_events and (now_ns() - self._page_ns) / 1e9 < self.page_s:
+        if not self.is_full(newest) and (now_ns() - self._page_ns) / 1e9 < self.page_s:
             return False
         self._page_ns = now_ns()
-        is_full = len(self._pages) == self._pages.maxlen
+        has_two = len(self._pages) == self._pages.maxlen
         self._pages.append(newest + 1)
         for subscription in subscriptions:
             subscription.page_begins(newest + 1)
-        if is_full:
+        if has_two:
             self._forget(self._pages[0], subscriptions, ledgers)
         return True
+
+    def is_full(self, newest: int) -> bool:
+        """Whether the present page is, with event *newest*."""
+        return newest + 1 - self._pages[-1] >= self.page_events
 
     def start(self, newest: int) -> None:
         """The run begins after event *newest*."""

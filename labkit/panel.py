@@ -23,16 +23,16 @@ from labkit.errors import LabClosed, LabkitError
 try:
     from labkit.live_charts import LiveCharts
     from labkit.panel_controls import Controls, shown
+    from labkit.panel_workers import Drawer, Place, Said, standing
 except ImportError as missing:
     raise LabkitError(f"labkit.Panel needs {missing.name}: pip install anywidget, then restart the kernel") from None
 
 from labkit.charts import pictures
 from labkit.link import Link
-from labkit.live import KEEP_EVENTS, LiveRun, source_title
+from labkit.live import KEEP_EVENTS, LiveRun
 from labkit.live_board import Board
 from labkit.live_settings import NAMES, Settings
-from labkit.style import BROWSER, joined, title_of
-from labkit.subscriptions import Part
+from labkit.style import BROWSER, title_of
 from labkit.techniques import find
 
 if TYPE_CHECKING:
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from labkit.lab import Lab
     from labkit.runs import Run
 
-UPDATES_PER_S = 5.0
-"""Draws a second, at most; fewer where drawing takes long."""
-DRAWING_SHARE = 0.2
 ERRORS_KEPT = 20
 NOT_RUNNING = "Nothing is running: press Start, or panel.start()."
 NO_PICTURES = "No Chromium was found for static pictures: charts show here, and stay blank where no JavaScript runs."
@@ -109,16 +106,17 @@ class Panel:
         self._link: Link | None = None
         self._board: Board | None = None
         self._charts: LiveCharts | None = None
-        self._drawer: _Drawer | None = None
+        self._drawer: Drawer | None = None
         self._runs: deque[Run] = deque(maxlen=5)
         self._message = ""
         self._closed = False
         self._told_of_pictures = False
+        self._showing: set[int] = set()  # threads that put the controls where the settings are
         self._controls = Controls([t.name for t in lab.techniques], self._settings)
         self._connect_controls()
-        for other in [a for a in lab.attached if isinstance(a, _Place)]:
+        for other in [a for a in lab.attached if isinstance(a, Place)]:
             other.panel.close()
-        lab.attached.append(_Place(self))
+        lab.attached.append(Place(self))
 
     # -- what one asks it -------------------------------------------------------------------------------------
 
@@ -186,10 +184,10 @@ class Panel:
             SettingError, UnknownTechnique: a value that cannot be; nothing is changed then.
         """
         self._set(changes)
-        self._controls.show(self._settings)
+        self._show_settings()
 
     def _set(self, changes: Mapping[str, Any]) -> None:
-        with self._lock, _Said(self):
+        with self._lock, Said(self):
             wanted = self._settings.changed(**changes)
             for name in wanted.techniques:
                 find(name, self._lab.techniques)
@@ -206,7 +204,7 @@ class Panel:
 
     def start(self) -> Panel:
         """Attach the subscribers and start the source."""
-        with self._lock, _Said(self):
+        with self._lock, Said(self):
             if self._live is not None:
                 self._say("It is running already: stop it first, or change a control while it runs.")
                 return self
@@ -221,7 +219,7 @@ class Panel:
         Raises:
             LabkitError: nothing has run yet.
         """
-        with self._lock, _Said(self):
+        with self._lock, Said(self):
             if self._live is not None:
                 run = self._end_run()
                 no_pictures = pictures.find_chromium() is None and not self._told_of_pictures
@@ -239,7 +237,7 @@ class Panel:
         Args:
             at: what to do at which second: ``{2.0: panel.cut, 3.0: panel.heal}``.
         """
-        with _Said(self):
+        with Said(self):
             if self._live is not None:
                 raise LabkitError("It is running already: panel.stop() first.")
         self.start()
@@ -271,7 +269,7 @@ class Panel:
 
     def publish(self, data: str | bytes) -> int:
         """Publish one event now; returns its id. Without a run, subscribers of other programs still get it."""
-        with self._lock, _Said(self):
+        with self._lock, Said(self):
             self._check_open()
             event_id = self._live.publish(data) if self._live is not None else self._lab.publish(data)
             self._controls.event_id.value = event_id
@@ -284,7 +282,7 @@ class Panel:
         Raises:
             LabkitError: no such event, or nothing has run yet.
         """
-        with self._lock, _Said(self):
+        with self._lock, Said(self):
             run = self._live.snapshot() if self._live is not None else self.run
             if run is None:
                 raise LabkitError("Nothing has run yet, so there is no event to open: press Start.")
@@ -302,7 +300,7 @@ class Panel:
         Raises:
             LabkitError: nothing has run yet, or the file cannot be written.
         """
-        with self._lock, _Said(self):
+        with self._lock, Said(self):
             run = self._live.snapshot() if self._live is not None else self.run
             if run is None:
                 raise LabkitError("Nothing has run yet, so there is nothing to save: press Start.")
@@ -316,11 +314,11 @@ class Panel:
 
     def reset(self) -> None:
         """Stop, put every control back where it began, clear charts and messages. Runs stay in ``runs``."""
-        with self._lock, _Said(self):
+        with self._lock, Said(self):
             if self._live is not None:
                 self._end_run()
             self._settings = self._defaults
-            self._controls.show(self._settings)
+            self._show_settings()
             self._show_chart(None)
             self._show_details(None)
             self._controls.errors.outputs = ()
@@ -369,7 +367,7 @@ class Panel:
         theme = self._theme or ("dark" if self._controls.dials["rate_per_s"].dark else None)
         self._charts = LiveCharts(self._board, theme, self._clicked)
         self._show_chart(self._charts.open_widget())
-        self._drawer = _Drawer(self, live, self._board, self._charts)
+        self._drawer = Drawer(self, live, self._board, self._charts)
         self._controls.running(True)
 
     def _end_run(self, *, settle: bool = True) -> Run:
@@ -399,7 +397,7 @@ class Panel:
         if live is None:
             self._say(NOT_RUNNING)
             return
-        with _Said(self):
+        with Said(self):
             act(live)
             self._say(sentence)
 
@@ -441,10 +439,10 @@ class Panel:
     def _connect_controls(self) -> None:
         controls = self._controls
         for tick in controls.techniques.values():
-            tick.observe(lambda _: self._later(self._ticked), names="value")
+            tick.observe(lambda _: self._moved(self._ticked), names="value")
         for name, dial in controls.dials.items():
-            dial.observe(lambda change, name=name: self._later(lambda: self._turned(name, change)), names="value")
-        controls.source.observe(lambda change: self._later(lambda: self._turned("source", change)), names="value")
+            dial.observe(lambda change, name=name: self._moved(lambda: self._turned(name, change)), names="value")
+        controls.source.observe(lambda change: self._moved(lambda: self._turned("source", change)), names="value")
         acts: dict[str, Callable[[], object]] = {
             "start": lambda: self.stop() if self.running else self.start(),
             **{name: getattr(self, name) for name in ("cut", "stall", "heal", "reset", "save")},
@@ -456,6 +454,19 @@ class Panel:
         controls.open.on_click(
             lambda _: self._later(lambda: self.explain(controls.event_id.value, controls.technique.value or None))
         )
+
+    def _show_settings(self) -> None:
+        """Put every control where the settings say. That is nobody's wish: ticks half way would make a wrong one."""
+        self._showing.add(threading.get_ident())
+        try:
+            self._controls.show(self._settings)
+        finally:
+            self._showing.discard(threading.get_ident())
+
+    def _moved(self, act: Callable[[], object]) -> None:
+        """Somebody moved a control: an observer runs on the thread that sets the value."""
+        if threading.get_ident() not in self._showing:
+            self._later(act)
 
     def _later(self, act: Callable[[], object]) -> None:
         """Have a worker do it after what was asked for before."""
@@ -483,13 +494,13 @@ class Panel:
         try:
             self._set({name: change["new"]})
         except Exception:
-            self._controls.show(self._settings)
+            self._show_settings()
             raise
 
     def _ticked(self) -> None:
         wanted = tuple(name for name, tick in self._controls.techniques.items() if tick.value)
         if not wanted:
-            self._controls.show(self._settings)
+            self._show_settings()
             self._say("At least one technique has to take part.")
         elif set(wanted) != set(self._settings.techniques):
             self._set({"techniques": wanted})
@@ -507,94 +518,3 @@ class Panel:
 
     def _clicked(self, technique: str, event_id: int) -> None:
         self._later(lambda: self.explain(event_id, technique))
-
-
-class _Said:
-    """What goes wrong inside is said in the panel too."""
-
-    def __init__(self, panel: Panel) -> None:
-        self._panel = panel
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
-        if isinstance(error, LabkitError | ValueError | TypeError):
-            self._panel._say(str(error))
-
-
-class _Place:
-    """The panel's place among what is attached to its lab: it is told when the lab closes."""
-
-    settle_s = 0.0
-
-    def __init__(self, panel: Panel) -> None:
-        self.panel = panel
-
-    def wait(self, timeout_s: float, *, progress: bool) -> bool:
-        return True
-
-    def keep(self) -> None:
-        pass
-
-    def settled(self, newest: Mapping[str, int]) -> bool:
-        return True
-
-    def part(self, published: Any, since_ns: int) -> Part:
-        return Part([], [], [], [])
-
-    def lab_closes(self) -> None:
-        was_running = self.panel.running
-        self.panel.close()
-        if was_running:
-            self.panel._say("The lab was closed: the run has ended, and what arrived is kept (panel.run).")
-
-
-class _Drawer:
-    """The thread that brings the charts up to date."""
-
-    def __init__(self, panel: Panel, live: LiveRun, board: Board, charts: LiveCharts) -> None:
-        self.draws = 0
-        self._panel, self._live, self._board, self._charts = panel, live, board, charts
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._draw_all, name="labkit-panel", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        if self._thread is not threading.current_thread():
-            self._thread.join()
-
-    def _draw_all(self) -> None:
-        wait_s = 1 / UPDATES_PER_S
-        while not self._stop.wait(wait_s):
-            began_s = time.perf_counter()
-            try:
-                self._draw()
-            except Exception as error:
-                self._panel._failed(error)
-                return
-            took_s = time.perf_counter() - began_s
-            wait_s = max(1 / UPDATES_PER_S, took_s / DRAWING_SHARE) - took_s
-
-    def _draw(self) -> None:
-        sample = self._live.sample()
-        self._board.feed(sample)
-        self._charts.draw()
-        self.draws += 1
-        if self._live.publish_failure:
-            self._panel._say(f"The source has ended: {self._live.publish_failure}")
-        if sample.failures:
-            self._panel._say("; ".join(f"{title_of(name)}: {why}" for name, why in sample.failures.items()))
-        if self.draws % int(UPDATES_PER_S) == 1:
-            self._panel._controls.stand(standing(self._live, "Running"))
-
-
-def standing(live: LiveRun, word: str) -> str:
-    """How a run stands, in one sentence."""
-    state = {"whole": "whole", "cut": "cut", "stalled": "stalled"}[live.link_state]
-    arrived = sum(live.arrived.values())
-    return (
-        f"{word}: {joined(map(title_of, live.settings.techniques))}; {source_title(live.settings)}; "
-        f"{live.published_count} published, {arrived} delivered; the link is {state}."
-    )

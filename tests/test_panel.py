@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,13 +22,9 @@ from labkit.live import LiveRun
 from labkit.live_board import MOST_DOTS, MOST_RUNGS, Board
 from labkit.live_charts import LiveCharts
 from labkit.live_settings import DIALS, SOURCES, SettingError, Settings, check
-from labkit.panel import UPDATES_PER_S, Panel
+from labkit.panel import Panel
 from labkit.panel_controls import BUTTONS, DialWidget
-
-pytestmark = pytest.mark.skipif(
-    os.environ.get("LABKIT_PANEL_TESTS") != "1",
-    reason="on request, with LABKIT_PANEL_TESTS=1: not yet steady on a loaded machine",
-)
+from labkit.panel_workers import UPDATES_PER_S
 
 STREAMS = ["sse", "websocket"]
 
@@ -47,7 +42,7 @@ def panel(lab: labkit.Lab) -> Iterator[Panel]:
     panel.close()
 
 
-def until(holds: Callable[[], object], timeout_s: float = 5 * UNIT) -> None:
+def until(holds: Callable[[], object], timeout_s: float = 10 * UNIT) -> None:
     deadline = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < deadline, "it did not come about in time"
@@ -165,10 +160,15 @@ def test_run_for_acts_at_its_times(panel: Panel) -> None:
 
 
 def test_a_stalled_link_delays_and_breaks_nothing(panel: Panel) -> None:
-    run = panel.run_for(1.2, at={0.4: panel.stall, 0.9: panel.heal})
+    times_s: list[float] = []
+
+    def noted(act: Callable[[], object]) -> Callable[[], None]:
+        return lambda: (act(), times_s.append(time.monotonic()))  # type: ignore[func-returns-value,return-value]
+
+    run = panel.run_for(1.2, at={0.4: noted(panel.stall), 0.9: noted(panel.heal)})
     summary = run.summary()
     assert (summary["lost"] == 0).all() and (summary["connections"] == 1).all()
-    assert (summary["max_ms"] >= 400).all()
+    assert (summary["max_ms"] >= 700 * (times_s[1] - times_s[0])).all()
 
 
 def test_run_for_stops_when_an_action_fails(panel: Panel) -> None:
@@ -183,7 +183,7 @@ def test_run_for_stops_when_an_action_fails(panel: Panel) -> None:
 @pytest.mark.parametrize("source", [name for name in SOURCES if name != "none"])
 def test_every_source_publishes(lab: labkit.Lab, source: str) -> None:
     panel = Panel(lab, ["sse"], source=source, rate_per_s=50, one_way_s=0)
-    run = panel.run_for(0.6)
+    run = panel.run_for(1.0)
     assert run.summary().loc["sse", "events"] >= 8
     gaps_ms = run.deliveries["due_ns"].astype(float).diff().dropna() / 1e6
     if source == "periodic":
@@ -367,23 +367,27 @@ def test_an_error_while_drawing_is_shown_and_the_run_goes_on(panel: Panel, monke
 # -- callbacks and threads -------------------------------------------------------------------------------------------
 
 
-def test_a_callback_on_a_thread_with_a_running_loop_of_its_own_only_hands_its_work_over(panel: Panel) -> None:
+def test_a_callback_on_a_thread_with_a_running_loop_of_its_own_only_hands_its_work_over(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As on ipykernel 7.0 to 7.3, which calls back on a subshell's thread."""
-    took_s: list[float] = []
+    gate, start = threading.Event(), LiveRun.start
+    monkeypatch.setattr(LiveRun, "start", lambda self: (gate.wait(10 * UNIT), start(self)))
 
     async def called_back() -> None:
-        began_s = time.monotonic()
         panel._controls.buttons["start"].click()
         panel._controls.dials["rate_per_s"].value = 80.0
         panel._controls.buttons["cut"].click()
         panel._controls.buttons["heal"].click()
-        took_s.append(time.monotonic() - began_s)
+        gate.set()  # comes to this although the start has not come back
 
     thread = threading.Thread(target=lambda: asyncio.run(called_back()))
+    began_s = time.monotonic()
     thread.start()
     thread.join()
+    assert time.monotonic() - began_s < 10 * UNIT
     until(lambda: panel.running and panel.message == "The link is whole.")
-    assert took_s[0] < 0.2 * UNIT and panel.rate_per_s == 80
+    assert panel.rate_per_s == 80
     panel._controls.buttons["start"].click()
     until(lambda: not panel.running)
     assert len(panel.runs) == 1 and panel.errors == ""
@@ -435,13 +439,13 @@ def test_at_a_thousand_events_a_second_nothing_grows_with_their_number(lab: labk
     until(lambda: panel._live.published_count > 4500, 20 * UNIT)
     late = counted(panel)
     for count in (early, late):
-        assert count["published"] <= 400 + 600 and count["items"] <= 400 + 600  # a page turns four times a second
+        assert count["published"] <= 400 and count["items"] <= 400
         assert count["fresh"] <= 4096 and count["dots"] <= MOST_DOTS and count["rungs"] <= MOST_RUNGS
         assert count["records"] == 6 and count["bytes"] <= (256 << 10)
     run = panel.stop()
     summary = run.summary()
     assert run.settings["first_event_id"] > 3000
-    assert 200 <= len(run.published) <= 1000 and (summary["events"] == len(run.published)).all()
+    assert 200 <= len(run.published) <= 400 and (summary["events"] == len(run.published)).all()
     assert (summary[["lost", "duplicated"]] == 0).all(axis=None)
     assert (summary["payload_per_event"].round(6) == 20).all()  # bytes of forgotten events are out of it too
     assert len(panel.figure.to_json()) < 60_000
