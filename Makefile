@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help lab test test-all test-browser kernels lint format bounds clean
+.PHONY: help lab test test-all test-browser kernels soak-claims lint format bounds clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -62,17 +62,17 @@ lab: $(VENV)/.installed  ## open JupyterLab on the first notebook
 	@$(PY) -m labkit lab
 
 # The unit tests first and one at a time, since some compare measured times; then the notebooks. There a warning is no
-# error: labkit runs in the kernels, and what would warn in pytest's own process is Jupyter.
+# error: labkit runs in the kernels, and what would warn in pytest's own process is Jupyter. Charts are made and not
+# photographed: a static picture starts a Chromium, and `make test-browser` looks at them.
 test: $(VENV)/.installed  ## run the tests, the browser tests if there is a Chromium, and every notebook
 	$(PY) -m pytest tests
 	@mkdir -p build && rm -f build/claims.jsonl
-	LABKIT_CLAIMS="$(CURDIR)/build/claims.jsonl" \
+	LABKIT_CLAIMS="$(CURDIR)/build/claims.jsonl" PLOTLY_RENDERER=plotly_mimetype \
 	    $(PY) -m pytest -W default --nbmake --timeout=900 -n $(NOTEBOOK_JOBS) notebooks
 
 test-browser: $(VENV)/.installed  ## run the browser tests alone, with every notebook; without a Chromium they fail
 	LABKIT_REQUIRE_CHROMIUM=1 LABKIT_EVERY_NOTEBOOK=1 $(PY) -m pytest tests -m browser
 
-# A chart's static picture starts a Chromium, which is most of a notebook's time and none of a kernel's concern.
 kernels: $(KERNELS:%=.venv-ipykernel-%/.installed)  ## run what depends on ipykernel on its older releases too
 	@mkdir -p build && rm -f build/claims-kernels.jsonl
 	@set -e; for python in $(KERNEL_PYTHONS); do \
@@ -84,6 +84,9 @@ kernels: $(KERNELS:%=.venv-ipykernel-%/.installed)  ## run what depends on ipyke
 
 test-all: $(VENV)/.installed $(KERNELS:%=.venv-ipykernel-%/.installed)  ## what `make test` runs, on three ipykernels
 	@set -e; for python in $(PY) $(KERNEL_PYTHONS); do echo "--- $$python"; $(MAKE) test PY=$$python; done
+
+soak-claims: $(VENV)/.installed  ## put each claim to the test 20 times beside a busy core: hours; goes on where it ended
+	$(PY) -m labkit.soak $(CLAIMS)
 
 lint: $(VENV)/.installed  ## check style, formatting and types
 	$(PY) -m ruff check .
