@@ -443,7 +443,9 @@ def _part_html(part: Part) -> str:
     cells = [part.category, part.label, str(len(part.data))]
     columns = ["\n".join(row[i] for row in dump) for i in (0, 1)]
     plain = "".join(f'<td style="text-align: left; vertical-align: top">{html.escape(cell)}</td>' for cell in cells)
-    return f"<tr>{plain}" + "".join(f"<td><pre>{html.escape(column)}</pre></td>" for column in columns) + "</tr>"
+    left = 'style="text-align: left"'
+    dumped = "".join(f"<td {left}><pre {left}>{html.escape(column)}</pre></td>" for column in columns)
+    return f"<tr>{plain}{dumped}</tr>"
 
 
 _HEADINGS = ("category", "label", "bytes", "hex", "text")

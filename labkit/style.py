@@ -38,6 +38,12 @@ MARKS: dict[str, Mark] = {
     "plugin-socket": Mark("#CC79A7", "x", "longdashdot"),
     "notebook-comm": Mark("#8A8A8A", "star", "4px,2px,1px,2px"),
 }
+EXHIBIT_MARKS: dict[str, Mark] = {  # relatives have the dash of their kind
+    "forever-frame": Mark("#5E8C31", "hourglass", "dot"),
+    "jsonp-polling": Mark("#B07C00", "bowtie", "dash"),
+    "bayeux": Mark("#8C6BB1", "pentagon", "dash"),
+    "bosh": Mark("#A65628", "hexagram", "dash"),
+}
 _SPARE_SYMBOLS = ("pentagon", "hexagram", "star-square", "bowtie", "hourglass")
 
 TITLES = {
@@ -48,6 +54,10 @@ TITLES = {
     "websocket": "WebSocket",
     "plugin-socket": "plugin socket",
     "notebook-comm": "notebook comm",
+    "forever-frame": "forever frame",
+    "jsonp-polling": "JSONP polling",
+    "bayeux": "Bayeux",
+    "bosh": "BOSH",
 }
 BROWSER = " (browser)"  # the same technique, received by the page: open symbols
 STREAMS = ("http-streaming", "sse", "websocket", "plugin-socket")
@@ -93,7 +103,7 @@ def mark(technique: str) -> Mark:
     if technique.endswith(BROWSER):
         kernel = mark(technique.removesuffix(BROWSER))
         return Mark(kernel.color, f"{kernel.symbol}-open", kernel.dash)
-    known = MARKS.get(technique)
+    known = MARKS.get(technique) or EXHIBIT_MARKS.get(technique)
     return known or Mark("#8A8A8A", _SPARE_SYMBOLS[zlib.crc32(technique.encode()) % len(_SPARE_SYMBOLS)], "dot")
 
 

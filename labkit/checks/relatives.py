@@ -7,6 +7,7 @@ that does not do what its specification says refutes.
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,7 +46,7 @@ class Socket:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Page:
     """What the real browser reported: the ids that arrived, in order, by technique. ``why`` it was not there."""
 
@@ -53,6 +54,15 @@ class Page:
     arrived: dict[str, tuple[int, ...]] = field(default_factory=dict)
     browser: str = ""
     why: str = ""
+
+    def __str__(self) -> str:
+        came = (f"{len(ids)} of {len(self.wanted)} events by {name}" for name, ids in self.arrived.items())
+        return f"{self.browser}: {'; '.join(came)}" if self.arrived else self.why
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(str(self))}</p>"
 
 
 @dataclass(frozen=True)
@@ -104,22 +114,22 @@ def plugins_pushed(seen: Socket) -> Finding:
 
 def old_tricks_worked(seen: Old) -> Finding:
     """X2: the kit's own clients get everything at the latency of their kind; the page, if there is one, too."""
+    paged = [_came(name, ids, seen.page) for name, ids in sorted(seen.page.arrived.items())]
+    if claims.combine(part.verdict for part in paged) == "refuted":  # whatever the latencies
+        return Finding(None, None, None, len(seen.page.wanted), "refuted", _texts(paged), "")
     frame, script = see(seen.run, "forever-frame"), see(seen.run, "jsonp-polling")
     d = frame.one_way_s
-    parts = [
-        range_part(frame, d, 2 * d), lost_part(frame),
-        range_part(script, d, 3 * d), lost_part(script),
-    ]  # fmt: skip
-    if not seen.page.arrived:
-        why = f"emulations of the wire, read by the kit's own clients ({seen.page.why})"
-        return _illustrated(parts, frame.n, why)
-    for name, ids in sorted(seen.page.arrived.items()):
-        parts.append(
-            _said(ids == seen.page.wanted, f"{len(ids)} of {len(seen.page.wanted)} events by {name}, in order")
-        )
+    parts = [range_part(frame, d, 2 * d), lost_part(frame), range_part(script, d, 3 * d), lost_part(script)]
+    if not paged:
+        return _illustrated(parts, frame.n, f"emulations of the wire, read by the kit's own clients ({seen.page.why})")
+    parts += paged
     verdict = claims.combine(part.verdict for part in parts)
     reason = f"in this page's browser ({seen.page.browser}) they work; those of their time are gone; " + _texts(parts)
     return Finding(None, None, None, frame.n, "refined" if verdict == "confirmed" else verdict, reason, "")
+
+
+def _came(name: str, ids: tuple[int, ...], page: Page) -> Part:
+    return _said(ids == page.wanted, f"{len(ids)} of {len(page.wanted)} events by {name}, in order")
 
 
 def manners(seen: Manners) -> Finding:
