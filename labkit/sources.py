@@ -26,14 +26,20 @@ SOURCES: dict[str, Source] = {
         "s",
         "01_polling",
     ),
-    "P2": Source("RFC 6202 section 2.1", "cost rises as the tolerated latency falls", "bytes", "01_polling"),
+    "P2": Source(
+        "RFC 6202 section 2.1",
+        "the consumed resources (server processing and network) strongly depend on the acceptable latency in the "
+        "delivery of updates from server to client",
+        "bytes",
+        "01_polling",
+    ),
     "P3": Source(
         "founding notes",
         "커넥션을 유지하지 않아도 돼 서버에 부하가 적음 (no connection has to be kept, so it is light on the server)",
-        "KiB",
+        "s",
         "01_polling",
     ),
-    "P4": Source("HTTP", "ETag and 304 make empty polls cheaper", "bytes", "01_polling"),
+    "P4": Source("practice", "ETag and 304 make empty polls cheaper", "", "01_polling"),
     "P5": Source("Kaazing; High Performance Browser Networking", "the published overhead tables", "", "01_polling"),
     "N1": Source(
         "founding notes",
@@ -104,7 +110,8 @@ SOURCES: dict[str, Source] = {
     "S1": Source(
         "founding notes; RFC 6202 section 3.1",
         "HTTP/1.0에서는 EOF만 사용가능 (HTTP/1.0 can only use EOF), "
-        "HTTP/1.1에서는 EOF와 chunked (HTTP/1.1 EOF and chunked)",
+        "HTTP/1.1에서는 EOF와 chunked (HTTP/1.1 EOF and chunked); An HTTP/1.0 server can use only EOF as a streaming "
+        'mechanism. In contrast, both EOF and "chunked transfer" are available to an HTTP/1.1 server.',
         "",
         "03_http_streaming",
     ),
@@ -114,7 +121,13 @@ SOURCES: dict[str, Source] = {
         "",
         "03_http_streaming",
     ),
-    "S2": Source("RFC 6202 section 3.1", "with EOF a fault looks like the end", "", "03_http_streaming"),
+    "S2": Source(
+        "RFC 6202 section 3.1",
+        "The main issue with EOF is that it is difficult to tell the difference between a connection terminated by a "
+        "fault and one that is correctly terminated.",
+        "",
+        "03_http_streaming",
+    ),
     "S3": Source(
         "RFC 6202 section 3.2",
         "an HTTP streaming protocol's average and maximal latency is one network transit "
@@ -122,17 +135,47 @@ SOURCES: dict[str, Source] = {
         "s",
         "03_http_streaming",
     ),
-    "S5": Source("RFC 6202 section 3.2", "chunks are not messages", "", "03_http_streaming"),
-    "S6": Source("RFC 6202 section 3.2", "clients may buffer", "bytes", "03_http_streaming"),
+    "S5": Source(
+        "RFC 6202 section 3.2",
+        "it is not possible to use the HTTP chunks as application message delimiters, since intermediate proxies might "
+        '"re-chunk" the message stream',
+        "",
+        "03_http_streaming",
+    ),
+    "S6": Source(
+        "RFC 6202 section 3.2",
+        "There is no requirement in existing HTTP specifications for a client library to make the data from a partial "
+        "HTTP response available to the client application.",
+        "bytes",
+        "03_http_streaming",
+    ),
     "S8": Source("practice", "multipart lags by one event when the boundary leads", "events", "03_http_streaming"),
     "T2": Source("practice", "Nagle and delayed acknowledgement add a step", "s", "03_http_streaming"),
-    "E1": Source("WHATWG HTML 9.2.6", "every rule for a field", "rules", "04_server_sent_events"),
-    "E2": Source(
-        "WHATWG HTML 9.2", "it reconnects by itself after its retry time and resumes", "s", "04_server_sent_events"
+    "E1": Source(
+        "WHATWG HTML 9.2.5 and 9.2.6",
+        "Lines must be processed, in the order they are received, as follows [every rule for a line and a field]",
+        "rules",
+        "04_server_sent_events",
     ),
-    "E3": Source("WHATWG HTML 9.2.3", "204 stops it; a wrong MIME type fails it", "", "04_server_sent_events"),
+    "E2": Source(
+        "WHATWG HTML 9.2.3",
+        "Wait a delay equal to the reconnection time of the event source. [...] Set (Last-Event-ID, lastEventIDValue) "
+        "in request's header list",
+        "s",
+        "04_server_sent_events",
+    ),
+    "E3": Source(
+        "WHATWG HTML 9.2.1 and 9.2.2",
+        "a client can be told to stop reconnecting using the HTTP 204 No Content response code; [...] if res's "
+        "Content-Type is not text/event-stream, then fail the connection",
+        "requests",
+        "04_server_sent_events",
+    ),
     "E5": Source(
-        "High Performance Browser Networking", "5 bytes of framing for a message", "bytes", "04_server_sent_events"
+        "High Performance Browser Networking, chapter on WebSocket",
+        "SSE adds as little as 5 bytes per message but is restricted to UTF-8 content only",
+        "bytes",
+        "04_server_sent_events",
     ),
     "E6": Source("practice", "a comment heartbeat tells the page nothing", "s", "04_server_sent_events"),
     "W1": Source(

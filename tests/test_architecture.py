@@ -21,7 +21,7 @@ PACKAGE = Path(__file__).parent.parent / "labkit"
 
 # Values in, values out: these import one another, and nothing that waits or draws on a screen.
 PURE = {
-    *("charts", "checks", "claims", "errors", "events", "exercises", "explain", "export"),
+    *("charts", "checks", "choosing", "claims", "errors", "events", "exercises", "explain", "export"),
     *("homes", "ledger", "live_settings", "models", "runs", "schedules", "sources", "style", "verdicts", "wire"),
 }
 IMPURE = {"asyncio", "tornado", "ipywidgets", "anywidget"}
@@ -30,7 +30,7 @@ NO_SOCKETS = {"socket", "selectors", "ssl"}
 # What moves events, from below to above: a module may import from its own row and from those before it.
 ROWS = [
     {"loop", "hub", "fanout", "kernels", "nested", "nesting", "tokens"},
-    {"handler", "connection", "websocket_client", "relay", "link"},
+    {"handler", "connection", "websocket_client", "websocket_server", "relay", "link"},
     {"techniques"},
     {"exhibits"},
     {"following", "pages"},

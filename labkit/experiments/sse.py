@@ -5,4 +5,39 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-EXPERIMENTS: dict[str, Callable[[], Any]] = {}
+from labkit.checks.sse_seen import Resumption
+from labkit.experiments.sse_beats import framing, heartbeats
+from labkit.experiments.sse_playground import dissect, playground
+from labkit.experiments.sse_returns import CUT_S, HEAL_S, cut, endings, returns
+from labkit.experiments.sse_rules import RULES, conformance
+from labkit.lab import Lab
+
+__all__ = [
+    "CUT_S",
+    "EXPERIMENTS",
+    "HEAL_S",
+    "RULES",
+    "Resumption",
+    "conformance",
+    "cut",
+    "dissect",
+    "endings",
+    "framing",
+    "heartbeats",
+    "playground",
+    "returns",
+]
+
+
+def _in_a_lab(experiment: Callable[[Lab], Any]) -> Any:
+    with Lab("soak-sse") as lab:
+        return experiment(lab)
+
+
+EXPERIMENTS: dict[str, Callable[[], Any]] = {
+    "E1": conformance,
+    "E2": lambda: _in_a_lab(lambda lab: Resumption(returns(), cut(lab))),
+    "E3": endings,
+    "E5": lambda: _in_a_lab(framing),
+    "E6": heartbeats,
+}

@@ -3,6 +3,9 @@
 RFC 6202 section 3. On HTTP/1.1 the body is chunked, or ended by the close with ``?framing=eof``; on HTTP/1.0 there
 is only the close. Events are newline-delimited JSON, or parts of multipart/x-mixed-replace (RFC 2046 section 5.1)
 with ``?format=multipart``. Chunks are not messages: a client looks for newlines and boundaries only.
+
+With ``?recycle=N`` the server ends the response once N events are in it, together with whatever else is queued, and
+the client asks again from its cursor (RFC 6202 section 3.2); with N = 1 that is long polling.
 """
 
 from __future__ import annotations
@@ -11,15 +14,16 @@ import re
 from collections.abc import AsyncGenerator, Iterator
 
 from labkit.connection import HTTPClient, Opened, Wiring, refuse_unless
-from labkit.events import Gap
-from labkit.handler import PushHandler, end_body_by_closing
-from labkit.hub import Item
+from labkit.events import Event, Gap
+from labkit.handler import PushHandler, Refusal, end_body_by_closing
+from labkit.hub import Encode, Item
 from labkit.ledger import Ledger
 from labkit.techniques.base import Delivery, Reader, Technique, mark_json
 from labkit.wire import envelope
 
 BOUNDARY = b"--labkit-event"  # cannot occur in a part: JSON holds no line feed
 PART_HEAD = b"Content-Type: application/json\r\n\r\n"
+_COUNT = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 
 
 def line(item: Item, _: str) -> bytes:
@@ -43,17 +47,40 @@ class HTTPStreamingHandler(PushHandler):
     async def get(self) -> None:
         multipart = self.choice("format", "lines", "multipart") == "multipart"
         leading = self.choice("boundary", "trailing", "leading") == "leading"
+        recycle = self.recycle()
         if self.choice("framing", "chunked", "eof") == "eof":
             end_body_by_closing(self)
         if not multipart:
             self.set_header("Content-Type", "application/x-ndjson")
-            await self.stream(line, heartbeat=b"\n")
+            await self.write_events(line, b"\n", recycle)
             return
         self.set_header("Content-Type", f"multipart/x-mixed-replace; boundary={BOUNDARY[2:].decode()}")
         if not leading:
             self.write(BOUNDARY + b"\r\n")
-        await self.stream(leading_part if leading else part)
+        await self.write_events(leading_part if leading else part, b"", recycle)
         self.write(b"\r\n" * leading + BOUNDARY + b"--\r\n")  # the last part is whole now (RFC 2046 section 5.1.1)
+
+    def recycle(self) -> int:
+        """After how many events the response ends; 0: never."""
+        text = self.text("recycle", "")
+        if text and not _COUNT.fullmatch(text):
+            raise Refusal(400, f"recycle: {text[:40]!r} is not a whole number from 1 to 999999")
+        return int(text or 0)
+
+    async def write_events(self, encode: Encode, heartbeat: bytes, recycle: int) -> None:
+        """Write the body; one that is recycled ends with the write that reaches *recycle* events."""
+        if not recycle:
+            await self.stream(encode, heartbeat)
+            return
+        if self.request.version == "HTTP/1.0":
+            end_body_by_closing(self)
+        with self.subscribe(encode) as subscriber:
+            await self.send(subscriber.encoded(subscriber.start()))
+            async for items in subscriber.batches():
+                await self.send(b"".join(map(subscriber.encoded, items)) or heartbeat)
+                recycle -= sum(isinstance(item, Event) for item in items)
+                if recycle <= 0:
+                    subscriber.close()
 
 
 async def connect(
@@ -70,14 +97,16 @@ async def connect(
     format: str = "lines",
     boundary: str = "trailing",
     conflate: bool = False,
+    recycle: int | None = None,
     **_: object,
 ) -> AsyncGenerator[Delivery | Gap, None]:
-    """Read one endless response. Ends when the server ends it.
+    """Read one endless response. Ends when the server ends it, unless it is to be recycled.
 
     Args:
         http_version: ``1.1``, or ``1.0`` where only the close can end the body.
         framing: ``chunked``, or ``eof``.
         format: ``lines`` or ``multipart``; *boundary* is ``trailing`` or ``leading``.
+        recycle: have the response ended after so many events, and ask again, on the same connection if it lasts.
 
     Raises:
         ConnectionLost: cut. With ``eof`` a cut looks like an end: the iterator just stops.
@@ -87,25 +116,29 @@ async def connect(
     reader = Reader(after, on_open)
     try:
         query = {
-            "after": after,
             "framing": "eof" if framing == "eof" else None,
             "format": "multipart" if format == "multipart" else None,
             "boundary": "leading" if boundary == "leading" else None,
             "conflate": "1" if conflate else None,
+            "recycle": recycle,
         }
-        await client.ask(query)
-        response, http = await client.head()
-        refuse_unless(response, (200,))
-        kind = response.headers.get("content-type", "")
-        split: Lines | Parts = Parts(kind) if kind.startswith("multipart/") else Lines()
-        async for piece in http.pieces():
-            for raw, before, behind in split.feed(piece):
-                item = reader.read(raw.decode("utf-8", "replace"), http.connection.received_ns) if raw else None
-                http.body.mark(before, "framing", "part head")
-                mark_json(http.body, raw, [item])
-                http.body.mark(behind, "framing", "delimiter")
-                if item is not None:
-                    yield item
+        while True:
+            await client.ask({"after": reader.cursor, **query})
+            response, http = await client.head()
+            refuse_unless(response, (200,))
+            kind = response.headers.get("content-type", "")
+            split: Lines | Parts = Parts(kind) if kind.startswith("multipart/") else Lines()
+            async for piece in http.pieces():
+                for raw, before, behind in split.feed(piece):
+                    item = reader.read(raw.decode("utf-8", "replace"), http.connection.received_ns) if raw else None
+                    http.body.mark(before, "framing", "part head")
+                    mark_json(http.body, raw, [item])
+                    http.body.mark(behind, "framing", "delimiter")
+                    if item is not None:
+                        yield item
+            if not recycle:
+                return
+            http.next_cycle()
     finally:
         client.close()
 
