@@ -187,7 +187,7 @@ class Record:
     def _rows(self) -> Iterator[tuple[str, str]]:
         claim = SOURCES.get(self.id)
         if claim:
-            yield "claim", f'"{claim.sentence}"'
+            yield "claim", claim.sentence
         yield "source", self.source
         yield "expected", shown(self.expected, self.unit)
         low_high = " to ".join(shown(end, self.unit) for end in self.interval or ())

@@ -1,7 +1,7 @@
 """The claims: where each comes from, its sentence, the notebook that puts it to the test, and its unit.
 
-Sentences in quotation marks of the founding notes stand in Korean with a translation; those of an RFC are verbatim,
-``[...]`` marks what is left out. *practice* is what engineers say with no one source.
+What stands in quotation marks is verbatim, ``[...]`` marks what is left out; the rest is the claim in our words. The
+founding notes stand in Korean with a translation. *practice* is what engineers say with no one source.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ SOURCES: dict[str, Source] = {
     ),
     "P2": Source(
         "RFC 6202 section 2.1",
-        "the consumed resources (server processing and network) strongly depend on the acceptable latency in the "
-        "delivery of updates from server to client",
+        "“the consumed resources (server processing and network) strongly depend on the acceptable "
+        "latency in the delivery of updates from server to client”",
         "bytes",
         "01_polling",
     ),
@@ -50,16 +50,13 @@ SOURCES: dict[str, Source] = {
     ),
     "L1": Source(
         "RFC 6202 section 2.2",
-        "the average latency of long polling is close to one network transit, "
-        "the maximal latency is over three network transits",
+        "“while the average latency of long polling is close to one network transit, the maximal "
+        "latency is over three network transits”",
         "s",
         "02_long_polling",
     ),
     "L1b": Source(
-        "founding notes",
-        "폴링에 비해 실시간 처리가 가능 (nearer to real time than polling)",
-        "s",
-        "02_long_polling",
+        "founding notes", "폴링에 비해 실시간 처리가 가능 (nearer to real time than polling)", "s", "02_long_polling"
     ),
     "L2": Source(
         "founding notes",
@@ -69,13 +66,24 @@ SOURCES: dict[str, Source] = {
     ),
     "L3": Source(
         "RFC 6202 section 2.2",
-        "it degrades gracefully: queued events share an answer",
+        "“A long polling client or server that is under load has a natural tendency to gracefully "
+        "degrade in performance at a cost of message latency.”",
         "events",
         "02_long_polling",
     ),
-    "L4": Source("RFC 6202 section 2.2", "every message carries full HTTP headers", "", "02_long_polling"),
+    "L4": Source(
+        "RFC 6202 section 2.2",
+        "“every long poll request and long poll response is a complete HTTP message and thus contains"
+        " a full set of HTTP headers in the message framing”",
+        "",
+        "02_long_polling",
+    ),
     "L5": Source(
-        "RFC 6202 section 2.2", "persistent connections remove the cost of setting one up", "s", "02_long_polling"
+        "RFC 6202 section 2.2",
+        "“both polling mechanisms work well with persistent HTTP connections that can be reused for "
+        "many poll requests”",
+        "s",
+        "02_long_polling",
     ),
     "L6": Source(
         "founding notes; RFC 6202 section 5.5",
@@ -90,11 +98,15 @@ SOURCES: dict[str, Source] = {
         "02_long_polling",
     ),
     "L8": Source(
-        "practice", "an event between two polls is lost unless there is a cursor", "events", "02_long_polling"
+        "practice",
+        "an event between two polls is lost unless there is a cursor",
+        "events",
+        "02_long_polling",
     ),
     "L10": Source(
-        "RFC 6202 section 5.2",
-        "pipelining removes the wait for the next request; a plain GET then queues behind the poll",
+        "RFC 6202 sections 2.2 and 5.2",
+        "“When HTTP pipelining [...] is available, the latency due to the server waiting for a new "
+        "request can be avoided.” And practice: a plain GET then queues behind the poll",
         "s",
         "02_long_polling",
     ),
@@ -105,13 +117,16 @@ SOURCES: dict[str, Source] = {
         "02_long_polling",
     ),
     "L12": Source(
-        "practice", "holding connections is heavy for a server with a thread for each request", "s", "02_long_polling"
+        "practice",
+        "holding connections is heavy for a server with a thread for each request",
+        "s",
+        "02_long_polling",
     ),
     "S1": Source(
         "founding notes; RFC 6202 section 3.1",
-        "HTTP/1.0에서는 EOF만 사용가능 (HTTP/1.0 can only use EOF), "
-        "HTTP/1.1에서는 EOF와 chunked (HTTP/1.1 EOF and chunked); An HTTP/1.0 server can use only EOF as a streaming "
-        'mechanism. In contrast, both EOF and "chunked transfer" are available to an HTTP/1.1 server.',
+        "HTTP/1.0에서는 EOF만 사용가능 (HTTP/1.0 can only use EOF), HTTP/1.1에서는 EOF와 chunked (HTTP/1.1 EOF "
+        "and chunked); An HTTP/1.0 server can use only EOF as a streaming mechanism. In contrast, "
+        'both EOF and "chunked transfer" are available to an HTTP/1.1 server.',
         "",
         "03_http_streaming",
     ),
@@ -123,29 +138,30 @@ SOURCES: dict[str, Source] = {
     ),
     "S2": Source(
         "RFC 6202 section 3.1",
-        "The main issue with EOF is that it is difficult to tell the difference between a connection terminated by a "
-        "fault and one that is correctly terminated.",
+        "“The main issue with EOF is that it is difficult to tell the difference between a connection"
+        " terminated by a fault and one that is correctly terminated.”",
         "",
         "03_http_streaming",
     ),
     "S3": Source(
         "RFC 6202 section 3.2",
-        "an HTTP streaming protocol's average and maximal latency is one network transit "
-        "[...] at least three network transits [when the stream is ended and asked for again]",
+        "“an HTTP streaming protocol's average and maximal latency is one network transit. [...] Thus"
+        " the maximal latency is at least three network transits.” [since a stream is ended now and "
+        "then, and asked for again]",
         "s",
         "03_http_streaming",
     ),
     "S5": Source(
         "RFC 6202 section 3.2",
-        "it is not possible to use the HTTP chunks as application message delimiters, since intermediate proxies might "
-        '"re-chunk" the message stream',
+        "“it is not possible to use the HTTP chunks as application message delimiters, since "
+        'intermediate proxies might "re-chunk" the message stream”',
         "",
         "03_http_streaming",
     ),
     "S6": Source(
         "RFC 6202 section 3.2",
-        "There is no requirement in existing HTTP specifications for a client library to make the data from a partial "
-        "HTTP response available to the client application.",
+        "“There is no requirement in existing HTTP specifications for a client library to make the "
+        "data from a partial HTTP response available to the client application.”",
         "bytes",
         "03_http_streaming",
     ),
@@ -159,21 +175,21 @@ SOURCES: dict[str, Source] = {
     ),
     "E2": Source(
         "WHATWG HTML 9.2.3",
-        "Wait a delay equal to the reconnection time of the event source. [...] Set (Last-Event-ID, lastEventIDValue) "
-        "in request's header list",
+        "“Wait a delay equal to the reconnection time of the event source. [...] Set (Last-Event-ID, "
+        "lastEventIDValue) in request's header list”",
         "s",
         "04_server_sent_events",
     ),
     "E3": Source(
         "WHATWG HTML 9.2.1 and 9.2.2",
-        "a client can be told to stop reconnecting using the HTTP 204 No Content response code; [...] if res's "
-        "Content-Type is not text/event-stream, then fail the connection",
+        "“a client can be told to stop reconnecting using the HTTP 204 No Content response code; "
+        "[...] if res's Content-Type is not text/event-stream, then fail the connection”",
         "requests",
         "04_server_sent_events",
     ),
     "E5": Source(
         "High Performance Browser Networking, chapter on WebSocket",
-        "SSE adds as little as 5 bytes per message but is restricted to UTF-8 content only",
+        "“SSE adds as little as 5 bytes per message but is restricted to UTF-8 content only”",
         "bytes",
         "04_server_sent_events",
     ),
@@ -187,21 +203,46 @@ SOURCES: dict[str, Source] = {
         "s",
         "05_websocket",
     ),
-    "W3": Source("RFC 6455 section 5.2", "a header of 2, 4 or 10 bytes, and 4 when masked", "bytes", "05_websocket"),
-    "W4": Source(
-        "RFC 6455 section 5.3", "what a client sends is masked, what a server sends is not", "", "05_websocket"
+    "W3": Source(
+        "RFC 6455 section 5.2",
+        "a header of 2, 4 or 10 bytes, and 4 more when it is masked",
+        "bytes",
+        "05_websocket",
     ),
-    "W5": Source(
-        "RFC 6455 sections 5.4 and 5.5",
-        "control frames may come between the fragments of a message",
+    "W4": Source(
+        "RFC 6455 section 5.1",
+        "a client MUST mask all frames that it sends to the server [...] A server MUST NOT mask any "
+        "frames that it sends to the client.",
         "",
         "05_websocket",
     ),
-    "W6": Source("RFC 6455 section 7.4", "which close codes may travel", "", "05_websocket"),
-    "W7": Source("RFC 6455 section 5.5.2", "a ping finds a dead peer", "s", "05_websocket"),
+    "W5": Source(
+        "RFC 6455 section 5.4",
+        "Control frames (see Section 5.5) MAY be injected in the middle of a fragmented message. "
+        "Control frames themselves MUST NOT be fragmented.",
+        "",
+        "05_websocket",
+    ),
+    "W6": Source(
+        "RFC 6455 section 7.4.1",
+        "1005 is a reserved value and MUST NOT be set as a status code in a Close control frame by an"
+        " endpoint. [and which other codes may travel]",
+        "",
+        "05_websocket",
+    ),
+    "W7": Source(
+        "RFC 6455 section 5.5.2",
+        "A Ping frame may serve either as a keepalive or as a means to verify that the remote "
+        "endpoint is still responsive.",
+        "s",
+        "05_websocket",
+    ),
     "W9": Source("RFC 7692", "compression saves bytes and costs CPU and memory", "", "05_websocket"),
     "W10": Source(
-        "Agarwal 2012", "against raw TCP the overhead is up to 5 times, the delay up to 3 times", "", "05_websocket"
+        "Agarwal 2012",
+        "against raw TCP the overhead of HTML sockets is up to 5 times, their delay up to 3 times",
+        "",
+        "05_websocket",
     ),
     "W11": Source("Crossbar", "12 bytes for the largest frame from a client", "bytes", "05_websocket"),
     "X1": Source("founding notes", "browser plugins were one way to push", "", "06_plugins_and_relatives"),
@@ -215,19 +256,22 @@ SOURCES: dict[str, Source] = {
     "A1": Source("practice", "no technique is best in every column", "", "08_side_by_side"),
     "A7": Source("Jupyter", "the notebook itself is an intermediary", "events", "12_where_the_server_lives"),
     "A8": Source(
-        "practice", "where the server lives decides what a busy cell does to it", "s", "12_where_the_server_lives"
+        "practice",
+        "where the server lives decides what a busy cell does to it",
+        "s",
+        "12_where_the_server_lives",
     ),
     "A9": Source(
         "practice",
-        "where only the newest value matters, above the link's rate conflation gives a lower mean age "
-        "at fewer bytes than delivering every event",
+        "where only the newest value matters, above the link's rate conflation gives a lower mean age"
+        " at fewer bytes than delivering every event",
         "s",
         "08_side_by_side",
     ),
     "A10": Source(
         "practice",
-        "upstream a WebSocket needs fewer bytes a message than POST; POSTs on several connections can swap order, "
-        "a WebSocket cannot",
+        "upstream a WebSocket needs fewer bytes a message than POST; POSTs on several connections can"
+        " swap order, a WebSocket cannot",
         "bytes",
         "08_side_by_side",
     ),

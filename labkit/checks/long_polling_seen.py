@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from labkit.runs import Run
 
 LONG = "long-polling"
-KEPT, FRESH = "kept alive", "a connection each time"
+KEPT, FRESH = "kept alive", "opened anew"
 ENDLESS_S = 30.0
 
 
