@@ -233,7 +233,7 @@ def _noticed(seen: Heartbeats, stream: Beats) -> Part:
     low_s, high_s = seen.watchdog_s - seen.beat_s - slack_s, seen.watchdog_s + slack_s
     text = f"{len(noticed_s)} of {len(all_s)} stalls noticed by their absence"
     if 2 * len(noticed_s) < len(all_s):
-        return Part("refuted", text)
+        return Part("refuted" if len(stream.sent_ns) >= LEAST_BEATS else "undecided", text)
     text += f", after {shown(min(noticed_s), 's')} to {shown(max(noticed_s), 's')}"
     inside = len(noticed_s) == len(all_s) and low_s <= min(noticed_s) and max(noticed_s) <= high_s
     return Part("confirmed" if inside else "undecided", text)

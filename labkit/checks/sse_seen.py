@@ -100,7 +100,11 @@ class Conformance(_Shown):
             found = "".join(_cell(str(of[rule.key])) for of in self.outcomes.values())
             shown = f"<code>{html.escape(repr(rule.wire)[2:-1])}</code>"
             rows.append(f"{_cell(rule.clause)}{_cell(rule.title)}<td style='text-align:left'>{shown}</td>{found}")
-        kept = [f"{name}: {len(self.rules) - len(self.wrong(name))} of {len(self.rules)}" for name in self.outcomes]
+        named = {BROWSER: f"{BROWSER} ({self.settings.get('browser')})"}
+        kept = [
+            f"{named.get(name, name)}: {len(self.rules) - len(self.wrong(name))} of {len(self.rules)}"
+            for name in self.outcomes
+        ]
         kept += [f"{name}: not run ({why})" for name, why in self.missing.items()]
         return _table(names, rows) + f"<p>{html.escape('; '.join(kept))}</p>"
 

@@ -154,6 +154,7 @@ class CaseServer:
         except TimeoutError:
             _absent = True
             return ""
+        _absent = False
         return str(told["browser"])
 
 

@@ -25,7 +25,7 @@ from labkit.runs import Run
 from labkit.techniques import Delivery
 from labkit.techniques.sse import SSE
 
-RETRIES = {0.15: 16, 0.3: 12, 0.6: 10}
+RETRIES = {0.2: 20, 0.3: 18, 0.5: 13}
 """How often a client has to come back, by ``retry`` in seconds."""
 CUT_S, HEAL_S = 1.5, 2.0
 WATCHED_S = 1.2
@@ -73,6 +73,9 @@ async def _returns(retries: dict[float, int]) -> Returns:
         late.cancel()
         clients = {OURS: "kernel", **({} if why else {BROWSER: "page"})}
         gaps_s = {name: _gaps(server, retries, path) for name, path in clients.items()}
+        if not why and not gaps_s[BROWSER]:
+            why = f"{browser} did not come back in time"
+            del clients[BROWSER], gaps_s[BROWSER]
         resumed = {name: _resumed(server, retries, path) for name, path in clients.items()}
         return Returns(gaps_s, resumed, tuple(await late), why, browser, {"started": datetime.now(UTC).isoformat()})
 
@@ -87,7 +90,8 @@ def _gaps(server: CaseServer, retries: Mapping[float, int], client: str) -> dict
     found = {}
     for retry_s in retries:
         asked = server.of(f"returns/{round(retry_s * 1e3)}/{client}")
-        found[retry_s] = tuple((after.began_ns - before.ended_ns) / 1e9 for before, after in pairwise(asked))
+        if gaps_s := tuple((after.began_ns - before.ended_ns) / 1e9 for before, after in pairwise(asked)):
+            found[retry_s] = gaps_s
     return found
 
 
