@@ -55,6 +55,10 @@ OBJECTS = (
 )
 READY = "return cells.length > 0 && panel.sessionContext.isReady && kernel?.status === 'idle'"
 THERE = "return cells.length > 0 && panel.sessionContext.isReady && kernel"
+CURRENT = (  # a command does nothing, and says nothing, while no notebook has the focus
+    "panel.activate();"
+    "while (!jupyterapp.commands.isEnabled('notebook:run-cell')) await new Promise(done => setTimeout(done, 50));"
+)
 PENDING = (
     "const waits = cells.map((cell, i) => cell.node.querySelector('.jp-InputPrompt').innerText.includes('*') ? i : -1);"
     "const pending = waits.filter(i => i >= 0);"
@@ -205,7 +209,7 @@ class Jupyter:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        remove(self._scratch)
 
     def __enter__(self) -> Jupyter:
         return self
@@ -243,7 +247,7 @@ class Notebook:
 
     def start(self) -> None:
         """Run All, without waiting."""
-        self.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
+        self.evaluate(CURRENT + "jupyterapp.commands.execute('notebook:run-all-cells')")
 
     def run_all(self, timeout_s: float = RUN_S) -> None:
         """Run All, and wait until nothing is pending."""
@@ -253,7 +257,7 @@ class Notebook:
     def run_cell(self, number: int, *, wait: bool = True, timeout_s: float = RUN_S) -> None:
         """Run one cell."""
         self.evaluate(
-            "panel.content.activeCellIndex = panel.content.widgets.indexOf(cells[argument]);"
+            CURRENT + "panel.content.activeCellIndex = panel.content.widgets.indexOf(cells[argument]);"
             "panel.content.deselectAll(); jupyterapp.commands.execute('notebook:run-cell')",
             number,
         )
@@ -329,6 +333,15 @@ class Notebook:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=str(path), animations="disabled")
         return path
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder that a process which has just ended may still be writing to."""
+    for _ in range(50):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
 
 
 def launch(

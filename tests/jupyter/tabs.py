@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness import OBJECTS, free_port
+from harness import OBJECTS, free_port, remove
 from websockets.sync.client import connect
 
 from conftest import CHROMIUM_FLAGS, UNIT, find_chromium
@@ -99,7 +99,7 @@ class Tabs:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-        shutil.rmtree(Path(self._folder), ignore_errors=True)
+        remove(Path(self._folder))
 
     def __enter__(self) -> Tabs:
         return self
