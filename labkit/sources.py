@@ -125,8 +125,8 @@ SOURCES: dict[str, Source] = {
     "S1": Source(
         "founding notes; RFC 6202 section 3.1",
         "HTTP/1.0에서는 EOF만 사용가능 (HTTP/1.0 can only use EOF), HTTP/1.1에서는 EOF와 chunked (HTTP/1.1 EOF "
-        "and chunked); An HTTP/1.0 server can use only EOF as a streaming mechanism. In contrast, "
-        'both EOF and "chunked transfer" are available to an HTTP/1.1 server.',
+        "and chunked); “An HTTP/1.0 server can use only EOF as a streaming mechanism. In contrast, "
+        'both EOF and "chunked transfer" are available to an HTTP/1.1 server.”',
         "",
         "03_http_streaming",
     ),
@@ -145,9 +145,9 @@ SOURCES: dict[str, Source] = {
     ),
     "S3": Source(
         "RFC 6202 section 3.2",
-        "“an HTTP streaming protocol's average and maximal latency is one network transit. [...] Thus"
-        " the maximal latency is at least three network transits.” [since a stream is ended now and "
-        "then, and asked for again]",
+        "“an HTTP streaming protocol's average and maximal latency is one network transit. [...] the "
+        "maximal latency is at least three network transits.” [since a stream is ended now and then, and asked for "
+        "again]",
         "s",
         "03_http_streaming",
     ),

@@ -11,16 +11,8 @@ from plotly.subplots import make_subplots
 
 from labkit import claims, style
 from labkit.charts.pictures import finished
-from labkit.checks.http_streaming import (
-    CLOSED,
-    KEPT,
-    STEP_S,
-    Boundaries,
-    FirstShown,
-    Recycled,
-    Steps,
-    recycled_mean_s,
-)
+from labkit.checks.http_streaming import CLOSED, KEPT, Recycled, recycled_mean_s
+from labkit.checks.http_streaming_reading import STEP_S, Boundaries, FirstShown, Steps
 
 STREAM = style.MARKS["http-streaming"]
 CHUNKED = style.Mark("#0072B2", "circle", "solid")

@@ -1,4 +1,4 @@
-"""The checks of 03_http_streaming that read bytes: S1, S1b, S2 and S5, and the values that they judge."""
+"""The checks of 03_http_streaming about where a body ends: S1, S1b and S2, and the values that they judge."""
 
 from __future__ import annotations
 
@@ -42,6 +42,15 @@ def told(parts: Sequence[Part]) -> str:
     """What the parts say; only the guilty ones if there are any."""
     guilty = [part.text for part in parts if part.verdict != "confirmed"]
     return "; ".join(guilty or [part.text for part in parts])
+
+
+def is_message(data: bytes) -> bool:
+    """Whether these bytes are one whole event of the lab."""
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and "id" in found
 
 
 # S1
@@ -152,7 +161,7 @@ def which_framing_can_stream(seen: Framings) -> Finding:
         is_chunked = b"chunked" in case.head.lower()
         parts.append(said(is_chunked == (case.framing == "chunked"), f"{case.title}: the head declares it so"))
     for case in seen.cases:
-        ids = sum(line.startswith(b'{"id"') for line in byte_by_byte(case))
+        ids = sum(map(is_message, byte_by_byte(case)))
         parts.append(said(ids == case.events, f"{case.title}: {ids} events from reads of one byte"))
     verdict = claims.combine(part.verdict for part in parts)
     reason = told(parts)
@@ -289,70 +298,3 @@ def a_fault_looks_like_the_end(seen: Endings) -> Finding:
         reason = f"with EOF a cut by FIN is silent like the end in all {len(cut)} clients; with chunks {tell} tell it"
         reason += f", {', '.join(deaf)} does not although it could" if deaf else ""
     return Finding(None, None, None, len(seen.cases), verdict, reason, "")
-
-
-# S5
-
-
-@dataclass(frozen=True)
-class Path:
-    """What one path made of the same messages: the chunks that came, and what two parsers found in them."""
-
-    title: str
-    chunks: tuple[bytes, ...]
-    messages: int
-    rechunked: bool
-
-    @property
-    def by_chunk(self) -> int:
-        """Messages found by a parser that takes each chunk for one message."""
-        return sum(_is_message(chunk) for chunk in self.chunks)
-
-    @property
-    def by_line(self) -> int:
-        """Messages found by a parser that looks for line feeds in the bytes of all chunks."""
-        return sum(_is_message(line) for line in b"".join(self.chunks).split(b"\n"))
-
-
-def _is_message(data: bytes) -> bool:
-    try:
-        found = json.loads(data)
-    except ValueError:
-        return False
-    return isinstance(found, dict) and "id" in found
-
-
-@dataclass(frozen=True, repr=False)
-class Rechunked(Tabled):
-    """The same messages over several paths."""
-
-    paths: tuple[Path, ...]
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    def table(self) -> pd.DataFrame:
-        """One row per path: chunks, and messages found by either parser."""
-        import pandas as pd
-
-        rows = [(p.title, len(p.chunks), p.by_chunk, p.by_line, p.messages) for p in self.paths]
-        columns = ["path", "chunks", "found: a chunk, a message", "found: by line feeds", "sent"]
-        return pd.DataFrame(rows, columns=columns).set_index("path")
-
-
-def chunks_are_not_messages(seen: Rechunked) -> Finding:
-    """S5: where chunk borders were moved a chunk-as-message parser loses messages; one by delimiter loses none."""
-    moved = [p for p in seen.paths if p.rechunked]
-    if not moved or not all(p.messages for p in seen.paths):
-        raise NoVerdict("not run", "needs messages, and a path that moves chunk borders")
-    parts = [said(p.by_line == p.messages, f"{p.title}: {p.by_line} of {p.messages} by line feeds") for p in seen.paths]
-    parts += [
-        said(p.by_chunk < p.messages, f"{p.title}: {p.by_chunk} of {p.messages} by chunks, some lost") for p in moved
-    ]
-    verdict = claims.combine(part.verdict for part in parts)
-    shown: Verdict = "illustrated" if verdict == "confirmed" else verdict
-    reason = told(parts)
-    if verdict == "confirmed":
-        lost = ", ".join(f"{p.by_chunk} of {p.messages} ({p.title})" for p in moved)
-        reason = f"by line feeds every message on every path; by chunks {lost}"
-    reason += "; the intermediary is this kit's own, and was told to"
-    shares = {p.title: p.by_chunk / p.messages for p in seen.paths}
-    return Finding(None, shares, None, sum(p.messages for p in seen.paths), shown, reason, "")

@@ -22,7 +22,7 @@ def _chunk_framing(count: float) -> str | None:
 
 
 def _recycle_interval(events: float) -> str | None:
-    if not events >= 1 or events != int(events) or math.isinf(events):
+    if not events >= 1 or math.isinf(events) or events != int(events):
         return f"{events:g} is not a number of events."
     means = [recycled_mean_s(RATE_PER_S, ONE_WAY_S, int(n)) for n in (events, max(1, events - 1))]
     if means[0] > MOST_S:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from labkit.checks.http_streaming import FirstShown, Shown, Steps
+from labkit.checks.http_streaming_reading import FirstShown, Shown, Steps
 from labkit.events import now_ns
 from labkit.lab import Lab
 from labkit.progress import Progress
@@ -219,7 +219,12 @@ def exchanges(pattern: str, no_delay: int, writes: int, events: int) -> tuple[fl
         pattern: ``stream``, the server writes every 20 ms; ``asked``, it answers, and is asked again at once.
         no_delay: TCP_NODELAY of the server's socket.
         writes: 2 for header and payload apart, 1 for both at once.
+
+    Raises:
+        ValueError: another pattern.
     """
+    if pattern not in ("stream", "asked"):
+        raise ValueError(f"pattern must be 'stream' or 'asked', not {pattern!r}")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = socket.create_connection(listener.getsockname(), TIMEOUT_S)
         server = listener.accept()[0]
