@@ -37,6 +37,7 @@ from labkit.schedules import payload
 from labkit.style import BROWSER
 from labkit.subscriptions import Part
 from labkit.techniques import find
+from labkit.techniques.sse import RETRY_S
 
 KEEP_EVENTS = 5000
 KEEP_BYTES = 256 << 10
@@ -212,18 +213,27 @@ class LiveRun:
         return loop.run(take())
 
     def stop(self, *, settle: bool = True) -> Run:
-        """End it: wait for what is on its way, if wanted, close everything, return what the window holds."""
+        """End it: wait for what is on its way, if wanted, close everything, return what the window holds.
+
+        An interrupt ends the wait, and the run is marked so.
+        """
         with self._wake:
             self._stop = True
             self._wake.notify()
         if self._publisher.ident is not None:
             self._publisher.join()
+        interrupted = False
         try:
             if settle:
-                loop.run(self._settle())
-                self._settle_elsewhere()
+                try:
+                    loop.run(self._settle())
+                    self._settle_elsewhere()
+                except KeyboardInterrupt:
+                    interrupted = True
             loop.run(self._end())
-            return self.snapshot()
+            run = self.snapshot()
+            run.interrupted = interrupted
+            return run
         finally:
             loop.run(self._end())
             self.ended = True
@@ -245,6 +255,12 @@ class LiveRun:
     def caught_up(self) -> bool:
         """Whether every subscriber that has not failed holds the newest event."""
         return all(s.failure or s.newest >= self._newest for s in list(self._subscriptions.values()))
+
+    @property
+    def on_its_way_s(self) -> float:
+        """How long what has been published may take to arrive, at most."""
+        poll_s = self.settings.poll_interval_s if "polling" in self.settings.techniques else 0.0
+        return max(poll_s, RETRY_S) + 8 * (self.settings.one_way_s + self.settings.jitter_s) + 2.0
 
     @property
     def names(self) -> list[str]:
@@ -349,9 +365,8 @@ class LiveRun:
 
     async def _settle(self) -> None:
         """Wait for what is on its way."""
-        clock, settings = asyncio.get_running_loop().time, self.settings
-        on_its_way_s = settings.poll_interval_s + 8 * (settings.one_way_s + settings.jitter_s) + 2.0
-        deadline = clock() + on_its_way_s * self._reachable
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self.on_its_way_s * self._reachable
         while clock() < deadline and not self.caught_up:  # noqa: ASYNC110  no event tells of every subscriber
             await asyncio.sleep(0.01)
 
@@ -448,8 +463,6 @@ class LiveRun:
                 self.publish_failure = str(error)
                 return
             last_ns = due_ns
-            if self.window.is_full(self._newest):
-                loop.run(self._turn())  # a source that catches up must not outrun the window
 
     def _next_due(self, last_ns: int) -> int | None:
         """Wait until the next event is due; a change of the settings is heeded at once. None when it is over."""
@@ -484,6 +497,8 @@ class LiveRun:
         if self._floor_out is not None:
             with contextlib.suppress(OSError):
                 self._floor_out.send(_FLOOR.pack(now_ns()))
+        if self.window.is_full(self._newest):
+            loop.run(self._turn())  # many at once must not outrun the window
         return event.id
 
 

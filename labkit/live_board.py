@@ -61,6 +61,7 @@ class Board:
         self._allowed = dict.fromkeys(self.techniques, BURST_DOTS)
         self._totals = dict.fromkeys(CATEGORIES, 0)
         self._settings: Settings | None = None
+        self._expect(run.settings)  # not only at the first draw, which may come after a change
         self.read_predictions()
 
     def read_predictions(self) -> None:

@@ -213,7 +213,7 @@ class LiveCharts:
             trace = next(data)
             trace.update(
                 x=self._floats(d[0] for d in dots[name]), y=self._floats(d[1] for d in dots[name]),
-                customdata=[d[2] for d in dots[name]],
+                customdata=self._ids(d[2] for d in dots[name]),
             )  # fmt: skip
         for name in board.techniques:
             steps = _steps(list(board.theory[name]), since_s, until_s)
@@ -239,7 +239,7 @@ class LiveCharts:
                               marker={"size": self._floats([0.1, 6, 0.1] * len(held))})  # fmt: skip
         next(data).update(
             x=self._floats(rung.published_s for rung in rungs), y=self._floats(0 for _ in rungs),
-            customdata=[rung.event_id for rung in rungs],
+            customdata=self._ids(rung.event_id for rung in rungs),
         )  # fmt: skip
 
     def _set_ranges(self, layout: Any, dots: dict[str, list[Any]], since_s: float, until_s: float) -> None:
@@ -262,6 +262,9 @@ class LiveCharts:
         if self.widget is None:
             return np.fromiter(values, dtype=np.float32)
         return [None if value != value else round(value + self._hair, 5) for value in values]
+
+    def _ids(self, values: Any) -> Any:
+        return list(values) if self.widget is not None else np.fromiter(values, dtype=np.int32)
 
     def _title(self) -> str:
         rows = sorted(self.board.summary(), key=lambda row: row["high"] - row["low"], reverse=True)

@@ -114,7 +114,7 @@ def check(name: str, value: Any) -> Any:
     if name == "techniques":
         return _techniques(value)
     if name == "source":
-        if value not in SOURCES:
+        if not isinstance(value, str) or value not in SOURCES:
             raise SettingError(f"source={value!r}: expected one of {', '.join(SOURCES)}")
         return value
     if name not in DIALS:

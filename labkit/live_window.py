@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from labkit.events import Gap, now_ns, size_bytes
@@ -52,12 +52,12 @@ class Counts:
 
 @dataclass(slots=True)
 class _Read:
-    """One read, and how many of its events belong to the page before."""
+    """One read, and how many of its events are before each page that is awaited."""
 
     t_ns: int
     counts: Counts
     events: int = 0
-    before: int = 0
+    before: Counter[int] = field(default_factory=Counter)
 
 
 def _values(record: ConnectionRecord) -> tuple[int, ...]:
@@ -79,7 +79,8 @@ class LiveSubscription(Subscription):
         """(event id, received_ns) of what arrived since somebody last looked."""
         self._gone = Counts(0, _ZERO)  # of the connections that were let go
         self._began: dict[int, Counts] = {}  # page's first id -> counters before it
-        self._awaited: int | None = None  # first id of a page that has not begun here
+        self._first_id = 0  # of the oldest event that is kept
+        self._awaited: list[int] = []  # first ids of pages that have not begun here
         self._latest = self._gone  # counters when the read before the present one was done
         self._read = _Read(0, self._gone)
 
@@ -87,7 +88,7 @@ class LiveSubscription(Subscription):
         """Keep an arrival, without its data."""
         self.cursor = item.cursor
         if isinstance(item, Delivery):
-            if self._awaited is not None:
+            if self._awaited:
                 self._place(item)
             self.arrived += 1
             self.newest = max(self.newest, item.event_id)
@@ -95,24 +96,27 @@ class LiveSubscription(Subscription):
             item = Kept(
                 item.event_id, "", item.cursor, item.received_ns, item.wire_id, payload_bytes=size_bytes(item.data)
             )
-        self.items.append((item, self._spent_bytes()))
+        if self._is_before(item, self._first_id):
+            self.carried_bytes = self._spent_bytes()  # it comes too late to be kept
+        else:
+            self.items.append((item, self._spent_bytes()))
 
     def _place(self, item: Delivery) -> None:
-        """Tell on which side of the page's beginning it lies. One read may bring events of both."""
+        """Tell on which side of a page's beginning it lies. One read may bring events of both."""
         if item.received_ns != self._read.t_ns:
-            self._begin_page()
+            self._begin_pages()
             self._latest, self._read = self._read.counts, _Read(item.received_ns, self._read.counts)
-        if self._awaited is not None:
+        if self._awaited:
             self._read.counts = self.counts()  # what a stream's bytes are for is told event by event
             self._read.events += 1
-            self._read.before += item.event_id < self._awaited
+            self._read.before.update(page for page in self._awaited if item.event_id < page)
 
-    def _begin_page(self) -> None:
-        """Of the read that brought the page's first event, what came before it has its share in the page before."""
+    def _begin_pages(self) -> None:
+        """Of the read that brought a page's first event, what came before it has its share in the page before."""
         read = self._read
-        if self._awaited is not None and read.before < read.events:
-            self._began[self._awaited] = self._latest.towards(read.counts, read.before, read.events)
-            self._awaited = None
+        for page in [page for page in self._awaited if read.before[page] < read.events]:
+            self._began[page] = self._latest.towards(read.counts, read.before[page], read.events)
+            self._awaited.remove(page)
 
     def counts(self) -> Counts:
         """The counters since the start, connections that were let go included."""
@@ -120,18 +124,19 @@ class LiveSubscription(Subscription):
 
     def page_begins(self, first_id: int) -> None:
         """A page begins with this event, which has not been published yet."""
-        self._begin_page()
+        self._begin_pages()
         now = self.counts()
-        if self._awaited is not None:  # nothing of the page before has come: both begin here
-            self._began[self._awaited] = now
-        self._awaited, self._latest, self._read = first_id, now, _Read(0, now)
+        self._awaited.append(first_id)
+        self._latest, self._read = now, _Read(0, now)
 
     def forget(self, first_id: int) -> None:
         """Let go of what was before the page that begins with *first_id*."""
+        self._first_id = first_id
         while self.items and self._is_before(self.items[0][0], first_id):
             self.carried_bytes = self.items.popleft()[1]
-        self._begin_page()
-        began = self._began.get(first_id, self._latest)
+        self._begin_pages()
+        self._awaited = [page for page in self._awaited if page >= first_id]
+        began = self._began.get(first_id, self._read.counts)
         self._began = {page: counts for page, counts in self._began.items() if page >= first_id}
         over = [r for r in self.ledger.connections if r.closed_ns is not None and r.closed_ns < began.t_ns]
         self._gone = Counts.of(over, self._gone)
@@ -144,8 +149,8 @@ class LiveSubscription(Subscription):
     def records(self, first_id: int | None) -> Iterator[ConnectionRecord]:
         """Copies of the connections, their counters without what was before the page."""
         whole = first_id is None
-        self._begin_page()
-        began = self._gone if first_id is None else self._began.get(first_id, self._latest)
+        self._begin_pages()
+        began = self._gone if first_id is None else self._began.get(first_id, self._read.counts)
         less = [a - b for a, b in zip(began.values, self._gone.values, strict=True)]
         for record in self.ledger.connections:
             values = _values(record)

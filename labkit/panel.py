@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from labkit.runs import Run
 
 ERRORS_KEPT = 20
+LONG_S = 10.0
 NOT_RUNNING = "Nothing is running: press Start, or panel.start()."
 NO_PICTURES = "No Chromium was found for static pictures: charts show here, and stay blank where no JavaScript runs."
 
@@ -182,12 +183,15 @@ class Panel:
 
         Raises:
             SettingError, UnknownTechnique: a value that cannot be; nothing is changed then.
+            LabClosed: the lab, or this panel, is closed.
         """
-        self._set(changes)
-        self._show_settings()
+        with self._lock:
+            self._set(changes)
+            self._show_settings()
 
     def _set(self, changes: Mapping[str, Any]) -> None:
         with self._lock, Said(self):
+            self._check_open()
             wanted = self._settings.changed(**changes)
             for name in wanted.techniques:
                 find(name, self._lab.techniques)
@@ -221,6 +225,8 @@ class Panel:
         """
         with self._lock, Said(self):
             if self._live is not None:
+                if self._live.on_its_way_s > LONG_S:
+                    self._say(f"Stopping: what is on its way may take {self._live.on_its_way_s:.0f} s.")
                 run = self._end_run()
                 no_pictures = pictures.find_chromium() is None and not self._told_of_pictures
                 self._told_of_pictures |= no_pictures
@@ -290,7 +296,7 @@ class Panel:
             found = run.explain(event_id, name)
             self._controls.event_id.value = event_id
             self._controls.technique.value = name or ""
-            self._show_details(shown(found.figure, found))
+            self._show_details(shown(found.figure, found, layout=self._controls.plain))
             self._say(f"Event {event_id}{f' over {title_of(name)}' if name else ''} is open below.")
             return found
 
@@ -362,12 +368,16 @@ class Panel:
     def _start_run(self) -> None:
         live = LiveRun(self._lab, self._settings, keep_events=self._keep_events, link=self.link)
         live.start()
-        self._live = live
-        self._board = Board(live)
-        theme = self._theme or ("dark" if self._controls.dials["rate_per_s"].dark else None)
-        self._charts = LiveCharts(self._board, theme, self._clicked)
-        self._show_chart(self._charts.open_widget())
-        self._drawer = Drawer(self, live, self._board, self._charts)
+        try:
+            board = Board(live)
+            theme = self._theme or ("dark" if self._controls.dials["rate_per_s"].dark else None)
+            charts = LiveCharts(board, theme, self._clicked)
+            self._show_chart(charts.open_widget())
+        except BaseException:
+            live.stop(settle=False)
+            raise
+        self._live, self._board, self._charts = live, board, charts
+        self._drawer = Drawer(self, live, board, charts)
         self._controls.running(True)
 
     def _end_run(self, *, settle: bool = True) -> Run:
@@ -386,7 +396,7 @@ class Panel:
             self._controls.running(False)
         self._runs.append(run)
         widget, charts.widget = charts.widget, None
-        self._show_chart(shown(charts.figure()))
+        self._show_chart(shown(charts.figure(), layout=self._controls.plain))
         if widget is not None:
             widget.let_go()
         self._controls.stand(standing(live, "Stopped"))
@@ -441,8 +451,8 @@ class Panel:
         for tick in controls.techniques.values():
             tick.observe(lambda _: self._moved(self._ticked), names="value")
         for name, dial in controls.dials.items():
-            dial.observe(lambda change, name=name: self._moved(lambda: self._turned(name, change)), names="value")
-        controls.source.observe(lambda change: self._moved(lambda: self._turned("source", change)), names="value")
+            dial.observe(lambda _, name=name: self._moved(lambda: self._turned(name)), names="value")
+        controls.source.observe(lambda _: self._moved(lambda: self._turned("source")), names="value")
         acts: dict[str, Callable[[], object]] = {
             "start": lambda: self.stop() if self.running else self.start(),
             **{name: getattr(self, name) for name in ("cut", "stall", "heal", "reset", "save")},
@@ -482,28 +492,31 @@ class Panel:
     def _guarded(self, act: Callable[[], object]) -> None:
         try:
             act()
-        except (LabkitError, ValueError, TypeError) as error:
-            if self._message != str(error):
-                self._failed(error)
+        except LabkitError as error:
+            self._say(str(error))
         except Exception as error:
             self._failed(error)
 
-    def _turned(self, name: str, change: Mapping[str, Any]) -> None:
-        if change["new"] == getattr(self._settings, name):
-            return  # it was set from code
-        try:
-            self._set({name: change["new"]})
-        except Exception:
-            self._show_settings()
-            raise
+    def _turned(self, name: str) -> None:
+        """Take over where the control is now: of a slider that was dragged on meanwhile, only where it came to."""
+        with self._lock:
+            value = self._controls.setting(name).value
+            if value == getattr(self._settings, name):
+                return
+            try:
+                self._set({name: value})
+            except Exception:
+                self._show_settings()
+                raise
 
     def _ticked(self) -> None:
-        wanted = tuple(name for name, tick in self._controls.techniques.items() if tick.value)
-        if not wanted:
-            self._show_settings()
-            self._say("At least one technique has to take part.")
-        elif set(wanted) != set(self._settings.techniques):
-            self._set({"techniques": wanted})
+        with self._lock:
+            wanted = tuple(name for name, tick in self._controls.techniques.items() if tick.value)
+            if not wanted:
+                self._show_settings()
+                self._say("At least one technique has to take part.")
+            elif set(wanted) != set(self._settings.techniques):
+                self._set({"techniques": wanted})
 
     def _heard(self, _: object, content: Any, __: object) -> None:
         if isinstance(content, dict) and content.get("event") == "submit":

@@ -38,7 +38,6 @@ class DialWidget(anywidget.AnyWidget):
     """A number with a label, a unit and a range."""
 
     _esm = _HERE / "panel.js"
-    _css = _HERE / "panel.css"
 
     name = traitlets.Unicode().tag(sync=True)
     label = traitlets.Unicode().tag(sync=True)
@@ -56,6 +55,12 @@ class DialWidget(anywidget.AnyWidget):
     dark = traitlets.Bool().tag(sync=True)
 
 
+class FirstDial(DialWidget):
+    """The dial that brings the styles of all: a saved notebook holds them once."""
+
+    _css = _HERE / "panel.css"
+
+
 class Controls:
     """Every widget of the panel, by its name, and the box that holds them.
 
@@ -66,8 +71,10 @@ class Controls:
     """
 
     def __init__(self, techniques: Sequence[str], settings: Settings) -> None:
-        self.techniques = {name: _tick(name) for name in techniques}
-        self.dials = {name: _dial(name, first=name == next(iter(DIALS))) for name in DIALS}
+        make = _Maker()
+        self.plain = make.plain
+        self.techniques = {name: make.tick(name) for name in techniques}
+        self.dials = {name: make.dial(name, first=name == next(iter(DIALS))) for name in DIALS}
         self.source = widgets.Dropdown(
             options=[(title, name) for name, title in SOURCES.items()],
             description="source",
@@ -75,7 +82,7 @@ class Controls:
             style={"description_width": "50px"},
             layout={"width": "270px"},
         )
-        self.buttons = {name: _button(*text) for name, text in BUTTONS.items()}
+        self.buttons = {name: make.button(*text) for name, text in BUTTONS.items()}
         self.text = widgets.Text(
             description="one event",
             placeholder="any text",
@@ -83,7 +90,7 @@ class Controls:
             style={"description_width": "70px"},
             layout={"width": "260px"},
         )
-        self.publish = _button("Publish", "Publish the text as one event, now.")
+        self.publish = make.button("Publish", "Publish the text as one event, now.")
         self.event_id = widgets.IntText(
             description="event id",
             tooltip="Which event to open; a click on a dot of the latency chart does the same.",
@@ -97,28 +104,28 @@ class Controls:
             style={"description_width": "35px"},
             layout={"width": "190px"},
         )
-        self.open = _button("Open event", "Its sequence diagram, and its bytes on both sides of each hop.")
-        self.says = _words("labkit-says", "status")
-        self.standing = _words("labkit-standing", None)
+        self.open = make.button("Open event", "Its sequence diagram, and its bytes on both sides of each hop.")
+        self.says = make.words("labkit-says", "status")
+        self.standing = make.words("labkit-standing", None)
         self.chart = widgets.VBox([], layout={"overflow": "visible"})
-        self.details = widgets.VBox([])
+        self.details = widgets.VBox([], layout=self.plain)
         self.details.add_class("labkit-details")
-        self.errors = widgets.Output()
-        self.box = self._box()
+        self.errors = widgets.Output(layout=self.plain)
+        self.box = self._box(make)
         self.show(settings)
 
-    def _box(self) -> Any:
-        dials = widgets.Box(list(self.dials.values()))
+    def _box(self, make: _Maker) -> Any:
+        dials = widgets.Box(list(self.dials.values()), layout=self.plain)
         dials.add_class("labkit-dials")
         rows = [
-            _row(*self.buttons.values()),
-            _row(widgets.Label("techniques", style={"font_weight": "bold"}), *self.techniques.values()),
+            make.row(*self.buttons.values()),
+            make.row(make.heading("techniques"), *self.techniques.values()),
             dials,
-            _row(self.source, self.text, self.publish),
+            make.row(self.source, self.text, self.publish),
         ]
-        opening = _row(self.event_id, self.technique, self.open)
+        opening = make.row(self.event_id, self.technique, self.open)
         below = [self.says, self.standing, self.chart, opening, self.details, self.errors]
-        box = widgets.VBox([*rows, *below])
+        box = widgets.VBox([*rows, *below], layout=self.plain)
         box.add_class("labkit-panel")
         return box
 
@@ -129,6 +136,10 @@ class Controls:
         for name, dial in self.dials.items():
             dial.value = float(getattr(settings, name))
         self.source.value = settings.source
+
+    def setting(self, name: str) -> Any:
+        """The control of a setting that has one value."""
+        return self.source if name == "source" else self.dials[name]
 
     def say(self, text: str) -> None:
         """One sentence, or none."""
@@ -143,51 +154,60 @@ class Controls:
         self.buttons["start"].description = STOP if is_running else BUTTONS["start"][0]
 
 
-def _tick(name: str) -> Any:
-    return widgets.Checkbox(
-        description=style.title_of(name),
-        indent=False,
-        tooltip=f"Whether a {style.title_of(name)} subscriber takes part. A change during a run starts another run.",
-        layout={"width": "auto"},
-    )
+class _Maker:
+    """Makes widgets that share layouts and styles: a saved notebook holds each of those as a model of its own."""
+
+    def __init__(self) -> None:
+        self.plain, self._auto = widgets.Layout(), widgets.Layout(width="auto")
+        self._ticked, self._pressed = widgets.Checkbox.style.klass(), widgets.ButtonStyle()
+
+    def tick(self, name: str) -> Any:
+        title = style.title_of(name)
+        return widgets.Checkbox(
+            description=title,
+            indent=False,
+            tooltip=f"Whether a {title} subscriber takes part. A change during a run starts another run.",
+            layout=self._auto,
+            style=self._ticked,
+        )
+
+    def dial(self, name: str, *, first: bool) -> DialWidget:
+        dial = DIALS[name]
+        return (FirstDial if first else DialWidget)(
+            name=name,
+            label=dial.label,
+            unit=dial.unit,
+            short_unit=SHORT_UNITS[dial.unit],
+            help=dial.help,
+            low=dial.low,
+            high=dial.high,
+            step=dial.step,
+            log=dial.log,
+            whole=dial.whole,
+            continuous=name in CONTINUOUS,
+            value=dial.low,
+            tells_theme=first,
+            layout=self.plain,
+        )
+
+    def button(self, label: str, tooltip: str) -> Any:
+        return widgets.Button(description=label, tooltip=tooltip, layout=self._auto, style=self._pressed)
+
+    def heading(self, text: str) -> Any:
+        return widgets.Label(text, style={"font_weight": "bold"}, layout=self.plain)
+
+    def row(self, *children: Any) -> Any:
+        row = widgets.Box(children, layout=self.plain)
+        row.add_class("labkit-row")
+        return row
+
+    def words(self, name: str, role: str | None) -> Any:
+        words = widgets.HTML(f'<div role="{role}"></div>' if role else "", layout=self.plain)
+        words.add_class(name)
+        return words
 
 
-def _dial(name: str, *, first: bool) -> DialWidget:
-    dial = DIALS[name]
-    return DialWidget(
-        name=name,
-        label=dial.label,
-        unit=dial.unit,
-        short_unit=SHORT_UNITS[dial.unit],
-        help=dial.help,
-        low=dial.low,
-        high=dial.high,
-        step=dial.step,
-        log=dial.log,
-        whole=dial.whole,
-        continuous=name in CONTINUOUS,
-        value=dial.low,
-        tells_theme=first,
-    )
-
-
-def _button(label: str, tooltip: str) -> Any:
-    return widgets.Button(description=label, tooltip=tooltip, layout={"width": "auto"})
-
-
-def _row(*children: Any) -> Any:
-    row = widgets.Box(children)
-    row.add_class("labkit-row")
-    return row
-
-
-def _words(name: str, role: str | None) -> Any:
-    words = widgets.HTML(f'<div role="{role}"></div>' if role else "")
-    words.add_class(name)
-    return words
-
-
-def shown(*things: Any) -> Any:
+def shown(*things: Any, layout: Any) -> Any:
     """An Output that holds plotly figures and whatever has a ``_repr_html_``, without anything being captured."""
     outputs = []
     for thing in things:
@@ -198,4 +218,4 @@ def shown(*things: Any) -> Any:
         else:
             data = {"text/html": thing._repr_html_(), "text/plain": str(thing)}
         outputs.append({"output_type": "display_data", "data": data, "metadata": {}})
-    return widgets.Output(outputs=tuple(outputs))
+    return widgets.Output(outputs=tuple(outputs), layout=layout)

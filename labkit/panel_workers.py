@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabkitError
-from labkit.live import LiveRun, source_title
+from labkit.live import LiveRun, Sample, source_title
 from labkit.live_board import Board
 from labkit.live_charts import LiveCharts
 from labkit.style import joined, title_of
@@ -69,6 +69,7 @@ class Drawer:
     def __init__(self, panel: Panel, live: LiveRun, board: Board, charts: LiveCharts) -> None:
         self.draws = 0
         self._panel, self._live, self._board, self._charts = panel, live, board, charts
+        self._told: list[str] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._draw_all, name="labkit-panel", daemon=True)
         self._thread.start()
@@ -95,12 +96,18 @@ class Drawer:
         self._board.feed(sample)
         self._charts.draw()
         self.draws += 1
-        if self._live.publish_failure:
-            self._panel._say(f"The source has ended: {self._live.publish_failure}")
-        if sample.failures:
-            self._panel._say("; ".join(f"{title_of(name)}: {why}" for name, why in sample.failures.items()))
+        self._tell(sample)
         if self.draws % int(UPDATES_PER_S) == 1:
             self._panel._controls.stand(standing(self._live, "Running"))
+
+    def _tell(self, sample: Sample) -> None:
+        """Say what has ended before its time, once."""
+        ended = [f"{title_of(name)}: {why}" for name, why in sample.failures.items()]
+        if self._live.publish_failure:
+            ended.append(f"The source has ended: {self._live.publish_failure}")
+        if ended and ended != self._told:
+            self._told = ended
+            self._panel._say("; ".join(ended))
 
 
 def standing(live: LiveRun, word: str) -> str:

@@ -1,8 +1,9 @@
 """WebSocket: a connection that leaves HTTP behind; both sides send at any time.
 
-RFC 6455; permessage-deflate (RFC 7692) with ``?deflate=1``. The server half is Tornado's; the client half drives the
-Sans-I/O core of the ``websockets`` library over a counted socket. A client publishes on the same connection:
-``{"publish": "text", "ref": 1}`` is answered with ``{"published": 18, "ref": 1}``.
+RFC 6455; permessage-deflate (RFC 7692) with ``?deflate=1``. The server half is Tornado's, corrected in
+``websocket_server.py``; the client half drives the Sans-I/O core of the ``websockets`` library over a counted socket.
+A client publishes on the same connection: ``{"publish": "text", "ref": 1}`` is answered with
+``{"published": 18, "ref": 1}``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import struct
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol13
+from tornado.websocket import WebSocketClosedError, WebSocketProtocol13
 
 from labkit import fanout
 from labkit.connection import Opened, Wiring
@@ -23,6 +24,7 @@ from labkit.hub import Item, Subscriber
 from labkit.ledger import Ledger
 from labkit.techniques.base import Delivery, Reader, Technique, answer_publish, mark_json
 from labkit.websocket_client import WebSocketConnection
+from labkit.websocket_server import CorrectedHandler
 from labkit.wire import envelope
 from labkit.wire.frames import Frame, Opcode, encode_frame
 
@@ -50,7 +52,7 @@ def binary_frame(payload: bytes) -> bytes:
     return encode_frame(Frame(Opcode.BINARY, payload))
 
 
-class WebSocketRoute(PushHandler, WebSocketHandler):
+class WebSocketRoute(PushHandler, CorrectedHandler):
     """What ``/websocket`` and ``/websocket/echo`` share: access checks, compression on request, quiet errors."""
 
     def check_origin(self, origin: str) -> bool:

@@ -1,0 +1,278 @@
+"""The server's half of RFC 6455, clause by clause, spoken to byte by byte over a bare socket."""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+import time
+import zlib
+from collections.abc import Iterator
+
+import pytest
+
+import labkit
+from conftest import UNIT
+from labkit.wire.frames import Frame, FrameDecoder, Opcode, decode_close, encode_close, encode_frame
+from wait import until
+
+MASK = b"\x01\x02\x03\x04"
+MAX_EVENT = 1000
+LIMIT = 6 * MAX_EVENT + 1024
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[labkit.Lab]:
+    with labkit.Lab("websocket-server-test", max_event_bytes=MAX_EVENT) as lab:
+        yield lab
+
+
+class RawClient:
+    """A WebSocket client that sends whatever bytes it is told to."""
+
+    def __init__(self, port: int, path: str = "/websocket/echo", extensions: str = "", receive_bytes: int = 0) -> None:
+        self.sock = socket.socket()
+        if receive_bytes:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        self.sock.settimeout(5 * UNIT)
+        self.sock.connect(("127.0.0.1", port))
+        key = base64.b64encode(os.urandom(16)).decode()
+        self.sock.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{extensions}\r\n".encode()
+        )
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += self.sock.recv(1)
+        assert head.startswith(b"HTTP/1.1 101 ")
+        self.head = head.decode()
+        self.decoder = FrameDecoder(masked=False, reserved=frozenset({"rsv1"}))
+        self.frames: list[Frame] = []
+
+    def send(self, *frames: Frame | bytes) -> None:
+        self.sock.sendall(b"".join(f if isinstance(f, bytes) else encode_frame(f) for f in frames))
+
+    def frame(self) -> Frame | None:
+        """The next frame; None at the end of the connection."""
+        while not self.frames:
+            data = self.sock.recv(1 << 16)
+            if not data:
+                return None
+            self.frames += self.decoder.feed(data)
+        return self.frames.pop(0)
+
+    def closing(self) -> tuple[int, str]:
+        """Code and reason of the close frame, after which the server ends the connection."""
+        frame = self.frame()
+        assert frame is not None and frame.opcode is Opcode.CLOSE, frame
+        assert self.frame() is None
+        return decode_close(frame.payload)
+
+
+@pytest.fixture
+def client(lab: labkit.Lab) -> Iterator[RawClient]:
+    client = RawClient(lab.port)
+    with client.sock:
+        yield client
+
+
+@pytest.fixture
+def deflating(lab: labkit.Lab) -> Iterator[RawClient]:
+    client = RawClient(
+        lab.port,
+        "/websocket/echo?deflate=1",
+        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n",
+    )
+    with client.sock:
+        yield client
+
+
+def text(payload: bytes, fin: bool = True) -> Frame:
+    return Frame(Opcode.TEXT, payload, fin, mask=MASK)
+
+
+def rest(payload: bytes, fin: bool = True) -> Frame:
+    return Frame(Opcode.CONTINUATION, payload, fin, mask=MASK)
+
+
+def ping(payload: bytes = b"") -> Frame:
+    return Frame(Opcode.PING, payload, mask=MASK)
+
+
+def closing_with(payload: bytes) -> Frame:
+    return Frame(Opcode.CLOSE, payload, mask=MASK)
+
+
+def masked(first: int, length: bytes, payload: bytes = b"") -> bytes:
+    """A frame that no encoder would make: its first byte and its length as they are, a mask of zeros."""
+    return bytes((first, 0x80 | length[0])) + length[1:] + bytes(4) + payload
+
+
+def deflated(data: bytes) -> bytes:
+    squeeze = zlib.compressobj(wbits=-15)
+    return (squeeze.compress(data) + squeeze.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+@pytest.mark.parametrize(
+    ("clause", "sent", "code"),
+    [
+        ("5.1: an unmasked frame", encode_frame(Frame(Opcode.TEXT, b"hello")), 1002),
+        ("5.1: an unmasked ping", encode_frame(Frame(Opcode.PING)), 1002),
+        ("5.1: an unmasked close", encode_frame(Frame(Opcode.CLOSE, encode_close(1000))), 1002),
+        ("5.2: RSV1, with no extension agreed", masked(0xC1, b"\0"), 1002),
+        ("5.2: RSV2", masked(0xA1, b"\0"), 1002),
+        ("5.2: RSV3", masked(0x91, b"\0"), 1002),
+        ("5.2: a reserved opcode for data", masked(0x83, b"\0"), 1002),
+        ("5.2: a reserved opcode, in its first fragment", masked(0x03, b"\0"), 1002),
+        ("5.2: a reserved opcode for control", masked(0x8B, b"\0"), 1002),
+        ("5.2: 16 bits for a length of 125", masked(0x81, b"\x7e\0\x7d"), 1002),
+        ("5.2: 64 bits for a length of 65535", masked(0x81, b"\x7f" + (65535).to_bytes(8, "big")), 1002),
+        ("5.2: 64 bits, the top one set", masked(0x81, b"\x7f" + (1 << 63).to_bytes(8, "big")), 1002),
+        ("5.4: a continuation of nothing", masked(0x80, b"\0"), 1002),
+        ("5.4: a continuation of nothing, not the last", masked(0x00, b"\0"), 1002),
+        ("5.4: a message inside a message", encode_frame(text(b"a", fin=False)) + encode_frame(text(b"b")), 1002),
+        ("5.5: a ping of 126 bytes", masked(0x89, b"\x7e\0\x7e", bytes(126)), 1002),
+        ("5.5: a close of 126 bytes", masked(0x88, b"\x7e\0\x7e", bytes(126)), 1002),
+        ("5.5: a ping in fragments", masked(0x09, b"\0"), 1002),
+        ("5.5.1: a close of one byte", encode_frame(closing_with(b"\x03")), 1002),
+        ("8.1: text that is not UTF-8", encode_frame(text(b"\xc3\x28")), 1007),
+        ("8.1: text that ends within a character", encode_frame(text(b"\xe2\x82")), 1007),
+        ("8.1: a surrogate", encode_frame(text(b"\xed\xa0\x80")), 1007),
+        ("8.1: not UTF-8, in fragments", encode_frame(text(b"\xc3", fin=False)) + encode_frame(rest(b"\x28")), 1007),
+        ("8.1: a close reason that is not UTF-8", encode_frame(closing_with(b"\x03\xe8\xc3\x28")), 1007),
+        ("10.4: a frame over the limit", encode_frame(text(bytes(LIMIT + 1))), 1009),
+        (
+            "10.4: fragments over the limit",
+            encode_frame(text(bytes(LIMIT), fin=False)) + encode_frame(rest(b"x")),
+            1009,
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_a_clause_forbids_fails_the_connection(client: RawClient, clause: str, sent: bytes, code: int) -> None:
+    client.send(sent)
+    found, reason = client.closing()
+    assert found == code and reason
+
+
+@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535])
+def test_7_4_a_code_that_may_not_travel_is_answered_with_1002(client: RawClient, code: int) -> None:
+    client.send(closing_with(code.to_bytes(2, "big")))
+    assert client.closing()[0] == 1002
+
+
+@pytest.mark.parametrize("code", [*range(1000, 1004), *range(1007, 1015), 3000, 3999, 4000, 4999])
+def test_7_4_a_code_that_may_travel_is_sent_back(client: RawClient, code: int) -> None:
+    client.send(closing_with(encode_close(code, "bye")))
+    assert client.closing()[0] == code
+
+
+def test_7_1_5_an_empty_close_is_answered_by_an_empty_one(client: RawClient) -> None:
+    client.send(closing_with(b""))
+    assert client.closing() == (1005, "")
+
+
+def test_5_4_fragments_make_one_message_and_a_ping_between_them_is_answered_first(client: RawClient) -> None:
+    client.send(text(b"one ", fin=False), ping(b"there?"), rest("zw\u00f6lf".encode()[:3], fin=False))
+    assert client.frame() == Frame(Opcode.PONG, b"there?")
+    client.send(rest("zw\u00f6lf".encode()[3:]))
+    assert client.frame() == Frame(Opcode.TEXT, "one zw\u00f6lf".encode())
+
+
+def test_5_4_a_ping_beside_fragments_that_reach_the_limit_does_not_count(client: RawClient) -> None:
+    client.send(text(b"a" * LIMIT, fin=False), ping(b"x" * 125), rest(b""))
+    assert client.frame() == Frame(Opcode.PONG, b"x" * 125)
+    assert client.frame() == Frame(Opcode.TEXT, b"a" * LIMIT)
+
+
+def test_10_4_the_code_arrives_although_much_more_was_on_its_way(client: RawClient) -> None:
+    client.send(masked(0x82, b"\x7f" + (4 << 20).to_bytes(8, "big"), bytes(4 << 20)))
+    assert client.closing()[0] == 1009
+
+
+def test_7_1_7_what_comes_after_the_fault_is_not_read(client: RawClient) -> None:
+    client.send(masked(0x83, b"\0"), text(b"hello"), closing_with(encode_close(1000)))
+    assert client.closing()[0] == 1002
+
+
+def test_7_1_7_the_events_socket_fails_too_and_its_subscription_ends(lab: labkit.Lab) -> None:
+    client = RawClient(lab.port, "/websocket?topic=failing")
+    with client.sock:
+        assert client.frame() is not None  # where it begins
+        assert lab.stats()["subscribers"] == 1
+        client.send(Frame(Opcode.TEXT, b"unmasked"))
+        assert client.closing()[0] == 1002
+    until(lambda: lab.stats()["subscribers"] == 0)
+
+
+def test_7692_a_ping_between_deflated_fragments_leaves_them_deflated(deflating: RawClient) -> None:
+    data = deflated(b"deflated " * 20)
+    deflating.send(Frame(Opcode.TEXT, data[:5], False, rsv1=True, mask=MASK), ping(b"still"), rest(data[5:]))
+    assert deflating.frame() == Frame(Opcode.PONG, b"still")
+    answer = deflating.frame()
+    assert answer is not None and answer.rsv1
+    assert zlib.decompressobj(-15).decompress(answer.payload + b"\0\0\xff\xff") == b"deflated " * 20
+
+
+@pytest.mark.parametrize(
+    ("clause", "sent", "code"),
+    [
+        ("6.1: RSV1 on a ping", masked(0xC9, b"\0"), 1002),
+        ("6.1: RSV1 on a later fragment", encode_frame(text(b"", fin=False)) + masked(0xC0, b"\0"), 1002),
+        ("7.2.2: deflated data that is none", masked(0xC1, b"\x04", b"\xff\xff\xff\xff"), 1002),
+        ("10.4: a bomb", encode_frame(Frame(Opcode.TEXT, deflated(bytes(LIMIT + 1)), rsv1=True, mask=MASK)), 1009),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_7692_what_a_clause_forbids_fails_the_connection(
+    deflating: RawClient, clause: str, sent: bytes, code: int
+) -> None:
+    deflating.send(sent)
+    assert deflating.closing()[0] == code
+
+
+def test_7692_a_message_may_come_plain_although_deflate_was_agreed(deflating: RawClient) -> None:
+    deflating.send(text(b"plain"))
+    answer = deflating.frame()
+    assert answer is not None and zlib.decompressobj(-15).decompress(answer.payload + b"\0\0\xff\xff") == b"plain"
+
+
+def test_7692_each_message_is_deflated_alone_where_that_was_offered(lab: labkit.Lab) -> None:
+    offer = "permessage-deflate; server_no_context_takeover; client_max_window_bits"
+    client = RawClient(lab.port, "/websocket/echo?deflate=1", f"Sec-WebSocket-Extensions: {offer}\r\n")
+    with client.sock:
+        assert "Sec-Websocket-Extensions: permessage-deflate; server_no_context_takeover\r\n" in client.head
+        client.send(text(b"the same twice"), text(b"the same twice"))
+        first, second = client.frame(), client.frame()
+    assert first is not None and first == second
+    assert zlib.decompressobj(-15).decompress(first.payload + b"\0\0\xff\xff") == b"the same twice"
+
+
+def test_7692_with_the_context_kept_a_second_time_is_shorter(deflating: RawClient) -> None:
+    deflating.send(text(b"the same twice"), text(b"the same twice"))
+    first, second = deflating.frame(), deflating.frame()
+    assert first is not None and second is not None and len(second.payload) < len(first.payload)
+
+
+def test_5_5_2_a_peer_that_answers_no_ping_is_let_go_when_the_time_out_is_over() -> None:
+    heartbeat_s = 0.2 * UNIT
+    with labkit.Lab("websocket-ping-test", heartbeat_s=heartbeat_s) as lab:
+        client = RawClient(lab.port, "/websocket")
+        began_s = time.monotonic()
+        with client.sock:
+            opcodes = []
+            while (frame := client.frame()) is not None:
+                opcodes.append(frame.opcode)
+            took_s = time.monotonic() - began_s
+    assert opcodes == [Opcode.TEXT, Opcode.PING, Opcode.CLOSE]
+    assert 2 * heartbeat_s * 0.9 <= took_s < 10 * heartbeat_s  # Tornado alone: 5 s more
+
+
+def test_5_5_2_a_peer_that_answers_stays() -> None:
+    with labkit.Lab("websocket-pong-test", heartbeat_s=0.1 * UNIT) as lab:
+        client = RawClient(lab.port, "/websocket")
+        with client.sock:
+            for expected in (Opcode.TEXT, *[Opcode.PING] * 4):
+                frame = client.frame()
+                assert frame is not None and frame.opcode is expected
+                client.send(Frame(Opcode.PONG, frame.payload, mask=MASK))
