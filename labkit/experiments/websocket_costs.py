@@ -197,10 +197,9 @@ async def _pair(
             for _ in range(trips):
                 over_websocket, over_tcp = _message(socket, payload), _trip(bare, payload)
                 if together:
-                    pair = await asyncio.gather(over_websocket, over_tcp)
+                    pairs.append(await asyncio.gather(over_websocket, over_tcp))
                 else:
-                    pair = [await over_websocket, await over_tcp]
-                pairs.append((pair[0], pair[1]))
+                    pairs.append((await over_websocket, await over_tcp))
             websocket_bytes = (socket.record.bytes_total - before[0]) // trips
             return (websocket_bytes, (bare.record.bytes_total - before[1]) // trips), pairs
     finally:
