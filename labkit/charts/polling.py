@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from labkit import style
+from labkit import claims, style
 from labkit.charts.pictures import finished
 from labkit.checks.polling_seen import Aliased, Herd, Sweep, Waited
 
@@ -19,7 +19,7 @@ WAYS = {
     "long poll": style.Mark("#E69F00", "square", "solid"),
     "SSE": style.Mark("#56B4E9", "triangle-down", "solid"),
 }
-POINTS = 150
+POINTS = 100
 
 
 def poll_intervals(seen: Sweep, *, theme: str | None = None) -> go.Figure:
@@ -53,6 +53,14 @@ def poll_intervals(seen: Sweep, *, theme: str | None = None) -> go.Figure:
                 marker={"symbol": symbol, "size": 26 if "line" in symbol else 11, "color": color,
                         "line": {"width": 2, "color": color}}, hovertemplate="%{x:.0f} ms " + name + "<extra></extra>",
             )  # fmt: skip
+    guess = claims.prediction("P1")
+    if guess is not None:
+        longest = max(range(len(means)), key=lambda row: seen.pollers[row].interval_s)
+        figure.add_scatter(
+            x=[guess.value * (1 if guess.unit == "ms" else 1e3)], y=[longest], mode="markers", name="your prediction",
+            marker={"symbol": "triangle-down-open", "size": 13, "color": style.mark("websocket").color,
+                    "line": {"width": 2}}, hovertemplate="%{x:.0f} ms predicted<extra></extra>",
+        )  # fmt: skip
     names = [poller.name.replace(" after the answer", "<br>after the answer") for poller in seen.pollers]
     figure.update_layout(
         template=style.template(theme), height=150 + 80 * len(names), legend=LEGEND,
@@ -169,19 +177,18 @@ def job_waits(seen: Waited, *, theme: str | None = None) -> go.Figure:
                 hovertemplate=f"{way}: %{{y:.0f}} ms at %{{x:.2g}} requests<extra></extra>",
             )  # fmt: skip
     means = seen.frame.groupby("how")["waited_s"].mean()
+    most = float(table[["requests", "expected_requests"]].max().max())
     figure.update_layout(
         template=style.template(theme), height=410, margin={"l": 70, "r": 24, "t": 106, "b": 98}, legend=LEGEND,
         title=style.heading(
-            f"After the job's end: {style.seconds(means['SSE'])} with SSE, {style.seconds(means['fixed poll'])} with a "
-            f"fixed poll, {style.seconds(means['Retry-After'])} where Retry-After is obeyed",
+            f"After a job's end: {style.seconds(means['SSE'])} by SSE, {style.seconds(means['fixed poll'])} by a fixed "
+            f"poll, {style.seconds(means['Retry-After'])} by Retry-After",
             "means; outlined: what the client's rule gives for the same durations; waits on a logarithmic scale",
         ),
     )  # fmt: skip
     ticks = [20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0]
     figure.update_yaxes(type="log", range=[1.4, 3.5], tickvals=ticks, ticktext=[style.number(t) for t in ticks])
     figure.update_yaxes(title_text="mean wait after the end (ms)", col=1)
-    figure.update_xaxes(
-        title_text="requests for a job", range=[0, float(table["requests"].max()) * 1.15], ticks="outside"
-    )
+    figure.update_xaxes(title_text="requests for a job", range=[0, most * 1.15], ticks="outside")
     figure.update_annotations(font_size=13)
     return finished(figure)

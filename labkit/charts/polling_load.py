@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from labkit import models, style
+from labkit import claims, models, style
 from labkit.charts.pictures import finished
 from labkit.checks.polling_load_seen import Burden, Revalidated
 from labkit.checks.polling_seen import Costs
@@ -40,8 +40,8 @@ def poll_costs(seen: Costs, *, theme: str | None = None) -> go.Figure:
     each = seen.frame[seen.frame["events"] > 0]
     sums = seen.frame.groupby("interval_s")[["polls", "events"]].sum()
     x = (sums["polls"] / sums["events"]).tolist()
-    steps = [float((each["polls"] / each["events"]).max()) * 1.05 * i / 50 for i in range(51)]
-    shares = [4.5 * i / 50 for i in range(51)]
+    steps = [0.0, float((each["polls"] / each["events"]).max()) * 1.05]
+    shares = [4.5 * i / 30 for i in range(31)]
     for column, xs, ys in (
         (1, steps, [seen.event_bytes + seen.empty_bytes * s for s in steps]),
         (2, shares, [math.exp(-s) for s in shares]),
@@ -96,7 +96,7 @@ def poll_surface(seen: Costs, *, theme: str | None = None) -> go.Figure:
     """
     grey, mark, table = style.theme(theme), style.mark("polling"), seen.table()
     figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.04)
-    steps = [0.02 * 5000 ** (i / 120) for i in range(121)]
+    steps = [0.02 * 5000 ** (i / 60) for i in range(61)]
     for column, cost in ((1, 0), (2, 1)):
         points = [_point(seen, t) for t in steps]
         figure.add_scatter(
@@ -182,7 +182,7 @@ def poll_burden(seen: Burden, *, theme: str | None = None) -> go.Figure:
         )
     figure = make_subplots(1, 2, column_widths=[0.6, 0.4], horizontal_spacing=0.19,
                            subplot_titles=["CPU of the server", "memory of the server"])  # fmt: skip
-    steps = [0.2 * 1500 ** (i / 60) for i in range(61)]
+    steps = [0.2, 300.0]
     for kind, mark in KINDS.items():
         cost = _mean(seen.cpu_us[kind])
         held = kind == "websocket"
@@ -202,7 +202,14 @@ def poll_burden(seen: Burden, *, theme: str | None = None) -> go.Figure:
             marker={"color": mark.color}, text=[f"{style.number(memory)} KiB"], textposition="outside",
             cliponaxis=False,
         )  # fmt: skip
-    at_s = _mean(seen.balance_s("closed each time"))
+    at_s, guess = _mean(seen.balance_s("closed each time")), claims.prediction("P3")
+    if guess is not None and guess.value > 0:
+        at = min(300.0, max(0.2, guess.value))
+        ends = [_mean(seen.cpu_us["kept alive"]) / interval_s for interval_s in steps]
+        figure.add_scatter(
+            x=[at, at], y=ends, mode="lines", name="your prediction", row=1, col=1, hoverinfo="skip",
+            line={"color": style.theme(theme).muted, "width": 1.5, "dash": "dot"},
+        )  # fmt: skip
     figure.update_layout(
         template=style.template(theme), height=410, margin={"l": 74, "r": 60, "t": 106, "b": 98}, legend=LEGEND,
         bargap=0.5,

@@ -45,10 +45,14 @@ def light_on_the_server(seen: Burden) -> Finding:
     texts += [
         f"below T = {shown(balance.value, 's')} its polls cost more CPU than the heartbeats of a held WebSocket",
         left,
-        f"kept alive it holds a connection too, {shown(memory[KEPT].value, 'KiB')} and a descriptor, "
+        f"kept alive it holds a connection too, {shown(memory[KEPT].value, 'KiB')}{_kernel(seen)} and a descriptor, "
         f"and costs more CPU below T = {shown(kept.value, 's')}",
     ]
     return Finding(None, balance.value, balance, rounds, verdict, "; ".join(texts), "s")
+
+
+def _kernel(seen: Burden) -> str:
+    return "" if seen.kernel_bytes is None else f" (and {shown(seen.kernel_bytes / 1024, 'KiB')} in the kernel)"
 
 
 def _less(closed: Interval, held: Interval) -> Part:
@@ -63,7 +67,7 @@ def _less(closed: Interval, held: Interval) -> Part:
 
 def _holds(kind: str, found: Sequence[float], expected: float) -> Part:
     mean = math.fsum(found) / len(found)
-    verdict: Verdict = "confirmed" if abs(mean - expected) <= 0.05 else "refuted"
+    verdict: Verdict = "confirmed" if abs(mean - expected) <= 0.05 else "undecided" if expected else "refuted"
     return Part(verdict, f"{kind}: {mean:.2g} descriptors a client")
 
 

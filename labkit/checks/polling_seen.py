@@ -20,7 +20,7 @@ class Shown:
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        return self.table().to_string(float_format=lambda value: f"{value:.4g}")
+        return str(self.table().to_string(float_format=lambda value: f"{value:.4g}"))
 
     def _repr_html_(self) -> str:
         return str(self.table().to_html(float_format=lambda value: f"{value:.4g}"))

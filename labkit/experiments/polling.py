@@ -13,8 +13,9 @@ from labkit import schedules
 from labkit.checks.polling_load_seen import Overheads, Tables
 from labkit.checks.polling_seen import Aliased, Costs, Herd, Poller, Sweep
 from labkit.events import Gap
+from labkit.experiments.polling_bytes import overheads, revalidate
 from labkit.experiments.polling_jobs import topic_of, wait_for_jobs
-from labkit.experiments.polling_load import overheads, revalidate, weigh
+from labkit.experiments.polling_load import weigh
 from labkit.lab import Lab
 from labkit.ledger import ConnectionRecord
 from labkit.measurement import measure
@@ -211,7 +212,7 @@ def herd(clients: int = 60, interval_s: float = 0.5, *, duration_s: float = 2.0)
 # Aliasing, and a history that is too short
 
 
-def aliasing(lab: Lab, interval_s: float = 0.4, *, each: int = 6, duration_s: float = 2.0) -> Aliased:
+def aliasing(lab: Lab, interval_s: float = 0.4, *, each: int = 4, duration_s: float = 2.0) -> Aliased:
     """A source with the period of the polls: once in step, once each event put off by up to a period at random."""
     runs = []
     for dither_s in (0.0, interval_s):

@@ -1,40 +1,31 @@
-"""The experiments of 01_polling that look at the server and at single exchanges: P3, P4, P5."""
+"""P3: what polling clients cost a server in a process of its own, beside WebSockets that are held."""
 
 from __future__ import annotations
 
 import contextlib
-import math
+import os
 import select
 import socket
 import sys
+import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-from labkit import loop, schedules
-from labkit.checks.polling_load_seen import Burden, Overheads, Revalidated
-from labkit.connection import HTTPClient, Wiring
+from labkit.checks.polling_load_seen import Burden
 from labkit.lab import Lab
-from labkit.ledger import Ledger
-from labkit.measurement import measure
 from labkit.progress import Progress
-from labkit.runs import Run
 from labkit.server import available_connections
 
 KINDS = ("kept alive", "closed each time", "websocket")
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 section 1.3
-PONG = b"\x8a\x80\0\0\0\0"  # masked with zeros, empty
+PING, PONG = b"\x89\0", b"\x8a\x80\0\0\0\0"  # both empty; the client's masked, with zeros
 TIME_WAIT = "06"
 READ_TIMEOUT_S = 10.0
+SETTLE_S = 2.0
 
 
-# P3: what clients cost the server
-
-
-def weigh(*, batch: int = 120, batches: int = 4, rounds: int = 4, heartbeat_s: float = 0.5) -> Burden:
+def weigh(*, batch: int = 120, batches: int = 4, rounds: int = 4, heartbeat_s: float = 1.0) -> Burden:
     """Memory, descriptors and CPU of a server in a process of its own, for each kind of client.
 
     Args:
@@ -83,10 +74,9 @@ def _round(clients: Clients, polls: int, heartbeat_s: float) -> float:
     """The server's CPU, in µs, for each poll of a round; of WebSockets for each heartbeat in a second."""
     before_s = clients.cpu_s()
     if clients.kind == "websocket":
-        began_s = time.monotonic()
-        clients.answer_pings(1.0)
-        beats = (time.monotonic() - began_s) / heartbeat_s * len(clients.held)
-        return (clients.cpu_s() - before_s) / beats * 1e6
+        beats = clients.beats
+        clients.stopped.wait(heartbeat_s)
+        return (clients.cpu_s() - before_s) / max(1, clients.beats - beats) * 1e6
     clients.poll(polls)
     return (clients.cpu_s() - before_s) / polls * 1e6
 
@@ -100,7 +90,10 @@ class Clients:
         self.lab = lab
         self.kind = kind
         self.held: list[socket.socket] = []
-        self.polls = 0
+        self.polls = self.beats = 0
+        self.stopped = threading.Event()
+        self._ready = select.epoll()
+        self._answering = threading.Thread(target=self._answer_pings, name="labkit-pongs", daemon=True)
         assert lab.pid is not None
         self._process = psutil.Process(lab.pid)
         host = f"Host: 127.0.0.1:{lab.port}\r\n"
@@ -114,9 +107,13 @@ class Clients:
         }
 
     def __enter__(self) -> Clients:
+        self._answering.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stopped.set()
+        self._answering.join()
+        self._ready.close()
         for sock in self.held:
             sock.close()
 
@@ -129,8 +126,8 @@ class Clients:
                 sock.close()
             else:
                 self.held.append(sock)
-        if self.kind == "websocket":
-            self.answer_pings(0.05)
+            if self.kind == "websocket":
+                self._ready.register(sock.fileno(), select.EPOLLIN)
 
     def poll(self, count: int) -> None:
         """So many polls: over the held connections in turn, or over one connection each."""
@@ -140,20 +137,19 @@ class Clients:
             for number in range(count):
                 self._ask(self.held[number % len(self.held)])
 
-    def answer_pings(self, seconds: float) -> None:
-        """Read what the server sends on held WebSockets and answer each ping; for so long."""
-        until_s = time.monotonic() + seconds
-        with contextlib.closing(select.epoll()) as ready:
-            by_number = {sock.fileno(): sock for sock in self.held}
-            for number in by_number:
-                ready.register(number, select.EPOLLIN)
-            while (left_s := until_s - time.monotonic()) > 0:
-                for number, _ in ready.poll(min(0.05, left_s)):
-                    data = by_number[number].recv(4096)
-                    if b"\x89" in data:  # the opcode of a ping; what else comes here is JSON, in ASCII
-                        by_number[number].send(PONG)
-                    elif not data:
-                        ready.unregister(number)
+    def _answer_pings(self) -> None:
+        """On a thread of its own: a server lets a WebSocket go that does not answer its heartbeat."""
+        while not self.stopped.is_set():
+            for number, _ in self._ready.poll(0.05):
+                try:
+                    data = os.read(number, 4096)
+                    if PING in data:  # what else comes here is JSON, in ASCII
+                        os.write(number, PONG)
+                        self.beats += 1
+                except OSError:
+                    data = b""
+                if not data:
+                    self._ready.unregister(number)
 
     def _open(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.lab.port), READ_TIMEOUT_S)
@@ -169,20 +165,19 @@ class Clients:
 
     def _whole(self, got: bytes) -> bool:
         """Whether the answer is there; of a closed connection its end says so."""
-        endings = {"kept alive": b"}", "websocket": b"}"}
-        return self.kind in endings and got.endswith(endings[self.kind])
+        return self.kind != "closed each time" and got.endswith(b"}")
 
     def resident_bytes(self) -> int:
         return int(self._process.memory_info().rss)
 
     def descriptors(self) -> int:
         """The server's open ones; those that a client has just closed are waited for."""
-        count, until_s = int(self._process.num_fds()), time.monotonic() + 1.0
-        while time.monotonic() < until_s:
+        count, until_s = int(self._process.num_fds()), time.monotonic() + SETTLE_S
+        steady_s = time.monotonic()
+        while time.monotonic() < until_s and time.monotonic() - steady_s < SETTLE_S / 20:
             time.sleep(0.01)
-            if (now := int(self._process.num_fds())) == count:
-                return count
-            count = now
+            if (now := int(self._process.num_fds())) != count:
+                count, steady_s = now, time.monotonic()
         return count
 
     def cpu_s(self) -> float:
@@ -206,95 +201,3 @@ def _kernel_bytes() -> int | None:
         return None
     sizes = {name: int(size) for name, _, _, size, *_ in (line.split() for line in lines[2:])}
     return sizes.get("TCP")
-
-
-# P4: If-None-Match
-
-
-def revalidate(lab: Lab, sizes: tuple[int, ...] = (0, 1, 2, 3, 4, 6, 8, 16, 32, 64)) -> Revalidated:
-    """Poll topics that hold so many events of 20 bytes, with a cursor and for the whole, plainly and with an ETag."""
-    import pandas as pd
-
-    topic = f"resource-{time.monotonic_ns()}"
-    rows = [row for size in sizes for row in _revalidate(lab, f"{topic}-{size}", size)]
-    return Revalidated(pd.DataFrame(rows), {"started": datetime.now(UTC).isoformat()})
-
-
-def _revalidate(lab: Lab, topic: str, size: int) -> Iterator[dict[str, Any]]:
-    for number in range(size):
-        lab.publish(schedules.payload(number + 1, 20), topic)
-    cursor = lab.cursor(topic)
-    cases = [(how, conditional) for how in ("cursor", "whole") for conditional in (False, True)]
-    client = HTTPClient(lab.url_of("polling"), topic=topic, token=None, wiring=Wiring(Ledger(0), "polling"))
-    try:
-        before = {case: loop.run(_poll(client, cursor, *case)) for case in cases}
-        etags = {case: found[3] for case, found in before.items()}
-        again = {case: loop.run(_poll(client, cursor, *case, etag=etags[case])) for case in cases}
-        lab.publish(schedules.payload(size + 1, 20), topic)
-        changed = {case: loop.run(_poll(client, cursor, *case, etag=etags[case])) for case in cases}
-    finally:
-        client.close()
-    for case in cases:
-        how, conditional = case
-        yield {
-            "events": size,
-            "resource_bytes": before["whole", False][2],
-            "how": how,
-            "conditional": conditional,
-            "status": again[case][0],
-            "bytes": again[case][1],
-            "changed_status": changed[case][0],
-            "changed_bytes": changed[case][1],
-        }
-
-
-async def _poll(
-    client: HTTPClient, cursor: str, how: str, conditional: bool, *, etag: str = ""
-) -> tuple[int, int, int, str]:
-    """Status, bytes both ways, bytes of the body, and the ETag of one poll."""
-    http = await client.connected()
-    before = http.record.bytes_total
-    query = {"after": "0" if how == "whole" else cursor, "etag": "1" if conditional else None}
-    await client.ask(query, {"If-None-Match": etag} if conditional and etag else {})
-    response, text = await client.answer()
-    return response.status, http.record.bytes_total - before, len(text.encode()), response.headers.get("etag", "")
-
-
-# P5: overhead of a message
-
-
-def overheads(
-    lab: Lab, *, each: int = 4, every_s: float = 0.2, duration_s: float = 2.4, one_way_s: float = 0.05
-) -> Overheads:
-    """One message for each poll, as in the published tables, through polling and WebSocket."""
-    schedule = schedules.periodic(1 / every_s, duration_s, seed=5)
-    run = measure(
-        lab, ["polling", "websocket"], schedule, one_way_s=one_way_s, poll_interval_s=every_s, subscribers=each
-    )
-    found: dict[str, list[tuple[float, float]]] = {"polling": [], "websocket": []}
-    for technique, mine in found.items():
-        mine += [_overhead(run, technique, subscriber) for subscriber in range(each)]
-    opened = [record.by_category["headers"] for record in run.ledger.of("websocket")]
-    pairs = tuple(found["polling"]), tuple(found["websocket"])
-    return Overheads(*pairs, sum(opened) / len(opened), len(run.published), run, dict(run.settings))
-
-
-def _overhead(run: Run, technique: str, subscriber: int) -> tuple[float, float]:
-    """Headers and framing of one message, and its TCP/IP headers.
-
-    Of a WebSocket only the frames that carried events: not its opening, though the segments of that are counted.
-    """
-    records = [record for record in run.ledger.of(technique) if record.subscriber == subscriber]
-    derived = sum(math.nan if record.tcp_ip_bytes is None else record.tcp_ip_bytes for record in records)
-    if technique == "polling":
-        polls = sum(record.requests for record in records)
-        bare = sum(record.by_category["headers"] + record.by_category["framing"] for record in records)
-        return bare / polls, derived / polls
-    # a frame's header is known to be an event's by what follows it
-    frames = [mark for record in records for mark in record.marks if mark.direction == "in"]
-    bare = sum(
-        mark.stop - mark.start
-        for mark, after in pairwise(frames)
-        if mark.category == "framing" and after.event_id is not None
-    )
-    return bare / len(run.published), derived / len(run.published)
