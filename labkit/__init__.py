@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from labkit import charts, checks, claims, errors, exhibits, models
     from labkit.browser import BrowserSubscriber
+    from labkit.choosing import choose
     from labkit.claims import predict
     from labkit.classroom import compare, student, submit
     from labkit.exercises import answer
@@ -49,6 +50,7 @@ _HOMES = {
     "allow_nested_asyncio": "nested",
     "answer": "exercises",
     "burst": "schedules",
+    "choose": "choosing",
     "compare": "classroom",
     "jobs": "schedules",
     "last_run": "measurement",
@@ -80,6 +82,7 @@ __all__ = [
     "burst",
     "charts",
     "checks",
+    "choose",
     "claims",
     "compare",
     "errors",

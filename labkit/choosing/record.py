@@ -1,0 +1,105 @@
+"""A choice as a decision record in Markdown."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from labkit import style
+from labkit.choosing.options import FORMULAS, Option, measured_in
+
+if TYPE_CHECKING:
+    from labkit.choosing.choice import Choice
+
+NOT_RUN = (
+    "TLS itself: its bytes are derived, its CPU and memory were not measured",
+    "loss, retransmission and slow start: the network here is a relay that loses nothing",
+    "requests with a browser's own headers and cookies, which are several times as long as this kit's",
+    "more than one server process, and a backplane between several",
+    "HTTP/2 and HTTP/3, on which a page's streams share one connection",
+    "the sockets' memory in the operating system, and TCP/IP headers",
+)
+
+
+def record(choice: Choice) -> str:
+    """Context, options, decision, consequences, evidence, what was not run."""
+    return "\n".join(_lines(choice)) + "\n"
+
+
+def _lines(choice: Choice) -> Iterator[str]:
+    needs, options = choice.needs, choice.options
+    best = options[0]
+    title = style.title_of(best.technique) if best.feasible else "none of the techniques"
+    yield from (f"# How events get to the clients: {title}", "", "Status: proposed", "", "## Context", "")
+    yield f"- events: {needs.rate_per_s:g} a second to every client, {needs.payload_bytes:g} bytes each"
+    wanted = "the newest only" if needs.latest_only else "every event"
+    yield f"- tolerated: {needs.staleness_s:g} s at the worst; {wanted}"
+    yield f"- clients: {needs.clients:,.0f}, one network transit {needs.one_way_s * 1e3:g} ms away"
+    yield f"- upstream: {needs.upstream_per_s:g} messages a second from each client"
+    yield f"- on the path: {', '.join(needs.path)}; TLS: {'yes' if needs.tls else 'no'}"
+    yield f"- servers: {needs.servers:g} process, one core and 20 000 connections each"
+    yield from ("", "## Options", "", choice.note, "")
+    yield "| technique | can it | mean | worst | requests/h | MB/h | connections | cost (from to) |"
+    yield "|---|---|---|---|---|---|---|---|"
+    yield from (_row(option) for option in options)
+    yield from ("", "## Decision", "", choice.sentence, "", "## Consequences", "")
+    yield from (f"- {line}" for line in _consequences(choice, best))
+    yield from ("", "The answer changes where:", "")
+    yield from (f"- {flip}" for flip in choice.flips()) if choice.flips() else ("- no single input changes it",)
+    yield from ("", "## Evidence", "")
+    yield from (f"- {line}" for line in _evidence(choice, best))
+    yield from ("", "Not run:", "")
+    yield from (f"- {line}" for line in NOT_RUN)
+
+
+def _row(option: Option) -> str:
+    can = "yes" if option.feasible else option.why_not
+    cells = (
+        style.title_of(option.technique), can, style.seconds(option.mean_s), style.seconds(option.worst_s),
+        f"{option.requests_per_h:,.0f}", style.number(option.bytes_per_h / 1e6), f"{option.connections:,.0f}",
+        f"{option.cost:.3g} ({option.cost_low:.3g} to {option.cost_high:.3g})",
+    )  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def _consequences(choice: Choice, best: Option) -> Iterator[str]:
+    needs = choice.needs
+    if not best.feasible:
+        yield "the needs have to change: see where the answer does"
+        return
+    if best.technique == "polling":
+        connection = "on a connection that is kept" if best.kept else "on a new connection each time"
+        yield f"each client polls every {style.seconds(best.every_s)} {connection}, at a phase of its own"
+        yield "an event waits half an interval on average; a client that is cut off needs nothing but its next poll"
+    elif best.technique == "long-polling":
+        yield f"the server holds each request for at most {style.seconds(best.every_s)}"
+    else:
+        beat = style.seconds(best.every_s)
+        yield f"the server holds {best.connections:,.0f} connections, and says something at least every {beat}"
+    if best.technique in ("sse", "http-streaming"):
+        yield "a page has six connections to a host in HTTP/1.1, over all tabs: each stream takes one of them"
+    if needs.upstream_per_s and best.technique != "websocket":
+        yield "messages upstream are POSTs; on several connections they can arrive out of order"
+    yield "events carry ids, and clients come back with a cursor: otherwise every reconnection loses events"
+
+
+def _evidence(choice: Choice, best: Option) -> Iterator[str]:
+    for figure, formula in FORMULAS[best.technique].items():
+        yield f"{figure}: {formula} ({measured_in(best.technique, figure)})"
+    found = {"python": platform.python_version()}
+    for name in ("labkit", "tornado"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    run: Any = getattr(choice.run, "run", choice.run)
+    if run is not None:
+        found |= dict(run.versions)
+        schedule = run.settings.get("schedule") or {}
+        seed = (schedule.get("settings") or {}).get("seed", "none")
+        yield f"run: {schedule.get('name', '?')} of {schedule.get('rate_per_s', '?')} events/s, seed {seed}"
+    else:
+        yield "no run of one's own: the kit's figures"
+    yield "versions: " + ", ".join(f"{name} {value}" for name, value in found.items())
