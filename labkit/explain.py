@@ -139,6 +139,8 @@ def explain(
         UnknownTechnique: the run did not have that technique.
         LabkitError: no such event, or it never arrived there; the message says which ids are known.
     """
+    import pandas as pd
+
     frame = run.deliveries
     techniques = list(dict.fromkeys([*(run.settings.get("techniques") or ()), *frame["technique"].unique()]))
     if technique is not None and technique not in techniques:
@@ -151,7 +153,8 @@ def explain(
         found = found[found["subscriber"] == subscriber]
     if found.empty:
         raise LabkitError(_never_arrived(run, event_id, technique, topic, subscriber))
-    first = found.drop_duplicates("technique").to_dict("records")
+    of_page = found["client"] == "browser"  # whose bytes no ledger sees
+    first = pd.concat([found[~of_page], found[of_page]]).drop_duplicates("technique").to_dict("records")
     first.sort(key=lambda row: techniques.index(row["technique"]))
     return Explanation(run, event_id, tuple(_story(run, row) for row in first))
 

@@ -340,3 +340,11 @@ def test_against_a_server_that_is_not_ours_time_runs_from_the_arrival() -> None:
     (story,) = run.explain(2).stories
     assert story.milestones == (("received", 0),)
     assert [step.t_ms for step in story.steps] == [-150, 0]
+
+
+def test_a_page_with_the_same_number_does_not_take_the_place_of_the_kernel_s_client() -> None:
+    ledger = Ledger()
+    stream(ledger)
+    told = run_of([row(2, 999, client="browser"), row(2, 60, client="kernel")], ledger).explain(2)
+    assert told.stories[0].milestones[-1] == ("received", 60.0)
+    assert told.stories[0].steps

@@ -93,6 +93,8 @@ def _place_event(panel: Panel, deliveries: Any, subscriber: int) -> None:
         return
     mine = deliveries[(deliveries["technique"] == panel.technique) & (deliveries["event_id"] == panel.event_id)]
     mine = mine[mine["subscriber"] == subscriber]
+    if "client" in mine and (mine["client"] != "browser").any():  # a page's number may be that of a client here
+        mine = mine[mine["client"] != "browser"]
     for name in ("due_ns", "published_ns", "received_ns"):
         if len(mine) and mine[name].notna().all():
             setattr(panel, name, int(mine[name].iloc[0]))
