@@ -64,14 +64,14 @@ lab: $(VENV)/.installed  ## open JupyterLab on the first notebook
 # The unit tests first and one at a time, since some compare measured times; then the notebooks. There a warning is no
 # error: labkit runs in the kernels, and what would warn in pytest's own process is Jupyter. Charts are made and not
 # photographed: a static picture starts a Chromium, and `make test-browser` looks at them.
-test: $(VENV)/.installed  ## run the tests, the browser tests if there is a Chromium, and every notebook
+test: $(VENV)/.installed  ## run the tests, every notebook, and the first two in a browser if there is one
 	$(PY) -m pytest tests
 	@mkdir -p build && rm -f build/claims.jsonl
 	LABKIT_CLAIMS="$(CURDIR)/build/claims.jsonl" PLOTLY_RENDERER=plotly_mimetype \
 	    $(PY) -m pytest -W default --nbmake --timeout=900 -n $(NOTEBOOK_JOBS) notebooks
 
-test-browser: $(VENV)/.installed  ## run the browser tests alone, with every notebook; without a Chromium they fail
-	LABKIT_REQUIRE_CHROMIUM=1 LABKIT_EVERY_NOTEBOOK=1 $(PY) -m pytest tests -m browser
+test-browser: $(VENV)/.installed  ## run everything that needs a browser, every notebook in JupyterLab; fails without
+	LABKIT_REQUIRE_CHROMIUM=1 LABKIT_ALL_IN_JUPYTER=1 $(PY) -m pytest tests -m browser
 
 kernels: $(KERNELS:%=.venv-ipykernel-%/.installed)  ## run what depends on ipykernel on its older releases too
 	@mkdir -p build && rm -f build/claims-kernels.jsonl

@@ -49,6 +49,9 @@ CHROMIUM_FLAGS = (
 hypothesis.settings.register_profile("labkit", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("labkit")
 
+# What `make test` runs in a real JupyterLab: the start notebook and the control room.
+FIRST_IN_JUPYTER = ("test_control_room", "test_notebooks")
+
 _failed = pytest.StashKey[bool]()
 
 
@@ -213,6 +216,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent / "jupyter" in item.path.parents:
             item.add_marker("browser")
+            if item.path.stem not in FIRST_IN_JUPYTER and os.environ.get("LABKIT_ALL_IN_JUPYTER") != "1":
+                item.add_marker(pytest.mark.skip(reason="`make test-browser` runs it (LABKIT_ALL_IN_JUPYTER=1)"))
         if reason and item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.skip(reason=reason))
 
