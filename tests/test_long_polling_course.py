@@ -10,8 +10,9 @@ import pytest
 
 import labkit
 from conftest import UNIT
-from labkit import checks
-from labkit.checks.long_polling_seen import Held, Pipelined, Rates, Sizes, Tabs, Threads, Unaware, Valley
+from labkit import charts, checks
+from labkit.checks.long_polling_held_seen import Held, Tabs, Threads, Unaware, Valley
+from labkit.checks.long_polling_seen import Holds, Pipelined, Rates, Sizes
 from labkit.experiments import long_polling as experiments
 from labkit.experiments.long_polling_tabs import many_tabs, tabs_lab, watch_tabs
 from labkit.ledger import Ledger
@@ -37,12 +38,12 @@ def verdict(id: str, seen: Any) -> str:
 # A world in which theory holds, and worlds in which it does not
 
 
-def world(rates: dict[str, float], *, add_s: float = 0.0, events: int = 150, per_cycle_s: float = 0.0) -> Rates:
-    """Simulated long polling at several rates, as rows, and as connections that sent so many requests.
+def world(rates: dict[str, float], *, add_s: float = 0.0, events: int = 150, stream_s: float = 0.0) -> Rates:
+    """Simulated long polling at several rates, as rows.
 
     Args:
         add_s: what the server adds to each latency.
-        per_cycle_s: how much longer than 2d the server needs from an answer to the next.
+        stream_s: what each event takes over a stream; without it there is none.
     """
     rows, published, ledger, duration_s = [], {}, Ledger(), 0.0
     rate_of: dict[str, float] = {}
@@ -61,8 +62,11 @@ def world(rates: dict[str, float], *, add_s: float = 0.0, events: int = 150, per
                 "published_ns": due_ns, "received_ns": received_ns, "bytes": 100,
                 "latency_ms": (received_ns - due_ns) / 1e6,
             })  # fmt: skip
+    received = {"technique": "http-streaming", "latency_ms": stream_s * 1e3}
+    later = [row | received | {"received_ns": row["due_ns"] + round(stream_s * 1e9)} for row in rows]
+    rows += later if stream_s else []
     settings = {
-        "techniques": ["long-polling"],
+        "techniques": ["long-polling", *["http-streaming"][: bool(stream_s)]],
         "schedule": {"name": "several"},
         "one_way_s": D,
         "hold_s": H,
@@ -82,11 +86,43 @@ def test_a_server_that_adds_a_transit_is_refuted() -> None:
     assert verdict("L1", world(RATES, add_s=D)) == "refuted"
 
 
-def rated(requests: dict[float, int], events: int = 400, duration_s: float = 10.0, slope: float = 200.0) -> Any:
+def held(*, ask_s: tuple[float, ...] = (0.05, 0.5), obeys: bool = True, drop: bool = False) -> Holds:
+    """Simulated long polls that ask to be held for different times, by a server that obeys or holds for H."""
+    rows, published, variants = [], {}, {f"held {hold_s:g} s": hold_s for hold_s in ask_s}
+    for name, hold_s in variants.items():
+        due = poisson_times(4.0, 7, 400)
+        found = simulate_long_polling(due, D, hold_s if obeys else H, request_transits=1)
+        for number, (t, latency) in enumerate(zip(due, found.latencies, strict=True), 1):
+            due_ns = START_NS + round(t * 1e9)
+            published["", number] = {"due_ns": due_ns, "published_ns": due_ns, "size": 20}
+            if drop and number % 50 == 0:
+                continue
+            rows.append({
+                "technique": name, "subscriber": 0, "topic": "", "event_id": number, "due_ns": due_ns,
+                "published_ns": due_ns, "received_ns": due_ns + round(latency * 1e9), "bytes": 100,
+                "latency_ms": latency * 1e3,
+            })  # fmt: skip
+    settings = {"techniques": list(variants), "schedule": {"name": "several"}, "one_way_s": D, "duration_s": 100}
+    return Holds(Run(rows, published, Ledger(), settings, QUIET), variants, 4.0, 100.0)
+
+
+def test_the_closed_form_holds_for_short_holds_too() -> None:
+    assert verdict("L1", held()) == "confirmed"
+
+
+def test_a_server_that_ignores_the_hold_is_refuted() -> None:
+    assert verdict("L1", held(obeys=False)) == "refuted"
+
+
+def test_a_client_that_drops_one_id_in_fifty_is_refuted() -> None:
+    assert verdict("L1", held(drop=True)) == "refuted"
+
+
+def rated(requests: dict[float, int], duration_s: float = 10.0, slope: float = 200.0, stream_s: float = 0.0) -> Any:
     """What the checks of L2 and L3 look at: so many requests at each rate, bytes on a line or off it."""
     import pandas as pd
 
-    base = world({f"{rate:g}": rate for rate in requests}, events=12)
+    base = world({f"{rate:g}": rate for rate in requests}, events=12, stream_s=stream_s)
     d, rows = base.one_way_s, []
     for rate, asked in requests.items():
         n = round(rate * duration_s)
@@ -123,6 +159,38 @@ def test_a_client_that_asks_once_for_each_event_is_refuted() -> None:
 
 def test_bytes_that_do_not_fall_are_refuted() -> None:
     assert verdict("L3", rated(as_theory(2, 10, 50), slope=-10.0)) == "refuted"
+
+
+def beside_a_stream(stream_s: float, asked: int = 1) -> Any:
+    """As theory has it at three rates, beside a stream whose events take so long and that asked so often."""
+    seen = rated(as_theory(2, 10, 50), stream_s=stream_s)
+    for topic in seen.rates:
+        record = seen.run.ledger.opened("http-streaming", 0, local=("", 0), remote=("", 0), t_ns=START_NS)
+        record.transferred("out", f"GET /http-streaming?topic={topic} HTTP/1.1\r\n\r\n".encode(), START_NS)
+        record.requests = asked
+    return seen
+
+
+def test_a_stream_is_sooner_and_asks_once() -> None:
+    assert verdict("L2", beside_a_stream(D)) == "refined"
+
+
+def test_a_stream_that_is_later_or_asks_again_is_refuted() -> None:
+    assert verdict("L2", beside_a_stream(6 * D)) == "refuted"
+    assert verdict("L2", beside_a_stream(D, asked=3)) == "refuted"
+
+
+def test_headers_that_grow_with_the_payload_are_refuted(lab: labkit.Lab) -> None:
+    import pandas as pd
+
+    class Given(Sizes):
+        def table(self) -> Any:
+            return pd.DataFrame({
+                "payload_bytes": [1, 2000], "answers": [9, 9], "headers": [300.0, 900.0], "segments": [1, 3],
+                "share_of_headers": [0.9, 0.3],
+            }).set_index("payload_bytes")  # fmt: skip
+
+    assert verdict("L4", Given(world(RATES, events=12).run, {})) == "refuted"
 
 
 # L8
@@ -165,6 +233,8 @@ def rows(*cells: tuple[float, float, float, float]) -> tuple[dict[str, float], .
 def test_a_valley_is_illustrated_and_a_plain_is_not() -> None:
     good = Valley(0.6, rows((0.2, 300, 0, 0), (0.4, 150, 0, 0), (0.9, 48, 48, 0.9)))
     assert verdict("L6", good) == "illustrated"
+    stalled = rows((0.2, 300, 30, 0), (0.4, 150, 0, 0), (0.9, 48, 48, 0.9))
+    assert verdict("L6", replace(good, rows=stalled)) == "undecided"
     assert verdict("L6", replace(good, rows=rows((0.2, 300, 0, 0), (0.4, 150, 0, 0), (0.9, 48, 0, 0)))) == "refuted"
 
 
@@ -187,9 +257,11 @@ def test_a_seventh_request_that_does_not_wait_is_refuted() -> None:
 
 
 def test_threads_that_hold_nobody_up_are_refuted() -> None:
-    good = Threads(16, 1.0, {"16 threads": 0.9, "lab": 0.01}, {"16 threads": 0.9, "lab": 0.01})
+    quick = {"16 threads": 0.01, "lab": 0.01}
+    good = Threads(16, 1.0, {"16 threads": 0.9, "lab": 0.01}, {"16 threads": 0.9, "lab": 0.01}, quick)
     assert verdict("L12", good) == "confirmed"
     assert verdict("L12", replace(good, poll_s={"16 threads": 0.01, "lab": 0.01})) == "refuted"
+    assert verdict("L12", replace(good, short_s={"16 threads": 0.9, "lab": 0.01})) == "refuted"
     assert verdict("L12", replace(good, get_s={"16 threads": 0.9, "lab": 0.5})) == "undecided"
 
 
@@ -203,6 +275,13 @@ def test_the_rates_are_swept(lab: labkit.Lab) -> None:
     assert verdict("L1", seen) in ("confirmed", "undecided")
 
 
+def test_the_holds_are_swept(lab: labkit.Lab) -> None:
+    seen = experiments.holds(lab, holds_s=(0.05, 30.0), duration_s=2.0)
+    assert verdict("L1", seen) in ("confirmed", "undecided")
+    assert seen.table()["requests_per_s"].is_monotonic_decreasing
+    assert charts.long_poll_holds(seen).layout.title.text.startswith("Held 0.05 s")
+
+
 def test_headers_do_not_depend_on_the_payload(lab: labkit.Lab) -> None:
     seen = experiments.payloads(lab, sizes=(1, 500, 3000), duration_s=1.6)
     assert isinstance(seen, Sizes)
@@ -214,15 +293,30 @@ def test_equal_requests_are_equal(lab: labkit.Lab) -> None:
     seen = experiments.equal_requests(lab, duration_s=3.0)
     assert verdict("L1b", seen) in ("refined", "undecided")
     assert len(seen.table()) == 4
+    drawn = charts.equal_requests(seen)
+    measured = [trace.name for trace in drawn.data if "measured" in trace.name]
+    assert len(measured) == 2
+    shown = {step.label: step.args[0]["visible"][-2:] for step in drawn.layout.sliders[0].steps}
+    assert {label for label, visible in shown.items() if any(visible)} == {"50"}
 
 
 def test_each_poll_on_a_connection_of_its_own(lab: labkit.Lab) -> None:
-    assert verdict("L5", experiments.connections(lab, duration_s=2.5)) in ("confirmed", "undecided")
+    run = experiments.connections(lab, duration_s=2.5)
+    assert verdict("L5", run) in ("confirmed", "undecided")
+    assert [*charts.long_poll_connections(run).layout.yaxis.ticktext] == ["kept alive", "opened anew"]
+
+
+def test_a_client_that_keeps_nothing_alive_is_refuted(lab: labkit.Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiments, "KEPT", "opened anew")
+    monkeypatch.setattr(experiments, "FRESH", "kept alive")
+    assert verdict("L5", experiments.connections(lab, duration_s=2.0)) in ("refuted", "undecided")
 
 
 def test_events_between_two_polls_are_lost(lab: labkit.Lab) -> None:
     seen = experiments.unaware(lab, events=20)
     assert seen.with_cursor == seen.published
+    drawn = charts.lost_events(seen)
+    assert sum(len(trace.x) for trace in drawn.data) == 2 * len(seen.published)
     assert verdict("L8", seen) in ("confirmed", "undecided")
 
 
@@ -233,6 +327,13 @@ def test_a_get_waits_behind_a_pipelined_poll(lab: labkit.Lab) -> None:
     assert verdict("L10", replace(seen, behind_s=0.1 * seen.hold_s)) in ("refuted", "undecided")
 
 
+def test_a_client_that_does_not_pipeline_is_refuted(lab: labkit.Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = experiments.measure
+    monkeypatch.setattr(experiments, "measure", lambda *a, options, **more: measure(*a, **more))
+    seen = experiments.pipelined(lab, duration_s=2.8, hold_s=0.3 * UNIT)
+    assert verdict("L10", seen) in ("refuted", "undecided")
+
+
 def test_a_bounded_server_holds_up_one_client_too_many(lab: labkit.Lab) -> None:
     assert verdict("L12", experiments.threads(lab, threads=4, hold_s=0.6 * UNIT)) in ("confirmed", "undecided")
 
@@ -240,6 +341,12 @@ def test_a_bounded_server_holds_up_one_client_too_many(lab: labkit.Lab) -> None:
 def test_a_silent_limit_breaks_longer_holds(lab: labkit.Lab) -> None:
     seen = experiments.valley(lab, holds_s=(0.2, 0.9), duration_s=2.0)
     assert list(seen.table()["broken_per_min"] > 0) == [False, True]
+    assert "idle limit" in str(charts.hold_valley(seen).layout.annotations)
+
+
+def test_a_run_too_short_to_see_a_hold_end_is_refused(lab: labkit.Lab) -> None:
+    with pytest.raises(ValueError, match="duration_s must be 6 or more"):
+        experiments.valley(lab, holds_s=(4.0,), duration_s=2.0)
 
 
 def test_without_a_page_it_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from labkit.charts.http_streaming import (
 )
 from labkit.charts.lifelines import sequence
 from labkit.charts.long_polling import equal_requests, header_share, hold_valley, long_poll_rates
+from labkit.charts.long_polling_cases import long_poll_connections, long_poll_holds, lost_events
 from labkit.charts.over_time import timeline
 from labkit.charts.pictures import use_static_fallback, write
 from labkit.charts.polling import job_waits, poll_aliasing, poll_herd, poll_intervals
@@ -31,22 +32,31 @@ from labkit.charts.predictions import predictions
 from labkit.charts.relatives import advised_pause
 from labkit.charts.side_by_side import ages, side_by_side, upstream
 from labkit.charts.sse import event_bytes, heartbeats, noticing, reconnections
+from labkit.charts.websocket import against_tcp, both_ways, dead_peers, deflated, frame_headers
 from labkit.style import use as use_theme
 
 __all__ = [
     "advised_pause",
+    "against_tcp",
     "ages",
+    "both_ways",
+    "dead_peers",
     "decision_map",
+    "deflated",
     "equal_requests",
     "event_bytes",
     "first_bytes",
+    "frame_headers",
     "header_share",
     "heartbeats",
     "hold_valley",
     "homes",
     "job_waits",
     "latency",
+    "long_poll_connections",
+    "long_poll_holds",
     "long_poll_rates",
+    "lost_events",
     "noticing",
     "overhead",
     "poll_aliasing",

@@ -1,9 +1,9 @@
-"""What the experiments of 02_long_polling give: values that the checks judge and the charts draw."""
+"""What the experiments of 02_long_polling that are whole runs give: what the checks judge and the charts draw."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from labkit.ledger import ConnectionRecord
     from labkit.runs import Run
 
-LONG = "long-polling"
+LONG, STREAM = "long-polling", "http-streaming"
 KEPT, FRESH = "kept alive", "opened anew"
 ENDLESS_S = 30.0
 
@@ -40,7 +40,7 @@ def requests_by_topic(run: Run, technique: str) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Rates:
-    """Long polling at several event rates at once, each rate in topics of its own.
+    """Long polling at several event rates at once, each rate in topics of its own, beside a stream of the same.
 
     Attributes:
         rates: topic -> events a second, Poisson.
@@ -73,7 +73,9 @@ class Rates:
     def _row(self, rate: float, size: int) -> dict[str, float]:
         d, mine = self.one_way_s, self.topics(rate, size)
         frame = self.run.deliveries
-        frame = frame[(frame["technique"] == LONG) & frame["topic"].isin(mine) & frame["scheduled"].astype(bool)]
+        frame = frame[frame["topic"].isin(mine) & frame["scheduled"].astype(bool)]
+        streamed = frame[frame["technique"] == STREAM]
+        frame = frame[frame["technique"] == LONG]
         asked = requests_by_topic(self.run, LONG)
         requests = sum(asked.get(topic, 0) for topic in mine) - len(mine)  # one of each is still held
         gap_s, events = models.request_gap(d), len(frame)
@@ -88,6 +90,7 @@ class Rates:
             "requests_per_s": requests / self.duration_s / max(1, len(mine)),
             "theory_requests_per_s": models.long_polling_requests_per_s(rate, d, ENDLESS_S),
             "bytes_per_event": float(frame["bytes"].sum()) / max(1, events),
+            "stream_ms": float(streamed["latency_ms"].mean()),
         }
 
     def seen(self) -> Seen:
@@ -99,31 +102,80 @@ class Rates:
 
 
 @dataclass(frozen=True)
-class Equal:
-    """Long polling and interval polling that ask equally often, at a low and at a high event rate.
-
-    Attributes:
-        pairs: topic -> the technique of the poller whose interval was made for it.
-    """
+class Holds:
+    """Long polling held for different times, all at the same event rate. ``holds_s``: technique -> hold, seconds."""
 
     run: Run
-    rates: dict[str, float]
-    pairs: dict[str, str]
+    holds_s: dict[str, float]
+    rate_per_s: float
+    duration_s: float
 
     @property
     def settings(self) -> dict[str, Any]:
         return self.run.settings
+
+    @property
+    def one_way_s(self) -> float:
+        return float(self.run.settings["one_way_s"])
+
+    def table(self) -> pd.DataFrame:
+        """One row for each hold: mean latency and requests a second, measured and theory's."""
+        import pandas as pd
+
+        return pd.DataFrame([self._row(*pair) for pair in self.holds_s.items()]).set_index("hold_s")
+
+    def _row(self, name: str, hold_s: float) -> dict[str, float]:
+        d, rate, frame = self.one_way_s, self.rate_per_s, self.run.deliveries
+        mine = frame[(frame["technique"] == name) & frame["scheduled"].astype(bool)]
+        topics = max(1, mine["topic"].nunique())
+        requests = sum(requests_by_topic(self.run, name).values()) - topics  # one of each is still held
+        return {
+            "hold_s": hold_s,
+            "events": len(mine),
+            "mean_ms": float(mine["latency_ms"].mean()),
+            "theory_ms": models.long_polling_mean(rate, d, hold_s, models.request_gap(d)) * 1e3,
+            "requests_per_s": requests / topics / self.duration_s,
+            "theory_requests_per_s": models.long_polling_requests_per_s(rate, d, hold_s),
+        }
+
+    def _repr_html_(self) -> str:
+        return str(self.table().round(2).to_html())
+
+
+@dataclass(frozen=True)
+class Equal:
+    """Long polling and interval polling that ask equally often, at a low and at a high event rate.
+
+    Attributes:
+        rates: topic -> events a second.
+        pairs: events a second -> the technique of the poller whose interval was made for it.
+    """
+
+    run: Run
+    rates: dict[str, float]
+    pairs: dict[float, str]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return self.run.settings
+
+    def topics(self, rate: float) -> list[str]:
+        return [topic for topic, r in self.rates.items() if r == rate]
+
+    def requests(self, technique: str, rate: float) -> int:
+        """How many requests a technique's clients sent for the topics of one rate."""
+        asked = requests_by_topic(self.run, technique)
+        return sum(asked.get(topic, 0) for topic in self.topics(rate))
 
     def table(self) -> pd.DataFrame:
         """One row for each rate: requests and mean latency of both."""
         import pandas as pd
 
         frame, rows = self.run.deliveries, []
-        for topic, rate in self.rates.items():
-            for name in (LONG, self.pairs[topic]):
-                mine = frame[(frame["technique"] == name) & (frame["topic"] == topic)]
-                asked = requests_by_topic(self.run, name).get(topic, 0)
-                rows.append((rate, name, asked, float(mine["latency_ms"].mean())))
+        for rate, poller in self.pairs.items():
+            for name in (LONG, poller):
+                mine = frame[(frame["technique"] == name) & frame["topic"].isin(self.topics(rate))]
+                rows.append((rate, name, self.requests(name, rate), float(mine["latency_ms"].mean())))
         return pd.DataFrame(rows, columns=["rate_per_s", "technique", "requests", "mean_ms"]).set_index("rate_per_s")
 
     def _repr_html_(self) -> str:
@@ -171,49 +223,6 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Unaware:
-    """A client that polls without a cursor beside one with: what was published while each listened, and what came."""
-
-    published: tuple[int, ...]
-    without: tuple[int, ...]
-    with_cursor: tuple[int, ...]
-    rate_per_s: float
-    one_way_s: float
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def lost(self) -> int:
-        return len(set(self.published) - set(self.without))
-
-    @property
-    def expected_share(self) -> float:
-        """The share of events that fall into a gap: a / (1 + a), a = lambda g.
-
-        A cycle is a gap, in which a events are lost on average, and then one event that finds the poll parked: what
-        came in the gap is not there to be fetched, so a poll always waits.
-        """
-        a = self.rate_per_s * models.request_gap(self.one_way_s)
-        return a / (1 + a)
-
-    def table(self) -> pd.DataFrame:
-        import pandas as pd
-
-        rows = [
-            ("without a cursor", len(self.published), len(self.without), self.lost, _twice(self.without)),
-            ("with a cursor", len(self.published), len(self.with_cursor),
-             len(set(self.published) - set(self.with_cursor)), _twice(self.with_cursor)),
-        ]  # fmt: skip
-        return pd.DataFrame(rows, columns=["client", "published", "arrived", "lost", "twice"]).set_index("client")
-
-    def _repr_html_(self) -> str:
-        return str(self.table().to_html())
-
-
-def _twice(ids: tuple[int, ...]) -> int:
-    return len(ids) - len(set(ids))
-
-
-@dataclass(frozen=True)
 class Pipelined:
     """Pipelined long polls: a run with topics ``pairs`` and ``poisson``, and a GET behind a parked poll.
 
@@ -229,94 +238,15 @@ class Pipelined:
     def settings(self) -> dict[str, Any]:
         return self.run.settings
 
-
-@dataclass(frozen=True)
-class Valley:
-    """Held requests through an intermediary that ends idle connections, for several hold time-outs."""
-
-    idle_timeout_s: float
-    rows: tuple[dict[str, float], ...]
-    settings: dict[str, Any] = field(default_factory=dict)
-
     def table(self) -> pd.DataFrame:
-        """One row for each hold time-out: requests and broken connections a minute, the share of time deaf."""
+        """One row for each kind of event, and for the GET on either connection: ms."""
         import pandas as pd
 
-        return pd.DataFrame(list(self.rows)).set_index("hold_s")
+        latency = self.run.deliveries.groupby("topic")["latency_ms"]
+        rows = {f"{topic} events": (each.median(), each.max()) for topic, each in latency}
+        rows["a GET beside the poll"] = (self.beside_s * 1e3,) * 2
+        rows["a GET behind the poll"] = (self.behind_s * 1e3,) * 2
+        return pd.DataFrame.from_dict(rows, orient="index", columns=["median (ms)", "longest (ms)"])
 
     def _repr_html_(self) -> str:
-        return str(self.table().round(2).to_html())
-
-
-@dataclass(frozen=True)
-class Held:
-    """What each held client adds to a server in a process of its own, batch by batch: KiB and descriptors."""
-
-    memory_kib: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    descriptors: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    why: str = ""
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    def table(self) -> pd.DataFrame:
-        import pandas as pd
-
-        rows = [
-            (name, sum(kib) / len(kib), min(kib), max(kib), sum(self.descriptors[name]) / len(kib))
-            for name, kib in self.memory_kib.items()
-        ]
-        columns = ["technique", "KiB per client", "least", "most", "descriptors per client"]
-        return pd.DataFrame(rows, columns=columns).set_index("technique")
-
-    def _repr_html_(self) -> str:
-        return f"<p>{self.why}</p>" if self.why else str(self.table().round(1).to_html())
-
-
-@dataclass(frozen=True)
-class Threads:
-    """A server with a bounded number of threads beside the lab: when the one client too many was answered.
-
-    ``poll_s``: seconds until a long poll that came when all threads were held got its event; ``get_s``: until a plain
-    poll was answered. By server.
-    """
-
-    threads: int
-    hold_s: float
-    poll_s: dict[str, float]
-    get_s: dict[str, float]
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    def table(self) -> pd.DataFrame:
-        import pandas as pd
-
-        rows = [(name, self.poll_s[name], self.get_s[name]) for name in self.poll_s]
-        columns = ["server", "a long poll more (s)", "a plain poll (s)"]
-        return pd.DataFrame(rows, columns=columns).set_index("server")
-
-    def _repr_html_(self) -> str:
-        return str(self.table().round(3).to_html())
-
-
-@dataclass(frozen=True)
-class Tabs:
-    """What a real browser did with many tabs: when each request was answered, and what a shared connection lost.
-
-    ``answered_s``: by request, in the order of asking; each was held ``hold_s``. ``shared``: by tab, the ids it got
-    from the one connection, over the closing of the tab that held it.
-    """
-
-    answered_s: tuple[float, ...] = ()
-    hold_s: float = 0.0
-    published: tuple[int, ...] = ()
-    shared: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    browser: str = ""
-    why: str = ""
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        if self.why:
-            return self.why
-        answered = ", ".join(f"{s:.1f}" for s in self.answered_s)
-        return f"{self.browser}: {len(self.answered_s)} requests held {self.hold_s:g} s, answered after {answered} s"
-
-    def _repr_html_(self) -> str:
-        return f"<p>{self}</p>"
+        return str(self.table().round(0).to_html())

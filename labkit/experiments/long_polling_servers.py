@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
-from labkit.checks.long_polling_seen import Held, Threads
+from labkit.checks.long_polling_held_seen import Held, Threads
+from labkit.experiments.polling_load import _kernel_bytes
 from labkit.lab import Lab
 from labkit.progress import Progress
 from labkit.server import available_connections
@@ -44,7 +45,7 @@ def held_clients(*, batch: int = 150, batches: int = 5) -> Held:
         with Lab(f"held-{technique}", process=True, heartbeat_s=QUIET_S) as lab:
             memory[technique], descriptors[technique] = _batches(lab, technique, batch, batches)
     progress.done()
-    return Held(memory, descriptors, settings=settings)
+    return Held(memory, descriptors, kernel_bytes=_kernel_bytes(), settings=settings)
 
 
 def _batches(lab: Lab, technique: str, batch: int, batches: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -142,13 +143,17 @@ def thread_server(threads: int) -> Iterator[int]:
         server.server_close()
 
 
-def threads(lab: Lab, *, threads: int = 16, hold_s: float = 1.0) -> Threads:
-    """Hold as many long polls as there are threads, then ask once more, with a long poll and with a plain one."""
-    poll_s, get_s = {}, {}
+def threads(lab: Lab, *, threads: int = 16, hold_s: float = 0.8) -> Threads:
+    """Hold as many long polls as there are threads, then ask once more, with a long poll and with a plain one.
+
+    Then the same number of clients and one, who only poll.
+    """
+    poll_s, get_s, short_s = {}, {}, {}
     with thread_server(threads) as bounded:
         for name, port in ((f"{threads} threads", bounded), ("the lab's event loop", lab.port)):
             poll_s[name], get_s[name] = _one_more(port, threads, hold_s)
-    return Threads(threads, hold_s, poll_s, get_s, {"started": datetime.now(UTC).isoformat()})
+            short_s[name] = _short(port, threads + 1, hold_s / 2)
+    return Threads(threads, hold_s, poll_s, get_s, short_s, {"started": datetime.now(UTC).isoformat()})
 
 
 def _one_more(port: int, count: int, hold_s: float) -> tuple[float, float]:
@@ -169,6 +174,19 @@ def _one_more(port: int, count: int, hold_s: float) -> tuple[float, float]:
         for sock in held:
             sock.recv(65536)
     return poll_s, get_s
+
+
+def _short(port: int, count: int, for_s: float, every_s: float = 0.2) -> float:
+    """The longest wait of so many clients who poll, one after the other, again and again."""
+    longest_s, began_s = 0.0, time.monotonic()
+    while time.monotonic() - began_s < for_s:
+        asked = [(time.monotonic(), _ask(port, "/polling")) for _ in range(count)]
+        for asked_s, sock in asked:
+            with sock:
+                sock.recv(65536)
+            longest_s = max(longest_s, time.monotonic() - asked_s)
+        time.sleep(max(0.0, every_s - (time.monotonic() - asked[0][0])))
+    return longest_s
 
 
 def _ask(port: int, path: str) -> socket.socket:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit import loop
-from labkit.checks.long_polling_seen import Tabs
+from labkit.checks.long_polling_held_seen import Tabs
 from labkit.connection import HTTPClient, Wiring
 from labkit.handler import PushHandler
 from labkit.lab import Lab
