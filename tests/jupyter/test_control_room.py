@@ -5,6 +5,7 @@ One JupyterLab, and one notebook in it, serve all the tests but the last; each t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from harness import ROOT, Jupyter, Notebook
 from playwright.sync_api import Browser, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from conftest import UNIT
 
@@ -260,8 +262,9 @@ def test_a_click_on_a_dot_opens_its_event_and_its_bytes(notebook: Notebook) -> N
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         notebook.page.mouse.move(x - 3, y)
         notebook.page.mouse.move(x, y)
-        notebook.page.locator(".labkit-live-figure .hoverlayer .hovertext").first.wait_for(timeout=WAIT_MS)
-        notebook.page.mouse.click(x, y)
+        with contextlib.suppress(PlaywrightTimeout):  # it may be gone from under the pointer: aim again
+            notebook.page.locator(".labkit-live-figure .hoverlayer .hovertext").first.wait_for(timeout=1000 * UNIT)
+            notebook.page.mouse.click(x, y)
         return details.locator(".main-svg").count() > 0
 
     until(clicked)
