@@ -65,7 +65,8 @@ class Connection:
             if wiring.mss is not None:
                 set_mss(sock, wiring.mss)
             opened_ns = now_ns()
-            await asyncio.wait_for(asyncio.get_running_loop().sock_connect(sock, address), CONNECT_TIMEOUT_S)
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):  # before 3.12, wait_for may lose a cancellation
+                await asyncio.get_running_loop().sock_connect(sock, address)
             local, remote = sock.getsockname()[:2], sock.getpeername()[:2]  # raises if it was reset at once
         except (OSError, TimeoutError) as error:
             sock.close()

@@ -410,3 +410,23 @@ def test_the_ledger_keeps_the_newest_bytes_and_exact_counters() -> None:
     assert record.bytes_in == 500 and record.reads == 50 and record.by_category["payload"] == 500
     assert record.held_bytes == 100 and record.dropped_bytes == 400 and len(record.transfers) == 10
     assert record.transfers[0].start == 400
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_a_client_that_is_cancelled_while_it_connects_does_not_go_on(turns: int) -> None:
+    """A connect over loopback is done at once, so the cancellation may come in the same turn of the loop."""
+
+    async def connect_and_cancel() -> tuple[bool, bool]:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            wiring = Wiring(Ledger(), "sse", 0)
+            opening = asyncio.ensure_future(Connection.open("127.0.0.1", server.getsockname()[1], wiring))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            asked = opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+            if not opening.cancelled():
+                opening.result().close()
+            return asked, opening.cancelled()
+
+    asked, cancelled = loop.run(connect_and_cancel())
+    assert cancelled is asked
