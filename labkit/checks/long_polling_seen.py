@@ -163,9 +163,19 @@ class Equal:
         return [topic for topic, r in self.rates.items() if r == rate]
 
     def requests(self, technique: str, rate: float) -> int:
-        """How many requests a technique's clients sent for the topics of one rate."""
-        asked = requests_by_topic(self.run, technique)
-        return sum(asked.get(topic, 0) for topic in self.topics(rate))
+        """How many requests a technique's clients sent for the topics of one rate, from the first event to the last.
+
+        Each is one write. A poller asks before and after as well, and a long poll waits.
+        """
+        topics, frame = self.topics(rate), self.run.deliveries
+        due_ns = frame["due_ns"][frame["topic"].isin(topics)]
+        first_ns, last_ns = int(due_ns.min()), int(due_ns.max())
+        return sum(
+            transfer.direction == "out" and first_ns <= transfer.t_ns <= last_ns
+            for record in self.run.ledger.of(technique)
+            if topic_of(record) in topics
+            for transfer in record.transfers
+        )
 
     def table(self) -> pd.DataFrame:
         """One row for each rate: requests and mean latency of both."""
