@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -268,7 +269,10 @@ def test_a_click_on_a_dot_opens_its_event_and_its_bytes(notebook: Notebook) -> N
         return details.locator(".main-svg").count() > 0
 
     until(clicked)
-    says(notebook, "over polling is open below")
+    says(notebook, "is open below")
+    said = re.search(r"Event \d+ over", notebook.page.locator(".labkit-says").inner_text())
+    assert said is not None
+    expect(details).to_contain_text(said[0])  # of polling, or of whose dot lies over it
     for hop in ("client read", "link.near wrote", "link.far read"):
         expect(details).to_contain_text(hop)
     stop(notebook)
