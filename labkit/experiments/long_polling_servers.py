@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 from labkit.checks.long_polling_held_seen import Held, Threads
-from labkit.experiments.polling_load import _kernel_bytes
+from labkit.experiments.polling_load import kernel_bytes
 from labkit.lab import Lab
 from labkit.progress import Progress
 from labkit.server import available_connections
@@ -45,7 +45,7 @@ def held_clients(*, batch: int = 150, batches: int = 5) -> Held:
         with Lab(f"held-{technique}", process=True, heartbeat_s=QUIET_S) as lab:
             memory[technique], descriptors[technique] = _batches(lab, technique, batch, batches)
     progress.done()
-    return Held(memory, descriptors, kernel_bytes=_kernel_bytes(), settings=settings)
+    return Held(memory, descriptors, kernel_bytes=kernel_bytes(), settings=settings)
 
 
 def _batches(lab: Lab, technique: str, batch: int, batches: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

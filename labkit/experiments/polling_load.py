@@ -56,7 +56,7 @@ def weigh(*, batch: int = 120, batches: int = 4, rounds: int = 4, heartbeat_s: f
         time_wait = subjects[KINDS[1]].time_wait()
         closed = subjects[KINDS[1]].polls
     progress.done()
-    return Burden(memory, descriptors, cpu, 15.0, time_wait, closed, _kernel_bytes(), settings=settings)
+    return Burden(memory, descriptors, cpu, 15.0, time_wait, closed, kernel_bytes(), settings=settings)
 
 
 def _growth(clients: Clients, batch: int, batches: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -193,7 +193,7 @@ class Clients:
         return count
 
 
-def _kernel_bytes() -> int | None:
+def kernel_bytes() -> int | None:
     """What the kernel keeps for one end of an idle TCP connection; None where it does not say."""
     try:
         lines = Path("/proc/slabinfo").read_text(encoding="ascii").splitlines()
