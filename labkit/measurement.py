@@ -237,6 +237,9 @@ class Measurement:
             for technique in self.techniques:
                 for number in range(self.subscribers):
                     tasks.append(self._subscribe(technique, number, self.topic, after, host, ports))
+        for topic in [topic for topic, starts_s in own_topics.items() if starts_s <= 0]:
+            tasks += [self._subscribe(t, 0, topic, "0", host, ports) for t in self.techniques]
+            del own_topics[topic]
         floor_in, floor_out = socket.socketpair()
         watching = [asyncio.ensure_future(self._read_floor(floor_in)), asyncio.ensure_future(self._watch_loop())]
         try:
@@ -290,7 +293,7 @@ class Measurement:
     async def _job(
         self, topic: str, starts_s: float, host: str, ports: Mapping[str, int], tasks: list[asyncio.Task[None]]
     ) -> None:
-        """When a job is submitted, one subscriber of each technique begins to wait for its end."""
+        """A topic that starts in the middle of the run, as a job does: then its subscribers begin to wait."""
         await asyncio.sleep(max(0.0, self.started_ns / 1e9 + starts_s - now_ns() / 1e9))
         for technique in self.techniques:
             tasks.append(self._subscribe(technique, 0, topic, "0", host, ports))

@@ -37,7 +37,8 @@ class Planned:
         offset_s: when it is due, from the start of the run.
         data: its payload; a callable is called when the event is due, and gives the payload.
         topic: the topic to publish it to.
-        starts_s: when the job that it ends was submitted, from the start of the run (jobs only).
+        starts_s: when the subscribers of its own topic come, from the start of the run; at 0 they are there before it
+            starts. A job's: when it was submitted.
     """
 
     offset_s: float

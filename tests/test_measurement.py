@@ -17,6 +17,7 @@ from labkit.errors import LabClosed, ScheduleError, UnknownTechnique
 from labkit.events import Gap
 from labkit.measurement import Measurement, listen
 from labkit.runs import COLUMNS
+from labkit.schedules import Planned, Schedule
 from labkit.techniques import TECHNIQUES, Delivery, Technique, find
 
 D = 0.1 * UNIT
@@ -166,6 +167,13 @@ def test_each_job_has_a_topic_and_a_waiter_of_its_own(lab: labkit.Lab) -> None:
         rows = run.deliveries[run.deliveries["technique"] == name]
         assert sorted(rows["topic"]) == sorted(job.topic for job in jobs)
     assert (run.summary()["lost"] == 0).all()
+
+
+def test_subscribers_of_a_topic_are_there_before_its_first_event(lab: labkit.Lab) -> None:
+    schedule = Schedule("one", {}, 0.01, None, False, lambda: iter([Planned(0.0, "first", "a topic")]))
+    run = labkit.measure(lab, ["long-polling", "sse"], schedule, one_way_s=D, progress=False)
+    assert sorted(run.deliveries["technique"]) == ["long-polling", "sse"]
+    assert (run.deliveries["latency_ms"] < 2 * D * 1e3).all()  # one that has to connect first needs at least three
 
 
 def test_several_subscribers_of_a_technique(lab: labkit.Lab) -> None:

@@ -38,26 +38,18 @@ ONE_WAY_S = 0.05
 RATES = {2.0: 4, 4.0: 2, 7.0: 1, 10.0: 1, 15.0: 1, 22.0: 1, 32.0: 1, 50.0: 1}
 """Events a second, and in how many topics: slow ones need several for the same number of events."""
 BIG = {2.0: 2, 10.0: 1, 50.0: 1}
-LEAD_S = 0.5
 HOLDS_S = (0.05, 0.15, 0.5, ENDLESS_S)
 SIZES = (1, 20, 200, 1000, 2000)
 
 
 def several(topics: Mapping[str, Schedule], rate_per_s: float | None = None) -> Schedule:
-    """Several schedules at once, each in a topic of its own; a subscriber follows each.
-
-    A topic's subscriber comes when the run starts, and its first poll is not parked at once: the events come later.
-    """
+    """Several schedules at once, each in a topic of its own; a subscriber follows each."""
 
     def planner() -> Iterator[Planned]:
-        plans = [
-            replace(planned, topic=topic, offset_s=planned.offset_s + LEAD_S)
-            for topic, schedule in topics.items()
-            for planned in schedule.plan()
-        ]
+        plans = [replace(planned, topic=topic) for topic, schedule in topics.items() for planned in schedule.plan()]
         yield from sorted(plans, key=lambda planned: planned.offset_s)
 
-    duration_s = LEAD_S + max(schedule.duration_s for schedule in topics.values())
+    duration_s = max(schedule.duration_s for schedule in topics.values())
     return Schedule("several", {"topics": list(topics)}, duration_s, rate_per_s, False, planner)
 
 
