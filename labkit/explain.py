@@ -101,12 +101,18 @@ class Explanation:
     @property
     def figure(self) -> Any:
         """The sequence diagram of the event, drawn from the recorded reads and writes."""
+        return self.drawn()
+
+    def drawn(self, theme: str | None = None) -> Any:
+        """The same in a theme, ``light`` or ``dark``; the one of ``charts.use_theme`` by default."""
         from labkit import charts
 
         techniques = [story.technique for story in self.stories]
         subscribers = {story.subscriber for story in self.stories}
         subscriber = subscribers.pop() if len(subscribers) == 1 else None
-        return charts.sequence(self._run, event_id=self.event_id, techniques=techniques, subscriber=subscriber)
+        return charts.sequence(
+            self._run, event_id=self.event_id, techniques=techniques, subscriber=subscriber, theme=theme
+        )
 
     @property
     def text(self) -> str:

@@ -116,12 +116,7 @@ class LiveCharts:
 
     def _empty(self) -> go.Figure:
         grey, names = style.theme(self._theme), self.board.techniques
-        titles = (
-            "latency along time (click a dot to open its event)",
-            "event ladder",
-            "bytes of each second",
-            "open now",
-        )
+        titles = (LATENCY_TITLE, "event ladder", "bytes of each second", "open now")
         figure = make_subplots(
             2, 2, column_widths=[0.62, 0.38], row_heights=[0.6, 0.4], subplot_titles=titles,
             horizontal_spacing=0.14, vertical_spacing=0.2,

@@ -278,7 +278,7 @@ class Panel:
         with self._lock, Said(self):
             self._check_open()
             event_id = self._live.publish(data) if self._live is not None else self._lab.publish(data)
-            self._controls.event_id.value = event_id
+            self._controls.open.put(event_id=str(event_id))
             self._say(f"Event {event_id} is published.")
             return event_id
 
@@ -294,9 +294,8 @@ class Panel:
                 raise LabkitError("Nothing has run yet, so there is no event to open: press Start.")
             name = technique.removesuffix(BROWSER) if technique else None
             found = run.explain(event_id, name)
-            self._controls.event_id.value = event_id
-            self._controls.technique.value = name or ""
-            self._show_details(shown(found.figure, found, layout=self._controls.plain))
+            self._controls.open.put(event_id=str(event_id), technique=name or "")
+            self._show_details(shown(found.drawn(self._look()), found, layout=self._controls.plain))
             self._say(f"Event {event_id}{f' over {title_of(name)}' if name else ''} is open below.")
             return found
 
@@ -328,7 +327,7 @@ class Panel:
             self._show_chart(None)
             self._show_details(None)
             self._controls.errors.outputs = ()
-            self._controls.text.value = ""
+            self._controls.publish.put(text="")
             self._board = self._charts = None
             self._controls.stand("")
             self._say("Every control is back where it began.")
@@ -370,8 +369,7 @@ class Panel:
         live.start()
         try:
             board = Board(live)
-            theme = self._theme or ("dark" if self._controls.dials["rate_per_s"].dark else None)
-            charts = LiveCharts(board, theme, self._clicked)
+            charts = LiveCharts(board, self._look(), self._clicked)
             self._show_chart(charts.open_widget())
         except BaseException:
             live.stop(settle=False)
@@ -391,15 +389,15 @@ class Panel:
             run = live.stop(settle=settle)
             board.feed(live.sample())
             board.open = were_open
+            self._runs.append(run)
         finally:
             self._live = None
             self._controls.running(False)
-        self._runs.append(run)
-        widget, charts.widget = charts.widget, None
-        self._show_chart(shown(charts.figure(), layout=self._controls.plain))
-        if widget is not None:
-            widget.let_go()
-        self._controls.stand(standing(live, "Stopped"))
+            widget, charts.widget = charts.widget, None
+            self._show_chart(shown(charts.figure(), layout=self._controls.plain))
+            if widget is not None:
+                widget.let_go()
+            self._controls.stand(standing(live, "Stopped"))
         return run
 
     def _fault(self, act: Callable[[LiveRun], None], sentence: str) -> None:
@@ -418,6 +416,10 @@ class Panel:
             time.sleep(min(left_s, 0.1))
 
     # -- on the page ------------------------------------------------------------------------------------------
+
+    def _look(self) -> str | None:
+        """The theme of what is drawn now."""
+        return self._theme or ("dark" if self._controls.dials["rate_per_s"].dark else None)
 
     def _show_chart(self, widget: Any) -> None:
         self._replace(self._controls.chart, widget)
@@ -459,11 +461,8 @@ class Panel:
         }
         for name, act in acts.items():
             controls.buttons[name].on_click(lambda _, act=act: self._later(act))
-        controls.publish.on_click(lambda _: self._later(self._publish_text))
-        controls.text.on_msg(self._heard)
-        controls.open.on_click(
-            lambda _: self._later(lambda: self.explain(controls.event_id.value, controls.technique.value or None))
-        )
+        controls.publish.on_press(lambda values: self._later(lambda: self._publish_text(**values)))
+        controls.open.on_press(lambda values: self._later(lambda: self._open_event(**values)))
 
     def _show_settings(self) -> None:
         """Put every control where the settings say. That is nobody's wish: ticks half way would make a wrong one."""
@@ -518,16 +517,18 @@ class Panel:
             elif set(wanted) != set(self._settings.techniques):
                 self._set({"techniques": wanted})
 
-    def _heard(self, _: object, content: Any, __: object) -> None:
-        if isinstance(content, dict) and content.get("event") == "submit":
-            self._later(self._publish_text)
-
-    def _publish_text(self) -> None:
-        if not self._controls.text.value:
+    def _publish_text(self, text: str) -> None:
+        if not text:
             self._say("The text box is empty: type the event's data first.")
             return
-        self.publish(self._controls.text.value)
-        self._controls.text.value = ""
+        self.publish(text)
+        self._controls.publish.put(text="")
+
+    def _open_event(self, event_id: str, technique: str) -> None:
+        if not event_id.isdecimal() or len(event_id) > 18:
+            self._say(f"{event_id or 'Nothing'} is no event id: type a whole number first.")
+            return
+        self.explain(int(event_id), technique or None)
 
     def _clicked(self, technique: str, event_id: int) -> None:
         self._later(lambda: self.explain(event_id, technique))

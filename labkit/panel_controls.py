@@ -7,7 +7,7 @@ have no name that a screen reader could say.
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,23 @@ BUTTONS = {
     "save": ("Save run", "Write the last run to a Parquet file in this notebook's folder."),
 }
 STOP = "Stop"
+
+PUBLISH_TEXT = {
+    "name": "text",
+    "label": "one event",
+    "type": "text",
+    "placeholder": "any text",
+    "width": "180px",
+    "help": "The data of one event; Enter publishes it.",
+}
+EVENT_ID = {
+    "name": "event_id",
+    "label": "event id",
+    "type": "number",
+    "width": "80px",
+    "help": "Which event to open; a click on a dot of the latency chart does the same.",
+}
+OVER = {"name": "technique", "label": "over", "width": "150px", "help": "By which technique it arrived."}
 
 
 class DialWidget(anywidget.AnyWidget):
@@ -61,6 +78,36 @@ class FirstDial(DialWidget):
     _css = _HERE / "panel.css"
 
 
+class FormWidget(anywidget.AnyWidget):
+    """A few fields and their button, or Enter: what the fields hold comes with the press, in one message.
+
+    Attributes:
+        values: what the fields show, as text; set by the kernel only, and not over what somebody is typing.
+    """
+
+    _esm = _HERE / "panel_form.js"
+
+    fields = traitlets.List(traitlets.Dict()).tag(sync=True)
+    button = traitlets.Unicode().tag(sync=True)
+    help = traitlets.Unicode().tag(sync=True)
+    values = traitlets.Dict().tag(sync=True)
+
+    def put(self, **values: str) -> None:
+        """Show these values."""
+        self.values = {**self.values, **values}
+
+    def on_press(self, act: Callable[[dict[str, str]], None]) -> None:
+        """Have *act* told what the fields hold, each time the button is pressed."""
+
+        def heard(_: object, content: Any, __: object) -> None:
+            pressed = content.get("pressed") if isinstance(content, dict) else None
+            if isinstance(pressed, dict) and set(pressed) == set(self.values):
+                self.values = pressed
+                act(dict(pressed))
+
+        self.on_msg(heard)
+
+
 class Controls:
     """Every widget of the panel, by its name, and the box that holds them.
 
@@ -83,28 +130,10 @@ class Controls:
             layout={"width": "270px"},
         )
         self.buttons = {name: make.button(*text) for name, text in BUTTONS.items()}
-        self.text = widgets.Text(
-            description="one event",
-            placeholder="any text",
-            tooltip="The data of one event; Enter publishes it.",
-            style={"description_width": "70px"},
-            layout={"width": "260px"},
-        )
-        self.publish = make.button("Publish", "Publish the text as one event, now.")
-        self.event_id = widgets.IntText(
-            description="event id",
-            tooltip="Which event to open; a click on a dot of the latency chart does the same.",
-            style={"description_width": "55px"},
-            layout={"width": "140px"},
-        )
-        self.technique = widgets.Dropdown(
-            options=[("every technique", ""), *((style.title_of(name), name) for name in techniques)],
-            description="over",
-            tooltip="By which technique it arrived.",
-            style={"description_width": "35px"},
-            layout={"width": "190px"},
-        )
-        self.open = make.button("Open event", "Its sequence diagram, and its bytes on both sides of each hop.")
+        self.publish = make.form("Publish", "Publish the text as one event, now.", [PUBLISH_TEXT])
+        over = [["every technique", ""], *([style.title_of(name), name] for name in techniques)]
+        opens = "Its sequence diagram, and its bytes on both sides of each hop."
+        self.open = make.form("Open event", opens, [EVENT_ID, {**OVER, "options": over}])
         self.says = make.words("labkit-says", "status")
         self.standing = make.words("labkit-standing", None)
         self.chart = widgets.VBox([], layout={"overflow": "visible"})
@@ -121,10 +150,9 @@ class Controls:
             make.row(*self.buttons.values()),
             make.row(make.heading("techniques"), *self.techniques.values()),
             dials,
-            make.row(self.source, self.text, self.publish),
+            make.row(self.source, self.publish),
         ]
-        opening = make.row(self.event_id, self.technique, self.open)
-        below = [self.says, self.standing, self.chart, opening, self.details, self.errors]
+        below = [self.says, self.standing, self.chart, self.open, self.details, self.errors]
         box = widgets.VBox([*rows, *below], layout=self.plain)
         box.add_class("labkit-panel")
         return box
@@ -192,6 +220,10 @@ class _Maker:
 
     def button(self, label: str, tooltip: str) -> Any:
         return widgets.Button(description=label, tooltip=tooltip, layout=self._auto, style=self._pressed)
+
+    def form(self, button: str, help: str, fields: list[dict[str, Any]]) -> FormWidget:
+        values = {field["name"]: "" for field in fields}
+        return FormWidget(fields=fields, button=button, help=help, values=values, layout=self.plain)
 
     def heading(self, text: str) -> Any:
         return widgets.Label(text, style={"font_weight": "bold"}, layout=self.plain)

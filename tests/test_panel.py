@@ -17,13 +17,14 @@ import pytest
 
 import labkit
 from conftest import UNIT
+from labkit import style
 from labkit.errors import LabClosed, LabkitError, UnknownTechnique
 from labkit.live import LiveRun
 from labkit.live_board import MOST_DOTS, MOST_RUNGS, Board
 from labkit.live_charts import LiveCharts
 from labkit.live_settings import DIALS, SOURCES, SettingError, Settings, check
 from labkit.panel import Panel
-from labkit.panel_controls import BUTTONS, DialWidget
+from labkit.panel_controls import BUTTONS, DialWidget, FormWidget
 from labkit.panel_workers import UPDATES_PER_S
 
 STREAMS = ["sse", "websocket"]
@@ -70,9 +71,10 @@ def test_every_dial_has_label_unit_range_and_tooltip(panel: Panel) -> None:
 
 def test_every_other_control_has_a_description_and_a_tooltip(panel: Panel) -> None:
     controls = panel._controls
-    others = [*controls.buttons.values(), *controls.techniques.values(), controls.publish, controls.open]
-    for control in [*others, controls.source, controls.text, controls.event_id, controls.technique]:
+    for control in [*controls.buttons.values(), *controls.techniques.values(), controls.source]:
         assert control.description and control.tooltip
+    for form in (controls.publish, controls.open):
+        assert form.button and form.help and all(field["label"] and field["help"] for field in form.fields)
     assert set(controls.buttons) == {"start", "cut", "stall", "heal", "reset", "save"} == set(BUTTONS)
 
 
@@ -215,17 +217,54 @@ def test_without_a_source_only_what_is_published_by_hand_arrives(lab: labkit.Lab
     assert run.deliveries[["event_id", "payload_bytes", "scheduled"]].values.tolist() == [[event_id, 7, True]]
 
 
-def test_the_text_box_publishes_with_enter_and_with_the_button(panel: Panel) -> None:
-    controls = panel._controls
-    controls.text.value = "one"
-    controls.text._handle_custom_msg({"event": "submit"}, [])
-    until(lambda: controls.text.value == "" and "Event 1 is published" in panel.message)
-    controls.text.value = "two"
-    controls.publish.click()
-    until(lambda: "Event 2 is published" in panel.message)
-    controls.publish.click()
+def press(form: FormWidget, **values: str) -> None:
+    """What its page sends when the button is pressed, or Enter."""
+    form._handle_custom_msg({"pressed": {**form.values, **values}}, [])
+
+
+def test_what_is_published_comes_with_the_press(panel: Panel) -> None:
+    """Not from another message, which may be handled later than the press."""
+    form = panel._controls.publish
+    press(form, text="one")
+    press(form, text="two")
+    until(lambda: form.values == {"text": ""} and "Event 2 is published" in panel.message)
+    press(form)
     until(lambda: "text box is empty" in panel.message)
     assert panel.lab.stats()["published"] == 2
+
+
+def test_the_event_that_opens_is_the_one_that_was_asked_for(panel: Panel) -> None:
+    panel.run_for(0.5)
+    first, form = int(panel.run.deliveries["event_id"].min()), panel._controls.open
+    with panel._lock:  # what is asked for waits for its turn
+        press(form, event_id=str(first), technique="sse")
+        panel.publish("another")
+    until(lambda: panel.message == f"Event {first} over SSE is open below.")
+    assert form.values == {"event_id": str(first), "technique": "sse"}
+
+
+@pytest.mark.parametrize("text", ["", "x", "1.5", "-3", "9" * 5000])
+def test_what_is_no_event_id_is_a_sentence(panel: Panel, text: str) -> None:
+    press(panel._controls.open, event_id=text)
+    until(lambda: "is no event id" in panel.message)
+    assert panel.errors == ""
+
+
+def test_a_run_that_cannot_be_read_leaves_a_panel_that_can_start_again(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel.start()
+    delivered(panel, 2)
+
+    def fails() -> None:
+        raise LabkitError("the disk is full")
+
+    monkeypatch.setattr(panel._live, "snapshot", fails)
+    with pytest.raises(LabkitError, match="disk"):
+        panel.stop()
+    assert panel.message == "the disk is full" and not panel.running and not panel.runs
+    assert not hasattr(panel._controls.chart.children[0], "let_go")  # the plain figure, not the live one
+    assert (panel.run_for(0.3).summary()["lost"] == 0).all()
 
 
 def test_delay_rate_and_payload_take_effect_at_once(panel: Panel) -> None:
@@ -337,8 +376,7 @@ def test_stop_explain_and_save_before_the_first_run_are_a_sentence(panel: Panel)
 
 def test_an_event_that_is_not_there_is_a_sentence(panel: Panel) -> None:
     panel.run_for(0.3)
-    panel._controls.event_id.value = 999
-    panel._controls.open.click()
+    press(panel._controls.open, event_id="999")
     until(lambda: "no event 999" in panel.message)
     assert panel.errors == ""
 
@@ -585,6 +623,7 @@ def test_the_live_chart_gives_way_to_a_plain_one(panel: Panel) -> None:
     assert widget.library == "" and widget.comm is None
     chart = output.outputs[0]["data"]["application/vnd.plotly.v1+json"]
     assert chart["layout"]["title"]["text"] and len(str(chart)) < 60_000
+    assert "click" not in str(chart["layout"]["annotations"])  # a picture does not answer
     names = [trace["name"] for trace in chart["data"]]
     assert {"SSE", "WebSocket", "sse: theory", "published", "payload", "connections", "requests"} <= set(names)
 
@@ -615,6 +654,15 @@ def test_a_click_on_a_dot_opens_its_event(panel: Panel) -> None:
     for hop in ("client", "link.near", "link.far"):
         assert hop in text["data"]["text/plain"]
     assert panel.running
+
+
+def test_an_event_opens_in_the_theme_of_the_page(panel: Panel) -> None:
+    panel.run_for(0.3)
+    panel._controls.dials["rate_per_s"].dark = True
+    panel.explain(int(panel.run.deliveries["event_id"].min()))
+    figure, _ = panel._controls.details.children[0].outputs
+    ink = figure["data"]["application/vnd.plotly.v1+json"]["layout"]["template"]["layout"]["font"]["color"]
+    assert ink == style.THEMES["dark"].ink
 
 
 def test_explain_is_the_same_from_code(panel: Panel) -> None:
@@ -693,7 +741,8 @@ def test_subscribers_elsewhere_are_in_the_samples_and_in_the_run(lab: labkit.Lab
     assert run.settings["notes"] == ["a page"]
 
 
-def test_a_dial_that_stands_alone_has_every_trait_that_its_page_reads() -> None:
-    source = (Path(labkit.__file__).parent / "panel.js").read_text(encoding="utf-8")
+@pytest.mark.parametrize(("page", "widget"), [("panel.js", DialWidget), ("panel_form.js", FormWidget)])
+def test_a_widget_has_every_trait_that_its_page_reads(page: str, widget: type[DialWidget | FormWidget]) -> None:
+    source = (Path(labkit.__file__).parent / page).read_text(encoding="utf-8")
     read = {part.split('"')[1] for part in source.split("model.get(")[1:] if part.startswith('"')}
-    assert read and read <= set(DialWidget.class_traits())
+    assert read and read <= set(widget.class_traits())

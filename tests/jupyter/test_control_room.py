@@ -224,7 +224,7 @@ def test_the_panel_by_keyboard_alone(notebook: Notebook) -> None:
     keyboard.type(str(newest - 1))
     tabbed_to(notebook, "Open event")
     keyboard.press("Space")
-    says(notebook, "is open below")
+    says(notebook, f"Event {newest - 1} is open below")
     assert asked(notebook, "[panel.rate_per_s, panel.source, 'websocket' in panel.techniques]") == [
         25, "periodic", False,
     ]  # fmt: skip
@@ -236,6 +236,22 @@ def test_a_bad_number_typed_into_a_dial_is_a_sentence(notebook: Notebook) -> Non
     exact.press("Enter")
     says(notebook, "rate_per_s=5000.0: expected a number of events per second from 0.1 to 1000")
     expect(exact).to_have_value("10")
+
+
+def test_what_somebody_is_typing_stays(notebook: Notebook) -> None:
+    event_id, text = (notebook.page.get_by_label(name, exact=True) for name in ("event id", "one event"))
+    event_id.fill("12")
+    text.fill("first")
+    text.press("Enter")
+    says(notebook, "Event 1 is published")
+    expect(text).to_have_value("")
+    expect(event_id).to_have_value("12")
+    press(notebook, "Open event")
+    says(notebook, "Nothing has run yet")
+    text.fill("second")
+    press(notebook, "Publish")
+    says(notebook, "Event 2 is published")
+    expect(event_id).to_have_value("2")  # nobody has typed since the press
 
 
 def test_an_error_of_a_callback_is_seen_in_the_panel_and_ends_nothing(notebook: Notebook) -> None:
