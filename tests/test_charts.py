@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -523,6 +524,23 @@ def test_pictures_are_written(run: Any, tmp_path: Any) -> None:
     svg = charts.write(charts.overhead(run), tmp_path / "overhead.svg").read_text()
     assert svg.startswith("<svg")
     assert "An event of 20 bytes" in svg
+
+
+@pytest.mark.parametrize(("last", "said"), [(b"{bye}\n", 0), (b"{no\n", 1)])
+def test_the_end_of_the_picture_browser_is_no_error_of_the_reader_s(
+    caplog: pytest.LogCaptureFixture, last: bytes, said: int
+) -> None:
+    pipes = pytest.importorskip("choreographer.channels.pipe")
+    pictures.find_chromium()
+    pipe = pipes.Pipe()
+    pipe.open()
+    try:
+        os.write(pipe.from_external_to_choreo, b'{"id": 1}\0' + last + b"\0")
+        assert [message["id"] for message in pipe.read_jsons()[0]] == [1]
+    finally:
+        pipe.close()
+    assert len(caplog.records) == said
+    caplog.clear()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 from pathlib import Path
 
@@ -60,9 +61,27 @@ def find_chromium() -> str | None:
         from choreographer.browsers.chromium import Chromium
 
         path = Chromium.find_browser(skip_local=False)
+        _hush_goodbye()
     except (ImportError, AttributeError, OSError):
         return None
     return path if path and Path(path).is_file() else None
+
+
+class _Goodbye(logging.Filter):
+    """choreographer's browser ends with a word that is no JSON; read behind a message, it is logged as an error."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return getattr(getattr(error, "__cause__", None), "doc", "").strip() != "{bye}"
+
+
+_goodbye = _Goodbye()
+
+
+def _hush_goodbye() -> None:
+    from choreographer.channels import pipe  # makes its logger, which is of a kind of its own
+
+    logging.getLogger(pipe.__name__).addFilter(_goodbye)
 
 
 def use_static_fallback() -> None:
