@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import os
@@ -79,9 +80,10 @@ _goodbye = _Goodbye()
 
 
 def _hush_goodbye() -> None:
-    from choreographer.channels import pipe  # makes its logger, which is of a kind of its own
+    with contextlib.suppress(ImportError):
+        from choreographer.channels import pipe  # makes its logger, which is of a kind of its own
 
-    logging.getLogger(pipe.__name__).addFilter(_goodbye)
+        logging.getLogger(pipe.__name__).addFilter(_goodbye)
 
 
 def use_static_fallback() -> None:
