@@ -167,6 +167,12 @@ def set_mss(sock: socket.socket, mss: int) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, option, mss)
 
 
+def limit_send_buffer(sock: socket.socket, size: int | None) -> None:
+    """Set how many bytes the system holds for a peer that does not take them; None leaves it to the system."""
+    if size is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+
+
 def read_segments(sock: socket.socket, record: ConnectionRecord) -> None:
     """Put down the kernel's count of TCP segments (Linux: struct tcp_info, segs_out and segs_in)."""
     option = getattr(socket, "TCP_INFO", None)

@@ -39,7 +39,7 @@ class Lab:
         techniques: which to serve, by name too; add your own with ``(*labkit.TECHNIQUES, mine)``.
         options: those of :class:`labkit.server.Server`: ``slow``, ``queue``, ``history_events``,
             ``history_bytes``, ``max_event_bytes``, ``max_topics``, ``max_connections``, ``allow_origins``, ``hold_s``,
-            ``heartbeat_s``, ``write_timeout_s``, ``fanout``, ``mss``.
+            ``heartbeat_s``, ``write_timeout_s``, ``fanout``, ``mss``, ``send_buffer_bytes``.
 
     Raises:
         LabkitError: a fixed port is in use.

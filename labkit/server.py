@@ -18,7 +18,7 @@ from typing import Any
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
-from labkit.connection import MSS, set_mss
+from labkit.connection import MSS, limit_send_buffer, set_mss
 from labkit.errors import LabkitError
 from labkit.handler import Context, LabStream, NotFoundHandler, PublishHandler, PushHandler, Refusal
 from labkit.hub import Hub, SlowPolicy
@@ -50,9 +50,12 @@ class PageHandler(PushHandler):
 class LabHTTPServer(HTTPServer):
     """Tornado's HTTP server with a limit on connections, no Nagle delay, and streams that watch for their peer."""
 
-    def initialize(self, *args: Any, has_room: Callable[[], bool], **kwargs: Any) -> None:  # type: ignore[override]
+    def initialize(  # type: ignore[override]
+        self, *args: Any, has_room: Callable[[], bool], send_buffer_bytes: int | None, **kwargs: Any
+    ) -> None:
         super().initialize(*args, **kwargs)
         self.has_room = has_room
+        self.send_buffer_bytes = send_buffer_bytes
         self.streams: set[LabStream] = set()
 
     def _handle_connection(self, connection: socket.socket, address: Any) -> None:
@@ -60,6 +63,7 @@ class LabHTTPServer(HTTPServer):
             turn_away(connection)
             return
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        limit_send_buffer(connection, self.send_buffer_bytes)
         stream = LabStream(connection, max_buffer_size=self.max_buffer_size, read_chunk_size=self.read_chunk_size)
         stream.held_in(self.streams)
         self.handle_stream(stream, address)
@@ -95,6 +99,11 @@ class Server:
         write_timeout_s: a subscriber that takes nothing for so long is let go.
         fanout: ``direct``, or ``plain`` for Tornado's own writes only.
         mss: largest TCP segment, bytes of payload; None leaves it to the system.
+        send_buffer_bytes: how much the system may hold of what a slow subscriber has not taken yet, for each
+            connection (SO_SNDBUF); None leaves it to the system, which makes it larger as it sees fit.
+
+    Raises:
+        ValueError: names the option that cannot be.
     """
 
     def __init__(
@@ -114,7 +123,10 @@ class Server:
         write_timeout_s: float = 60.0,
         fanout: str = "direct",
         mss: int | None = MSS,
+        send_buffer_bytes: int | None = None,
     ) -> None:
+        if send_buffer_bytes is not None and not send_buffer_bytes > 0:
+            raise ValueError(f"send_buffer_bytes={send_buffer_bytes!r}: expected a number of bytes above 0, or None")
         if fanout not in ("direct", "plain"):
             raise ValueError(f"fanout={fanout!r}: expected 'direct' or 'plain'")
         self.id = secrets.token_hex(8)
@@ -147,11 +159,16 @@ class Server:
         self.http = LabHTTPServer(
             self._application(),
             has_room=lambda: self.connections < self.max_connections,
+            send_buffer_bytes=send_buffer_bytes,
             max_buffer_size=2 * max_event_bytes + (1 << 20),
             idle_connection_timeout=600.0,
             body_timeout=60.0,
         )
-        self.plugin = PluginSocketServer(self.context, has_room=lambda: self.connections < self.max_connections)
+        self.plugin = PluginSocketServer(
+            self.context,
+            has_room=lambda: self.connections < self.max_connections,
+            send_buffer_bytes=send_buffer_bytes,
+        )
         self.sockets: dict[str, list[socket.socket]] = {}
 
     def _application(self) -> Application:

@@ -21,6 +21,7 @@ from labkit.errors import EventTooLarge, LabClosed, LabkitError, UnknownTechniqu
 from labkit.lab import Lab
 from labkit.techniques import TECHNIQUES
 from test_loop import script
+from wait import until
 
 TIMEOUT_S = 10 * UNIT
 
@@ -139,13 +140,42 @@ def test_a_port_that_is_in_use_leaves_the_name_free() -> None:
 
 @pytest.mark.parametrize(
     ("options", "error"),
-    [({"slow": "drop"}, ValueError), ({"queue": 0}, ValueError), ({"fanout": ""}, ValueError), ({"x": 1}, TypeError)],
+    [
+        ({"slow": "drop"}, ValueError),
+        ({"queue": 0}, ValueError),
+        ({"fanout": ""}, ValueError),
+        ({"x": 1}, TypeError),
+        ({"send_buffer_bytes": 0}, ValueError),
+    ],
 )
 def test_a_bad_option_leaves_the_running_lab_as_it_is(options: dict[str, object], error: type[Exception]) -> None:
     with Lab("kept") as lab:
         with pytest.raises(error):
             Lab("kept", **options)
         assert lab.publish("still here") == 1 and get(lab.port).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("technique", ["sse", "plugin-socket"])
+def test_a_small_send_buffer_holds_less_for_a_subscriber_that_takes_nothing(technique: str) -> None:
+    arrived = {}
+    for size in (16 << 10, 4 << 20):
+        with Lab("held", queue=4, send_buffer_bytes=size) as lab, socket.socket() as client:
+            client.settimeout(TIMEOUT_S)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", lab.port if technique == "sse" else lab.plugin_port))
+            client.sendall(
+                b"GET /sse HTTP/1.1\r\nHost: localhost\r\n\r\n" if technique == "sse" else b'{"subscribe": {}}\0'
+            )
+            until(lambda: lab.stats()["subscribers"] == 1)
+            for _ in range(60):
+                lab.publish("x" * 10_000)
+                loop.run(asyncio.sleep(0))  # what the system takes is taken before the next
+            lab.publish("last")
+            received = b""
+            while b"last" not in received:
+                received += client.recv(1 << 16)
+            arrived[size] = received.count(b"x" * 10_000)
+    assert arrived[16 << 10] < arrived[4 << 20] / 2
 
 
 def test_an_unknown_technique_lists_the_known_ones() -> None:

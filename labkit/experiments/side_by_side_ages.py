@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -53,8 +52,7 @@ def ages(
         )
     event_bytes = float(payload_bytes + ENVELOPE_BYTES)
     points: list[AgePoint] = []
-    with Lab("newest value", slow="unbounded", history_bytes=64 << 20) as lab:
-        _limit_send_buffers(lab)
+    with Lab("newest value", slow="unbounded", history_bytes=64 << 20, send_buffer_bytes=SEND_BUFFER_BYTES) as lab:
         for load in loads:
             rate_per_s = round(load * rate_bytes_per_s / event_bytes, 1)
             schedule = schedules.poisson(rate_per_s, duration_s, payload_bytes, seed)
@@ -72,12 +70,6 @@ def ages(
             points += _points(run, rate_per_s, rate_bytes_per_s / event_bytes, duration_s)
     settings = {**run.settings, "loads": list(loads), "duration_s": duration_s, "payload_bytes": payload_bytes}
     return Ages(tuple(points), rate_bytes_per_s, event_bytes, one_way_s, settings)
-
-
-def _limit_send_buffers(lab: Lab) -> None:
-    server: Any = lab._server  # no option of a lab: accepted sockets inherit it from those that listen
-    for listening in server.sockets["http"]:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
 
 
 def _everyone() -> list[Technique]:

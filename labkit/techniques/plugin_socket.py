@@ -17,7 +17,7 @@ from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 from tornado.tcpserver import TCPServer
 
 from labkit import fanout
-from labkit.connection import Body, Connection, Opened, Wiring
+from labkit.connection import Body, Connection, Opened, Wiring, limit_send_buffer
 from labkit.errors import CursorError
 from labkit.events import Cursor, Gap
 from labkit.handler import Context, accepted
@@ -43,10 +43,11 @@ def nul_terminated(item: Item, _: str) -> bytes:
 class PluginSocketServer(TCPServer):
     """Answers the policy request, or sends every event as NUL-terminated JSON and takes events to publish."""
 
-    def __init__(self, context: Context, has_room: Callable[[], bool]) -> None:
+    def __init__(self, context: Context, has_room: Callable[[], bool], send_buffer_bytes: int | None = None) -> None:
         super().__init__(max_buffer_size=2 * context.max_event_bytes + (1 << 20))
         self.context = context
         self.has_room = has_room
+        self.send_buffer_bytes = send_buffer_bytes
         self.streams: set[IOStream] = set()
 
     async def handle_stream(self, stream: IOStream, address: object) -> None:
@@ -56,6 +57,7 @@ class PluginSocketServer(TCPServer):
         stream = fanout.TellingStream(stream.socket, max_buffer_size=stream.max_buffer_size)  # it has read nothing yet
         self.streams.add(stream)
         stream.set_nodelay(True)
+        limit_send_buffer(stream.socket, self.send_buffer_bytes)
         try:
             await self.converse(stream)
         except (StreamClosedError, UnsatisfiableReadError, TimeoutError):
