@@ -181,7 +181,7 @@ class Record:
     unit: str = ""
 
     def __str__(self) -> str:
-        rows = [f"{name + ':':<10} {text}" for name, text in self._rows()]
+        rows = [f"{name + ':':<10} {text}" for name, text in self._rows() if text]
         return "\n".join([f"{self.id} {sign(self.verdict)} {self.verdict}", *("  " + row for row in rows)])
 
     def _rows(self) -> Iterator[tuple[str, str]]:
@@ -192,8 +192,8 @@ class Record:
         yield "expected", shown(self.expected, self.unit)
         low_high = " to ".join(shown(end, self.unit) for end in self.interval or ())
         counted = "" if self.n is None else f"n = {self.n}"
-        aside = ", ".join(filter(None, (low_high, counted)))
-        yield "measured", shown(self.measured, self.unit) + (f" ({aside})" if aside else "")
+        aside, value = ", ".join(filter(None, (low_high, counted))), shown(self.measured, self.unit)
+        yield "measured", f"{value} ({aside})" if value and aside else value or aside
         yield "reason", self.reason
         predicted = prediction(self.id)
         if predicted:
@@ -204,6 +204,7 @@ class Record:
         rows = "".join(
             f"<tr><th style='text-align:left'>{name}</th><td style='text-align:left'>{html.escape(text)}</td></tr>"
             for name, text in self._rows()
+            if text
         )
         title = html.escape(f"{self.id} {sign(self.verdict)} {self.verdict}")
         return f"<table><caption style='text-align:left'><b>{title}</b></caption>{rows}</table>"
@@ -382,6 +383,8 @@ def shown(value: Any, unit: str = "") -> str:
         return "" if value is None else str(value)
     if unit == "s" and abs(value) < 1:
         value, unit = value * 1e3, "ms"
+    if value == 1 and len(unit) > 2:
+        unit = unit.removesuffix("s")
     return f"{float(f'{value:.3g}'):g} {unit}".rstrip()
 
 
