@@ -67,7 +67,7 @@ _PER_EVENT = tuple(f"{name}_per_event" for name in ("bytes", *CATEGORIES, "tcp_i
 _SUMMARY = {
     **dict.fromkeys(_COUNTS, "int64"),
     **dict.fromkeys((*_LATENCIES, *_PER_EVENT), "float64"),
-    **dict.fromkeys(("requests", "connections"), "int64"),
+    **dict.fromkeys(("requests", "connections"), "Int64"),
     "failed": "string",
 }
 _SHOWN = ["events", "lost", "duplicated", "gaps", "p50_ms", "p95_ms", "max_ms", "mean_ms", "expected_mean_ms",
@@ -165,7 +165,7 @@ class Run:
             apart), ``duplicated``, ``out_of_order``, ``gaps`` (reported), ``conflated``; latencies from due, of
             first arrivals, in ms; ``expected_mean_ms`` of theory; bytes of both directions per event delivered
             and what they were for (``tcp_ip``, derived, comes on top); requests, connections, why it failed.
-            Events that a page received stand apart, as ``sse (browser)``: no ledger sees their bytes.
+            Events that a page received stand apart, as ``sse (browser)``: no ledger sees their bytes, requests and connections.
         """
         import pandas as pd
 
@@ -194,8 +194,8 @@ class Run:
             "mean_ms": sum(latencies) / len(latencies) if latencies else _NAN,
             "expected_mean_ms": _NAN if group.browser else self._expected_mean_ms(group.technique),
             **_per_event(group.connections, received),
-            "requests": sum(record.requests for record in group.connections),
-            "connections": len(group.connections),
+            "requests": None if group.browser else sum(record.requests for record in group.connections),
+            "connections": None if group.browser else len(group.connections),
             "failed": self.failures.get(group.technique, ""),
         }
 

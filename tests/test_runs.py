@@ -237,6 +237,7 @@ def test_what_a_page_received_stands_apart_from_the_ledgers_bytes() -> None:
     assert summary.index.tolist() == ["sse", "sse (browser)"]
     assert summary["lost"].tolist() == [0, 2]
     assert summary.loc["sse", "bytes_per_event"] == 18 and math.isnan(summary.loc["sse (browser)", "bytes_per_event"])
+    assert summary.loc["sse (browser)", ["requests", "connections"]].isna().all()
 
 
 def test_a_technique_that_failed_says_why_and_one_that_never_ran_lost_nothing() -> None:
