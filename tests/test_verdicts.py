@@ -140,3 +140,18 @@ def test_an_interrupt_writes_what_there_is(tmp_path: Path) -> None:
 
 
 SLEEP = "import time; time.sleep(600)"
+
+
+def test_the_wrong_world_of_the_notebook_is_not_confirmed() -> None:
+    """The cells of 99 that plant it, as they are; what its text says of them."""
+    notebook = nbformat.read(Path(__file__).parent.parent / "notebooks" / "99_verdicts.ipynb", as_version=4)  # type: ignore[no-untyped-call]
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    place = next(place for place, source in enumerate(code) if "class Slow" in source)
+    names: dict[str, object] = {}
+    body, _, judged = code[place + 1].rpartition("\n")
+    for source in (code[0], code[place], body):
+        exec(source, names)
+    try:
+        assert eval(judged, names).verdict in ("refuted", "undecided")  # undecided where the machine is too busy
+    finally:
+        names["lab"].close()  # type: ignore[attr-defined]
