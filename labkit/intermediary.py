@@ -14,20 +14,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator
 from typing import Literal, TypeAlias, get_args
 
 import h11
 
-from labkit.connection import MSS
+from labkit.hop_fields import OF_A_HOP, forwarded, kept
 from labkit.ledger import Ledger
-from labkit.relay import Conversation, Relay, Target, Wire
+from labkit.relay import Conversation, Relay
+from labkit.relay_target import Target
+from labkit.relay_wire import Wire
+from labkit.sockets import MSS
 
 IdleEnd = Literal["fin", "reset", "silent", "504"]
 _Event: TypeAlias = h11.Event
-_Fields = list[tuple[bytes, bytes]]
 
-_OF_A_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade"}  # RFC 9110 section 7.6.1
 _WAITING_BYTES = 1 << 16  # of pipelined requests; more stay in the kernel
 
 
@@ -91,7 +91,7 @@ class Intermediary(Relay):
 
 
 class _Peer:
-    """One side of a connection: its wire, and what h11 knows of it. Tells the session whenever bytes move."""
+    """One side of a connection: its wire, and what h11 knows of it. Tells the session whenever bytes come."""
 
     def __init__(self, session: _Session, wire: Wire, role: type[h11.CLIENT] | type[h11.SERVER]) -> None:
         self.wire = wire
@@ -102,10 +102,6 @@ class _Peer:
         data = await self.wire.recv()
         self._session.moved()
         return data
-
-    async def send_bytes(self, data: bytes) -> None:
-        await self.wire.send(data)
-        self._session.moved()
 
     async def next(self) -> _Event | type[h11.PAUSED]:
         """The next event.
@@ -122,7 +118,7 @@ class _Peer:
     async def send(self, event: _Event) -> None:
         data = self.http.send(event)
         if data:
-            await self.send_bytes(data)
+            await self.wire.send(data)
 
     def next_cycle(self) -> bool:
         """Ready for another message? False where this connection carries no more."""
@@ -193,7 +189,7 @@ class _Session:
         except OSError as error:
             await self._answer(502, f"The target cannot be reached: {error}")
             return False
-        await far.send(_forwarded(request))
+        await far.send(forwarded(request))
         switched = await self._both_ways(far)
         if switched is None:
             return False
@@ -257,7 +253,7 @@ class _Session:
                 if event.status_code == 101:
                     return True
             elif isinstance(event, h11.Response):
-                fields = list(_kept(event.headers.raw_items(), _OF_A_HOP))
+                fields = list(kept(event.headers.raw_items(), OF_A_HOP))
                 await self._near.send(h11.Response(status_code=event.status_code, headers=fields, reason=event.reason))
             elif isinstance(event, h11.Data):
                 await body.take(bytes(event.data))
@@ -273,9 +269,9 @@ class _Session:
 
         async def carry(source: _Peer, sink: _Peer) -> None:
             if early := source.http.trailing_data[0]:
-                await sink.send_bytes(early)
+                await sink.wire.send(early)
             while data := await source.recv():
-                await sink.send_bytes(data)
+                await sink.wire.send(data)
             sink.wire.finish()
 
         both = [asyncio.ensure_future(carry(self._near, far)), asyncio.ensure_future(carry(far, self._near))]
@@ -332,25 +328,6 @@ class _Body:
         step = int(self._options.split_bytes or len(data) or 1)
         for start in range(0, len(data), step):
             await self._near.send(h11.Data(data=data[start : start + step]))
-
-
-def _forwarded(request: h11.Request) -> h11.Request:
-    """The request as it goes on (RFC 9110 sections 7.6.1 and 7.6.3)."""
-    fields = request.headers.raw_items()
-    upgrades = any(name.lower() == b"upgrade" for name, _ in fields)
-    kept = list(fields) if upgrades else list(_kept(fields, _OF_A_HOP | set(_named_in_connection(fields))))
-    kept.append((b"Via", b"1.1 labkit"))
-    return h11.Request(method=request.method, target=request.target, headers=kept)
-
-
-def _kept(fields: Iterable[tuple[bytes, bytes]], without: set[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    return ((name, value) for name, value in fields if name.lower() not in without)
-
-
-def _named_in_connection(fields: _Fields) -> Iterator[bytes]:
-    for name, value in fields:
-        if name.lower() == b"connection":
-            yield from (token.strip().lower() for token in value.split(b","))
 
 
 def _above_0(name: str, value: float | None) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -166,6 +167,23 @@ def test_a_target_that_refuses_is_a_502() -> None:
         assert read_all(sock).startswith(b"HTTP/1.1 502")
 
 
+def test_a_kept_connection_that_the_target_has_ended_is_opened_anew() -> None:
+    """The target says nothing of closing, and closes: the client's next request must not pay for it."""
+    ended = threading.Event()
+
+    def close(sock: socket.socket) -> None:
+        sock.close()
+        ended.set()
+
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    with answering(answer, then=close) as server, Intermediary(server.address) as relay, connected(relay) as sock:
+        for _ in range(2):
+            sock.sendall(get("/"))
+            assert read_until(sock, b"ok").startswith(b"HTTP/1.1 200")
+            assert ended.wait(TIMEOUT_S)
+            ended.clear()
+
+
 def test_a_target_that_dies_in_mid_answer_leaves_it_unended() -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     with answering(head, b"5\r\nhello\r\n") as server, Intermediary(server.address) as relay, connected(relay) as sock:
@@ -273,6 +291,18 @@ def test_merge_s_holds_no_longer_than_that() -> None:
     ):
         sock.sendall(get("/"))
         read_until(sock, b"1\r\na\r\n")
+
+
+def test_merge_s_counts_from_the_first_byte_it_holds() -> None:
+    """A stream that never pauses is not held for ever."""
+    pieces = [b"1\r\na\r\n"] * 40
+    with (
+        answering(SPLIT, *pieces, b"0\r\n\r\n") as server,
+        Intermediary(server.address, merge_s=0.2) as relay,
+        connected(relay) as sock,
+    ):
+        sock.sendall(get("/", "Connection: close"))
+        assert len(chunks_of(read_all(sock))) >= 2  # 40 pieces, 20 ms apart
 
 
 def test_events_survive_any_chunk_borders(lab: labkit.Lab) -> None:
