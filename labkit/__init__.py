@@ -18,7 +18,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from labkit import charts, checks, claims, errors, exhibits, models
+    from labkit import charts, checks, claims, confidence, errors, exhibits, models
     from labkit.browser import BrowserSubscriber
     from labkit.choosing import choose
     from labkit.claims import predict
@@ -66,7 +66,7 @@ _HOMES = {
     "submit": "classroom",
     "trace": "schedules",
 }
-_MODULES = ("charts", "checks", "claims", "errors", "exhibits", "models")
+_MODULES = ("charts", "checks", "claims", "confidence", "errors", "exhibits", "models")
 
 __all__ = [
     "TECHNIQUES",
@@ -85,6 +85,7 @@ __all__ = [
     "choose",
     "claims",
     "compare",
+    "confidence",
     "errors",
     "exhibits",
     "jobs",

@@ -129,7 +129,8 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _measure(arguments: argparse.Namespace) -> int:
-    from labkit.measurement import listen, measure
+    from labkit.listening import listen
+    from labkit.measurement import measure
 
     if arguments.url:
         if not arguments.technique:

@@ -16,14 +16,15 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit import loop
-from labkit.errors import LabClosed, LabkitError, UnknownTechnique
+from labkit import browser_rows, loop
+from labkit.browser_settings import COMM, check
+from labkit.errors import LabClosed, LabkitError
 from labkit.following import follow
 from labkit.pages import MAX_ARRIVALS
 from labkit.progress import Progress
@@ -44,14 +45,9 @@ if TYPE_CHECKING:
 
     from labkit.lab import Lab
 
-COMM = "notebook-comm"
-TECHNIQUES = ("polling", "long-polling", "http-streaming", "sse", "websocket", COMM)
-"""What a page can do."""
-
 WAIT_S = 15.0
 COMM_EVERY_S = 0.004
 NO_PAGE = "no page attached"
-SUBSCRIBED = "subscribed"
 RECONNECT_S = 5.0  # a browser's EventSource waits three by itself
 _HERE = Path(__file__).parent
 
@@ -117,7 +113,7 @@ class BrowserSubscriber(anywidget.AnyWidget):
         name: str | None = None,
     ) -> None:
         names = [techniques] if isinstance(techniques, str) else list(dict.fromkeys(techniques))
-        _check(lab, names, {"via": via, "accept": accept, "while_hidden": while_hidden}, poll_interval_s)
+        check(lab, names, {"via": via, "accept": accept, "while_hidden": while_hidden}, poll_interval_s)
         self.lab = lab
         self.name = name or "; ".join(
             [", ".join(names), topic, via, accept, f"{poll_interval_s:g}", while_hidden, str(through and id(through))]
@@ -192,7 +188,12 @@ class BrowserSubscriber(anywidget.AnyWidget):
     def pages(self) -> list[dict[str, Any]]:
         """What each page that has attached tells, as :meth:`labkit.pages.Pages.of` has it, with all that arrived."""
         return [
-            {**page, "streams": [{**s, "arrivals": list(self._arrived[_place(page, s)])} for s in page["streams"]]}
+            {
+                **page,
+                "streams": [
+                    {**s, "arrivals": list(self._arrived[browser_rows.place(page, s)])} for s in page["streams"]
+                ],
+            }
             for page in self._pages_now()
         ]
 
@@ -219,14 +220,14 @@ class BrowserSubscriber(anywidget.AnyWidget):
     def _absorb(self) -> None:
         for page in self._told:
             for stream in page["streams"]:
-                place = _place(page, stream)
+                place = browser_rows.place(page, stream)
                 self._arrived.setdefault(place, deque(maxlen=MAX_ARRIVALS)).extend(stream.pop("arrivals"))
                 self._counts[place] = stream["count"]
 
     @property
     def attached(self) -> bool:
         """Whether a page is there and subscribed."""
-        return not self.closed and any(_is_there(page) for page in self._pages_now())
+        return not self.closed and any(browser_rows.is_there(page) for page in self._pages_now())
 
     @property
     def settle_s(self) -> float:
@@ -265,7 +266,7 @@ class BrowserSubscriber(anywidget.AnyWidget):
             why = "" if has_front_end() else ": this kernel has no front end"
             why = why or ": open this notebook in a page, which says what it needs where the subscriber is displayed"
             return f"BrowserSubscriber({names}): {NO_PAGE}{why}. The rest of the notebook goes on."
-        return "; ".join(_in_words(page) for page in pages)
+        return "; ".join(browser_rows.in_words(page) for page in pages)
 
     def count(self, technique: str | None = None) -> int:
         """How many events have arrived, over all pages."""
@@ -297,7 +298,7 @@ class BrowserSubscriber(anywidget.AnyWidget):
             for page in self._pages_now()
             if page["attached"]
             for stream in page["streams"]
-            if stream["state"] in (SUBSCRIBED, "reconnecting")
+            if stream["state"] in (browser_rows.SUBSCRIBED, "reconnecting")
         )
 
     def part(self, published: Published, since_ns: int) -> Part:
@@ -306,11 +307,11 @@ class BrowserSubscriber(anywidget.AnyWidget):
         pages = self.pages()
         for page in pages:
             late = page["came_ns"] > since_ns > 0
-            notes += [f"Browser: {sentence}" for sentence in _notes(page, since_ns)]
-            told.append({"techniques": list(self.techniques), **_facts(page, since_ns), "came_late": late})
+            notes += [f"Browser: {sentence}" for sentence in browser_rows.notes(page, since_ns)]
+            told.append({"techniques": list(self.techniques), **browser_rows.facts(page, since_ns), "came_late": late})
             for stream in page["streams"]:
                 if not late:  # it cannot have what was published before it came
-                    rows += list(_rows(page, stream, published, since_ns))
+                    rows += list(browser_rows.rows(page, stream, published, since_ns))
                     gaps += [{**gap, "topic": page["topic"]} for gap in stream["gaps"] if gap["at_ns"] >= since_ns]
         if not pages:
             notes.append(f"Browser: {NO_PAGE} ({', '.join(self.techniques)}).")
@@ -356,107 +357,3 @@ class BrowserSubscriber(anywidget.AnyWidget):
 def encoded(data: str | bytes) -> dict[str, str]:
     """An event's data as JSON carriers have it."""
     return {"data": data} if isinstance(data, str) else {"base64": base64.b64encode(data).decode()}
-
-
-def _check(lab: Lab, names: list[str], choices: dict[str, str], poll_interval_s: float) -> None:
-    if lab.closed:
-        raise LabClosed(f"lab {lab.name!r} is closed: start another with labkit.Lab()")
-    served = {technique.name for technique in lab.techniques} | {COMM}
-    can = [name for name in TECHNIQUES if name in served]
-    if COMM in can and "websocket" not in served:
-        can.remove(COMM)  # the kernel receives by it
-    for name in names:
-        if name not in can:
-            raise UnknownTechnique(f"a page cannot do {name!r} here; it can do: {', '.join(can)}")
-    if not names:
-        raise UnknownTechnique(f"no technique was named; a page can do: {', '.join(can)}")
-    known: dict[str, tuple[str, ...]] = {"via": ("auto", "port", "proxy"), "accept": ("", "text/event-stream", "*/*")}
-    known["while_hidden"] = ("pause", "go on")
-    for setting, value in choices.items():
-        if value not in known[setting]:
-            raise ValueError(f"{setting}={value!r}: expected one of {', '.join(map(repr, known[setting]))}")
-    if not 0.05 <= poll_interval_s <= 3600:
-        raise ValueError(f"poll_interval_s={poll_interval_s!r}: expected 0.05 to 3600 seconds")
-
-
-def _is_there(page: Mapping[str, Any]) -> bool:
-    """Attached, and each of its techniques subscribed or saying why not."""
-    return page["attached"] and all(stream["state"] != "connecting" for stream in page["streams"])
-
-
-def _in_words(page: Mapping[str, Any]) -> str:
-    if not page["attached"]:
-        where = "the page has left"
-    else:
-        hidden = ", hidden" if page["presence"].get("hidden") else ""
-        where = f"attached through {page['through']}{hidden}"
-    streams = (
-        f"{s['technique']} {s['state']}{' (' + s['why'] + ')' if s['why'] else ''}, {s['count']} events"
-        for s in page["streams"]
-    )
-    return f"{where}: {'; '.join(streams)}; clock ± {page['error_ms']:.2g} ms"
-
-
-def _place(page: Mapping[str, Any], stream: Mapping[str, Any]) -> str:
-    return f"{page['id']} {stream['technique']}"
-
-
-def _rows(
-    page: Mapping[str, Any], stream: Mapping[str, Any], published: Published, since_ns: int
-) -> Iterator[dict[str, Any]]:
-    comm = stream["technique"] == COMM
-    for event_id, received_ns, error_ms, payload_bytes in stream["arrivals"]:
-        times = published.get((page["topic"], event_id))
-        if times is None and received_ns < since_ns:
-            continue
-        due_ns, published_ns = times if times is not None else (None, None)
-        yield {
-            "technique": stream["technique"],
-            "client": "browser",
-            "http_version": "" if comm else page["version"],
-            "topic": page["topic"],
-            "subscriber": stream["number"],
-            "event_id": event_id,
-            "wire_id": str(event_id),
-            "due_ns": due_ns,
-            "published_ns": published_ns,
-            "received_ns": received_ns,
-            "latency_ms": None if due_ns is None else (received_ns - due_ns) / 1e6,
-            "transit_ms": None if published_ns is None else (received_ns - published_ns) / 1e6,
-            "clock_error_ms": error_ms,
-            "bytes": None,  # no ledger sees a page's own connections
-            "payload_bytes": payload_bytes,
-            "scheduled": times is not None,
-            "conflated": 0,
-        }
-
-
-def _facts(page: Mapping[str, Any], since_ns: int) -> dict[str, Any]:
-    """What a run keeps of a page: how its clock stood, by what address it came, how it was."""
-    names = ("id", "topic", "through", "version", "attached", "offset_ms", "error_ms", "round_trip_ms")
-    known = {name: page[name] for name in names}
-    for name in ("away", "hidden"):
-        known[f"{name}_s"] = sum((end - max(begin, since_ns)) / 1e9 for begin, end in _since(page[name], since_ns))
-    return {**known, "streams": {s["technique"]: [s["state"], s["why"]] for s in page["streams"]}}
-
-
-def _notes(page: Mapping[str, Any], since_ns: int) -> Iterator[str]:
-    names = ", ".join(stream["technique"] for stream in page["streams"])
-    if page["came_ns"] > since_ns > 0:
-        yield f"a page came {(page['came_ns'] - since_ns) / 1e9:.1f} s into the run and is not in it ({names})."
-        return
-    for begin, end in _since(page["away"], since_ns) if since_ns else ():
-        at_s, for_s = (max(begin, since_ns) - since_ns) / 1e9, (end - max(begin, since_ns)) / 1e9
-        yield f"the page was away {for_s:.1f} s, from {at_s:.1f} s on ({names}); its rows up to then stay."
-    hidden_s = sum((end - max(begin, since_ns)) / 1e9 for begin, end in _since(page["hidden"], since_ns))
-    if since_ns and hidden_s:
-        yield f"the page was hidden for {hidden_s:.1f} s ({names})."
-    for stream in page["streams"]:
-        if stream["state"] != SUBSCRIBED:
-            yield f"{stream['technique']} ended {stream['state']}{': ' + stream['why'] if stream['why'] else ''}."
-        if stream["forgotten"]:
-            yield f"{stream['technique']}: {stream['forgotten']} of the oldest arrivals are no longer held."
-
-
-def _since(spans: Iterable[tuple[int, int]], since_ns: int) -> list[tuple[int, int]]:
-    return [(begin, end) for begin, end in spans if end > since_ns]

@@ -183,13 +183,14 @@ def compare(*things: Run | str | Path, names: Iterable[str] | None = None) -> pd
         names: one for each run.
 
     Returns:
-        For runs, one row per technique and measure (see :func:`labkit.runs.compare`); for hand-ins a :class:`Class`.
+        For runs, one row per technique and measure (see :func:`labkit.summaries.compare`); for hand-ins a
+        :class:`Class`.
 
     Raises:
         LabkitError: fewer than two runs, no hand-in, or a file that is none.
     """
     from labkit.runs import Run
-    from labkit.runs import compare as compare_runs
+    from labkit.summaries import compare as compare_runs
 
     runs = [thing for thing in things if isinstance(thing, Run)]
     if runs and len(runs) == len(things):

@@ -26,7 +26,8 @@ from tornado.iostream import IOStream
 from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
-from labkit.hub import Subscriber, Wrap
+from labkit.encoding import Wrap
+from labkit.subscriber import Subscriber
 
 
 def attach(handler: RequestHandler, subscriber: Subscriber) -> None:
@@ -74,7 +75,7 @@ class TellingStream(IOStream):
 
 
 class StreamSocket:
-    """The socket of a stream as a :class:`labkit.hub.Direct`."""
+    """The socket of a stream as a :class:`labkit.subscriber.Direct`."""
 
     __slots__ = ("_protocol", "_stream", "send")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from labkit import loop
 from labkit.errors import LabClosed, LabkitError
 from labkit.events import Event, now_ns
-from labkit.hub import check_data, check_topic
+from labkit.limits import check_data, check_topic
 from labkit.process import Child
 from labkit.server import Server
 from labkit.techniques import TECHNIQUES, Technique, find

@@ -22,9 +22,11 @@ import random
 import socket
 from collections import deque
 
-from labkit.connection import MSS
 from labkit.ledger import Ledger
-from labkit.relay import Conversation, Flow, Relay, Target, Wire
+from labkit.relay import Conversation, Relay
+from labkit.relay_target import Target
+from labkit.relay_wire import Flow, Wire
+from labkit.sockets import MSS
 
 _WATCH_S = 0.05
 _UNLIMITED_IN_FLIGHT_BYTES = 4 << 20

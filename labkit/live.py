@@ -11,29 +11,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
-import socket
-import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from labkit import loop
-from labkit.connection import MSS
+from labkit.apparatus import Apparatus
 from labkit.errors import LabClosed, LabkitError
 from labkit.events import now_ns
 from labkit.lab import Lab
 from labkit.ledger import CATEGORIES, Ledger
 from labkit.link import Link
-from labkit.live_settings import DIALS, SOURCES, Settings, pause_s, sampler
+from labkit.live_settings import DIALS, Settings
+from labkit.live_source import Source
 from labkit.live_window import COUNTERS, FRESH, LiveSubscription, Window, frozen_copy
-from labkit.measurement import LATE_MS, WATCH_S, versions
+from labkit.provenance import told, versions, when
 from labkit.runs import Run
-from labkit.schedules import payload
+from labkit.sockets import MSS
 from labkit.style import BROWSER
 from labkit.subscriptions import Part
 from labkit.techniques import find
@@ -43,11 +40,8 @@ KEEP_EVENTS = 5000
 KEEP_BYTES = 256 << 10
 OPEN_TIMEOUT_S = 10.0
 TEND_S = 0.25
-LEFT_BEHIND_S = 5.0
-"""A source that is later than this (the machine slept) goes on from now instead of catching up."""
 TOLD_WITHIN_S = 5.0
 """How long a page may take to tell what arrived, and still have a dot."""
-_FLOOR = struct.Struct("!q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +94,7 @@ class LiveRun:
         if lab.closed:
             raise LabClosed(f"lab {lab.name!r} is closed: start another with labkit.Lab()")
         self.lab = lab
-        self.settings = settings
+        self._source = Source(settings, seed)
         self.techniques = [find(name, lab.techniques) for name in settings.techniques]
         self.link = link or Link()
         self.link.ledger = Ledger(keep_bytes)
@@ -116,38 +110,26 @@ class LiveRun:
         self.ended = False
         self._keep_bytes = keep_bytes
         self._seen: deque[tuple[str, int, int]] = deque(maxlen=FRESH)  # told by subscribers elsewhere
-        self._rng = random.Random(seed)
         self._subscriptions: dict[str, LiveSubscription] = {}
         self._receiving: dict[str, asyncio.Task[None]] = {}
-        self._watching: list[asyncio.Task[None]] = []
+        self._tending: asyncio.Task[None] | None = None
         self._fresh: deque[tuple[int, int, int]] = deque(maxlen=4096)
-        self._floor_ms: deque[float] = deque(maxlen=keep_events)
-        self._held_up_ms = [0.0, 0.0]  # total, greatest
+        self._apparatus = Apparatus(keep_events)
         self._newest = 0
-        self._number = 0
-        self._stop = False
-        self._wake = threading.Condition()
         self._publisher = threading.Thread(target=self._publish_all, name="labkit-source", daemon=True)
-        self._floor_in: socket.socket | None = None
-        self._floor_out: socket.socket | None = None
 
     # -- from any thread --------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Attach every subscriber, then start the source."""
-        self._floor_in, self._floor_out = socket.socketpair()
-        try:
-            with contextlib.ExitStack() as undo:
-                if not self._keeps_link:
-                    undo.callback(self.link.close)
-                    self.link.bind(self.lab).start()
-                undo.callback(lambda: loop.run(self._end()))
-                self.link.heal()
-                loop.run(self._begin())
-                undo.pop_all()
-        except BaseException:
-            self._close_floor()
-            raise
+        with contextlib.ExitStack() as undo:
+            if not self._keeps_link:
+                undo.callback(self.link.close)
+                self.link.bind(self.lab).start()
+            undo.callback(lambda: loop.run(self._end()))
+            self.link.heal()
+            loop.run(self._begin())
+            undo.pop_all()
         self._publisher.start()
 
     def change(self, **changes: Any) -> str:
@@ -160,9 +142,7 @@ class LiveRun:
         if wanted.techniques != self.settings.techniques:
             raise LabkitError("other techniques need another run: stop this one first")
         changed = {n: v for n, v in changes.items() if getattr(wanted, n) != getattr(self.settings, n)}
-        with self._wake:
-            self.settings = wanted
-            self._wake.notify()
+        self._source.change(wanted)
         self.link.one_way_s, self.link.jitter_s = wanted.one_way_s, wanted.jitter_s
         if changed and self.started_ns:
             self.changes.append({"t_s": self._elapsed_s(), **{name: getattr(wanted, name) for name in changed}})
@@ -217,9 +197,7 @@ class LiveRun:
 
         An interrupt ends the wait, and the run is marked so.
         """
-        with self._wake:
-            self._stop = True
-            self._wake.notify()
+        self._source.stop()
         if self._publisher.ident is not None:
             self._publisher.join()
         interrupted = False
@@ -239,7 +217,11 @@ class LiveRun:
             self.ended = True
             if not self._keeps_link:
                 self.link.close()
-            self._close_floor()
+
+    @property
+    def settings(self) -> Settings:
+        """As they are now."""
+        return self._source.settings
 
     @property
     def newest(self) -> int:
@@ -294,11 +276,6 @@ class LiveRun:
     def _elapsed_s(self) -> float:
         return (now_ns() - self.started_ns) / 1e9
 
-    def _close_floor(self) -> None:
-        for end in (self._floor_in, self._floor_out):
-            if end is not None:
-                end.close()
-
     # -- on the lab loop --------------------------------------------------------------------------------------
 
     async def _begin(self) -> None:
@@ -314,9 +291,8 @@ class LiveRun:
         _, late = await asyncio.wait(waits, timeout=OPEN_TIMEOUT_S)
         for wait in late:
             wait.cancel()
-        assert self._floor_in is not None
-        floor = self._read_floor(self._floor_in)
-        self._watching = [asyncio.ensure_future(w) for w in (self._tend(), floor, self._watch_loop())]
+        self._tending = asyncio.ensure_future(self._tend())
+        self._apparatus.start()
         delay_s = 0.02 + 4 * (self.settings.one_way_s + self.settings.jitter_s)  # the first requests are on their way
         self.started_ns = now_ns() + int(delay_s * 1e9)
 
@@ -346,23 +322,6 @@ class LiveRun:
         newest = max([self._newest, *(s.newest for s in subscriptions)])  # others may publish too
         self.window.turn(newest, subscriptions, [self.link.ledger])
 
-    async def _read_floor(self, floor: socket.socket) -> None:
-        floor.setblocking(False)
-        running, rest = asyncio.get_running_loop(), b""
-        while data := await running.sock_recv(floor, 4096):
-            received_ns, rest = now_ns(), rest + data
-            while len(rest) >= _FLOOR.size:
-                self._floor_ms.append((received_ns - _FLOOR.unpack_from(rest)[0]) / 1e6)
-                rest = rest[_FLOOR.size :]
-
-    async def _watch_loop(self) -> None:
-        while True:
-            began_ns = now_ns()
-            await asyncio.sleep(WATCH_S)
-            late_ms = (now_ns() - began_ns) / 1e6 - WATCH_S * 1e3
-            if late_ms > LATE_MS:
-                self._held_up_ms = [self._held_up_ms[0] + late_ms, max(self._held_up_ms[1], late_ms)]
-
     async def _settle(self) -> None:
         """Wait for what is on its way."""
         clock = asyncio.get_running_loop().time
@@ -371,10 +330,11 @@ class LiveRun:
             await asyncio.sleep(0.01)
 
     async def _end(self) -> None:
-        tasks = [*self._receiving.values(), *self._watching]
+        tasks = [*self._receiving.values(), *([self._tending] if self._tending else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._apparatus.stop()
 
     def _sample(self) -> Sample:
         subscriptions = self._subscriptions
@@ -404,8 +364,8 @@ class LiveRun:
             ],
             published={key: list(times) for key, times in published.items()},
             ledger=ledger,
-            settings={**self._described(), **_told(parts)},
-            floor_ms=list(self._floor_ms),
+            settings={**self._described(), **told(parts)},
+            floor_ms=self._apparatus.floor_ms,
             failures=failures,
             missing=[
                 *(gap for s in self._subscriptions.values() for gap in s.gaps()),
@@ -416,8 +376,7 @@ class LiveRun:
 
     def _described(self) -> dict[str, Any]:
         settings, is_poisson = self.settings, self.settings.source == "poisson"
-        elapsed_s = max(0.0, self._elapsed_s())
-        started = datetime.fromtimestamp(datetime.now(UTC).timestamp() - elapsed_s, UTC)
+        timing = when(self.started_ns)
         return {
             "techniques": list(settings.techniques),
             "schedule": {
@@ -425,7 +384,7 @@ class LiveRun:
                 "settings": {"rate_per_s": settings.rate_per_s, "payload_bytes": settings.payload_bytes},
                 "rate_per_s": None if settings.source == "none" else settings.rate_per_s,
                 "poisson": is_poisson,
-                "duration_s": elapsed_s,
+                "duration_s": timing["duration_s"],
             },
             "one_way_s": settings.one_way_s,
             "jitter_s": settings.jitter_s,
@@ -433,12 +392,10 @@ class LiveRun:
             "hold_s": settings.hold_s,
             "subscribers": 1,
             "options": {},
-            "started": started.isoformat(),
-            "started_ns": self.started_ns,
-            "duration_s": elapsed_s,
+            **timing,
             "server": "process" if self.lab.process else "thread",
             "mss": MSS,
-            "held_up_ms": {"total": self._held_up_ms[0], "max": self._held_up_ms[1]},
+            "held_up_ms": dict(self._apparatus.held_up_ms),
             "changes": list(self.changes),
             "steady": not any(set(change) - {"t_s", "payload_bytes"} for change in self.changes),
             "first_event_id": self.window.first_id,
@@ -447,46 +404,12 @@ class LiveRun:
     # -- on the source's thread -------------------------------------------------------------------------------
 
     def _publish_all(self) -> None:
-        sample: Callable[[], str] | None = None
-        last_ns = self.started_ns
-        while (due_ns := self._next_due(last_ns)) is not None:
-            settings = self.settings
-            if settings.source == "machine":
-                sample = sample or sampler()
-            else:
-                sample = None
-            self._number += 1
-            data = sample() if sample else payload(self._number, settings.payload_bytes)
+        for due_ns, data in self._source.events(self.started_ns):
             try:
                 self._publish(due_ns, data)
             except (LabkitError, OSError) as error:
                 self.publish_failure = str(error)
                 return
-            last_ns = due_ns
-
-    def _next_due(self, last_ns: int) -> int | None:
-        """Wait until the next event is due; a change of the settings is heeded at once. None when it is over."""
-        with self._wake:
-            while not self._stop:
-                settings = self.settings
-                pause = pause_s(settings.source, settings.rate_per_s, self._number, self._rng)
-                if pause == float("inf"):
-                    self._wake.wait()
-                    last_ns = now_ns()
-                    continue
-                due_ns = last_ns + int(pause * 1e9)
-                if (now_ns() - due_ns) / 1e9 > LEFT_BEHIND_S:
-                    due_ns = now_ns()
-                while not self._stop and self.settings is settings:
-                    left_s = (due_ns - now_ns()) / 1e9
-                    if left_s <= 0:
-                        return due_ns
-                    self._wake.wait(left_s)
-                if settings.source != self.settings.source or self.settings.source == "poisson":
-                    last_ns = now_ns()  # it has no memory
-                else:
-                    last_ns = max(last_ns, now_ns() - int(1e9 / self.settings.rate_per_s))
-        return None
 
     def _publish(self, due_ns: int, data: str | bytes) -> int:
         event = self.lab.publish_event(data)
@@ -494,9 +417,7 @@ class LiveRun:
         self._newest = max(self._newest, event.id)
         self.published_count += 1
         self._fresh.append((event.id, due_ns, event.published_ns))
-        if self._floor_out is not None:
-            with contextlib.suppress(OSError):
-                self._floor_out.send(_FLOOR.pack(now_ns()))
+        self._apparatus.published()
         if self.window.is_full(self._newest):
             loop.run(self._turn())  # many at once must not outrun the window
         return event.id
@@ -506,16 +427,3 @@ def _drained(queue: deque[Any]) -> Any:
     """What is in the queue, taken out; somebody else may be filling it."""
     for _ in range(len(queue)):
         yield queue.popleft()
-
-
-def source_title(settings: Settings) -> str:
-    """The source and its rate, in words."""
-    if settings.source == "none":
-        return SOURCES["none"]
-    return f"{settings.rate_per_s:g} events/s, {SOURCES[settings.source]}"
-
-
-def _told(parts: list[Part]) -> dict[str, Any]:
-    """What a run's settings say of subscribers elsewhere."""
-    pages, notes = [page for part in parts for page in part.pages], [note for part in parts for note in part.notes]
-    return {"pages": pages, "notes": notes} if parts else {}

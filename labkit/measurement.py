@@ -10,43 +10,44 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
-import platform
-import socket
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from labkit import loop
-from labkit.connection import MSS
+from labkit.apparatus import Apparatus
 from labkit.errors import LabClosed, LabkitError
 from labkit.events import now_ns
 from labkit.lab import Lab
 from labkit.ledger import Ledger
 from labkit.link import Link
 from labkit.progress import Progress
-from labkit.relay import Hop, Relay, Target, chain
+from labkit.provenance import told, versions, when
+from labkit.relay import Relay
+from labkit.relay_chain import Hop, chain
+from labkit.relay_target import Target
 from labkit.runs import Run
 from labkit.schedules import Planned, Schedule, poisson
-from labkit.subscriptions import Part, Subscription
+from labkit.sockets import MSS
+from labkit.subscriptions import Subscription
 from labkit.techniques import Delivery, Technique, find
 
 OPEN_TIMEOUT_S = 10.0
 ATTACH_TIMEOUT_S = 15.0  # for pages
-WATCH_S = 0.005
-LATE_MS = 2.0  # a timer's own rounding is no hold-up
-VERSIONED = ("tornado", "h11", "websockets", "ipykernel", "numpy", "pandas", "plotly")
-_FLOOR = struct.Struct("!q")
 _last: Run | None = None
 
 
 def last_run() -> Run | None:
     """What the newest measurement gave, even if it was interrupted; None before the first."""
     return _last
+
+
+def remember(run: Run) -> Run:
+    """Make *run* the one that :func:`last_run` gives."""
+    global _last
+    _last = run
+    return run
 
 
 def measure(
@@ -162,8 +163,7 @@ class Measurement:
         self.interrupted = False
         self._newest: dict[str, int] = {}
         self._subscriptions: list[Subscription] = []
-        self._floor_ms: list[float] = []
-        self._held_up_ms: list[float] = []
+        self._apparatus = Apparatus()
         self._relays: list[Relay] = []
         self._stop = threading.Event()
         self._one_way_s = self._jitter_s = 0.0
@@ -179,7 +179,6 @@ class Measurement:
         progress: bool = True,
     ) -> Run:
         """Run it all and return the run. Blocks; the first interrupt ends it early."""
-        global _last
         path: list[Hop] = _as_path(through)
         if one_way_s or jitter_s:
             path.insert(0, Link(one_way_s=one_way_s, jitter_s=jitter_s))
@@ -192,8 +191,7 @@ class Measurement:
             future = loop.submit(self._conduct(target))
             self._wait(future, Progress(enabled=progress))
             future.result()
-        _last = run = self._run(before)
-        return run
+        return remember(self._run(before))
 
     def stop(self) -> None:
         """End the run early: nothing more is published, and what arrived is kept. Safe from any thread."""
@@ -240,29 +238,24 @@ class Measurement:
         for topic in [topic for topic, starts_s in own_topics.items() if starts_s <= 0]:
             tasks += [self._subscribe(t, 0, topic, "0", host, ports) for t in self.techniques]
             del own_topics[topic]
-        floor_in, floor_out = socket.socketpair()
-        watching = [asyncio.ensure_future(self._read_floor(floor_in)), asyncio.ensure_future(self._watch_loop())]
         try:
             await self._opened(tasks)
             # the first requests are on their way to the server, which is up to three transits off
             self.started_ns = now_ns() + int((0.02 + 4 * (self._one_way_s + self._jitter_s)) * 1e9)
+            self._apparatus.start()
             jobs = [
                 asyncio.ensure_future(self._job(topic, starts_s, host, ports, tasks))
                 for topic, starts_s in own_topics.items()
             ]
             tasks += [asyncio.ensure_future(self._act(at_s, action)) for at_s, action in self.at.items()]
-            await asyncio.to_thread(self._publish, planned, floor_out)
+            await asyncio.to_thread(self._publish, planned)
             tasks += jobs
             await self._settle()
         finally:
-            floor_out.close()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for watch in watching:
-                watch.cancel()
-            await asyncio.gather(*watching, return_exceptions=True)
-            floor_in.close()
+            await self._apparatus.stop()
 
     def _subscribe(
         self, technique: Technique, number: int, topic: str, after: str, host: str, ports: Mapping[str, int]
@@ -327,28 +320,9 @@ class Measurement:
                 return False
         return True
 
-    async def _read_floor(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
-        running, rest = asyncio.get_running_loop(), b""
-        while data := await running.sock_recv(sock, 4096):
-            received_ns = now_ns()
-            rest += data
-            while len(rest) >= _FLOOR.size:
-                self._floor_ms.append((received_ns - _FLOOR.unpack_from(rest)[0]) / 1e6)
-                rest = rest[_FLOOR.size :]
-
-    async def _watch_loop(self) -> None:
-        """Note when the loop that receives is itself held up: the floor sees that only where an event falls in it."""
-        while True:
-            began_ns = now_ns()
-            await asyncio.sleep(WATCH_S)
-            late_ms = (now_ns() - began_ns) / 1e6 - WATCH_S * 1e3
-            if self.started_ns and late_ms > LATE_MS:
-                self._held_up_ms.append(late_ms)
-
     # -- on the publishing thread -----------------------------------------------------------------------------
 
-    def _publish(self, planned: Iterable[Planned], floor: socket.socket) -> None:
+    def _publish(self, planned: Iterable[Planned]) -> None:
         for event in planned:
             due_ns = self.started_ns + int(event.offset_s * 1e9)
             while (left_s := (due_ns - now_ns()) / 1e9) > 0:
@@ -363,8 +337,7 @@ class Measurement:
                 return
             self.published[topic, done.id] = (due_ns, done.published_ns)
             self._newest[topic] = done.id
-            with contextlib.suppress(OSError):
-                floor.send(_FLOOR.pack(now_ns()))
+            self._apparatus.published()
 
     # -- afterwards -------------------------------------------------------------------------------------------
 
@@ -389,8 +362,8 @@ class Measurement:
             + [row for part in elsewhere for row in part.rows],
             published={key: list(times) for key, times in self.published.items()},
             ledger=ledger,
-            settings={**self._settings(usage_before), **_told(elsewhere)},
-            floor_ms=self._floor_ms,
+            settings={**self._settings(usage_before), **told(elsewhere)},
+            floor_ms=self._apparatus.floor_ms,
             failures=failures,
             interrupted=self.interrupted,
             missing=[gap for s in self._subscriptions for gap in s.gaps()]
@@ -414,79 +387,16 @@ class Measurement:
             "hold_s": 30.0 if self.hold_s is None else self.hold_s,
             "subscribers": self.subscribers,
             "options": self.options,
-            **_when(self.started_ns),
+            **when(self.started_ns),
             "server": "process" if self.lab.process else "thread",
             "mss": MSS,
-            "held_up_ms": {"total": sum(self._held_up_ms), "max": max(self._held_up_ms, default=0.0)},
+            "held_up_ms": dict(self._apparatus.held_up_ms),
         }
         usage = self.lab.usage() if usage_before is not None and not self.lab.closed else None
         if usage is not None and usage_before is not None:
             settings["server_cpu_s"] = usage["cpu_s"] - usage_before["cpu_s"]
             settings["server_rss_bytes"] = usage["rss_bytes"]
         return settings
-
-
-def listen(
-    url: str, technique: str | Technique, *, seconds: float = 10.0, progress: bool = True, **options: Any
-) -> Run:
-    """Listen to somebody else's server for a while. Publishes nothing, sends what a subscriber must send.
-
-    Nothing is known of when events were due, so due, published and latencies stay empty; ``event_id`` is the order of
-    arrival, unless the server is a lab.
-
-    Args:
-        url: the full address.
-        technique: which of the kit's clients to use.
-        options: what its ``connect`` takes besides.
-    """
-    global _last
-    chosen = find(technique) if isinstance(technique, str) else technique
-    progress_line, run_started_ns = Progress(enabled=progress), now_ns()
-    interrupted = False
-
-    async def start() -> tuple[Subscription, asyncio.Task[None]]:
-        subscription = Subscription(chosen, 0, "", options, 1 << 20)
-        return subscription, asyncio.ensure_future(subscription.receive(url, None))
-
-    async def end(task: asyncio.Task[None]) -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    subscription, task = loop.run(start())
-    try:
-        while (now_ns() - run_started_ns) / 1e9 < seconds and not task.done():
-            time.sleep(0.05)
-            progress_line.show(f"listening to {url}: {len(subscription.items)} deliveries")
-    except KeyboardInterrupt:
-        interrupted = True
-    loop.run(end(task))
-    progress_line.done(f"{len(subscription.items)} deliveries")
-    settings = {"techniques": [chosen.name], "url": url, "server": "elsewhere", **_when(run_started_ns), "mss": MSS}
-    _last = Run(
-        deliveries=list(subscription.rows({})),
-        published={},
-        ledger=subscription.ledger,
-        settings=settings,
-        failures={chosen.name: subscription.failure} if subscription.failure else {},
-        interrupted=interrupted,
-        missing=list(subscription.gaps()),
-        versions=versions(),
-    )
-    return _last
-
-
-def _told(parts: Sequence[Part]) -> dict[str, Any]:
-    """What a run's settings say of subscribers elsewhere, if there were any."""
-    if not parts:
-        return {}
-    pages, notes = [page for part in parts for page in part.pages], [note for part in parts for note in part.notes]
-    return {"pages": pages, "notes": notes}
-
-
-def _when(started_ns: int) -> dict[str, Any]:
-    elapsed_s = (now_ns() - started_ns) / 1e9
-    started = datetime.fromtimestamp(datetime.now(UTC).timestamp() - elapsed_s, UTC)
-    return {"started": started.isoformat(), "started_ns": started_ns, "duration_s": elapsed_s}
 
 
 def _as_path(through: Hop | Sequence[Hop] | None) -> list[Hop]:
@@ -502,12 +412,3 @@ def _address(target: Target) -> tuple[str, Mapping[str, int]]:
     if isinstance(target, tuple):
         return target[0], {"http": target[1]}
     return "127.0.0.1", target.ports
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of what a run stands on."""
-    found = {"python": platform.python_version(), "platform": platform.platform(terse=True)}
-    for name in ("labkit", *VERSIONED):
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found

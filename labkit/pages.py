@@ -3,20 +3,11 @@
 A page subscribes with its own EventSource, WebSocket and fetch, and tells the lab here which events arrived when, by
 its own clock; how it is (visible, hidden, slowed down, waiting for a connection); and, by round trips, how its clock
 stands to the lab's. Nothing is known here of widgets or notebooks. What is kept is bounded.
-
-Messages are JSON objects. From a page:
-
-- ``{"clock": 12.5, "last": [10.1, 11.0]}``: its time in ms now; ``last``: when it asked before, and when it had the
-  answer. Answered with the lab's times in ns at receiving and sending, and with the estimate so far.
-- ``{"attach": {"subscriber": ..., "page": ..., "topic": ..., "through": ..., "streams": [...]}}``: answered with the
-  serial number of the report kept last, and the cursor to go on from for each stream.
-- ``{"report": 17, "arrivals": {"sse": [[id, at_ms, payload_bytes], ...]}, "cursors": {...}, "gaps": {...},
-  "states": {...}, "presence": {...}}``: answered with ``{"kept": 17}``. A report that comes twice counts once.
+The messages are in ``browser_socket``.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 from collections import deque
@@ -25,53 +16,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from labkit.browser_clock import Clock
 from labkit.events import now_ns
-from labkit.techniques.websocket import WebSocketRoute
 
 MAX_PAGES = 64
 MAX_STREAMS = 12  # of one page
 MAX_ARRIVALS = 400_000  # of all pages; what is older is forgotten, and counted
 MAX_GAPS = 1000
 MAX_TEXT = 300
-ROUND_TRIPS = 24  # that an estimate is made from; a page makes one every two seconds
-TICK_MS = 0.1  # of a page's clock (High Resolution Time section 4.3)
-
-
-class Clock:
-    """How a page's clock stands to the lab's, by round trips.
-
-    Each trip bounds the offset from both sides: the page cannot have had the answer before it was sent, nor the lab
-    the question before it was asked. The narrowest trip alone leaves half of its length as the error; all together
-    leave less, since their delays fall unevenly.
-    """
-
-    def __init__(self) -> None:
-        self._bounds: deque[tuple[float, float]] = deque(maxlen=ROUND_TRIPS)
-
-    def add(self, asked_ms: float, answered_ms: float, received_ns: int, sent_ns: int) -> None:
-        """One round trip: two times of the page's clock, two of the lab's."""
-        low, high = sent_ns / 1e6 - answered_ms - TICK_MS, received_ns / 1e6 - asked_ms + TICK_MS
-        if low <= high:
-            self._bounds.append((low, high))
-
-    @property
-    def trips(self) -> int:
-        return len(self._bounds)
-
-    @property
-    def round_trip_ms(self) -> float:
-        """The shortest one, without the time that the lab took."""
-        return min((high - low for low, high in self._bounds), default=math.nan)
-
-    @property
-    def estimate(self) -> tuple[float, float]:
-        """What to add to the page's time to have the lab's, and how far off that may be; both in ms."""
-        if not self._bounds:
-            return math.nan, math.nan
-        low, high = max(b[0] for b in self._bounds), min(b[1] for b in self._bounds)
-        if low > high:  # the clocks have drifted, or one was set: the shortest trip alone
-            low, high = min(self._bounds, key=lambda b: b[1] - b[0])
-        return (low + high) / 2, (high - low) / 2
 
 
 @dataclass(slots=True)
@@ -287,6 +239,7 @@ def last_of(items: deque[tuple[int, int, float, int]], count: int) -> list[tuple
 
 
 def text(told: dict[str, Any], name: str, default: str | None = None) -> str:
+    """A short text of a message. Raises Malformed if it is another thing."""
     value = told.get(name, default)
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         raise Malformed(f"{name}: expected a short text")
@@ -305,63 +258,3 @@ def listed(told: dict[str, Any], name: str) -> list[Any]:
     if not isinstance(value, list):
         raise Malformed(f"{name}: expected a list")
     return value
-
-
-class BrowserSocket(WebSocketRoute):
-    """``/browser``: says which lab this is, answers clock round trips, and takes a page's reports."""
-
-    pages: Pages
-    _page: Page | None = None
-    _asked: tuple[float, int, int] | None = None
-
-    def initialize(self, context: Any, pages: Pages | None = None) -> None:
-        super().initialize(context)
-        self.pages = pages if pages is not None else Pages()
-
-    async def open(self) -> None:
-        await self.say({"lab": self.context.lab_id})
-
-    async def on_message(self, message: str | bytes) -> None:
-        received_ns = now_ns()
-        try:
-            answer = self._answer(json.loads(message), received_ns)
-        except (ValueError, RecursionError) as error:
-            sentence = str(error) if isinstance(error, Malformed) else "expected a JSON object"
-            answer = {"error": sentence}
-        await self.say(answer)
-
-    def _answer(self, told: Any, received_ns: int) -> dict[str, Any]:
-        match told:
-            case {"clock": int() | float() as clock}:
-                return self._tell_time(clock, told.get("last"), received_ns)
-            case {"attach": dict(what)}:
-                return self._attach(what)
-            case {"report": _} if self._page is not None:
-                return {"kept": self.pages.report(self._page, told)}
-        raise Malformed('expected {"clock": ...}, {"attach": {...}}, and then {"report": ...}')
-
-    def _tell_time(self, clock: float, last: Any, received_ns: int) -> dict[str, Any]:
-        more = {}
-        if self._page is not None and self._asked is not None and isinstance(last, list) and len(last) == 2:
-            asked_ms, received_before_ns, sent_before_ns = self._asked
-            if last[0] == asked_ms and isinstance(last[1], int | float):
-                self._page.clock.add(asked_ms, last[1], received_before_ns, sent_before_ns)
-            if self._page.clock.trips:
-                offset_ms, error_ms = self._page.clock.estimate
-                more = {"offset_ms": offset_ms, "error_ms": error_ms, "trips": self._page.clock.trips}
-        sent_ns = now_ns()
-        self._asked = clock, received_ns, sent_ns
-        return {"clock": clock, "received_ns": received_ns, "sent_ns": sent_ns, **more}
-
-    def _attach(self, told: dict[str, Any]) -> dict[str, Any]:
-        begin = str(self.context.hub.cursor(text(told, "topic", "")))
-        page, before = self.pages.attach(told, self, begin)
-        self._page = page
-        if isinstance(before, BrowserSocket) and before is not self:
-            before.close(4001, "another page has this one's place")
-        return {"attached": {"kept": page.kept, "cursors": {s.technique: s.cursor for s in page.streams.values()}}}
-
-    def on_close(self) -> None:
-        self.on_connection_close()
-        if self._page is not None:
-            self.pages.detach(self._page, self)

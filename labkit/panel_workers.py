@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabkitError
-from labkit.live import LiveRun, Sample, source_title
+from labkit.live import LiveRun, Sample
 from labkit.live_board import Board
 from labkit.live_charts import LiveCharts
+from labkit.live_source import source_title
 from labkit.style import joined, title_of
 from labkit.subscriptions import Part
 

@@ -1,4 +1,4 @@
-"""What every relay shares: listening ports in front of a target, captures, chains, and faults on command.
+"""What every relay shares: listening ports in front of a target, captures, and faults on command.
 
 A relay opens one listening port for each port of its target, so that a client needs only another port number.
 What it does with a connection is its own affair: :class:`labkit.link.Link` delays bytes, an intermediary reads
@@ -11,209 +11,18 @@ Everything here runs on the lab loop. It is raw TCP over IPv4 on the near side: 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import socket
-import struct
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Literal, Protocol, Self, TypeAlias
+from typing import Self
 
 from labkit import loop as lab_loop
-from labkit.connection import MSS, READ_BYTES, read_segments, set_mss
 from labkit.errors import LabkitError
 from labkit.events import now_ns
-from labkit.ledger import ConnectionRecord, Direction, Ledger
-
-HOST = "127.0.0.1"
-_LINGER_S = 1.0
-_RESET = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)  # SO_LINGER of 0 s: close() sends RST
-
-
-class HasPorts(Protocol):
-    """A lab, a relay: anything that names its ports on 127.0.0.1."""
-
-    @property
-    def ports(self) -> Mapping[str, int]: ...
-
-
-Target = HasPorts | tuple[str, int]
-Hop: TypeAlias = "Relay | tuple[str, int]"
-_SockAddr = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
-
-
-class Flow:
-    """The clock of a relay: it stands still while the relay is stalled, and so does whatever waits on it."""
-
-    def __init__(self) -> None:
-        self._going = asyncio.Event()
-        self._going.set()
-        self._stopped_at = 0.0
-        self._lost_s = 0.0
-
-    def now(self) -> float:
-        """Seconds, monotonic, less all the time spent stalled."""
-        return (time.monotonic() if self._going.is_set() else self._stopped_at) - self._lost_s
-
-    def stop(self) -> None:
-        if self._going.is_set():
-            self._stopped_at = time.monotonic()
-            self._going.clear()
-
-    def go(self) -> None:
-        if not self._going.is_set():
-            self._lost_s += time.monotonic() - self._stopped_at
-            self._going.set()
-
-    async def moving(self) -> None:
-        """Return at once, or when the stall ends."""
-        while not self._going.is_set():
-            await self._going.wait()
-
-    async def until(self, when_s: float) -> None:
-        """Return once :meth:`now` has reached *when_s*, and never during a stall."""
-        await self.moving()
-        while (left_s := when_s - self.now()) > 0:
-            await asyncio.sleep(left_s)
-            await self.moving()
-
-
-class Wire:
-    """One socket of a relay. Each read and write is recorded as it happens; nothing happens during a stall."""
-
-    def __init__(self, sock: socket.socket, record: ConnectionRecord, flow: Flow, *, near: bool) -> None:
-        self.record = record
-        self.lost = False
-        self._sock = sock
-        self._flow = flow
-        self._peer, self._other = ("client", "server") if near else ("server", "client")
-        self._incoming: Direction = "out" if near else "in"
-        self._outgoing: Direction = "in" if near else "out"
-        self._waiting: dict[str, asyncio.Future[None]] = {}
-
-    @property
-    def blocked(self) -> bool:
-        """Whether a send waits because the peer does not read."""
-        return "write" in self._waiting
-
-    async def recv(self) -> bytes:
-        """The next bytes, as one read of the socket gave them; empty at the peer's FIN.
-
-        Raises:
-            ConnectionResetError: the peer sent RST, or this end is closed.
-        """
-        while True:
-            await self._flow.moving()
-            try:
-                data = self._sock.recv(READ_BYTES)
-                break
-            except (BlockingIOError, InterruptedError):
-                await self._ready("read")
-            except OSError as error:
-                raise self._broken() from error
-        if data:
-            self.record.transferred(self._incoming, data, now_ns())
-        elif self.lost:  # a failed send took the error; what is left looks like FIN
-            raise self._broken()
-        else:
-            self._ended(self._peer)
-        return data
-
-    async def send(self, data: bytes) -> None:
-        """Write all of *data*, waiting while the peer does not read.
-
-        Raises:
-            ConnectionResetError: the peer sent RST, or this end is closed.
-        """
-        view = memoryview(data)
-        while view:
-            await self._flow.moving()
-            try:
-                sent = self._sock.send(view)
-            except (BlockingIOError, InterruptedError):
-                await self._ready("write")
-                continue
-            except OSError as error:
-                raise self._broken() from error
-            self.record.transferred(self._outgoing, data if sent == len(data) else bytes(view[:sent]), now_ns())
-            view = view[sent:]
-
-    def finish(self, by: str | None = None) -> None:
-        """Send FIN; the other direction stays open."""
-        self._ended(by or self._other)
-        with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_WR)
-
-    def check(self) -> None:
-        """Raise ConnectionResetError if RST has come. Needed where nothing reads: after FIN, or when full."""
-        try:
-            self.lost = self.lost or self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
-        except OSError:
-            self.lost = True
-        if self.lost:
-            raise self._broken()
-
-    def abort(self, by: str = "reset") -> None:
-        """Close with RST; what the kernel had not delivered is lost."""
-        with contextlib.suppress(OSError):
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self.close(by)
-
-    def close(self, by: str = "relay") -> None:
-        """Close both directions. Idempotent."""
-        if (fd := self._sock.fileno()) < 0:
-            return
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(fd)
-        loop.remove_writer(fd)
-        read_segments(self._sock, self.record)
-        self._sock.close()
-        self._ended(by)
-        self.record.closed_ns = now_ns()
-        for waiting in self._waiting.values():
-            _wake(waiting)
-
-    async def linger(self, after: asyncio.Task[None]) -> None:
-        """After FIN: drop what still comes until the peer closes too. To close on unread bytes sends RST.
-
-        Args:
-            after: the task that reads from this wire until it has ended.
-        """
-        await asyncio.wait([after])
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(_LINGER_S):
-                while True:
-                    try:
-                        if not self._sock.recv(READ_BYTES):
-                            return
-                    except BlockingIOError:
-                        await self._ready("read")
-
-    def _ended(self, by: str) -> None:
-        self.record.closed_by = self.record.closed_by or by
-
-    def _broken(self) -> ConnectionResetError:
-        self.lost = True
-        self._ended("reset")
-        return ConnectionResetError(f"the {self._peer} reset the connection")
-
-    async def _ready(self, to: Literal["read", "write"]) -> None:
-        loop, fd = asyncio.get_running_loop(), self._sock.fileno()
-        add, remove = (loop.add_reader, loop.remove_reader) if to == "read" else (loop.add_writer, loop.remove_writer)
-        waiting = self._waiting[to] = loop.create_future()
-        add(fd, _wake, waiting)
-        try:
-            await waiting
-        finally:
-            del self._waiting[to]
-            if self._sock.fileno() == fd:  # else it is closed, and the number may be another socket's by now
-                remove(fd)
-
-
-def _wake(waiting: asyncio.Future[None]) -> None:
-    if not waiting.done():
-        waiting.set_result(None)
+from labkit.ledger import Ledger
+from labkit.relay_target import HOST, SockAddr, Target, addresses, check_address, resolve
+from labkit.relay_wire import RESET, Flow, Wire
+from labkit.sockets import MSS, set_mss
 
 
 class Conversation:
@@ -225,7 +34,7 @@ class Conversation:
         accepted_s: when it was accepted, on the relay's :class:`Flow`.
     """
 
-    def __init__(self, relay: Relay, near: Wire, number: int, addresses: Sequence[_SockAddr]) -> None:
+    def __init__(self, relay: Relay, near: Wire, number: int, addresses: Sequence[SockAddr]) -> None:
         self.near = near
         self.number = number
         self.accepted_s = relay.flow.now()
@@ -303,7 +112,7 @@ class Relay:
         self.flow = Flow()
         self._target: Target | None = None
         self._listeners: dict[str, socket.socket] = {}
-        self._addresses: dict[str, list[_SockAddr]] = {}
+        self._addresses: dict[str, list[SockAddr]] = {}
         self._open: dict[Conversation, asyncio.Task[None]] = {}
         self._lingering: dict[asyncio.Task[None], Wire] = {}
         self._accepted = 0
@@ -358,7 +167,7 @@ class Relay:
         if target is self:
             raise ValueError(f"{self.name} cannot be its own target")
         has_ports = isinstance(getattr(target, "ports", None), Mapping)
-        self._target = target if target is None or has_ports else _check_address(target)
+        self._target = target if target is None or has_ports else check_address(target)
         return self
 
     def start(self) -> Self:
@@ -418,10 +227,10 @@ class Relay:
             lab_loop.run(call())
 
     def _listen(self) -> None:
-        targets = _addresses(self._target, self.name, self.kinds)
+        targets = addresses(self._target, self.name, self.kinds)
         try:
             for kind, address in targets.items():
-                self._addresses[kind] = _resolve(address)
+                self._addresses[kind] = resolve(address)
                 sock = self._listeners[kind] = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
                 self.tune(sock)
                 sock.bind((HOST, 0))
@@ -459,7 +268,7 @@ class Relay:
             asyncio.get_running_loop().call_later(0.1, self._watch_listeners)
             return
         if self._is_cut:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             sock.close()
             return
         self._take(kind, sock, peer[:2])
@@ -547,81 +356,6 @@ class Relay:
     def __repr__(self) -> str:
         state = f"on {self.ports}, {self.connections} open" if self.running else "not running"
         return f"<{type(self).__name__} {self.name!r} {state}>"
-
-
-@contextlib.contextmanager
-def chain(through: Hop | Sequence[Hop] | None, target: Target) -> Iterator[Target]:
-    """Make the path client -> first -> ... -> last -> *target* for as long as the ``with`` block runs.
-
-    Each unbound relay is pointed at the next one and each that does not run is started; both are undone at the
-    end. A relay that already has a target, or a bare address, leads where it leads: it must be the last.
-
-    Args:
-        through: a relay, an address or a sequence of them, nearest the client first; None for none.
-
-    Yields:
-        What the client connects to: something with ``.ports``, or ``(host, port)``.
-
-    Raises:
-        ValueError: a bound relay or an address is not the last, or a relay is named twice.
-    """
-    path = _path(through)
-    with contextlib.ExitStack() as undo:
-        ahead = target
-        for hop in reversed(path):
-            if isinstance(hop, Relay):
-                if hop.target is None:
-                    undo.callback(hop.bind, None)
-                    hop.bind(ahead)
-                if not hop.running:
-                    undo.enter_context(hop)
-            ahead = hop
-        yield ahead
-
-
-def _path(through: Hop | Sequence[Hop] | None) -> list[Hop]:
-    if through is None:
-        return []
-    if isinstance(through, Relay):
-        return [through]
-    if isinstance(through, tuple) and len(through) == 2 and isinstance(through[0], str):
-        return [_check_address(through)]
-    path = [hop if isinstance(hop, Relay) else _check_address(hop) for hop in through]
-    if len({id(hop) for hop in path}) < len(path):
-        raise ValueError("through names the same relay twice")
-    for hop in path[:-1]:
-        if not isinstance(hop, Relay):
-            raise ValueError(f"through: the address {hop} leads where it leads, so it must be the last")
-        if hop.target is not None:
-            raise ValueError(f"through: {hop.name} already has a target, so it must be the last")
-    return path
-
-
-def _check_address(address: object) -> tuple[str, int]:
-    match address:
-        case (str() as host, int() as port) if host and 0 < port < 65536 and not isinstance(port, bool):
-            return host, port
-    raise ValueError(f"a target is a lab, a relay or (host, port), not {address!r}")
-
-
-def _addresses(target: Target | None, name: str, kinds: tuple[str, ...] | None) -> dict[str, tuple[str, int]]:
-    """The target's addresses by the name of the port."""
-    if target is None:
-        raise LabkitError(f"{name} has no target: give it one, bind() it, or pass it to measure(through=...)")
-    if isinstance(target, tuple):
-        return {"http": target}
-    ports = {kind: (HOST, port) for kind, port in target.ports.items() if kinds is None or kind in kinds}
-    if not ports:
-        raise LabkitError(f"the target of {name} has no open port: start it first")
-    return ports
-
-
-def _resolve(address: tuple[str, int]) -> list[_SockAddr]:
-    try:
-        found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise ValueError(f"the target's host {address[0]!r} does not resolve: {error}") from error
-    return [(family, sockaddr) for family, _, _, _, sockaddr in found]
 
 
 _running: dict[int, Relay] = {}

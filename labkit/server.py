@@ -18,11 +18,15 @@ from typing import Any
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
-from labkit.connection import MSS, limit_send_buffer, set_mss
+from labkit.browser_socket import BrowserSocket
+from labkit.context import Context, Refusal
 from labkit.errors import LabkitError
-from labkit.handler import Context, LabStream, NotFoundHandler, PublishHandler, PushHandler, Refusal
-from labkit.hub import Hub, SlowPolicy
-from labkit.pages import BrowserSocket, Pages
+from labkit.handler import NotFoundHandler, PublishHandler, PushHandler
+from labkit.http1 import LabStream
+from labkit.hub import Hub
+from labkit.pages import Pages
+from labkit.sockets import MSS, limit_send_buffer, set_mss
+from labkit.subscriber import SlowPolicy
 from labkit.techniques import TECHNIQUES, Technique
 from labkit.techniques.plugin_socket import PluginSocketServer
 from labkit.techniques.websocket import EchoSocket

@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit import claims
-from labkit.claims import VERDICTS, Prediction, Record, shown
+from labkit import claims, logbook
+from labkit.claims import Prediction, Record, shown
+from labkit.confidence import VERDICTS
 from labkit.errors import LabkitError
 from labkit.sources import SOURCES, Source
 
@@ -138,7 +139,7 @@ class Book:
         Raises:
             LabkitError: the folder cannot be written.
         """
-        folder = claims.path().parent if folder is None else Path(folder)
+        folder = logbook.path().parent if folder is None else Path(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             return [
@@ -224,7 +225,7 @@ class Reasons:
 
 
 def book() -> Book:
-    """How every claim stands on this machine (see :func:`labkit.claims.path`), whoever recorded it."""
+    """How every claim stands on this machine (see :func:`labkit.logbook.path`), whoever recorded it."""
     found = claims.records()
     ids = [*SOURCES, *(id for id in found if id not in SOURCES)]
     entries = []

@@ -18,8 +18,10 @@ from websockets.frames import Opcode as CoreOpcode
 from websockets.http11 import Response
 from websockets.uri import parse_uri
 
-from labkit.connection import Body, Connection, Wiring, target
+from labkit.connection import Connection, Wiring
 from labkit.errors import ConnectionLost, Refused, WireError
+from labkit.http_client import target
+from labkit.http_connection import Body
 from labkit.ledger import Category
 from labkit.wire.frames import FrameDecoder
 

@@ -44,7 +44,7 @@ from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13, _DecompressTooLargeError
 
 from labkit.errors import WireError
-from labkit.handler import LabStream, accepted
+from labkit.http1 import LabStream, accepted
 from labkit.wire.frames import (
     COMPRESSION,
     CONTROL,

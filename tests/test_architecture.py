@@ -21,25 +21,37 @@ PACKAGE = Path(__file__).parent.parent / "labkit"
 
 # Values in, values out: these import one another, and nothing that waits or draws on a screen.
 PURE = {
-    *("charts", "checks", "choosing", "claims", "errors", "events", "exercises", "explain", "export"),
-    *("homes", "ledger", "live_settings", "models", "runs", "schedules", "sources", "style", "verdicts", "wire"),
+    *("browser_clock", "browser_settings", "charts", "checks", "choosing", "claims", "confidence", "encoding"),
+    *("errors", "events", "exercises", "hop_fields"),
+    *("explain", "export", "homes", "ledger", "limits", "live_settings", "logbook", "models", "run_file", "runs"),
+    *("schedules", "sources", "style", "summaries", "tallies", "verdicts", "wire"),
 }
 IMPURE = {"asyncio", "tornado", "ipywidgets", "anywidget"}
 NO_SOCKETS = {"socket", "selectors", "ssl"}
 
 # What moves events, from below to above: a module may import from its own row and from those before it.
 ROWS = [
-    {"loop", "hub", "fanout", "kernels", "nested", "nesting", "tokens"},
-    {"handler", "connection", "websocket_client", "websocket_server", "relay", "link"},
+    {"loop", "hub", "topic", "subscriber", "fanout", "kernels", "nested", "nesting", "tokens"},
+    {
+        *("context", "handler", "http1", "sockets", "connection", "http_connection", "http_client"),
+        *("websocket_client", "websocket_server"),
+        *("relay", "relay_chain", "relay_target", "relay_wire", "link"),
+    },
     {"techniques"},
     {"exhibits"},
-    {"following", "pages"},
+    {"following", "pages", "browser_socket"},
     {"server", "lab", "process", "intermediary"},
-    {"measurement", "progress", "subscriptions", "residence", "teaching", "live_window", "fleet"},
-    {"live", "live_board", "live_charts", "panel_controls", "panel_workers"},
+    {
+        *("apparatus", "provenance", "measurement", "listening", "progress", "subscriptions", "residence", "teaching"),
+        *("browser_rows", "live_window", "fleet"),
+    },
+    {"live", "live_source", "live_board", "live_charts", "panel_controls", "panel_workers"},
     {"panel", "browser"},
     {"experiments"},
-    {"soak", "classroom", "executing", "bench", "jupyter", "report", "serving", "__main__", "__init__"},
+    {
+        *("soak", "classroom", "executing", "bench", "bench_costs", "bench_roles", "bench_sink"),
+        *("jupyter", "report", "serving", "__main__", "__init__"),
+    },
 ]
 ROW_OF = {module: number for number, row in enumerate(ROWS) for module in row}
 

@@ -52,7 +52,7 @@ def test_bad_arguments_are_named() -> None:
 @contextmanager
 def a_sink() -> Iterator[tuple[socket.socket, socket.socket, object]]:
     """Two connections as a server sees them, and the sink that holds their other ends."""
-    from labkit.bench import Sink
+    from labkit.bench_sink import Sink
 
     sink = Sink("websocket", "k3f9")
     pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]  # each piece is one read
@@ -96,7 +96,7 @@ def test_a_sink_takes_each_event_once_from_each_connection_in_pieces_too() -> No
     ids=["lost", "skipped", "swapped", "repeated", "repeated last"],
 )
 def test_a_run_that_loses_repeats_or_swaps_an_event_is_void(sent: list[bytes], why: str) -> None:
-    from labkit.bench import Void
+    from labkit.bench_sink import Void
 
     with a_sink() as (one, two, sink):
         with pytest.raises(Void, match=why):

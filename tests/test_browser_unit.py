@@ -17,8 +17,9 @@ from tornado.websocket import websocket_connect
 import labkit
 from conftest import UNIT
 from labkit import loop
+from labkit.browser_clock import ROUND_TRIPS, TICK_MS, Clock
 from labkit.errors import LabClosed, UnknownTechnique
-from labkit.pages import MAX_PAGES, MAX_STREAMS, ROUND_TRIPS, TICK_MS, Clock, Malformed, Pages
+from labkit.pages import MAX_PAGES, MAX_STREAMS, Malformed, Pages
 from labkit.tokens import MAX_TOKENS, Tokens
 
 JUPYTER = "https://hub.example.org"

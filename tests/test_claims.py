@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from labkit import claims
-from labkit.claims import Interval, agrees, combine, events_needed, mean_interval, median_interval, within
+from labkit import claims, logbook
+from labkit.confidence import Interval, agrees, combine, events_needed, mean_interval, median_interval, within
 from labkit.errors import LabkitError
 
 
@@ -205,7 +205,7 @@ def test_many_writers_leave_whole_lines(ledger):
 
 def test_nobody_writes_while_another_holds_the_lock(ledger, monkeypatch):
     claims.record("P1", 1, 1, "confirmed", "before")
-    monkeypatch.setattr(claims, "LOCK_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(logbook, "LOCK_TIMEOUT_S", 0.0)
     with FileLock(f"{ledger}.lock"), pytest.raises(LabkitError, match="cannot write"):
         claims.record("P1", 1, 1, "confirmed", "meanwhile")
     claims.record("P1", 1, 1, "confirmed", "after")
@@ -215,8 +215,8 @@ def test_nobody_writes_while_another_holds_the_lock(ledger, monkeypatch):
 def test_without_the_variable_records_go_to_the_users_data_directory(monkeypatch, tmp_path):
     monkeypatch.delenv("LABKIT_CLAIMS")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    assert claims.path().name == "claims.jsonl"
-    assert claims.path().parent.name == "labkit"
+    assert logbook.path().name == "claims.jsonl"
+    assert logbook.path().parent.name == "labkit"
 
 
 def test_a_file_that_cannot_be_written_says_what_to_do(tmp_path, monkeypatch):

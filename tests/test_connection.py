@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from labkit import loop
-from labkit.connection import Connection, HTTPClient, HTTPConnection, Wiring, target
+from labkit.connection import Connection, Wiring
 from labkit.errors import ConnectionLost, Refused
+from labkit.http_client import HTTPClient, target
+from labkit.http_connection import HTTPConnection
 from labkit.ledger import Ledger
 from wait import TIMEOUT_S, bytes_of, check_marks, read_all, read_until, reset, serving, until
 

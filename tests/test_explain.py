@@ -276,7 +276,7 @@ def test_its_figure_is_the_sequence_chart_of_its_techniques(monkeypatch: pytest.
     stream(ledger)
     run = run_of([row(2, 60)], ledger)
     assert run.explain(2).figure == "figure"
-    assert called == {"source": run, "event_id": 2, "techniques": ["sse"], "subscriber": 0}
+    assert called == {"source": run, "event_id": 2, "techniques": ["sse"], "subscriber": 0, "theme": None}
 
 
 # What is not known

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import UNIT
-from labkit import export
+from labkit.export.pcapng import checksum
 from labkit.ledger import ConnectionRecord, Ledger
 from labkit.runs import Run
 from labkit.wire.frames import Frame, Opcode, encode_frame
@@ -261,7 +261,7 @@ def test_an_empty_run_is_an_empty_capture(tmp_path: Path) -> None:
 
 @given(st.binary(max_size=300))
 def test_the_internet_checksum(data: bytes) -> None:
-    assert export.checksum(data) == 0xFFFF - ones_complement(data)
+    assert checksum(data) == 0xFFFF - ones_complement(data)
 
 
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed (apt-get install -y tshark)")

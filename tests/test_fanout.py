@@ -12,7 +12,8 @@ from tornado.iostream import StreamClosedError
 
 from labkit.events import Gap
 from labkit.fanout import TellingStream, attach_stream
-from labkit.hub import Hub, Subscriber
+from labkit.hub import Hub
+from labkit.subscriber import Subscriber
 from test_hub import Socket, a_hub, ids, on_loop, plain, put, read
 
 

@@ -13,9 +13,12 @@ import pytest
 
 from conftest import UNIT
 from labkit import loop
+from labkit.encoding import Item, Once
 from labkit.errors import EventTooLarge, LabClosed
 from labkit.events import Cursor, Event, Gap, now_ns
-from labkit.hub import SLOW_POLICIES, Hub, Item, Once, Subscriber, TooManyTopics, check_data
+from labkit.hub import Hub, TooManyTopics
+from labkit.limits import check_data
+from labkit.subscriber import SLOW_POLICIES, Subscriber
 from labkit.wire.envelope import Closing, Start, encode
 
 TIMEOUT_S = 10 * UNIT

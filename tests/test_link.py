@@ -18,11 +18,13 @@ import pytest
 
 from conftest import UNIT
 from labkit import loop as lab_loop
-from labkit import relay
+from labkit import relay_wire
 from labkit.errors import LabkitError
 from labkit.ledger import Ledger
 from labkit.link import Link
-from labkit.relay import Flow, Relay, Wire, chain
+from labkit.relay import Relay
+from labkit.relay_chain import chain
+from labkit.relay_wire import Flow, Wire
 
 D = 0.05 * UNIT
 TIMEOUT_S = 10 * UNIT
@@ -544,7 +546,7 @@ def test_a_cut_with_fin_stays_a_fin_when_bytes_are_still_coming() -> None:
 def test_after_a_cut_with_fin_a_side_that_closes_is_let_go_at_once(
     echoing: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay, "_LINGER_S", 10 * TIMEOUT_S)
+    monkeypatch.setattr(relay_wire, "_LINGER_S", 10 * TIMEOUT_S)
     with Link(echoing.address, one_way_s=D) as link:
         with dial(link) as sock:
             round_trip_s(sock)

@@ -15,7 +15,8 @@ import labkit
 from conftest import UNIT
 from labkit.errors import LabClosed, ScheduleError, UnknownTechnique
 from labkit.events import Gap
-from labkit.measurement import Measurement, listen
+from labkit.listening import listen
+from labkit.measurement import Measurement
 from labkit.runs import COLUMNS
 from labkit.schedules import Planned, Schedule
 from labkit.techniques import TECHNIQUES, Delivery, Technique, find

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from labkit import runs
+from labkit import run_file, runs, summaries
 from labkit.errors import LabkitError
 from labkit.ledger import ConnectionRecord, Ledger
 from labkit.runs import Run
@@ -364,11 +364,13 @@ def test_a_newer_format_says_so(tmp_path: Path) -> None:
     table = pq.read_table(path)
     packed = {
         **json.loads(table.schema.metadata[b"labkit"]),
-        "format": runs.FORMAT + 1,
+        "format": run_file.FORMAT + 1,
         "ledger": {"of": "another shape"},
     }
     pq.write_table(table.replace_schema_metadata({b"labkit": json.dumps(packed).encode()}), path)
-    with pytest.raises(LabkitError, match=rf"newer labkit \(format {runs.FORMAT + 1}; this one reads {runs.FORMAT}\)"):
+    with pytest.raises(
+        LabkitError, match=rf"newer labkit \(format {run_file.FORMAT + 1}; this one reads {run_file.FORMAT}\)"
+    ):
         runs.load(path)
 
 
@@ -376,7 +378,9 @@ def test_a_newer_format_says_so(tmp_path: Path) -> None:
 
 
 def test_two_runs_side_by_side_have_ratios() -> None:
-    table = runs.compare(run_of([row(1, 50), row(2, 50)]), run_of([row(1, 100), row(2, 100)]), names=["near", "far"])
+    table = summaries.compare(
+        run_of([row(1, 50), row(2, 50)]), run_of([row(1, 100), row(2, 100)]), names=["near", "far"]
+    )
     assert list(table.columns) == ["near", "far", "ratio"]
     assert table.index.names == ["technique", "measure"]
     assert table.loc[("sse", "p50_ms")].tolist() == [50, 100, 2]
@@ -386,12 +390,12 @@ def test_two_runs_side_by_side_have_ratios() -> None:
 
 def test_techniques_of_only_one_run_are_there_too() -> None:
     other = run_of([row(1, technique="polling")], settings={"techniques": ["polling"]})
-    table = runs.compare(run_of([row(1)]), other)
+    table = summaries.compare(run_of([row(1)]), other)
     assert table.loc[("polling", "events")].isna().tolist() == [True, False, True]
-    assert list(runs.compare(other, other, other).columns) == ["a", "b", "c"]
+    assert list(summaries.compare(other, other, other).columns) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("names", [["a"], ["a", "a"], ["a", "ratio"]])
 def test_names_that_do_not_fit_are_refused(names: list[str]) -> None:
     with pytest.raises(LabkitError, match="expected at least two, each with its own name"):
-        runs.compare(run_of([]), run_of([]), names=names)
+        summaries.compare(run_of([]), run_of([]), names=names)

@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from labkit import claims, style
+from labkit import confidence, style
 from labkit.charts.pictures import finished
 from labkit.checks.http_streaming import CLOSED, KEPT, Recycled, recycled_mean_s
 from labkit.checks.http_streaming_reading import STEP_S, Boundaries, FirstShown, Steps
@@ -150,13 +150,13 @@ def _panels(run: Any, rows: Sequence[_Row], title: str, theme: str | None) -> go
     return finished(figure)
 
 
-def _means(run: Any) -> list[tuple[int, claims.Interval]]:
+def _means(run: Any) -> list[tuple[int, confidence.Interval]]:
     frame = run.deliveries
     frame = frame[frame["scheduled"]]
     found = []
     for technique, rows in frame.groupby("technique"):
         if str(technique).startswith("every "):
-            mean = claims.mean_interval((rows["latency_ms"] / 1e3).tolist(), groups=rows["received_ns"].tolist())
+            mean = confidence.mean_interval((rows["latency_ms"] / 1e3).tolist(), groups=rows["received_ns"].tolist())
             found.append((int(str(technique).removeprefix("every ")), mean))
     return sorted(found)
 
@@ -286,4 +286,4 @@ def write_steps(seen: Steps, *, theme: str | None = None) -> go.Figure:
 
 
 def _median(values: Sequence[float]) -> float:
-    return claims.median_interval(values).value
+    return confidence.median_interval(values).value

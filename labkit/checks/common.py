@@ -19,8 +19,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from labkit import claims, models
-from labkit.claims import Interval, Verdict, shown
+from labkit import confidence, models
+from labkit.claims import shown
+from labkit.confidence import Interval, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -209,7 +210,7 @@ class Part:
 
 def mean_part(seen: Seen, mean: Interval, theory: models.Expectation, resolution_s: float) -> Part:
     """The mean within 4 standard errors of theory, the apparatus allowed for."""
-    verdict = claims.agrees(mean, theory.mean_s, theory.mean_s + seen.slack_s, resolution_s)
+    verdict = confidence.agrees(mean, theory.mean_s, theory.mean_s + seen.slack_s, resolution_s)
     text = f"mean {shown(mean.value, 's')}, {ends(mean)} at 4 standard errors, against {shown(theory.mean_s, 's')}"
     return Part(verdict, text + more(verdict, mean, resolution_s, seen.n))
 
@@ -219,9 +220,9 @@ def median_part(seen: Seen, each_s: pd.Series[float], expected_s: float, which: 
     values = listed(each_s)
     if len(values) < LEAST_EVENTS:
         return Part("undecided", f"median {which}: {len(values)} events are too few, at least {LEAST_EVENTS}")
-    median = claims.median_interval(values)
+    median = confidence.median_interval(values)
     low, high = (1 - TOLERANCE) * expected_s, (1 + TOLERANCE) * expected_s
-    verdict = claims.within(median, low, high)
+    verdict = confidence.within(median, low, high)
     text = f"median {which} {shown(median.value, 's')}, {ends(median)} at 99 %".replace("  ", " ")
     text += f", against {shown(expected_s, 's')} within {TOLERANCE:.0%} (n = {len(values)})"
     return Part(verdict, text + more(verdict, median, min(abs(median.value - low), abs(high - median.value)), seen.n))
@@ -263,7 +264,7 @@ def lost_part(seen: Seen) -> Part:
 def more(verdict: Verdict, interval: Interval, margin_s: float, n: int) -> str:
     if verdict != "undecided":
         return ""
-    needed = claims.events_needed(interval, margin_s, n)
+    needed = confidence.events_needed(interval, margin_s, n)
     return "; too close to the edge to say" if needed is None else f"; about {needed} events would decide"
 
 
@@ -272,7 +273,7 @@ def ends(interval: Interval) -> str:
 
 
 def finding(expected_s: float, measured: Interval, seen: Seen, parts: list[Part]) -> Finding:
-    verdict = claims.combine(part.verdict for part in parts)
+    verdict = confidence.combine(part.verdict for part in parts)
     guilty = [p.text for p in parts if p.verdict == verdict] + [p.text for p in parts if p.verdict != verdict]
     return Finding(expected_s, measured.value, measured, seen.n, verdict, "; ".join(guilty))
 

@@ -18,9 +18,10 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from labkit import claims
+from labkit import confidence
 from labkit.checks.common import LEAST_EVENTS, TOLERANCE, Finding
-from labkit.claims import Interval, Verdict, shown
+from labkit.claims import shown
+from labkit.confidence import Interval, Verdict
 from labkit.homes import Home, Seen
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def where_the_server_lives(seen: Seen) -> Finding:
     parts = [_waits(waited, half_ms, busy), _hides(busy, half_ms)]
     parts += [_goes_on(frame, home) for home in others]
     parts += [_lost(home) for home in seen.homes if home.lost]
-    verdict = claims.combine(part[0] for part in parts)
+    verdict = confidence.combine(part[0] for part in parts)
     said = [p for p in parts if p[0] == verdict] + [p for p in parts if p[0] != verdict]
     interval = Interval(waited.value / 1e3, waited.low / 1e3, waited.high / 1e3, waited.n)
     return Finding(half_ms / 1e3, interval.value, interval, len(busy), verdict, "; ".join(text for _, text in said))
@@ -72,27 +73,27 @@ def _waited(busy: pd.DataFrame, home: Home, half_ms: float) -> Interval:
     for due_ns, latency_ms in zip(busy["due_ns"], busy["latency_ms"], strict=True):
         stop_ns = next(span.stop_ns for span in home.spans if span.start_ns <= due_ns < span.stop_ns)
         values.append(float(latency_ms) - (stop_ns - due_ns) / 1e6 + half_ms)
-    return claims.median_interval(values)
+    return confidence.median_interval(values)
 
 
 def _waits(waited: Interval, half_ms: float, busy: pd.DataFrame) -> Part:
-    verdict = claims.within(waited, (1 - TOLERANCE) * half_ms, (1 + TOLERANCE) * half_ms)
+    verdict = confidence.within(waited, (1 - TOLERANCE) * half_ms, (1 + TOLERANCE) * half_ms)
     longest = shown(float(busy["latency_ms"].max()) / 1e3, "s")
     return verdict, f"on the kernel's own loop an event waits for what is left of the cell, {longest} at most"
 
 
 def _hides(busy: pd.DataFrame, half_ms: float) -> Part:
     """Coordinated omission: the source stands still with its server."""
-    seen = claims.median_interval(busy["transit_ms"].tolist())
+    seen = confidence.median_interval(busy["transit_ms"].tolist())
     said = f"counted from when they were published the same events have the median {shown(seen.value / 1e3, 's')}"
-    return claims.within(seen, 0.0, TOLERANCE * half_ms), said
+    return confidence.within(seen, 0.0, TOLERANCE * half_ms), said
 
 
 def _goes_on(frame: pd.DataFrame, home: Home) -> Part:
     quiet, busy = _quiet(frame, home)["latency_ms"], _busy(frame, home)["latency_ms"]
     if min(len(quiet), len(busy)) < LEAST_EVENTS:
         return "undecided", f"{home.title}: too few events to compare"
-    verdict = claims.within(claims.median_interval(busy.tolist()), 0.0, float(quiet.median()) + MARGIN_MS)
+    verdict = confidence.within(confidence.median_interval(busy.tolist()), 0.0, float(quiet.median()) + MARGIN_MS)
     usual_ms, now_ms = float(quiet.quantile(0.95)), float(busy.quantile(0.95))
     if verdict == "confirmed" and now_ms > usual_ms + MARGIN_MS:
         verdict = "undecided"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from labkit import claims, models
+from labkit import confidence, models
 from labkit.checks.common import (
     LEAST_EVENTS,
     TOLERANCE,
@@ -86,7 +86,7 @@ def streaming_and_its_ends(seen: Any) -> Finding:
         whole_s = _after_ends(seen.run, name, saw)
         expected_s = models.recycled_stream_max(saw.one_way_s, fresh_connections=fresh)
         parts += [_end_part(name, saw, whole_s, expected_s), lost_part(saw)]
-    verdict = claims.combine(part.verdict for part in parts)
+    verdict = confidence.combine(part.verdict for part in parts)
     guilty = [p.text for p in parts if p.verdict == verdict] + [p.text for p in parts if p.verdict != verdict]
     return Finding(base.expected, base.measured, base.interval, base.n, verdict, "; ".join(guilty))
 
@@ -95,8 +95,8 @@ def _end_part(name: str, seen: Seen, whole_s: list[float], expected_s: float) ->
     """The median's interval from 10 % below theory to 10 % and the slack above: three or five hops add up."""
     if len(whole_s) < LEAST_EVENTS:
         return Part("undecided", f"{name}: {len(whole_s)} events right after an end are too few")
-    median = claims.median_interval(whole_s)
-    verdict = claims.within(median, (1 - TOLERANCE) * expected_s, (1 + TOLERANCE) * expected_s + seen.slack_s)
+    median = confidence.median_interval(whole_s)
+    verdict = confidence.within(median, (1 - TOLERANCE) * expected_s, (1 + TOLERANCE) * expected_s + seen.slack_s)
     text = f"{name}: median {shown(median.value, 's')} from an end to the event right after it, {ends(median)} at 99 %"
     return Part(verdict, f"{text}, against {shown(expected_s, 's')} (n = {median.n})")
 

@@ -9,10 +9,11 @@ from email.message import Message
 from email.parser import BytesFeedParser
 from typing import TYPE_CHECKING, Any
 
-from labkit import claims
+from labkit import confidence
 from labkit.checks.common import LEAST_EVENTS, Finding, NoVerdict, Part, listed
 from labkit.checks.http_streaming_wire import Tabled, is_message, said, told
-from labkit.claims import Interval, Verdict, shown
+from labkit.claims import shown
+from labkit.confidence import Interval, Verdict
 from labkit.wire.chunks import Chunk, ChunkDecoder
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def chunks_are_not_messages(seen: Rechunked) -> Finding:
     parts += [
         said(p.by_chunk < p.messages, f"{p.title}: {p.by_chunk} of {p.messages} by chunks, some lost") for p in moved
     ]
-    verdict = claims.combine(part.verdict for part in parts)
+    verdict = confidence.combine(part.verdict for part in parts)
     shown: Verdict = "illustrated" if verdict == "confirmed" else verdict
     reason = told(parts)
     if verdict == "confirmed":
@@ -164,11 +165,11 @@ def multipart_lags(seen: Boundaries) -> Finding:
             raise NoVerdict("not run", f"the run has no stream called {name}")
         held = {"this kit": _received(seen.run, name), "Python's email parser": part_times(record)}
         for parser, received_ns in held.items():
-            lag = claims.median_interval(_lags(seen.run, received_ns))
+            lag = confidence.median_interval(_lags(seen.run, received_ns))
             intervals[name, parser] = lag
-            verdict = claims.within(lag, expected - 0.5, expected + 0.5)
+            verdict = confidence.within(lag, expected - 0.5, expected + 0.5)
             parts.append(Part(verdict, f"{name}, {parser}: {shown(lag.value)} events late (n = {lag.n})"))
-    verdict = claims.combine(part.verdict for part in parts)
+    verdict = confidence.combine(part.verdict for part in parts)
     found: Interval = intervals["leading", "this kit"]
     return Finding(1.0, found.value, found, found.n, verdict, told(parts), "events")
 
@@ -250,7 +251,7 @@ def nagle_adds_a_step(seen: Steps) -> Finding:
 
     A step is there if the median's interval lies above half of 40 ms, and not there if it lies below a quarter.
     """
-    medians = {key: claims.median_interval(values) for key, values in seen.samples.items()}
+    medians = {key: confidence.median_interval(values) for key, values in seen.samples.items()}
     steps = {pattern: medians[pattern, "two writes"] for pattern in ("asked", "stream")}
     there = {pattern: _is_step(median) for pattern, median in steps.items()}
     cures = [_is_step(m) for (_, way), m in medians.items() if way != "two writes"]

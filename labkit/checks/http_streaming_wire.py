@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import h11
 
-from labkit import claims
+from labkit import confidence
 from labkit.checks.common import Finding, NoVerdict, Part
-from labkit.claims import Verdict
+from labkit.confidence import Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,7 +163,7 @@ def which_framing_can_stream(seen: Framings) -> Finding:
     for case in seen.cases:
         ids = sum(map(is_message, byte_by_byte(case)))
         parts.append(said(ids == case.events, f"{case.title}: {ids} events from reads of one byte"))
-    verdict = claims.combine(part.verdict for part in parts)
+    verdict = confidence.combine(part.verdict for part in parts)
     reason = told(parts)
     lengths = [c for c in seen.cases if c.framing == "length"]
     counter = [c for c in lengths if c.version == "1.0" and c.streamed == c.events]
@@ -291,7 +291,7 @@ def a_fault_looks_like_the_end(seen: Endings) -> Finding:
         if (c.framing, c.how) != ("chunked", "fin")
     ]
     parts.append(said(len(deaf) < len(cut), f"{len(cut) - len(deaf)} of {len(cut)} clients tell a cut chunked body"))
-    verdict = claims.combine(part.verdict for part in parts)
+    verdict = confidence.combine(part.verdict for part in parts)
     reason = told(parts)
     if verdict == "confirmed":
         tell = ", ".join(client for client in cut if client not in deaf)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from labkit import claims, models
+from labkit import confidence, models
 from labkit.checks.common import (
     Finding,
     NoVerdict,
@@ -41,7 +41,7 @@ def polling_is_late(run: Run) -> Finding:
     waiting = bool(options.get("wait_after_answer"))
     theory = models.polling_latency(interval_s, seen.one_way_s, fresh_connections=seen.fresh, waiting=waiting)
     period_s = theory.max_s - theory.min_s
-    mean = claims.mean_interval(listed(seen.latency_s), groups=listed(seen.event))
+    mean = confidence.mean_interval(listed(seen.latency_s), groups=listed(seen.event))
     name, schedule = schedule_of(run)
     spread = name == "poisson" or (name == "periodic" and float(schedule.get("dither_s") or 0) >= period_s)
     parts = [
@@ -71,7 +71,7 @@ def long_polling_is_near_one_transit(run: Run) -> Finding:
     theory = models.long_polling_latency(rate_per_s, d, hold_s, gap_s)
     answer = answers(seen.frame, d).groupby(seen.event).transform("min")
     least = theory.std_s / math.sqrt(seen.n)
-    mean = claims.mean_interval(listed(seen.latency_s), groups=listed(answer), least_error=least)
+    mean = confidence.mean_interval(listed(seen.latency_s), groups=listed(answer), least_error=least)
     found_parked = seen.latency_s[parked(seen.frame, d, gap_s, hold_s, seen.slack_s)]
     parts = [
         median_part(seen, found_parked.groupby(seen.event).mean(), d, "of those that found a parked poll"),
@@ -100,7 +100,7 @@ def streaming_is_one_transit(run: Run) -> Finding:
         else Part("undecided", f"the stream was opened {opened} times: what is near 3d may belong to that"),
         lost_part(seen),
     ]
-    return finding(d, claims.median_interval(listed(each)), seen, parts)
+    return finding(d, confidence.median_interval(listed(each)), seen, parts)
 
 
 CHECKS: dict[str, Callable[[Any], Finding]] = {

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from labkit import claims, models
+from labkit import confidence, models
 from labkit.checks import latency
 from labkit.checks.common import (
     LEAST_EVENTS,
@@ -44,7 +44,8 @@ from labkit.checks.long_polling_seen import (
     Rates,
     Sizes,
 )
-from labkit.claims import Interval, Verdict, shown
+from labkit.claims import shown
+from labkit.confidence import Interval, Verdict
 
 SAME = 0.10
 """Share by which two counts of requests may differ and be called equal."""
@@ -234,7 +235,8 @@ def only(seen: Seen, topics: list[str]) -> Seen:
 def _mean(seen: Seen, std_s: float) -> Interval:
     frame = seen.frame
     arrival = frame["topic"].astype(str) + "/" + (frame["received_ns"] // int(seen.one_way_s * 5e8)).astype(str)
-    return claims.mean_interval(listed(seen.latency_s), groups=listed(arrival), least_error=std_s / math.sqrt(seen.n))
+    least = std_s / math.sqrt(seen.n)
+    return confidence.mean_interval(listed(seen.latency_s), groups=listed(arrival), least_error=least)
 
 
 def _events_per_answer(table: Any, rate: float) -> Part:

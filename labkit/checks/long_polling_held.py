@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from labkit import claims
+from labkit import confidence
 from labkit.checks.common import LEAST_EVENTS, Finding, NoVerdict, Part
 from labkit.checks.long_polling_held_seen import Held, Tabs, Threads, Unaware, Valley
-from labkit.claims import Interval, Verdict
+from labkit.confidence import Interval, Verdict
 
 
 def time_outs_bite(seen: Valley) -> Finding:
@@ -34,7 +34,7 @@ def a_connection_is_held(seen: Held) -> Finding:
         raise NoVerdict("not run", seen.why)
     parts, measured = [], {}
     for name, kib in seen.memory_kib.items():
-        interval = claims.mean_interval(kib)
+        interval = confidence.mean_interval(kib)
         each = sum(seen.descriptors[name]) / len(seen.descriptors[name])
         verdict: Verdict = "confirmed" if interval.low > 0 else "undecided" if interval.high > 0 else "refuted"
         parts.append(Part(verdict, f"{name}: {interval.value:.1f} KiB ({interval.low:.1f} to {interval.high:.1f})"))
@@ -117,7 +117,7 @@ def named(name: str, part: Part) -> Part:
 
 
 def together(parts: list[Part]) -> Part:
-    """All parts as one: the verdict of :func:`labkit.claims.combine`, and who is to blame first."""
-    verdict = claims.combine(part.verdict for part in parts)
+    """All parts as one: the verdict of :func:`labkit.confidence.combine`, and who is to blame first."""
+    verdict = confidence.combine(part.verdict for part in parts)
     said = [p.text for p in parts if p.verdict == verdict] + [p.text for p in parts if p.verdict != verdict]
     return Part(verdict, "; ".join(said))

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from labkit import claims, models
+from labkit import confidence, models
 from labkit.checks import latency, polling_load
 from labkit.checks.common import (
     HELD_UP,
@@ -28,7 +28,8 @@ from labkit.checks.common import (
     see,
 )
 from labkit.checks.polling_seen import Costs, Poller, Sweep, Waited
-from labkit.claims import Interval, Verdict, shown
+from labkit.claims import shown
+from labkit.confidence import Interval, Verdict
 
 # P1
 
@@ -53,17 +54,17 @@ def polling_is_late(seen: Any) -> Finding:
         ]
         if poller is longest:
             expected_s, measured, n = theory.mean_s, mean, saw.n
-    verdict = claims.combine(part.verdict for part in parts)
+    verdict = confidence.combine(part.verdict for part in parts)
     return Finding(expected_s, measured.value, measured, n, verdict, _told(verdict, parts))
 
 
 def _mean(saw: Seen) -> Interval:
-    return claims.mean_interval(listed(saw.latency_s), groups=listed(saw.event))
+    return confidence.mean_interval(listed(saw.latency_s), groups=listed(saw.event))
 
 
 def _mean_part(saw: Seen, mean: Interval, theory: models.Expectation) -> Part:
     half_s = saw.one_way_s / 2
-    verdict = claims.within(mean, theory.mean_s - half_s, theory.mean_s + half_s)
+    verdict = confidence.within(mean, theory.mean_s - half_s, theory.mean_s + half_s)
     if verdict == "refuted" and theory.mean_s + half_s < mean.low <= theory.mean_s + half_s + saw.stall_s:
         verdict = "undecided"
     return Part(verdict, f"mean {shown(mean.value, 's')} against {shown(theory.mean_s, 's')}")
@@ -98,7 +99,7 @@ def cost_rises(seen: Costs) -> Finding:
     if slip > SLIP:
         raise NoVerdict("undecided", f"this machine is too busy: pollers fell {slip:.0%} behind", len(frame))
     lines = [line for _, part in frame.groupby("topic") if (line := _line(part)) is not None]
-    h, b = (claims.mean_interval([line[i] for line in lines]) for i in (0, 1))
+    h, b = (confidence.mean_interval([line[i] for line in lines]) for i in (0, 1))
     off = max((line[2] for line in lines), default=math.inf)
     parts = [
         _value("h", h, seen.empty_bytes, TOLERANCE * seen.empty_bytes, "a request and its empty answer"),
@@ -108,7 +109,7 @@ def cost_rises(seen: Costs) -> Finding:
     ]
     if seen.lost:
         parts.append(Part("refuted", f"{seen.lost} lost"))
-    verdict = claims.combine(part.verdict for part in parts)
+    verdict = confidence.combine(part.verdict for part in parts)
     texts = [p.text for p in parts if p.verdict == verdict] + [p.text for p in parts if p.verdict != verdict]
     return Finding(seen.empty_bytes, h.value, h, int(frame["events"].sum()), verdict, "; ".join(texts), "bytes")
 
@@ -131,7 +132,7 @@ def _line(part: Any) -> tuple[float, float, float] | None:
 
 def _value(name: str, found: Interval, expected: float, margin: float, what: str) -> Part:
     text = f"{name} = {shown(found.value, 'bytes')}, {what} is {shown(expected, 'bytes')}"
-    return Part(claims.within(found, expected - margin, expected + margin), text)
+    return Part(confidence.within(found, expected - margin, expected + margin), text)
 
 
 def _straight(off: float) -> Part:
@@ -144,7 +145,7 @@ def _empty(interval_s: Any, part: Any, rate_per_s: float) -> Part:
     polls, share = int(part["polls"].sum()), float(part["empty"].sum() / part["polls"].sum())
     expected = models.empty_answer_fraction(rate_per_s, float(interval_s))
     error = 4 * math.sqrt(max(expected * (1 - expected), 1 / polls) / polls)
-    verdict = claims.agrees(Interval(share, share - error, share + error, polls), expected, expected, 0.3)
+    verdict = confidence.agrees(Interval(share, share - error, share + error, polls), expected, expected, 0.3)
     return Part(verdict, f"T = {interval_s:g} s: {share:.0%} empty against {expected:.0%}")
 
 
@@ -166,23 +167,23 @@ def waiting_for_a_job(seen: Waited) -> Finding:
     parts = [_waits(way, part, seen.one_way_s) for way, part in frame.groupby("how", sort=False)]
     if seen.lost:
         parts.append(Part("refuted", f"{seen.lost} waits never ended"))
-    verdict = claims.combine(part.verdict for part in parts)
+    verdict = confidence.combine(part.verdict for part in parts)
     if verdict == "refuted" and not seen.lost and seen.held_up_s > HELD_UP * float(seen.settings.get("duration_s", 1)):
         verdict = "undecided"
         parts.insert(0, Part(verdict, f"the receiving loop stood still for {shown(seen.held_up_s, 's')}"))
     advised = frame[frame["how"] == "Retry-After"]
-    mean = claims.mean_interval(listed(advised["waited_s"]))
+    mean = confidence.mean_interval(listed(advised["waited_s"]))
     expected = float(advised["expected_s"].mean())
     return Finding(expected, mean.value, mean, frame["job"].nunique(), verdict, "; ".join(p.text for p in parts))
 
 
 def _waits(way: Any, part: Any, one_way_s: float) -> Part:
-    difference = claims.mean_interval(listed(part["waited_s"] - part["expected_s"]))
+    difference = confidence.mean_interval(listed(part["waited_s"] - part["expected_s"]))
     margin_s = one_way_s / 2 + TOLERANCE * float(part["expected_s"].mean())
-    verdict = claims.within(difference, -margin_s, margin_s)
+    verdict = confidence.within(difference, -margin_s, margin_s)
     same = float((part["requests"] == part["expected_requests"]).mean())
     if same < 0.9:
-        verdict = claims.combine([verdict, "refuted" if same < 0.7 else "undecided"])
+        verdict = confidence.combine([verdict, "refuted" if same < 0.7 else "undecided"])
     wait, expected = float(part["waited_s"].mean()), float(part["expected_s"].mean())
     text = f"{way}: {shown(wait, 's')} (rule: {shown(expected, 's')}) at {float(part['requests'].mean()):.2g} requests"
     return Part(verdict, text)

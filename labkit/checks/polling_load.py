@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from labkit import claims
+from labkit import confidence
 from labkit.checks.common import Finding, NoVerdict, Part
 from labkit.checks.polling_load_seen import KAAZING, PUBLISHED, Burden, Overheads, Revalidated
-from labkit.claims import Interval, Verdict, shown
+from labkit.claims import shown
+from labkit.confidence import Interval, Verdict
 
 CLOSED, KEPT, SOCKET = "closed each time", "kept alive", "websocket"
 SHORTEST_S = 0.1
@@ -27,17 +28,17 @@ def light_on_the_server(seen: Burden) -> Finding:
     rounds = len(seen.cpu_us.get(CLOSED, ()))
     if rounds < 3:
         raise NoVerdict("undecided", f"{rounds} rounds are too few", rounds)
-    memory = {kind: claims.mean_interval(values) for kind, values in seen.memory_kib.items()}
-    balance, kept = (claims.mean_interval(seen.balance_s(kind)) for kind in (CLOSED, KEPT))
+    memory = {kind: confidence.mean_interval(values) for kind, values in seen.memory_kib.items()}
+    balance, kept = (confidence.mean_interval(seen.balance_s(kind)) for kind in (CLOSED, KEPT))
     light = [
         _less(memory[CLOSED], memory[SOCKET]),
         _holds(CLOSED, seen.descriptors[CLOSED], 0.0),
         _holds(KEPT, seen.descriptors[KEPT], 1.0),
         _holds(SOCKET, seen.descriptors[SOCKET], 1.0),
     ]
-    verdict = claims.combine(part.verdict for part in light)
+    verdict = confidence.combine(part.verdict for part in light)
     if verdict == "confirmed":
-        verdict = claims.within(balance, 0.0, SHORTEST_S)
+        verdict = confidence.within(balance, 0.0, SHORTEST_S)
         verdict = "refined" if verdict == "refuted" else verdict
     guilty = [part.text for part in light if part.verdict == verdict]
     left = f"each poll of it leaves a socket in TIME_WAIT ({seen.time_wait} seen after {seen.closed} polls)"
@@ -126,7 +127,7 @@ def published_overheads(seen: Overheads) -> Finding:
     if not all(decimal[row] or binary[row] for row in PUBLISHED):
         return Finding(None, None, None, 0, "refuted", "a published figure does not follow from its inputs", "")
     theirs = 871 / 2
-    bare, wire = (claims.mean_interval(seen.ratios(tcp_ip)) for tcp_ip in (False, True))
+    bare, wire = (confidence.mean_interval(seen.ratios(tcp_ip)) for tcp_ip in (False, True))
     if not math.isfinite(wire.value):
         raise NoVerdict("not run", "this platform does not count TCP segments", seen.events)
     slips = sum(not decimal[row] and row.source == KAAZING for row in PUBLISHED)
@@ -135,9 +136,9 @@ def published_overheads(seen: Overheads) -> Finding:
         f"a poll's headers over a frame's are {bare.value:.0f} to 1 here and {theirs:.0f} to 1 there; "
         f"with the TCP/IP headers that both leave out {wire.value:.2g} to 1"
     )
-    verdict = claims.within(wire, 0.5 * theirs, 2 * theirs)
+    verdict = confidence.within(wire, 0.5 * theirs, 2 * theirs)
     if verdict == "refuted":
-        bare_is_theirs = claims.within(bare, 10.0, math.inf) == "confirmed"
+        bare_is_theirs = confidence.within(bare, 10.0, math.inf) == "confirmed"
         verdict = "refined" if bare_is_theirs else "refuted"
         text = f"true of headers and framing alone; {text}" if bare_is_theirs else text
     return Finding(theirs, wire.value, wire, seen.events, verdict, text, "")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from labkit import claims, models
+from labkit import confidence, models
 from labkit.checks.common import (
     Finding,
     NoVerdict,
@@ -23,7 +23,7 @@ from labkit.checks.common import (
     range_part,
     see,
 )
-from labkit.claims import Verdict
+from labkit.confidence import Verdict
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def plugins_pushed(seen: Socket) -> Finding:
 def old_tricks_worked(seen: Old) -> Finding:
     """X2: the kit's own clients get everything at the latency of their kind; the page, if there is one, too."""
     paged = [_came(name, ids, seen.page) for name, ids in sorted(seen.page.arrived.items())]
-    if claims.combine(part.verdict for part in paged) == "refuted":  # whatever the latencies
+    if confidence.combine(part.verdict for part in paged) == "refuted":  # whatever the latencies
         return Finding(None, None, None, len(seen.page.wanted), "refuted", _texts(paged), "")
     frame, script = see(seen.run, "forever-frame"), see(seen.run, "jsonp-polling")
     d = frame.one_way_s
@@ -123,7 +123,7 @@ def old_tricks_worked(seen: Old) -> Finding:
     if not paged:
         return _illustrated(parts, frame.n, f"emulations of the wire, read by the kit's own clients ({seen.page.why})")
     parts += paged
-    verdict = claims.combine(part.verdict for part in parts)
+    verdict = confidence.combine(part.verdict for part in parts)
     reason = f"in this page's browser ({seen.page.browser}) they work; those of their time are gone; " + _texts(parts)
     return Finding(None, None, None, frame.n, "refined" if verdict == "confirmed" else verdict, reason, "")
 
@@ -147,7 +147,7 @@ def manners(seen: Manners) -> Finding:
         saw = see(run, technique)
         gap_s = models.request_gap(saw.one_way_s) + pause_s
         theory = models.long_polling_latency(rate_per_s, saw.one_way_s, 30.0, gap_s)
-        mean = claims.mean_interval(
+        mean = confidence.mean_interval(
             listed(saw.latency_s), groups=listed(saw.event), least_error=theory.std_s / saw.n**0.5
         )
         named = technique if not pause_s else f"{technique}, told to pause {pause_s:g} s"
@@ -178,7 +178,7 @@ def _texts(parts: list[Part]) -> str:
 
 
 def _illustrated(parts: list[Part], n: int, why: str) -> Finding:
-    verdict: Verdict = claims.combine(part.verdict for part in parts)
+    verdict: Verdict = confidence.combine(part.verdict for part in parts)
     if verdict == "not run":
         raise NoVerdict("not run", _texts(parts))
     shown: Verdict = "illustrated" if verdict == "confirmed" else verdict

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from labkit import claims
+from labkit import confidence
 from labkit.checks.common import Finding, NoVerdict, Part
 from labkit.checks.side_by_side_ages import AgePoint, Ages
 from labkit.checks.side_by_side_seen import COLUMNS, Comparison, Leg, Upstream
-from labkit.claims import Interval, Verdict, shown
+from labkit.claims import shown
+from labkit.confidence import Interval, Verdict
 
 ABOVE = 1.25
 """How many times the link's rate an event rate must be to count as above it."""
@@ -28,7 +29,7 @@ def no_technique_wins_everywhere(seen: Comparison) -> Finding:
     if seen.run.interrupted or seen.cut.interrupted:
         raise NoVerdict("undecided", "the run was interrupted")
     parts = [_is_beaten(seen, technique) for technique in seen.techniques]
-    verdict = claims.combine(part.verdict for part in parts)
+    verdict = confidence.combine(part.verdict for part in parts)
     guilty = [p.text for p in parts if p.verdict == verdict] + [p.text for p in parts if p.verdict != verdict]
     return Finding(None, None, None, len(seen.run.published), verdict, "; ".join(guilty), "")
 
@@ -64,12 +65,12 @@ def conflation_pays(seen: Ages) -> Finding:
     if not pairs:
         raise NoVerdict("not run", f"no event rate was {ABOVE:g} times the link's {seen.capacity_per_s:.0f} events/s")
     parts = [part for pair in pairs for part in _pays(*pair)]
-    verdict = claims.combine(part.verdict for part in parts)
+    verdict = confidence.combine(part.verdict for part in parts)
     guilty = [p.text for p in parts if p.verdict == verdict] + [p.text for p in parts if p.verdict != verdict]
     plain, newest = max(pairs, key=lambda pair: pair[0].rate_per_s)
     reason = f"link with room for {seen.capacity_per_s:.0f} events/s; " + "; ".join(guilty)
     n = sum(plain.received + newest.received for plain, newest in pairs)
-    spread = claims.mean_interval(newest.blocks_s)
+    spread = confidence.mean_interval(newest.blocks_s)
     return Finding(None, newest.mean_s, spread, n, verdict, f"{_mean_ages(plain, newest)}; {reason}")
 
 
@@ -92,7 +93,7 @@ def _pays(plain: AgePoint, newest: AgePoint) -> Iterator[Part]:
         return
     queued = len(plain.blocks_s) // 3  # a queue has to build up first
     pairs = zip(plain.blocks_s[queued:], newest.blocks_s[queued:], strict=True)
-    gain = claims.median_interval([every - only for every, only in pairs])
+    gain = confidence.median_interval([every - only for every, only in pairs])
     text = f"{named}: mean age {shown(newest.mean_s, 's')} instead of {shown(plain.mean_s, 's')}"
     text += f", once there is a queue lower by {shown(gain.low, 's')} to {shown(gain.high, 's')}"
     yield Part(_is_above(gain, 0.0), text)
@@ -121,7 +122,7 @@ def upstream_costs(seen: Upstream) -> Finding:
     parts = [_fewer_bytes(seen, mode) for mode in dict.fromkeys(leg.mode for leg in posts)]
     parts += [_in_order(mine), _out_of_order(posts)]
     parts += [_nothing_lost(leg) for leg in seen.legs if leg.lost or leg.twice]
-    verdict = claims.combine(part.verdict for part in parts)
+    verdict = confidence.combine(part.verdict for part in parts)
     guilty = [p.text for p in parts if p.verdict == verdict] + [p.text for p in parts if p.verdict != verdict]
     n, bytes_a_message = sum(leg.sent for leg in seen.legs), seen.bytes_of("websocket")
     return Finding(None, bytes_a_message.value, bytes_a_message, n, verdict, "; ".join(guilty), "bytes")

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from labkit import claims
-from labkit.claims import Interval
+from labkit import confidence
+from labkit.confidence import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,10 +70,10 @@ class ServerCosts(Shown):
         )
 
     def memory(self, technique: str) -> Interval:
-        return claims.mean_interval(self.memory_kib.get(technique, ()))
+        return confidence.mean_interval(self.memory_kib.get(technique, ()))
 
     def cpu(self, technique: str) -> Interval:
-        return claims.mean_interval(self.cpu_us.get(technique, ()))
+        return confidence.mean_interval(self.cpu_us.get(technique, ()))
 
     def table(self) -> pd.DataFrame:
         import pandas as pd
@@ -153,7 +153,7 @@ class Upstream(Shown):
 
     def bytes_of(self, mode: str) -> Interval:
         """Bytes a message of one mode, over all rates."""
-        return claims.mean_interval([size for leg in self.legs if leg.mode == mode for size in leg.bytes])
+        return confidence.mean_interval([size for leg in self.legs if leg.mode == mode for size in leg.bytes])
 
     def table(self) -> pd.DataFrame:
         import pandas as pd
@@ -228,7 +228,7 @@ class Comparison(Shown):
         frame = frame[(frame["technique"] == technique) & (frame["client"] != "browser") & frame["scheduled"]]
         frame = frame.drop_duplicates(["subscriber", "event_id"])
         values = frame["latency_ms" if column == "latency" else "bytes"].astype(float).tolist()
-        return claims.mean_interval(values, groups=frame["event_id"].tolist())
+        return confidence.mean_interval(values, groups=frame["event_id"].tolist())
 
     def whole_s(self, technique: str) -> float:
         """After the link was healed, how long until everything due before then had arrived, in seconds."""
@@ -262,4 +262,4 @@ class Comparison(Shown):
 
 
 def _median(values: Sequence[float]) -> float:
-    return claims.median_interval(values).value
+    return confidence.median_interval(values).value

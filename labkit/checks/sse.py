@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from labkit import claims
+from labkit import confidence
 from labkit.checks.common import TOLERANCE, Finding, NoVerdict, Part, ends
 from labkit.checks.sse_seen import (
     BROWSER,
@@ -26,7 +26,8 @@ from labkit.checks.sse_seen import (
     Resumption,
     Returns,
 )
-from labkit.claims import Interval, Verdict, shown
+from labkit.claims import shown
+from labkit.confidence import Interval, Verdict
 
 CLAIMED_BYTES = 5.0
 EXCEPTIONS = 0.1
@@ -84,21 +85,21 @@ def comes_back(seen: Resumption) -> Finding:
     page = "sse (browser)" in seen.run.summary().index
     if page:
         parts.append(_replayed(seen.run, "sse (browser)"))
-    verdict = claims.combine(part.verdict for part in parts)
+    verdict = confidence.combine(part.verdict for part in parts)
     reason = _texts(parts)
     if BROWSER in returns.gaps_s:
         reason += f"; {_of_browser(returns)}"
     if verdict == "confirmed" and not page:
         verdict, reason = "refined", f"by the kit's own client; {BROWSER}: not run ({returns.why or NO_PAGE}); {reason}"
     retry_s = sorted(returns.gaps_s[OURS])[len(returns.gaps_s[OURS]) // 2]
-    median = claims.median_interval(returns.gaps_s[OURS][retry_s])
+    median = confidence.median_interval(returns.gaps_s[OURS][retry_s])
     n = sum(len(gaps_s) for gaps_s in returns.gaps_s[OURS].values())
     return Finding(retry_s, median.value, median, n, verdict, reason)
 
 
 def _gap(returns: Returns, retry_s: float, gaps_s: tuple[float, ...]) -> Part:
-    median = claims.median_interval(gaps_s)
-    verdict = claims.within(median, (1 - TOLERANCE) * retry_s, (1 + TOLERANCE) * retry_s)
+    median = confidence.median_interval(gaps_s)
+    verdict = confidence.within(median, (1 - TOLERANCE) * retry_s, (1 + TOLERANCE) * retry_s)
     text = f"retry {shown(retry_s, 's')}: back after {shown(median.value, 's')}, {ends(median)} at 99 %"
     late_s = _late(returns.late_s)
     if verdict == "refuted" and median.value > retry_s and late_s > TOLERANCE / 2 * retry_s:
@@ -113,7 +114,7 @@ def _late(late_s: tuple[float, ...]) -> float:
 
 def _of_browser(returns: Returns) -> str:
     each = [
-        f"{shown(claims.median_interval(gaps_s).value, 's')} for {shown(retry_s, 's')}"
+        f"{shown(confidence.median_interval(gaps_s).value, 's')} for {shown(retry_s, 's')}"
         for retry_s, gaps_s in returns.gaps_s[BROWSER].items()
         if gaps_s
     ]
@@ -149,7 +150,7 @@ GOES_ON = 3
 def stops(seen: Endings) -> Finding:
     """E3. ``measured``: the most requests that any client made where it is to make one."""
     parts = [_ending(client, ending) for client, endings in seen.clients.items() for ending in endings]
-    verdict, reason = claims.combine(part.verdict for part in parts), _texts(parts)
+    verdict, reason = confidence.combine(part.verdict for part in parts), _texts(parts)
     once = [e.requests for endings in seen.clients.values() for e in endings if EXPECTED.get(e.answer, (0, 0))[0] == 1]
     if verdict == "confirmed" and BROWSER not in seen.clients:
         verdict, reason = "illustrated", f"by the kit's own client; {BROWSER}: not run ({seen.why}); {reason}"
@@ -197,9 +198,9 @@ def tells_nothing(seen: Heartbeats) -> Finding:
         raise NoVerdict("not run", f"{seen.why}; an emulation in the kernel: {_texts(_parts(seen, kernel))}")
     parts = _parts(seen, page)
     noticed_s = [t for t in seen.noticed_s(page["named event"]) if t is not None]
-    mean = claims.mean_interval(noticed_s)
+    mean = confidence.mean_interval(noticed_s)
     reason = f"{seen.browser}: {_texts(parts)}"
-    verdict = claims.combine(part.verdict for part in parts)
+    verdict = confidence.combine(part.verdict for part in parts)
     expected_s = seen.watchdog_s - seen.beat_s / 2
     return Finding(expected_s, mean.value if noticed_s else None, mean, len(seen.stalls_ns), verdict, reason)
 
@@ -244,7 +245,7 @@ def _said(is_so: bool, text: str) -> Part:
 
 
 def _texts(parts: list[Part]) -> str:
-    worst = claims.combine(part.verdict for part in parts)
+    worst = confidence.combine(part.verdict for part in parts)
     return "; ".join([p.text for p in parts if p.verdict == worst] + [p.text for p in parts if p.verdict != worst])
 
 

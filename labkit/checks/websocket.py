@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from labkit import claims
+from labkit import confidence
 from labkit.checks.common import TOLERANCE, Finding, NoVerdict, Part, ends
 from labkit.checks.websocket_seen import (
     BothWays,
@@ -18,7 +18,8 @@ from labkit.checks.websocket_seen import (
     Header,
     Headers,
 )
-from labkit.claims import Interval, Verdict, shown
+from labkit.claims import shown
+from labkit.confidence import Interval, Verdict
 from labkit.wire.frames import accept_key, header_bytes
 
 OURS = "labkit"
@@ -29,7 +30,7 @@ LEAST_KEPT_BYTES = 16 << 10
 
 def _verdict(parts: Sequence[Part]) -> tuple[Verdict, str]:
     """The verdict on all parts, and their texts, the guilty ones first."""
-    verdict = claims.combine(part.verdict for part in parts)
+    verdict = confidence.combine(part.verdict for part in parts)
     guilty = [part.text for part in parts if part.verdict == verdict]
     return verdict, "; ".join(guilty + [part.text for part in parts if part.verdict != verdict])
 
@@ -74,14 +75,14 @@ def either_side_at_any_time(seen: BothWays) -> Finding:
     low, high = (1 - TOLERANCE) * d, (1 + TOLERANCE) * d + seen.late_s
     parts = [_said(not seen.lost, "none lost", f"{seen.lost} lost")]
     for name, sent in (("up", seen.up), ("down", seen.down)):
-        median = claims.median_interval([latency_s for _, latency_s in sent])
+        median = confidence.median_interval([latency_s for _, latency_s in sent])
         text = f"{name}: median {shown(median.value, 's')}, {ends(median)} at 99 % (n = {len(sent)})"
-        parts.append(Part(claims.within(median, low, high), text))
+        parts.append(Part(confidence.within(median, low, high), text))
     crossed = seen.crossed
     many = crossed >= LEAST_MESSAGES
     parts.append(Part("confirmed" if many else "undecided", f"{crossed} crossed one that came the other way"))
     verdict, reason = _verdict(parts)
-    both = claims.median_interval([latency_s for _, latency_s in (*seen.up, *seen.down)])
+    both = confidence.median_interval([latency_s for _, latency_s in (*seen.up, *seen.down)])
     return Finding(d, both.value, both, n, verdict, reason)
 
 
@@ -238,7 +239,7 @@ def compression_saves_and_costs(seen: Deflated) -> Finding:
         )
     ]
     more_us = [b - a for a, b in zip(seen.cpu_us[plain], seen.cpu_us[kept], strict=True)]
-    cost = claims.mean_interval(more_us)
+    cost = confidence.mean_interval(more_us)
     parts.append(Part(_above_zero(cost), f"CPU {cost.value:+.0f} µs a message ({cost.low:.0f} to {cost.high:.0f})"))
     memory = seen.rss_bytes[kept] - seen.rss_bytes[plain]
     parts.append(
@@ -271,14 +272,14 @@ def within_five_and_three(seen: Any) -> Finding:
     ratios = {size: seen.ratio_of_bytes(size) for size in seen.bytes}
     most = max(ratios.values())
     parts = [_said(most <= 5, "", f"{most:.2f} times the bytes")]
-    times = {size: claims.median_interval([w / t for w, t in pairs]) for size, pairs in seen.trips_s.items()}
+    times = {size: confidence.median_interval([w / t for w, t in pairs]) for size, pairs in seen.trips_s.items()}
     n = sum(map(len, seen.trips_s.values()))
     if min(len(pairs) for pairs in seen.trips_s.values()) < LEAST_MESSAGES:
         raise NoVerdict("undecided", f"{n} round trips are too few: at least {LEAST_MESSAGES} of each size", n)
     slowest = max(times.values(), key=lambda interval: interval.high)
     parts.append(
         Part(
-            claims.within(slowest, 0.0, 3.0),
+            confidence.within(slowest, 0.0, 3.0),
             f"round trips {slowest.value:.2f} times as long ({slowest.low:.2f} to {slowest.high:.2f})",
         )
     )

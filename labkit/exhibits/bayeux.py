@@ -16,9 +16,11 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from labkit.connection import HTTPClient, Opened, Wiring, refuse_unless
+from labkit.connection import Opened, Wiring
+from labkit.context import Refusal
 from labkit.events import Cursor, Gap
-from labkit.handler import PushHandler, Refusal
+from labkit.handler import PushHandler
+from labkit.http_client import HTTPClient, refuse_unless
 from labkit.ledger import Ledger
 from labkit.techniques.base import Delivery, Reader, Technique, mark_json
 from labkit.techniques.long_polling import woken

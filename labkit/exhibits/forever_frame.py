@@ -11,10 +11,11 @@ import re
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from labkit.connection import HTTPClient, Opened, Wiring, refuse_unless
+from labkit.connection import Opened, Wiring
+from labkit.encoding import Item
 from labkit.events import Gap
 from labkit.handler import PushHandler
-from labkit.hub import Item
+from labkit.http_client import HTTPClient, refuse_unless
 from labkit.ledger import Ledger
 from labkit.techniques.base import Delivery, Reader, Technique, mark_json
 from labkit.wire import envelope

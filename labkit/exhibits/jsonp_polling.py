@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator
 
-from labkit.connection import HTTPClient, Opened, Wiring
+from labkit.connection import Opened, Wiring
+from labkit.context import Refusal
 from labkit.events import Gap
-from labkit.handler import PushHandler, Refusal
+from labkit.handler import PushHandler
+from labkit.http_client import HTTPClient
 from labkit.ledger import Ledger
 from labkit.techniques.base import Delivery, Reader, Technique, read_answer
 from labkit.techniques.long_polling import woken

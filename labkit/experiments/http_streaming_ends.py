@@ -20,8 +20,9 @@ from typing import Any
 
 from labkit import loop
 from labkit.checks.http_streaming_wire import Ending, Endings, Framing, Framings, Second, Seconds
-from labkit.connection import Connection, HTTPClient, Wiring
+from labkit.connection import Connection, Wiring
 from labkit.errors import ConnectionLost, LabClosed
+from labkit.http_client import HTTPClient
 from labkit.lab import Lab
 from labkit.ledger import Ledger
 from labkit.link import Link

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 
 from labkit.checks.long_polling_held_seen import Unaware, Valley
 from labkit.checks.long_polling_seen import LONG
-from labkit.connection import HTTPClient, Wiring
+from labkit.connection import Wiring
 from labkit.errors import ConnectionLost
 from labkit.experiments.sse_cases import shown
+from labkit.http_client import HTTPClient
 from labkit.intermediary import Intermediary
 from labkit.lab import Lab
 from labkit.ledger import Ledger

@@ -11,8 +11,9 @@ from typing import Any
 
 from labkit import loop
 from labkit.checks.long_polling_held_seen import Tabs
-from labkit.connection import HTTPClient, Wiring
+from labkit.connection import Wiring
 from labkit.handler import PushHandler
+from labkit.http_client import HTTPClient
 from labkit.lab import Lab
 from labkit.ledger import Ledger
 from labkit.techniques import TECHNIQUES, Technique, find

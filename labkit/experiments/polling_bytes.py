@@ -11,7 +11,8 @@ from typing import Any
 
 from labkit import loop, schedules
 from labkit.checks.polling_load_seen import Overheads, Revalidated
-from labkit.connection import HTTPClient, Wiring
+from labkit.connection import Wiring
+from labkit.http_client import HTTPClient
 from labkit.lab import Lab
 from labkit.ledger import Ledger
 from labkit.measurement import measure

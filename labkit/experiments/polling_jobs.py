@@ -13,10 +13,11 @@ from typing import Any, ClassVar
 
 from labkit import schedules
 from labkit.checks.polling_seen import Waited
-from labkit.connection import HTTPClient, Opened, Wiring
+from labkit.connection import Opened, Wiring
 from labkit.errors import Refused
 from labkit.events import Cursor, Gap
 from labkit.handler import PushHandler
+from labkit.http_client import HTTPClient
 from labkit.lab import Lab
 from labkit.ledger import ConnectionRecord, Ledger
 from labkit.measurement import measure

@@ -13,8 +13,9 @@ from typing import Any
 
 from labkit import exhibits, loop, schedules
 from labkit.checks.relatives import Exchange, Manners, Old, Page, Socket
-from labkit.connection import Connection, HTTPClient, Wiring
+from labkit.connection import Connection, Wiring
 from labkit.errors import LabkitError
+from labkit.http_client import HTTPClient
 from labkit.lab import Lab
 from labkit.ledger import Ledger
 from labkit.link import Link

@@ -18,9 +18,11 @@ from typing import Any
 
 from labkit import loop
 from labkit.checks.side_by_side_seen import POST, Leg, Upstream
-from labkit.connection import Connection, HTTPConnection, Wiring, refuse_unless
+from labkit.connection import Connection, Wiring
 from labkit.errors import ConnectionLost, LabkitError
 from labkit.events import now_ns
+from labkit.http_client import refuse_unless
+from labkit.http_connection import HTTPConnection
 from labkit.lab import Lab
 from labkit.ledger import Ledger
 from labkit.link import Link

@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 
 from labkit import schedules
 from labkit.checks.sse_seen import BROWSER, OURS, Beats, Framing, Heartbeats
-from labkit.connection import HTTPClient, Wiring
+from labkit.connection import Wiring
 from labkit.events import now_ns
 from labkit.experiments.sse_cases import Asked, CaseServer, lateness, page_wait_s, show, shown, why_not
+from labkit.http_client import HTTPClient
 from labkit.lab import Lab
 from labkit.ledger import ConnectionRecord, Ledger
 from labkit.link import Link

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 from tornado.web import RequestHandler
 
-from labkit.connection import Body, HTTPClient, Opened
+from labkit.connection import Opened
+from labkit.context import Context, Refusal
 from labkit.events import Gap, now_ns, size_bytes
-from labkit.handler import Context, Refusal
+from labkit.http_client import HTTPClient
+from labkit.http_connection import Body
 from labkit.wire import envelope
 
 

@@ -13,10 +13,13 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, Iterator
 
-from labkit.connection import HTTPClient, Opened, Wiring, refuse_unless
+from labkit.connection import Opened, Wiring
+from labkit.context import Refusal
+from labkit.encoding import Encode, Item
 from labkit.events import Event, Gap
-from labkit.handler import PushHandler, Refusal, end_body_by_closing
-from labkit.hub import Encode, Item
+from labkit.handler import PushHandler
+from labkit.http1 import end_body_by_closing
+from labkit.http_client import HTTPClient, refuse_unless
 from labkit.ledger import Ledger
 from labkit.techniques.base import Delivery, Reader, Technique, mark_json
 from labkit.wire import envelope

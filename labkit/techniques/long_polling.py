@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from labkit.connection import HTTPClient, Opened, Wiring
+from labkit.connection import Opened, Wiring
+from labkit.encoding import Item
 from labkit.events import Cursor, Gap
-from labkit.handler import PushHandler, connection_state
-from labkit.hub import Item
+from labkit.handler import PushHandler
+from labkit.http1 import connection_state
+from labkit.http_client import HTTPClient
 from labkit.ledger import Ledger
 from labkit.techniques.base import Delivery, Reader, Technique, read_answer
 

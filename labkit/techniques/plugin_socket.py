@@ -17,12 +17,17 @@ from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 from tornado.tcpserver import TCPServer
 
 from labkit import fanout
-from labkit.connection import Body, Connection, Opened, Wiring, limit_send_buffer
+from labkit.connection import Connection, Opened, Wiring
+from labkit.context import Context
+from labkit.encoding import Item
 from labkit.errors import CursorError
 from labkit.events import Cursor, Gap
-from labkit.handler import Context, accepted
-from labkit.hub import Item, Subscriber, check_topic
+from labkit.http1 import accepted
+from labkit.http_connection import Body
 from labkit.ledger import Ledger
+from labkit.limits import check_topic
+from labkit.sockets import limit_send_buffer
+from labkit.subscriber import Subscriber
 from labkit.techniques.base import Delivery, Reader, Technique, answer_publish, mark_json
 from labkit.wire import envelope
 

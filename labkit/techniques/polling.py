@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
-from labkit.connection import HTTPClient, Opened, Wiring
+from labkit.connection import Opened, Wiring
 from labkit.events import Gap
 from labkit.handler import PushHandler
+from labkit.http_client import HTTPClient
 from labkit.ledger import Ledger
 from labkit.techniques.base import Delivery, Reader, Technique, read_answer
 

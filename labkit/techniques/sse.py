@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 
-from labkit.connection import Body, HTTPClient, Opened, Wiring, refuse_unless
+from labkit.connection import Opened, Wiring
+from labkit.encoding import Item
 from labkit.errors import ConnectionLost, CursorError, Refused
 from labkit.events import Cursor, Event, Gap
 from labkit.handler import PushHandler
-from labkit.hub import Item
+from labkit.http_client import HTTPClient, refuse_unless
+from labkit.http_connection import Body
 from labkit.ledger import Category, Ledger
 from labkit.techniques.base import Delivery, Reader, Technique, mark_json
 from labkit.wire import envelope

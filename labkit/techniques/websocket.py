@@ -17,11 +17,13 @@ from tornado.websocket import WebSocketClosedError, WebSocketProtocol13
 
 from labkit import fanout
 from labkit.connection import Opened, Wiring
+from labkit.encoding import Item
 from labkit.errors import ConnectionLost, Refused
 from labkit.events import Event, Gap
-from labkit.handler import PushHandler, accepted, forget_headers
-from labkit.hub import Item, Subscriber
+from labkit.handler import PushHandler
+from labkit.http1 import accepted, forget_headers
 from labkit.ledger import Ledger
+from labkit.subscriber import Subscriber
 from labkit.techniques.base import Delivery, Reader, Technique, answer_publish, mark_json
 from labkit.websocket_client import WebSocketConnection
 from labkit.websocket_server import CorrectedHandler
