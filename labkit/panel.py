@@ -526,7 +526,8 @@ class Panel:
 
     def _open_event(self, event_id: str, technique: str) -> None:
         if not event_id.isdecimal() or len(event_id) > 18:
-            self._say(f"{event_id or 'Nothing'} is no event id: type a whole number first.")
+            said = f"{event_id[:20]!r} is no event id. " if event_id else ""
+            self._say(f"{said}Type the id of an event first: a whole number.")
             return
         self.explain(int(event_id), technique or None)
 

@@ -246,7 +246,7 @@ def test_the_event_that_opens_is_the_one_that_was_asked_for(panel: Panel) -> Non
 @pytest.mark.parametrize("text", ["", "x", "1.5", "-3", "9" * 5000])
 def test_what_is_no_event_id_is_a_sentence(panel: Panel, text: str) -> None:
     press(panel._controls.open, event_id=text)
-    until(lambda: "is no event id" in panel.message)
+    until(lambda: "Type the id of an event first" in panel.message)
     assert panel.errors == ""
 
 
