@@ -58,11 +58,11 @@ def write(
 
 def find_chromium() -> str | None:
     """The path of the browser that kaleido would start; None without one, or without kaleido."""
+    _hush_goodbye()
     try:
         from choreographer.browsers.chromium import Chromium
 
         path = Chromium.find_browser(skip_local=False)
-        _hush_goodbye()
     except (ImportError, AttributeError, OSError):
         return None
     return path if path and Path(path).is_file() else None
