@@ -239,7 +239,7 @@ class Measurement:
             tasks += [self._subscribe(t, 0, topic, "0", host, ports) for t in self.techniques]
             del own_topics[topic]
         try:
-            await self._opened(tasks)
+            await self._opened()
             # the first requests are on their way to the server, which is up to three transits off
             self.started_ns = now_ns() + int((0.02 + 4 * (self._one_way_s + self._jitter_s)) * 1e9)
             self._apparatus.start()
@@ -275,7 +275,7 @@ class Measurement:
         url = technique.url(host, dict(ports))
         return asyncio.ensure_future(subscription.receive(url, after, self.on_delivery))
 
-    async def _opened(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+    async def _opened(self) -> None:
         """Wait until every subscriber is attached, has failed, or has had its chance."""
         waits = [asyncio.ensure_future(s.opened.wait()) for s in self._subscriptions]
         if waits:
