@@ -77,7 +77,7 @@ kernels: $(KERNELS:%=.venv-ipykernel-%/.installed)  ## run what depends on ipyke
 	@mkdir -p build && rm -f build/claims-kernels.jsonl
 	@set -e; for python in $(KERNEL_PYTHONS); do \
 	    echo "--- $$python"; \
-	    LABKIT_REQUIRE_CHROMIUM= $$python -m pytest tests/test_kernel.py tests/test_nested.py; \
+	    LABKIT_REQUIRE_CHROMIUM= $$python -m pytest tests/course/where_the_server_lives/test_kernel.py tests/test_nested.py; \
 	    LABKIT_CLAIMS="$(CURDIR)/build/claims-kernels.jsonl" PLOTLY_RENDERER=plotly_mimetype LABKIT_REQUIRE_CHROMIUM= \
 	        $$python -m pytest -W default --nbmake --timeout=900 -n $(NOTEBOOK_JOBS) $(KERNEL_NOTEBOOKS); \
 	done
@@ -86,7 +86,7 @@ test-all: $(VENV)/.installed $(KERNELS:%=.venv-ipykernel-%/.installed)  ## what 
 	@set -e; for python in $(PY) $(KERNEL_PYTHONS); do echo "--- $$python"; $(MAKE) test PY=$$python; done
 
 soak-claims: $(VENV)/.installed  ## put each claim to the test 20 times beside a busy core: hours; goes on where it ended
-	$(PY) -m labkit.soak $(CLAIMS)
+	$(PY) -m labkit.commands.soak $(CLAIMS)
 
 lint: $(VENV)/.installed  ## check style, formatting and types
 	$(PY) -m ruff check .

@@ -18,55 +18,64 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from labkit import charts, checks, claims, confidence, errors, exhibits, models
-    from labkit.browser import BrowserSubscriber
+    from labkit import charts, claims, course, errors, theory
     from labkit.choosing import choose
-    from labkit.claims import predict
-    from labkit.classroom import compare, student, submit
-    from labkit.exercises import answer
-    from labkit.intermediary import Intermediary
-    from labkit.lab import Lab
-    from labkit.link import Link
+    from labkit.claims import predict, verdicts
+    from labkit.course.answers import answer
+    from labkit.course.checks import check
+    from labkit.course.classroom import compare, student, submit
+    from labkit.lab.lab import Lab
     from labkit.loop import run
-    from labkit.measurement import last_run, measure
+    from labkit.measuring.measurement import last_run, measure
+    from labkit.measuring.run import Run, load
+    from labkit.measuring.schedules import Schedule, burst, jobs, machine, periodic, poisson, trace
     from labkit.nested import allow_nested_asyncio
-    from labkit.panel import Panel
-    from labkit.runs import Run, load
-    from labkit.schedules import Schedule, burst, jobs, machine, periodic, poisson, trace
-    from labkit.teaching import source
+    from labkit.network.intermediary import Intermediary
+    from labkit.network.link import Link
+    from labkit.room.panel import Panel
     from labkit.techniques import TECHNIQUES
+    from labkit.techniques.source import source
+    from labkit.webpage.browser import BrowserSubscriber
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "BrowserSubscriber": "browser",
-    "Intermediary": "intermediary",
-    "Lab": "lab",
-    "Link": "link",
-    "Panel": "panel",
-    "Run": "runs",
-    "Schedule": "schedules",
+    "BrowserSubscriber": "webpage.browser",
+    "Intermediary": "network.intermediary",
+    "Lab": "lab.lab",
+    "Link": "network.link",
+    "Panel": "room.panel",
+    "Run": "measuring.run",
+    "Schedule": "measuring.schedules",
     "TECHNIQUES": "techniques",
     "allow_nested_asyncio": "nested",
-    "answer": "exercises",
-    "burst": "schedules",
+    "answer": "course.answers",
+    "burst": "measuring.schedules",
+    "check": "course.checks",
     "choose": "choosing",
-    "compare": "classroom",
-    "jobs": "schedules",
-    "last_run": "measurement",
-    "load": "runs",
-    "machine": "schedules",
-    "measure": "measurement",
-    "periodic": "schedules",
-    "poisson": "schedules",
+    "compare": "course.classroom",
+    "jobs": "measuring.schedules",
+    "last_run": "measuring.measurement",
+    "load": "measuring.run",
+    "machine": "measuring.schedules",
+    "measure": "measuring.measurement",
+    "periodic": "measuring.schedules",
+    "poisson": "measuring.schedules",
     "predict": "claims",
     "run": "loop",
-    "source": "teaching",
-    "student": "classroom",
-    "submit": "classroom",
-    "trace": "schedules",
+    "source": "techniques.source",
+    "student": "course.classroom",
+    "submit": "course.classroom",
+    "trace": "measuring.schedules",
 }
-_MODULES = ("charts", "checks", "claims", "confidence", "errors", "exhibits", "models")
+_MODULES = {
+    "charts": "charts",
+    "claims": "claims",
+    "course": "course",
+    "errors": "errors",
+    "theory": "theory",
+    "verdicts": "claims.verdicts",
+}
 
 __all__ = [
     "TECHNIQUES",
@@ -81,19 +90,17 @@ __all__ = [
     "answer",
     "burst",
     "charts",
-    "checks",
+    "check",
     "choose",
     "claims",
     "compare",
-    "confidence",
+    "course",
     "errors",
-    "exhibits",
     "jobs",
     "last_run",
     "load",
     "machine",
     "measure",
-    "models",
     "periodic",
     "poisson",
     "predict",
@@ -101,14 +108,16 @@ __all__ = [
     "source",
     "student",
     "submit",
+    "theory",
     "trace",
+    "verdicts",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Load what is asked for when it is asked for."""
     if name in _MODULES:
-        return importlib.import_module(f"labkit.{name}")
+        return importlib.import_module(f"labkit.{_MODULES[name]}")
     if name in _HOMES:
         value = getattr(importlib.import_module(f"labkit.{_HOMES[name]}"), name)
         globals()[name] = value

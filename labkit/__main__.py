@@ -1,4 +1,4 @@
-"""The command line: ``python -m labkit lab | serve | measure | verdicts | techniques | bench``; also ``labkit``."""
+"""The command line: ``python -m labkit lab | serve | measure | verdicts | techniques``; also ``labkit``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from labkit.errors import LabkitError
 
 if TYPE_CHECKING:
-    from labkit.runs import Run
-    from labkit.schedules import Schedule
+    from labkit.measuring.run import Run
+    from labkit.measuring.schedules import Schedule
 
 SOURCES = "machine, periodic, poisson, burst, jobs, or trace FILE"
 SHOWN = ["events", "lost", "p50_ms", "p95_ms", "mean_ms", "expected_mean_ms", "bytes_per_event", "requests"]
@@ -20,11 +20,7 @@ SHOWN = ["events", "lost", "p50_ms", "p95_ms", "mean_ms", "expected_mean_ms", "b
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     parser = _parser()
-    arguments, rest = parser.parse_known_args(argv)
-    if arguments.command is _bench:  # it has options of its own, and is not to be imported for the other commands
-        arguments.rest = rest
-    elif rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    arguments = parser.parse_args(argv)
     try:
         status: int = arguments.command(arguments)
     except LabkitError as error:
@@ -78,9 +74,6 @@ def _parser() -> argparse.ArgumentParser:
 
     techniques = commands.add_parser("techniques", help="list the techniques and their routes")
     techniques.set_defaults(command=_techniques)
-
-    bench = commands.add_parser("bench", help="benchmark the server's fan-out and memory", add_help=False)
-    bench.set_defaults(command=_bench)
     return parser
 
 
@@ -92,8 +85,8 @@ def _add_source(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def _schedule(arguments: argparse.Namespace, seconds: float) -> Schedule:
-    from labkit import schedules
     from labkit.errors import ScheduleError
+    from labkit.measuring import schedules
 
     name, *rest = arguments.source or ["poisson"]
     rate, size, seed = arguments.rate, arguments.payload_bytes, arguments.seed
@@ -116,28 +109,28 @@ def _schedule(arguments: argparse.Namespace, seconds: float) -> Schedule:
 
 
 def _lab(arguments: argparse.Namespace) -> int:
-    from labkit.jupyter import open_lab
+    from labkit.commands.lab import open_lab
 
     return open_lab(arguments.notebook, browser=False if arguments.no_browser else None, port=arguments.port)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from labkit.serving import serve
+    from labkit.commands.serve import serve
 
     schedule = _schedule(arguments, 1000.0) if arguments.source else None
     return serve(port=arguments.port, plugin_port=arguments.plugin_port, schedule=schedule)
 
 
 def _measure(arguments: argparse.Namespace) -> int:
-    from labkit.listening import listen
-    from labkit.measurement import measure
+    from labkit.measuring.listening import listen
+    from labkit.measuring.measurement import measure
 
     if arguments.url:
         if not arguments.technique:
             raise LabkitError("--url needs --technique: which of the kit's clients to use; see `labkit techniques`")
         run = listen(arguments.url, arguments.technique, seconds=arguments.seconds)
     else:
-        from labkit.lab import Lab
+        from labkit.lab.lab import Lab
 
         schedule = _schedule(arguments, arguments.seconds)
         names = arguments.techniques.split(",") if arguments.techniques else None
@@ -155,7 +148,7 @@ def _measure(arguments: argparse.Namespace) -> int:
     if arguments.out:
         print(f"saved {run.save(arguments.out)}")
     if arguments.html:
-        from labkit.report import write_html
+        from labkit.commands.report import write_html
 
         print(f"wrote {write_html(run, arguments.html)}")
     return 1 if run.failures else 0
@@ -172,7 +165,7 @@ def _print(run: Run) -> None:
 
 
 def _verdicts(arguments: argparse.Namespace) -> int:
-    from labkit.executing import verdicts
+    from labkit.commands.verdicts import verdicts
 
     return verdicts(arguments.notebooks, arguments.out)
 
@@ -185,12 +178,6 @@ def _techniques(_: argparse.Namespace) -> int:
     for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(row, [*widths, 0], strict=True)).rstrip())
     return 0
-
-
-def _bench(arguments: argparse.Namespace) -> int:
-    from labkit.bench import main as bench
-
-    return bench(arguments.rest)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Which module may import which, read from the source with ``ast``.
+"""Which room may import which, read from the source with ``ast`` and derived from the folders alone.
 
-Imports inside functions count; those under ``if TYPE_CHECKING:`` do not, since they never run. A package (``wire``,
-``techniques``, ``charts``) counts as one module.
+Every import counts: those inside functions, and those under ``if TYPE_CHECKING:``, since a reader follows them too.
+A room may import from the rooms before it; no two files may import each other. The doors of the package,
+``__init__`` and ``__main__``, may import anything, and nothing imports them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -19,116 +21,145 @@ from conftest import UNIT
 
 PACKAGE = Path(__file__).parent.parent / "labkit"
 
-# Values in, values out: these import one another, and nothing that waits or draws on a screen.
-PURE = {
-    *("browser_clock", "browser_settings", "charts", "checks", "choosing", "claims", "confidence", "encoding"),
-    *("errors", "events", "exercises", "hop_fields"),
-    *("explain", "export", "homes", "ledger", "limits", "live_settings", "logbook", "models", "run_file", "runs"),
-    *("schedules", "sources", "style", "summaries", "tallies", "verdicts", "wire"),
-}
-IMPURE = {"asyncio", "tornado", "ipywidgets", "anywidget"}
-NO_SOCKETS = {"socket", "selectors", "ssl"}
-
-# What moves events, from below to above: a module may import from its own row and from those before it.
-ROWS = [
-    {"loop", "hub", "topic", "subscriber", "fanout", "kernels", "nested", "nesting", "tokens"},
-    {
-        *("context", "handler", "http1", "sockets", "connection", "http_connection", "http_client"),
-        *("websocket_client", "websocket_server"),
-        *("relay", "relay_chain", "relay_target", "relay_wire", "link"),
-    },
-    {"techniques"},
-    {"exhibits"},
-    {"following", "pages", "browser_socket"},
-    {"server", "lab", "process", "intermediary"},
-    {
-        *("apparatus", "provenance", "measurement", "listening", "progress", "subscriptions", "residence", "teaching"),
-        *("browser_rows", "live_window", "fleet"),
-    },
-    {"live", "live_source", "live_board", "live_charts", "panel_controls", "panel_workers"},
-    {"panel", "browser"},
-    {"experiments"},
-    {
-        *("soak", "classroom", "executing", "bench", "bench_costs", "bench_roles", "bench_sink"),
-        *("jupyter", "report", "serving", "__main__", "__init__"),
-    },
-]
-ROW_OF = {module: number for number, row in enumerate(ROWS) for module in row}
-
-FILES = sorted(path for path in PACKAGE.rglob("*.py"))
+ROOMS = (
+    *("errors", "loop", "nested", "wire", "theory", "server", "client", "techniques", "lab", "network", "subscribing"),
+    *("measuring", "claims", "charts", "choosing", "webpage", "course", "room", "commands"),
+)
+"""From below to above."""
+DOORS = ("__init__", "__main__")
+PURE = ("wire", "theory", "claims", "charts")
+IMPURE = {"asyncio", "tornado", "ipywidgets", "anywidget", "socket", "selectors", "ssl"}
 
 
-def module_of(path: Path) -> str:
-    """The module's name below ``labkit``, a package's name for every file in it."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-
-
-MODULES = sorted({module_of(path) for path in FILES})
+def files(root: Path) -> dict[str, Path]:
+    """The modules below *root*, by their dotted names from there."""
+    found = {}
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)] = path
+    return found
 
 
 def imports_of(source: str, package: str = "labkit") -> Iterator[str]:
-    """Full names of what *source* imports at run time; *package* is the one that its relative imports start from."""
-    waiting: list[ast.AST] = [ast.parse(source)]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
-            waiting.extend(node.orelse)
-            continue
+    """Full names of what *source* imports; *package* is the one that its relative imports start from."""
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             parts = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
             start = ".".join([*parts, *([node.module] if node.module else [])])
             yield from (f"{start}.{alias.name}" for alias in node.names)
-        waiting.extend(ast.iter_child_nodes(node))
 
 
-def imported(module: str) -> tuple[set[str], set[str]]:
-    """(modules of labkit, top-level names from elsewhere) that *module* imports."""
-    inside, outside = set(), set()
-    for path in (p for p in FILES if module_of(p) == module):
-        package = ".".join(("labkit", *path.relative_to(PACKAGE).parts[:-1]))
+def graph_of(root: Path) -> dict[str, set[str]]:
+    """For each module below *root*, the modules of that tree that it imports; the doors are left out."""
+    modules = files(root)
+    graph: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        if module in DOORS:
+            continue
+        package = ".".join(("labkit", *path.relative_to(root).parts[:-1]))
+        graph[module] = set()
         for name in imports_of(path.read_text(encoding="utf-8"), package):
             top, _, rest = name.partition(".")
             if top != "labkit":
-                outside.add(top)
-            elif (below := rest.partition(".")[0]) in MODULES:
-                inside.add(below)
-    return inside - {module}, outside
+                continue
+            below = rest if rest in modules else rest.rpartition(".")[0]
+            graph[module].add(below or "__init__")
+        graph[module] -= {module}
+    return graph
 
 
-def test_every_module_has_its_place() -> None:
-    """A new module is put into PURE or into a row, so that the tests below hold it too."""
-    assert set(MODULES) - PURE - set(ROW_OF) == set()
+def room(module: str) -> str:
+    return module.partition(".")[0]
 
 
-@pytest.mark.parametrize("module", sorted(PURE.intersection(MODULES)))
-def test_a_pure_module_imports_no_event_loop_and_only_pure_modules(module: str) -> None:
-    inside, outside = imported(module)
-    assert inside - PURE == set()
-    assert outside & IMPURE == set()
+def slice_of(module: str) -> str:
+    """The notebook that a module of the course serves; empty for what several of them share."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "course" and (PACKAGE / "course" / ".".join(parts[1:2])).is_dir() else ""
 
 
-def test_wire_knows_no_sockets() -> None:
-    assert imported("wire")[1] & NO_SOCKETS == set()
+def upwards(graph: Mapping[str, set[str]]) -> set[tuple[str, str]]:
+    """Imports that no room may make: of a room above, of another notebook's folder, of a door."""
+    found = set()
+    for module, wanted in graph.items():
+        for other in wanted:
+            is_door = other in DOORS
+            is_up = not is_door and ROOMS.index(room(other)) > ROOMS.index(room(module))
+            is_beside = slice_of(module) and slice_of(other) and slice_of(module) != slice_of(other)
+            if is_door or is_up or is_beside:
+                found.add((module, other))
+    return found
 
 
-@pytest.mark.parametrize("module", sorted(set(ROW_OF).intersection(MODULES)))
-def test_a_module_imports_nothing_from_a_row_above_its_own(module: str) -> None:
-    above = {other for other, row in ROW_OF.items() if row > ROW_OF[module]}
-    assert imported(module)[0] & above == set()
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """Files that import each other, one after the other; empty where there are none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
 
 
-@pytest.mark.parametrize("module", sorted(m for m in MODULES if m in ROW_OF and ROW_OF[m] <= ROW_OF["measurement"]))
+GRAPH = graph_of(PACKAGE)
+
+
+def test_every_file_stands_in_a_room() -> None:
+    assert {room(module) for module in files(PACKAGE)} - set(ROOMS) == set(DOORS)
+    assert len(list(PACKAGE.glob("*.py"))) <= 8
+
+
+def test_no_room_imports_one_above_it_nor_a_notebook_another() -> None:
+    assert upwards(GRAPH) == set()
+
+
+def test_no_files_import_each_other() -> None:
+    assert circle(GRAPH) == []
+
+
+@pytest.mark.parametrize("pure", PURE)
+def test_a_pure_room_knows_no_event_loop_no_socket_and_no_widget(pure: str) -> None:
+    for module, path in files(PACKAGE).items():
+        if room(module) == pure:
+            outside = {name.partition(".")[0] for name in imports_of(path.read_text(encoding="utf-8"))}
+            assert outside & IMPURE == set(), module
+
+
+@pytest.mark.parametrize("module", [m for m in GRAPH if ROOMS.index(room(m)) < ROOMS.index("claims")])
 def test_what_moves_or_measures_events_draws_nothing(module: str) -> None:
-    inside, outside = imported(module)
-    assert inside & {"charts", "style"} == set()
-    assert outside & {"plotly"} == set()
+    source = files(PACKAGE)[module].read_text(encoding="utf-8")
+    assert "plotly" not in {name.partition(".")[0] for name in imports_of(source)}
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if m not in ("panel", "browser")])
-def test_nothing_imports_the_panel_or_the_browser_module(module: str) -> None:
-    assert imported(module)[0] & {"panel", "browser"} == set()
+PLANTED = {
+    "an import upwards": {"wire/a.py": "from labkit.charts import b", "charts/b.py": ""},
+    "one for type checking": {
+        "wire/a.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import labkit.lab.b",
+        "lab/b.py": "",
+    },
+    "one inside a function": {"wire/a.py": "def f():\n    from labkit.server.b import g", "server/b.py": "g = 1"},
+    "of a door": {"wire/a.py": "import labkit.__main__", "__main__.py": ""},
+    "of another notebook": {"course/polling/a.py": "from labkit.course.sse import b", "course/sse/b.py": ""},
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_import_that_must_not_be_is_refused(name: str, tmp_path: Path) -> None:
+    planted(tmp_path, PLANTED[name])
+    assert len(upwards(graph_of(tmp_path))) == 1
+
+
+@pytest.mark.parametrize("back", ["from labkit.wire import a", "def f():\n    from labkit.wire.a import x"])
+def test_a_planted_circle_is_found(back: str, tmp_path: Path) -> None:
+    planted(tmp_path, {"wire/a.py": "from labkit.wire.b import y\nx = 1", "wire/b.py": f"y = 1\n{back}"})
+    assert set(circle(graph_of(tmp_path))) == {"wire.a", "wire.b"}
+
+
+def planted(root: Path, sources: Mapping[str, str]) -> None:
+    for name, source in sources.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(source, encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +171,7 @@ def test_nothing_imports_the_panel_or_the_browser_module(module: str) -> None:
         ("from .hub import Hub", "labkit", {"labkit.hub.Hub"}),
         ("from ..hub import Hub", "labkit.techniques", {"labkit.hub.Hub"}),
         ("from . import base", "labkit.techniques", {"labkit.techniques.base"}),
-        ("if TYPE_CHECKING:\n    import asyncio\nelse:\n    import json", "labkit", {"json"}),
+        ("if TYPE_CHECKING:\n    import asyncio\nelse:\n    import json", "labkit", {"asyncio", "json"}),
         ("try:\n    import asyncio\nexcept ImportError:\n    pass", "labkit", {"asyncio"}),
     ],
 )

@@ -15,11 +15,13 @@ import pytest
 
 from conftest import UNIT
 
+BENCH = Path(__file__).parent.parent / "bench"
+
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="the bench needs Linux")
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "labkit", "bench", *arguments]
+    command = [sys.executable, str(BENCH), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60 * UNIT, check=False)
 
 
@@ -52,7 +54,7 @@ def test_bad_arguments_are_named() -> None:
 @contextmanager
 def a_sink() -> Iterator[tuple[socket.socket, socket.socket, object]]:
     """Two connections as a server sees them, and the sink that holds their other ends."""
-    from labkit.bench_sink import Sink
+    from sink import Sink
 
     sink = Sink("websocket", "k3f9")
     pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]  # each piece is one read
@@ -96,7 +98,7 @@ def test_a_sink_takes_each_event_once_from_each_connection_in_pieces_too() -> No
     ids=["lost", "skipped", "swapped", "repeated", "repeated last"],
 )
 def test_a_run_that_loses_repeats_or_swaps_an_event_is_void(sent: list[bytes], why: str) -> None:
-    from labkit.bench_sink import Void
+    from sink import Void
 
     with a_sink() as (one, two, sink):
         with pytest.raises(Void, match=why):

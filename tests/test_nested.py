@@ -11,8 +11,8 @@ import pytest
 
 from conftest import UNIT
 from labkit import nested
+from labkit.course.where_the_server_lives.nesting import nested as nest_in_a_kernel
 from labkit.errors import LabkitError
-from labkit.nesting import nested as nest_in_a_kernel
 
 
 class UvloopLoop(asyncio.SelectorEventLoop):

@@ -18,10 +18,10 @@ from typing import Any
 
 from conftest import UNIT
 from labkit import loop
+from labkit.client.ledger import ConnectionRecord, Ledger
 from labkit.errors import LabkitError
-from labkit.events import Gap
-from labkit.ledger import ConnectionRecord, Ledger
 from labkit.techniques import Delivery, Technique
+from labkit.wire.events import Gap
 
 TIMEOUT_S = 10 * UNIT
 

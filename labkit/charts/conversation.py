@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from labkit.ledger import ConnectionRecord, Direction, Mark, Transfer
+from labkit.client.ledger import ConnectionRecord, Direction, Mark, Transfer
 
 POLLS = ("polling", "long-polling")
 

@@ -13,7 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from labkit import style
+from labkit.charts import style
 from labkit.charts.pictures import finished
 
 ENLARGE_FROM = 5.0  # dearest over cheapest

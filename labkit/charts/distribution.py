@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from labkit import style
+from labkit.charts import style
 from labkit.charts.pictures import finished
 from labkit.charts.rows import (
     Row,
@@ -212,9 +212,9 @@ def _draw_prediction(
 
 def _predicted_ms(technique: str) -> float | None:
     """What the learner predicted for the technique's mean, in ms."""
-    from labkit import claims
+    from labkit.claims import recording
 
-    kept = claims.prediction(PREDICTED[technique]) if technique in PREDICTED else None
+    kept = recording.prediction(PREDICTED[technique]) if technique in PREDICTED else None
     if kept is None:
         return None
     return float(kept.value) * {"us": 1e-3, "ms": 1.0}.get(kept.unit, 1e3)

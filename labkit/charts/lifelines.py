@@ -12,11 +12,11 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from labkit import style
+from labkit.charts import style
 from labkit.charts.conversation import conversation
 from labkit.charts.panels import MARGIN, Drawing, Panel
 from labkit.charts.pictures import HEIGHT, finished
-from labkit.ledger import ConnectionRecord
+from labkit.client.ledger import ConnectionRecord
 
 
 def sequence(

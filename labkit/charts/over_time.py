@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from labkit import style
+from labkit.charts import style
 from labkit.charts.pictures import finished
 from labkit.charts.rows import Row, drawn_of, expected_on, floor_of, identity, latency_axis, rows_of, thinned
 

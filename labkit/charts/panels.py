@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from labkit import style
+from labkit.charts import style
 from labkit.charts.conversation import Arrow
 from labkit.charts.pictures import HEIGHT, WIDTH
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from labkit import style
+from labkit.charts import style
 from labkit.charts.pictures import finished
 
 HIT = style.Mark("#0072B2", "circle", "solid")

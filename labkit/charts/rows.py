@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from labkit import style
+from labkit.charts import style
 
 DRAWN = 600  # dots a technique; more add ink and megabytes, not sight
 LINEAR_UP_TO = 5.0  # slowest over fastest
@@ -88,13 +88,13 @@ def _expected(run: Any, technique: str) -> tuple[float | None, float | None, flo
 
     There is none for a technique as a page received it: a page does not come through the run's link.
     """
-    from labkit import models
+    from labkit import theory
 
     settings, schedule = run.settings, _schedule(run)
     if not settings.get("steady", True):  # a setting was changed in its course
         return None, None, None
     poisson = schedule.get("poisson", schedule.get("name") == "poisson")
-    theory = models.expect(
+    expected = theory.expect(
         technique,
         one_way_s=settings.get("one_way_s") or 0.0,
         poll_interval_s=settings.get("poll_interval_s") or 1.0,
@@ -102,9 +102,9 @@ def _expected(run: Any, technique: str) -> tuple[float | None, float | None, flo
         hold_s=settings.get("hold_s") or 30.0,
         fresh_connections=not settings.get("keep_alive", True),
     )
-    if theory is None:
+    if expected is None:
         return None, None, None
-    low, mean, high = (None if v is None else v * 1e3 for v in (theory.min_s, theory.mean_s, theory.max_s))
+    low, mean, high = (None if v is None else v * 1e3 for v in (expected.min_s, expected.mean_s, expected.max_s))
     return low, mean, high
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from labkit.choosing.choice import Choice, choose
 from labkit.choosing.figures import MEASURED, PROVENANCE, Figures, Range
 from labkit.choosing.flips import Flip
+from labkit.choosing.map import decision_map
 from labkit.choosing.needs import Needs
 from labkit.choosing.options import NOTEBOOKS, Option, evaluate
 
@@ -24,5 +25,6 @@ __all__ = [
     "Option",
     "Range",
     "choose",
+    "decision_map",
     "evaluate",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit import style
+from labkit.charts import style
 from labkit.choosing.figures import PROVENANCE, Figures, figures_of
 from labkit.choosing.flips import Flips, flips_of, named, winner
 from labkit.choosing.needs import Needs, checked

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from labkit import models
+from labkit import theory
 from labkit.errors import LabkitError
 
 PROVENANCE = (
@@ -137,7 +137,7 @@ def _with_work(figures: Figures, technique: str, server: Any) -> Figures:
     if technique == "polling":
         per_s = 1 / float(told["poll_interval_s"])
     elif technique == "long-polling":
-        per_s = models.long_polling_requests_per_s(rate_per_s, 0.0, 30.0)
+        per_s = theory.long_polling_requests_per_s(rate_per_s, 0.0, 30.0)
     else:
         per_s = rate_per_s
     if per_s <= 0 or not all(map(math.isfinite, (cpu.low, cpu.high, held.low, held.high))):

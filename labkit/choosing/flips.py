@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from labkit import style
+from labkit.charts import style
 from labkit.choosing.figures import Figures
 from labkit.choosing.needs import Needs
 from labkit.choosing.options import evaluate

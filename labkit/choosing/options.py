@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from labkit import models
+from labkit import theory
 from labkit.choosing.figures import TLS_HANDSHAKE_BYTES, TLS_RECORD_BYTES, Figures, Range
 from labkit.choosing.needs import Needs
 
@@ -150,7 +150,7 @@ def polling_hour(needs: Needs, figures: Figures, which: Estimate) -> _Client:
     """A poll every S - d: the worst latency, T + d, is then what is tolerated."""
     d, interval_s = needs.one_way_s, needs.staleness_s - needs.one_way_s
     kept = interval_s <= min(KEPT_ALIVE_S, SAFE * needs.idle_timeout_s)
-    gap_s = models.request_gap(d, not kept) + (2 * d if needs.tls and not kept else 0.0)
+    gap_s = theory.request_gap(d, not kept) + (2 * d if needs.tls and not kept else 0.0)
     why_not = ""
     if interval_s < gap_s or interval_s <= 0:
         why_not = f"a poll is answered after {gap_s / d if d else 0:.0f}d: later than is tolerated"
@@ -162,26 +162,26 @@ def polling_hour(needs: Needs, figures: Figures, which: Estimate) -> _Client:
     sent = polls * (_at(figures.exchange_bytes, which) + carried * (needs.payload_bytes + figures.event_bytes))
     cpu_us = polls * (_at(figures.exchange_us, which) + carried * _at(figures.event_us, which))
     held = 1.0 if kept else min(1.0, gap_s / interval_s)
-    theory = models.polling_latency(interval_s, d)
+    expected = theory.polling_latency(interval_s, d)
     opened = 3600 / LIFETIME_S if kept else polls
     memory = held * _at(figures.memory_kib, which)
-    return _Client(interval_s, theory.mean_s, theory.max_s, polls, sent, held, cpu_us, opened, 2 * polls, memory,
+    return _Client(interval_s, expected.mean_s, expected.max_s, polls, sent, held, cpu_us, opened, 2 * polls, memory,
                    why_not, kept)  # fmt: skip
 
 
 def long_polling_hour(needs: Needs, figures: Figures, which: Estimate) -> _Client:
     d, rate_per_s = needs.one_way_s, needs.rate_per_s
-    hold_s, gap_s = min(HOLD_S, SAFE * needs.idle_timeout_s), models.request_gap(needs.one_way_s)
+    hold_s, gap_s = min(HOLD_S, SAFE * needs.idle_timeout_s), theory.request_gap(needs.one_way_s)
     why_not = (
         "" if needs.staleness_s >= d + gap_s else "an event just after an answer takes 3d: later than is tolerated"
     )
-    asked = 3600 * models.long_polling_requests_per_s(rate_per_s, d, hold_s)
+    asked = 3600 * theory.long_polling_requests_per_s(rate_per_s, d, hold_s)
     carried = rate_per_s * 3600
     if needs.latest_only:
-        carried = asked * (1 - models.long_polling_empty_fraction(rate_per_s, hold_s, gap_s))
+        carried = asked * (1 - theory.long_polling_empty_fraction(rate_per_s, hold_s, gap_s))
     sent = asked * _at(figures.exchange_bytes, which) + carried * (needs.payload_bytes + figures.event_bytes)
     cpu_us = asked * _at(figures.exchange_us, which) + carried * _at(figures.event_us, which)
-    mean_s = models.long_polling_mean(rate_per_s, d, hold_s, gap_s)
+    mean_s = theory.long_polling_mean(rate_per_s, d, hold_s, gap_s)
     return _Client(hold_s, mean_s, d + gap_s, asked, sent, 1.0, cpu_us, 3600 / LIFETIME_S, 2 * asked,
                    _at(figures.memory_kib, which), why_not)  # fmt: skip
 

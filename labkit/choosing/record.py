@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from labkit import style
+from labkit.charts import style
 from labkit.choosing.options import FORMULAS, Option, measured_in
 
 if TYPE_CHECKING:

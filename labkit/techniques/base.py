@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from tornado.web import RequestHandler
 
-from labkit.connection import Opened
-from labkit.context import Context, Refusal
-from labkit.events import Gap, now_ns, size_bytes
-from labkit.http_client import HTTPClient
-from labkit.http_connection import Body
+from labkit.client.connection import Opened
+from labkit.client.http import HTTPClient
+from labkit.client.http_connection import Body
+from labkit.server.access import Context, Refusal
 from labkit.wire import envelope
+from labkit.wire.events import Gap, now_ns, size_bytes
 
 
 @dataclass(frozen=True, slots=True)

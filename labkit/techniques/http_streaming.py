@@ -13,16 +13,16 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, Iterator
 
-from labkit.connection import Opened, Wiring
-from labkit.context import Refusal
-from labkit.encoding import Encode, Item
-from labkit.events import Event, Gap
-from labkit.handler import PushHandler
-from labkit.http1 import end_body_by_closing
-from labkit.http_client import HTTPClient, refuse_unless
-from labkit.ledger import Ledger
+from labkit.client.connection import Opened, Wiring
+from labkit.client.http import HTTPClient, refuse_unless
+from labkit.client.ledger import Ledger
+from labkit.server.access import Refusal
+from labkit.server.encoding import Encode, Item
+from labkit.server.handler import PushHandler
+from labkit.server.http1 import end_body_by_closing
 from labkit.techniques.base import Delivery, Reader, Technique, mark_json
 from labkit.wire import envelope
+from labkit.wire.events import Event, Gap
 
 BOUNDARY = b"--labkit-event"  # cannot occur in a part: JSON holds no line feed
 PART_HEAD = b"Content-Type: application/json\r\n\r\n"

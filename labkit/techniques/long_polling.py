@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from labkit.connection import Opened, Wiring
-from labkit.encoding import Item
-from labkit.events import Cursor, Gap
-from labkit.handler import PushHandler
-from labkit.http1 import connection_state
-from labkit.http_client import HTTPClient
-from labkit.ledger import Ledger
+from labkit.client.connection import Opened, Wiring
+from labkit.client.http import HTTPClient
+from labkit.client.ledger import Ledger
+from labkit.server.encoding import Item
+from labkit.server.handler import PushHandler
+from labkit.server.http1 import connection_state
 from labkit.techniques.base import Delivery, Reader, Technique, read_answer
+from labkit.wire.events import Cursor, Gap
 
 
 class LongPollingHandler(PushHandler):

@@ -16,20 +16,20 @@ from urllib.parse import urlsplit
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 from tornado.tcpserver import TCPServer
 
-from labkit import fanout
-from labkit.connection import Connection, Opened, Wiring
-from labkit.context import Context
-from labkit.encoding import Item
+from labkit.client.connection import Connection, Opened, Wiring
+from labkit.client.http_connection import Body
+from labkit.client.ledger import Ledger
+from labkit.client.sockets import limit_send_buffer
 from labkit.errors import CursorError
-from labkit.events import Cursor, Gap
-from labkit.http1 import accepted
-from labkit.http_connection import Body
-from labkit.ledger import Ledger
-from labkit.limits import check_topic
-from labkit.sockets import limit_send_buffer
-from labkit.subscriber import Subscriber
+from labkit.server import fanout
+from labkit.server.access import Context
+from labkit.server.encoding import Item
+from labkit.server.http1 import accepted
+from labkit.server.limits import check_topic
+from labkit.server.subscriber import Subscriber
 from labkit.techniques.base import Delivery, Reader, Technique, answer_publish, mark_json
 from labkit.wire import envelope
+from labkit.wire.events import Cursor, Gap
 
 FIRST_MESSAGE_S = 5.0
 FIRST_MESSAGE_BYTES = 4096

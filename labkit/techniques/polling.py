@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
-from labkit.connection import Opened, Wiring
-from labkit.events import Gap
-from labkit.handler import PushHandler
-from labkit.http_client import HTTPClient
-from labkit.ledger import Ledger
+from labkit.client.connection import Opened, Wiring
+from labkit.client.http import HTTPClient
+from labkit.client.ledger import Ledger
+from labkit.server.handler import PushHandler
 from labkit.techniques.base import Delivery, Reader, Technique, read_answer
+from labkit.wire.events import Gap
 
 
 class PollingHandler(PushHandler):

@@ -10,17 +10,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 
-from labkit.connection import Opened, Wiring
-from labkit.encoding import Item
+from labkit.client.connection import Opened, Wiring
+from labkit.client.http import HTTPClient, refuse_unless
+from labkit.client.http_connection import Body
+from labkit.client.ledger import Category, Ledger
 from labkit.errors import ConnectionLost, CursorError, Refused
-from labkit.events import Cursor, Event, Gap
-from labkit.handler import PushHandler
-from labkit.http_client import HTTPClient, refuse_unless
-from labkit.http_connection import Body
-from labkit.ledger import Category, Ledger
+from labkit.server.encoding import Item
+from labkit.server.handler import PushHandler
 from labkit.techniques.base import Delivery, Reader, Technique, mark_json
 from labkit.wire import envelope
 from labkit.wire.event_stream import EventStreamDecoder, StreamEvent, encode_comment, encode_event, encode_id
+from labkit.wire.events import Cursor, Event, Gap
 
 RETRY_S = 3.0  # "a few seconds", until the server sends `retry` (WHATWG HTML 9.2.2)
 

@@ -15,19 +15,19 @@ from typing import Any
 
 from tornado.websocket import WebSocketClosedError, WebSocketProtocol13
 
-from labkit import fanout
-from labkit.connection import Opened, Wiring
-from labkit.encoding import Item
+from labkit.client.connection import Opened, Wiring
+from labkit.client.ledger import Ledger
+from labkit.client.websocket import WebSocketConnection
 from labkit.errors import ConnectionLost, Refused
-from labkit.events import Event, Gap
-from labkit.handler import PushHandler
-from labkit.http1 import accepted, forget_headers
-from labkit.ledger import Ledger
-from labkit.subscriber import Subscriber
+from labkit.server import fanout
+from labkit.server.encoding import Item
+from labkit.server.handler import PushHandler
+from labkit.server.http1 import accepted, forget_headers
+from labkit.server.subscriber import Subscriber
+from labkit.server.websocket import CorrectedHandler
 from labkit.techniques.base import Delivery, Reader, Technique, answer_publish, mark_json
-from labkit.websocket_client import WebSocketConnection
-from labkit.websocket_server import CorrectedHandler
 from labkit.wire import envelope
+from labkit.wire.events import Event, Gap
 from labkit.wire.frames import Frame, Opcode, encode_frame
 
 ID = struct.Struct("!Q")

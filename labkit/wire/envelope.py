@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit.errors import CursorError
-from labkit.events import Cursor, Event, Gap, Page
+from labkit.wire.events import Cursor, Event, Gap, Page
 
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 

@@ -11,9 +11,9 @@ from harness import Jupyter, Notebook
 
 START = """
 import json, labkit
-from labkit.experiments import sse
+from labkit.course import sse
 def tell(id, seen):
-    record = labkit.checks.check(id, seen)
+    record = labkit.course.checks.check(id, seen)
     print("\\n" + json.dumps([record.verdict, record.reason, record.measured]))
 """
 CELLS = {

@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import Browser
 
 from conftest import UNIT
-from labkit import checks
-from labkit.experiments import long_polling_tabs as tabs
+from labkit.course import checks
+from labkit.course.long_polling import tabs as tabs
 
 
 @pytest.mark.timeout(120 * UNIT)

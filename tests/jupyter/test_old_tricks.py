@@ -6,9 +6,8 @@ import pytest
 from playwright.sync_api import Browser
 
 from conftest import UNIT
-from labkit import checks
-from labkit.checks.relatives import Old
-from labkit.experiments import relatives
+from labkit.course import checks, relatives
+from labkit.course.relatives.judges import Old
 
 
 @pytest.mark.timeout(120 * UNIT)

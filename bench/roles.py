@@ -1,0 +1,136 @@
+"""The roles of the bench: a process each for its sinks, and for the servers that labkit is compared with.
+
+A :class:`Role` is a child process that plays one role of this file: a sink, a server built on the ``websockets``
+library, or the least that a server can do. What a sink is told and answers is a line of JSON each; a line to a server
+is a message to all of its subscribers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from typing import Any
+
+from labkit.lab.server import available_connections
+from labkit.techniques.websocket import text_frame
+from labkit.wire.envelope import Start, encode
+from labkit.wire.events import Event
+from sink import ACCEPT, Sink, Void
+
+
+def play_sink(technique: str, epoch: str) -> None:
+    """The role of the clients: a command a line, an answer a line."""
+    available_connections()
+    sink = Sink(technique, epoch)
+    for line in sys.stdin:
+        name, *arguments = json.loads(line)
+        try:
+            answer = {"value": getattr(sink, name)(*arguments)}
+        except (Void, OSError) as error:
+            answer = {"void": str(error)}
+        print(json.dumps(answer), flush=True)
+
+
+async def play_broadcast() -> None:
+    """The role of a server built on the ``websockets`` library: each line is a message to all."""
+    from websockets.asyncio.server import ServerConnection, broadcast, serve
+
+    available_connections()
+    connections: set[ServerConnection] = set()
+
+    async def hold(connection: ServerConnection) -> None:
+        await connection.send(encode(Start("0@peer")))
+        connections.add(connection)
+        await connection.wait_closed()
+        connections.discard(connection)
+
+    lines = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    async with serve(hold, "127.0.0.1", 0, compression=None, ping_interval=None, backlog=4096) as server:
+        print(json.dumps({"value": server.sockets[0].getsockname()[1]}), flush=True)
+        while line := await lines.readline():
+            broadcast(connections, line[:-1].decode())
+
+
+def play_bare() -> None:
+    """The role of the least that a server can do here: one ``send()`` a subscriber, and nothing else."""
+    available_connections()
+    connections: list[socket.socket] = []
+    listening = socket.create_server(("127.0.0.1", 0), backlog=4096)
+
+    def accept() -> None:
+        while True:
+            connection, _ = listening.accept()
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.recv(4096)
+            head = b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: " + ACCEPT + b"\r\n\r\n"
+            connection.sendall(head + text_frame(encode(Start("0@peer")).encode()))
+            connection.setblocking(False)
+            connections.append(connection)
+
+    threading.Thread(target=accept, daemon=True).start()
+    print(json.dumps({"value": listening.getsockname()[1]}), flush=True)
+    for line in sys.stdin.buffer:
+        message = text_frame(line[:-1])
+        for connection in connections:
+            connection.send(message)
+
+
+class Role:
+    """A child process that plays a role of this file."""
+
+    def __init__(self, *arguments: str) -> None:
+        path = os.pathsep.join(filter(None, sys.path))
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+
+    def say(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> Any:
+        assert self.process.stdout is not None
+        answer = json.loads(self.process.stdout.readline() or '{"void": "a process of the bench has ended"}')
+        if "void" in answer:
+            raise Void(answer["void"])
+        return answer["value"]
+
+    def ask(self, *command: Any) -> Any:
+        self.say(json.dumps(command))
+        return self.answer()
+
+    def publish(self, event_id: int, data: str) -> None:
+        """Have a reference server send the message that labkit makes of the event."""
+        self.say(encode(Event(event_id, data, 0)))
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def play() -> None:
+    """Play the role that the command line names."""
+    role, *arguments = sys.argv[1:]
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+        if role == "sink":
+            play_sink(*arguments)
+        elif role == "bare":
+            play_bare()
+        else:
+            asyncio.run(play_broadcast())
+
+
+if __name__ == "__main__":
+    play()

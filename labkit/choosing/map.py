@@ -1,0 +1,258 @@
+"""The decision map: event rate against tolerated staleness, coloured by the cheapest technique that can do it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from labkit.charts import style
+from labkit.charts.pictures import finished
+from labkit.choosing.choice import Choice
+from labkit.choosing.needs import Needs
+from labkit.choosing.options import Option, evaluate
+
+RATES_PER_S = (1e-4, 200.0)
+STALENESS_S = (0.02, 3600.0)
+COLUMNS, ROWS = 48, 36
+PAID: dict[str, tuple[tuple[str, float], ...]] = {
+    "the server's work": (),
+    "bytes": (("per_gb", 1.0),),
+    "requests": (("per_million_requests", 1.0),),
+    "connections held": (("per_connection_hour", 1.0),),
+}
+YOURS = "your prices"
+NAMES = ("polling", "long-polling", "http-streaming", "sse", "websocket")
+ALIKE = len(NAMES)
+"""The number of an area in which a stream is the cheapest, but not beyond the ranges of another stream's figures."""
+NOTHING = -1
+ALIKE_COLOR, ALIKE_NAME = "#44AA99", "the streams, alike"
+RATE_TICKS = {1 / 3600: "1/h", 1 / 60: "1/min", 0.1: "0.1/s", 1.0: "1/s", 10.0: "10/s", 100.0: "100/s"}
+STALENESS_TICKS = {
+    0.05: "50 ms",
+    0.15: "150 ms",
+    1.0: "1 s",
+    10.0: "10 s",
+    60.0: "1 min",
+    600.0: "10 min",
+    3600.0: "1 h",
+}
+
+
+def decision_map(choice: Choice, comparison: Any = None, *, theme: str | None = None) -> go.Figure:
+    """Which technique is the cheapest, for every event rate and every tolerated staleness.
+
+    Args:
+        choice: what :func:`labkit.choose` gave; its other inputs hold for the whole map.
+        comparison: a run, or a comparison, whose techniques are drawn where they were: at its event rate, by the
+            latest event that each had. What a page received did not come through the run's network: left out.
+        theme: ``light`` or ``dark``; the one of ``style.use`` by default.
+
+    Returns:
+        A figure with a slider over what is paid for. Solid: where interval polling begins to be the cheapest, by the
+        models; the hatched band beside it is as wide as the figures' ranges. The star is the choice itself.
+    """
+    grey = style.theme(theme)
+    paid = ({YOURS: choice.needs.prices} if choice.needs.prices else {}) | PAID
+    figure, layers = go.Figure(), {}
+    for at, (name, prices) in enumerate(paid.items()):
+        before = len(figure.data)
+        won = _add_areas(figure, replace(choice.needs, prices=prices), choice.figures, grey, shown=at == 0)
+        layers[name] = (before, len(figure.data), won)
+    always = len(figure.data)
+    _add_points(figure, choice, comparison, grey)
+    first = next(iter(layers))
+    figure.update_layout(
+        template=style.template(theme), height=610, margin={"l": 78, "r": 24, "t": 84, "b": 240},
+        legend={"orientation": "h", "x": 0, "y": -0.19, "yanchor": "top"},
+        title=_heading(choice, first, layers[first][2]),
+        sliders=[{
+            "steps": [_step(choice, name, layers, always, len(figure.data)) for name in layers],
+            "currentvalue": {"prefix": "what is paid for: "}, "pad": {"t": 160}, "x": 0, "len": 0.9,
+        }],
+    )  # fmt: skip
+    figure.update_xaxes(
+        type="log", range=[math.log10(end) for end in RATES_PER_S], title_text="events, each to every client",
+        tickvals=list(RATE_TICKS), ticktext=list(RATE_TICKS.values()), showgrid=False, ticks="outside",
+    )  # fmt: skip
+    figure.update_yaxes(
+        type="log", range=[math.log10(end) for end in STALENESS_S], title_text="tolerated staleness at the worst",
+        tickvals=list(STALENESS_TICKS), ticktext=list(STALENESS_TICKS.values()), showgrid=False, ticks="outside",
+    )  # fmt: skip
+    return finished(figure)
+
+
+def _grid(low: float, high: float, count: int) -> list[float]:
+    return [low * (high / low) ** (i / (count - 1)) for i in range(count)]
+
+
+def _add_areas(
+    figure: go.Figure, needs: Needs, figures: Mapping[str, Any], grey: style.Theme, *, shown: bool
+) -> dict[str, float]:
+    """The coloured cells, their names, and polling's border; returns the share of the map that each has won."""
+    rates, stalenesses = _grid(*RATES_PER_S, COLUMNS), _grid(*STALENESS_S, ROWS)
+    cells: list[list[int]] = []
+    for staleness_s in stalenesses:
+        ranked = (evaluate(replace(needs, rate_per_s=rate, staleness_s=staleness_s), figures) for rate in rates)
+        cells.append([_area(options) for options in ranked])
+    figure.add_heatmap(
+        x=np.array(rates), y=np.array(stalenesses), z=np.array(cells, dtype=np.int8), zmin=-1.5, zmax=ALIKE + 0.5,
+        colorscale=_colors(grey), showscale=False, opacity=0.55, visible=shown, hoverinfo="skip",
+    )  # fmt: skip
+    _add_names(figure, cells, rates, stalenesses, grey, shown)
+    _add_border(figure, needs, figures, rates, grey, shown)
+    flat = [cell for row in cells for cell in row]
+    return {_area_name(number): flat.count(number) / len(flat) for number in range(ALIKE + 1)}
+
+
+def _area(options: list[Option]) -> int:
+    best = options[0]
+    if not best.feasible:
+        return NOTHING
+    streams = [o for o in options[1:] if o.feasible and o.technique in style.STREAMS]
+    alike = best.technique in style.STREAMS and any(o.cost_low <= best.cost_high for o in streams)
+    return ALIKE if alike else NAMES.index(best.technique)
+
+
+def _area_name(number: int) -> str:
+    if number == NOTHING:
+        return "nothing"
+    return ALIKE_NAME if number == ALIKE else "interval polling" if number == 0 else style.title_of(NAMES[number])
+
+
+def _colors(grey: style.Theme) -> list[list[Any]]:
+    colors = [grey.paper, *(style.mark(name).color for name in NAMES), ALIKE_COLOR]
+    return [[(n + side) / len(colors), color] for n, color in enumerate(colors) for side in (0, 1)]
+
+
+def _add_names(
+    figure: go.Figure, cells: list[list[int]], rates: list[float], stalenesses: list[float], grey: style.Theme,
+    shown: bool,
+) -> None:  # fmt: skip
+    """Each area's name in its middle, so that nothing is said by colour alone."""
+    x, y, text = [], [], []
+    for number in range(NOTHING, ALIKE + 1):
+        column, row = max(_places(cells, number), key=lambda place: _room(cells, *place), default=(0, 0))
+        if cells[row][column] == number and _room(cells, column, row) >= (1 if number == NOTHING else 2):
+            x.append(rates[column])
+            y.append(stalenesses[row])
+            text.append(f"<b>{_area_name(number)}</b>")
+    figure.add_scatter(
+        x=x, y=y, text=text, mode="text", visible=shown, showlegend=False, hoverinfo="skip",
+        textfont={"size": 14, "color": grey.ink},
+    )  # fmt: skip
+
+
+def _places(cells: list[list[int]], number: int) -> Iterator[tuple[int, int]]:
+    return ((c, r) for r, row in enumerate(cells) for c, cell in enumerate(row) if cell == number)
+
+
+def _room(cells: list[list[int]], column: int, row: int) -> float:
+    """How many rows of text would fit around a cell: a name is about five times as wide as it is high."""
+    line, stack = cells[row], [some[column] for some in cells]
+    across = min(_run(line[column:]), _run(line[column::-1])) / 5
+    return min(across, _run(stack[row:]), _run(stack[row::-1]))
+
+
+def _run(values: list[int]) -> int:
+    """How many of the values from the first on are equal to it."""
+    return next((n for n, value in enumerate(values) if value != values[0]), len(values))
+
+
+def _add_border(
+    figure: go.Figure, needs: Needs, figures: Mapping[str, Any], rates: list[float], grey: style.Theme, shown: bool
+) -> None:
+    """Where interval polling begins to win, as the models have it and as the figures' ranges allow."""
+    least, value, most = (
+        [_polling_from(replace(needs, rate_per_s=rate), figures, ends) for rate in rates]
+        for ends in (("low", "high"), ("value", "value"), ("high", "low"))
+    )
+    band = {"color": grey.muted, "width": 1, "dash": "dot"}
+    for border, fill in ((least, None), (most, "tonexty")):
+        figure.add_scatter(
+            x=np.array(rates), y=np.array(border, dtype=float), mode="lines", line=band, visible=shown, fill=fill,
+            hoverinfo="skip", fillcolor="rgba(0,0,0,0)",
+            fillpattern={"shape": "/", "size": 7, "solidity": 0.2, "fgcolor": grey.muted},
+            showlegend=fill is not None, name="as far as the figures' ranges let it move",
+        )  # fmt: skip
+    figure.add_scatter(
+        x=np.array(rates), y=np.array(value, dtype=float), mode="lines", line={"color": grey.ink, "width": 2},
+        visible=shown, hoverinfo="skip",
+        name="from here up interval polling is the cheapest (theory)",
+    )  # fmt: skip
+
+
+def _polling_from(needs: Needs, figures: Mapping[str, Any], ends: tuple[str, str]) -> float | None:
+    """The staleness from which on polling is the cheapest; None if it never is on this map."""
+    low, high = STALENESS_S
+    if not _polling_wins(replace(needs, staleness_s=high), figures, ends):
+        return None
+    while high / low > 1.02:
+        middle = math.sqrt(low * high)
+        if _polling_wins(replace(needs, staleness_s=middle), figures, ends):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _polling_wins(needs: Needs, figures: Mapping[str, Any], ends: tuple[str, str]) -> bool:
+    options = evaluate(needs, figures)
+    mine = next(option for option in options if option.technique == "polling")
+    others = [(_cost(option, ends[1]), option.work_s) for option in options if option.feasible and option is not mine]
+    return mine.feasible and all((_cost(mine, ends[0]), mine.work_s) <= other for other in others)
+
+
+def _cost(option: Option, end: str) -> float:
+    return option.cost if end == "value" else option.cost_low if end == "low" else option.cost_high
+
+
+def _add_points(figure: go.Figure, choice: Choice, comparison: Any, grey: style.Theme) -> None:
+    figure.add_scatter(
+        x=[choice.needs.rate_per_s], y=[choice.needs.staleness_s], mode="markers", name="what was asked for",
+        marker={"symbol": "star", "size": 20, "color": grey.paper, "line": {"width": 2, "color": grey.ink}},
+        hoverinfo="skip",
+    )  # fmt: skip
+    run = getattr(comparison, "run", comparison)
+    for technique, rate, latest_s in _measured(run) if run is not None else ():
+        mark = style.mark(technique)
+        figure.add_scatter(
+            x=[rate], y=[latest_s], mode="markers", name=f"{style.title_of(technique)} in this run",
+            marker={"symbol": mark.symbol, "size": 11, "color": mark.color, "line": {"width": 1.5, "color": grey.ink}},
+            hovertemplate=f"{technique}: latest event {style.seconds(latest_s)} late<extra></extra>",
+        )  # fmt: skip
+
+
+def _measured(run: Any) -> Iterator[tuple[str, float, float]]:
+    rate = float((run.settings.get("schedule") or {}).get("rate_per_s") or 0.0)
+    summary = run.summary()
+    for technique in summary.index:
+        if rate and summary.loc[technique, "events"] and not str(technique).endswith(style.BROWSER):
+            yield str(technique), rate, float(summary.loc[technique, "max_ms"]) / 1e3
+
+
+def _step(choice: Choice, name: str, layers: dict[str, Any], always: int, traces: int) -> dict[str, Any]:
+    start, stop, won = layers[name]
+    visible = [start <= i < stop or i >= always for i in range(traces)]
+    return {
+        "label": name,
+        "method": "update",
+        "args": [{"visible": visible}, {"title": _heading(choice, name, won)}],
+    }
+
+
+def _heading(choice: Choice, paid: str, won: Mapping[str, float]) -> dict[str, Any]:
+    best = max(won, key=lambda name: won[name])
+    said = "the three streams are" if best == ALIKE_NAME else f"{best} is"
+    title = f"Where {paid} are paid for" if paid != "the server's work" else "Where the server's work is paid for"
+    needs = choice.needs
+    note = (
+        f"{style.number(needs.clients)} clients, {style.number(needs.payload_bytes)} bytes an event, one transit "
+        f"{style.seconds(needs.one_way_s)}{', newest only' if needs.latest_only else ''}; "
+        "background and lines: theory with measured figures; marks: measured"
+    )
+    return style.heading(f"{title}, {said} the cheapest on {won[best]:.0%} of this map", note)

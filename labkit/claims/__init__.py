@@ -1,0 +1,20 @@
+"""The claims: what each says and where it comes from, the rules of a verdict, the records and the predictions.
+
+===========  ====================================================================
+sources      each claim's sentence, where it comes from, its notebook
+confidence   intervals, and the rules that make a verdict of one
+judging      what a run saw of one technique, and the parts of a verdict
+latency      the judges of an ordinary run: P1, L1, S3
+recording    records and predictions, as the ledger of claims keeps them
+logbook      the files that they are kept in
+exercises    an exercise, and the report on an answer
+verdicts     all claims and what came of them on this machine
+===========  ====================================================================
+"""
+
+from __future__ import annotations
+
+from labkit.claims.confidence import Interval, Verdict
+from labkit.claims.recording import Prediction, Record, predict, prediction, record, records, table
+
+__all__ = ["Interval", "Prediction", "Record", "Verdict", "predict", "prediction", "record", "records", "table"]

@@ -1,0 +1,295 @@
+"""The claim ledger: what a source says, what was measured, and the verdict.
+
+A verdict comes from a confidence interval of the run's own records, by the rules of ``confidence.py``. Predictions and
+answers to exercises are kept beside the records, each in a file of its own (``logbook.py``). Readers take the newest of
+each id.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labkit.claims import logbook
+from labkit.claims.confidence import VERDICTS, Interval, Verdict
+from labkit.claims.sources import SOURCES
+from labkit.errors import LabkitError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SIGNS = {"confirmed": "✓", "refuted": "✗", "refined": "≈", "undecided": "?"}
+
+
+# Records
+
+
+def sign(verdict: str) -> str:
+    """One character for a verdict."""
+    return _SIGNS.get(verdict, "·")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One claim put to the test. Values are in *unit* (seconds for a latency); ``interval`` is (low, high)."""
+
+    id: str
+    source: str
+    expected: Any
+    measured: Any
+    interval: tuple[float, float] | None
+    n: int | None
+    verdict: Verdict
+    reason: str
+    notebook: str | None = None
+    run: str | None = None
+    time: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    unit: str = ""
+
+    def __str__(self) -> str:
+        rows = [f"{name + ':':<10} {text}" for name, text in self._rows() if text]
+        return "\n".join([f"{self.id} {sign(self.verdict)} {self.verdict}", *("  " + row for row in rows)])
+
+    def _rows(self) -> Iterator[tuple[str, str]]:
+        claim = SOURCES.get(self.id)
+        if claim:
+            yield "claim", claim.sentence
+        yield "source", self.source
+        yield "expected", shown(self.expected, self.unit)
+        low_high = " to ".join(shown(end, self.unit) for end in self.interval or ())
+        counted = "" if self.n is None else f"n = {self.n}"
+        aside, value = ", ".join(filter(None, (low_high, counted))), shown(self.measured, self.unit)
+        yield "measured", f"{value} ({aside})" if value and aside else value or aside
+        yield "reason", self.reason
+        predicted = prediction(self.id)
+        if predicted:
+            missed = score(self, predicted)
+            yield "predicted", str(predicted.text) + ("" if missed is None else f" ({missed:.0%} off)")
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{name}</th><td style='text-align:left'>{html.escape(text)}</td></tr>"
+            for name, text in self._rows()
+            if text
+        )
+        title = html.escape(f"{self.id} {sign(self.verdict)} {self.verdict}")
+        return f"<table><caption style='text-align:left'><b>{title}</b></caption>{rows}</table>"
+
+
+def record(
+    id: str,
+    expected: Any,
+    measured: Any,
+    verdict: Verdict,
+    reason: str,
+    *,
+    interval: Interval | tuple[float, float] | None = None,
+    n: int | None = None,
+    source: str | None = None,
+    notebook: str | None = None,
+    run: str | None = None,
+    unit: str = "",
+) -> Record:
+    """Put down the verdict on a claim.
+
+    Args:
+        interval: the confidence interval that decided it.
+        source: where the claim comes from; known for the ids in :data:`SOURCES`.
+        notebook: which notebook asked; found by itself under a Jupyter server.
+        run: which run was measured (its starting time).
+        unit: of *expected*, *measured* and *interval*.
+
+    Raises:
+        LabkitError: no such verdict, a verdict without its reason, or a file that cannot be written.
+    """
+    if verdict not in VERDICTS:
+        raise LabkitError(f"no such verdict: {verdict!r} (one of {', '.join(VERDICTS)})")
+    if not reason:
+        raise LabkitError(f"the verdict on {id} needs its reason")
+    if isinstance(interval, Interval):
+        n, interval = interval.n if n is None else n, (interval.low, interval.high)
+    if source is None:
+        source = SOURCES[id].source if id in SOURCES else ""
+    found = Record(
+        id,
+        source,
+        expected,
+        measured,
+        interval,
+        n,
+        verdict,
+        reason,
+        notebook or _notebook(),
+        run,
+        logbook.now(),
+        versions(),
+        unit,
+    )
+    kept = logbook.plain(asdict(found))
+    logbook.append(logbook.path(), kept)
+    return _record(kept)
+
+
+def records() -> dict[str, Record]:
+    """The newest record of each claim, by id, in the order in which the claims were first recorded."""
+    kept = logbook.entries(logbook.path())
+    return {entry["id"]: _record(entry) for entry in kept if entry.get("verdict") in VERDICTS}
+
+
+def table() -> pd.DataFrame:
+    """The newest records as a table, with predictions and how far off they were (share of the measured value)."""
+    import pandas as pd
+
+    columns = ["claim", "source", "expected", "measured", "interval", "n", "verdict", "reason"]
+    columns += ["predicted", "off", "notebook", "time"]
+    rows = []
+    for id, found in records().items():
+        guess = prediction(id)
+        interval = " to ".join(shown(end, found.unit) for end in found.interval or ())
+        expected, measured = shown(found.expected, found.unit), shown(found.measured, found.unit)
+        predicted, off = (guess.text, score(found, guess)) if guess else ("", None)
+        row = [id, found.source, expected, measured, interval, found.n, found.verdict, found.reason]
+        rows.append([*row, predicted, off, found.notebook or "", found.time])
+    return pd.DataFrame(rows, columns=columns).set_index("claim")
+
+
+# Predictions
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a learner expects a claim's measured value to be."""
+
+    id: str
+    value: float
+    unit: str = ""
+    time: str = ""
+
+    @property
+    def text(self) -> str:
+        """The value with its unit."""
+        return shown(self.value, self.unit)
+
+    def __str__(self) -> str:
+        return f"prediction for {self.id}: {self.text}"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(str(self))}</p>"
+
+
+def predict(id: str, value: float, unit: str = "") -> Prediction:
+    """Keep a prediction of the value that a claim's experiment will measure.
+
+    Args:
+        unit: the claim's own by default (seconds for a latency); ``ms`` and ``us`` are understood too.
+
+    Raises:
+        LabkitError: *value* is not a number.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise LabkitError(f"a prediction is a number, not {value!r}")
+    claim = SOURCES.get(id)
+    kept = Prediction(id, number, unit or (claim.unit if claim else ""), logbook.now())
+    logbook.append(logbook.predictions_path(), asdict(kept))
+    return kept
+
+
+def prediction(id: str) -> Prediction | None:
+    """The newest prediction for a claim."""
+    mine = [entry for entry in logbook.entries(logbook.predictions_path()) if entry["id"] == id and "value" in entry]
+    return Prediction(**_known(Prediction, mine[-1])) if mine else None
+
+
+def score(found: Record, guess: Prediction) -> float | None:
+    """How far off the prediction was, as a share of the measured value; None where they cannot be compared."""
+    times = ratio(found, guess, signed=True)
+    return None if times is None else abs(times - 1)
+
+
+def ratio(found: Record, guess: Prediction, *, signed: bool = False) -> float | None:
+    """The prediction over the measured value, in one unit; None where they cannot be compared.
+
+    Args:
+        signed: values of 0 and below may be compared too, as long as the measured one is not 0.
+    """
+    seconds = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+    units = found.unit, guess.unit or found.unit
+    scales = (1.0, 1.0) if units[0] == units[1] else tuple(seconds.get(unit) for unit in units)
+    if not isinstance(found.measured, int | float) or not found.measured or None in scales:
+        return None
+    times: float = guess.value * scales[1] / (found.measured * scales[0])  # type: ignore[operator]
+    return times if signed or times > 0 else None
+
+
+# Answers to exercises
+
+
+def keep_answer(id: str, value: object, right: bool) -> None:
+    """Keep what was handed in as the answer to an exercise.
+
+    Raises:
+        LabkitError: the file cannot be written.
+    """
+    entry = {"id": id, "value": f"{value!r:.200}", "right": right, "time": logbook.now()}
+    logbook.append(logbook.answers_path(), entry)
+
+
+def answers() -> dict[str, dict[str, Any]]:
+    """The newest answer to each exercise: ``value``, ``right`` and ``time``."""
+    kept = logbook.entries(logbook.answers_path())
+    return {entry.pop("id"): entry for entry in kept if isinstance(entry.get("right"), bool)}
+
+
+def shown(value: Any, unit: str = "") -> str:
+    """A value for people: three digits, a time below a second in ms."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {shown(part, unit)}" for name, part in value.items())
+    if value is None or not isinstance(value, int | float):
+        return "" if value is None else str(value)
+    if unit == "s" and abs(value) < 1:
+        value, unit = value * 1e3, "ms"
+    if value == 1 and len(unit) > 2:
+        unit = unit.removesuffix("s")
+    return f"{float(f'{value:.3g}'):g} {unit}".rstrip()
+
+
+def _known(kind: type, entry: dict[str, Any]) -> dict[str, Any]:
+    """The members that this version knows."""
+    return {f.name: entry[f.name] for f in fields(kind) if f.name in entry}
+
+
+def _record(entry: dict[str, Any]) -> Record:
+    known: dict[str, Any] = dict.fromkeys(f.name for f in fields(Record)[:8]) | _known(Record, entry)
+    known["interval"] = tuple(known["interval"]) if known["interval"] else None
+    return Record(**known)
+
+
+def _notebook() -> str | None:
+    session = os.environ.get("JPY_SESSION_NAME", "")
+    return Path(session).stem if session.endswith(".ipynb") else None
+
+
+@cache
+def versions() -> dict[str, str]:
+    """What a record's figures depend on, by name."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for name in ("labkit", "tornado"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

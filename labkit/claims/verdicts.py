@@ -1,0 +1,251 @@
+"""The claims and what came of them on this machine: one row for each, the open ones too, as a table and as files.
+
+Pure: it reads what :mod:`labkit.claims` keeps. ``python -m labkit verdicts`` runs the notebooks first.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labkit.claims import logbook, recording
+from labkit.claims.confidence import VERDICTS
+from labkit.claims.recording import Prediction, Record, shown
+from labkit.claims.sources import SOURCES, Source
+from labkit.errors import LabkitError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+OPEN = "open"
+"""What a claim is that nothing has been recorded of."""
+COLUMNS = ["claim", "sentence", "source", "expected", "measured", "interval", "n", "verdict", "reason", "predicted"]
+COLUMNS += ["off", "notebook"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One claim: where it comes from, the newest record if there is one, the newest prediction if there is one."""
+
+    id: str
+    claim: Source
+    record: Record | None
+    prediction: Prediction | None
+
+    @property
+    def verdict(self) -> str:
+        return self.record.verdict if self.record else OPEN
+
+    @property
+    def off(self) -> float | None:
+        """How far off the prediction was, as a share of the measured value."""
+        return recording.score(self.record, self.prediction) if self.record and self.prediction else None
+
+    @property
+    def ratio(self) -> float | None:
+        """The prediction over what was measured; None where they cannot be compared."""
+        return recording.ratio(self.record, self.prediction) if self.record and self.prediction else None
+
+    def cells(self) -> dict[str, str]:
+        """What a table says of it."""
+        found, guess = self.record, self.prediction
+        interval = " to ".join(shown(end, found.unit) for end in found.interval or ()) if found else ""
+        return {
+            "claim": self.id,
+            "sentence": self.claim.sentence,
+            "source": self.claim.source,
+            "expected": shown(found.expected, found.unit) if found else "",
+            "measured": shown(found.measured, found.unit) if found else "",
+            "interval": interval,
+            "n": "" if found is None or found.n is None else str(found.n),
+            "verdict": self.verdict,
+            "reason": found.reason if found else "",
+            "predicted": guess.text if guess else "",
+            "off": "" if self.off is None else f"{self.off:.0%}",
+            "notebook": (found.notebook if found else None) or self.claim.notebook,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "claim": asdict(self.claim),
+            "verdict": self.verdict,
+            "record": asdict(self.record) if self.record else None,
+            "prediction": asdict(self.prediction) if self.prediction else None,
+            "off": self.off,
+            "ratio": self.ratio,
+        }
+
+
+@dataclass(frozen=True)
+class Book:
+    """Every claim that the notebooks put to the test, in their order."""
+
+    entries: tuple[Entry, ...]
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def open(self) -> list[str]:
+        """The ids of which nothing has been recorded on this machine."""
+        return [entry.id for entry in self if entry.record is None]
+
+    def counts(self) -> dict[str, int]:
+        """How many claims have which verdict."""
+        found = Counter(entry.verdict for entry in self)
+        return {verdict: found[verdict] for verdict in (*VERDICTS, OPEN) if found[verdict]}
+
+    def having(self, *wanted: str) -> Book:
+        """The claims of these verdicts only; ``open`` is one.
+
+        Raises:
+            LabkitError: no such verdict.
+        """
+        unknown = set(wanted) - {*VERDICTS, OPEN}
+        if unknown:
+            raise LabkitError(
+                f"no such verdict: {', '.join(sorted(unknown))} (there are {', '.join(VERDICTS)}, {OPEN})"
+            )
+        return Book(tuple(entry for entry in self if entry.verdict in wanted))
+
+    def table(self) -> pd.DataFrame:
+        """One row for each claim, all that is known of it."""
+        import pandas as pd
+
+        return pd.DataFrame([entry.cells() for entry in self], columns=COLUMNS).set_index("claim")
+
+    def reasons(self) -> Reasons:
+        """Why each recorded claim got its verdict, in full."""
+        return Reasons(tuple((e.id, e.verdict, e.record.reason) for e in self if e.record))
+
+    def write(self, folder: str | Path | None = None) -> list[Path]:
+        """Write ``verdicts.json`` and ``verdicts.md``; returns their paths.
+
+        Args:
+            folder: where; beside the claims file by default.
+
+        Raises:
+            LabkitError: the folder cannot be written.
+        """
+        folder = logbook.path().parent if folder is None else Path(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return [
+                _put(folder / "verdicts.json", json.dumps(self.to_json(), ensure_ascii=False, indent=1) + "\n"),
+                _put(folder / "verdicts.md", self.to_markdown()),
+            ]
+        except OSError as error:
+            raise LabkitError(f"cannot write the verdicts: {error}") from error
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, with versions and the time of writing."""
+        return {
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": recording.versions(),
+            "counts": self.counts(),
+            "claims": [entry.to_json() for entry in self],
+        }
+
+    def to_markdown(self) -> str:
+        """The table as a page of its own."""
+        columns = ("claim", "sentence", "expected", "measured", "interval", "n", "verdict", "predicted", "off")
+        lines = ["# Verdicts", "", self.said() + " " + _environment() + ".", ""]
+        for notebook in dict.fromkeys(entry.claim.notebook for entry in self):
+            lines += [f"## {notebook}", "", _row(columns), _row("---" for _ in columns)]
+            mine = [entry for entry in self if entry.claim.notebook == notebook]
+            lines += [_row(entry.cells()[column] for column in columns) for entry in mine]
+            reasons = [f"- **{entry.id}**: {entry.record.reason}" for entry in mine if entry.record]
+            lines += ["", *reasons, ""] if reasons else [""]
+        return "\n".join(lines)
+
+    @property
+    def figure(self) -> go.Figure:
+        """By what factor each prediction missed what was then measured."""
+        from labkit.charts.predictions import predictions
+
+        return predictions([(entry.id, "you", entry.ratio) for entry in self if entry.ratio])
+
+    def said(self) -> str:
+        """One sentence of how the claims stand."""
+        counts = self.counts()
+        found = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+        return f"{len(self)} claims: {found}."
+
+    def __repr__(self) -> str:
+        return f"<Book: {self.said()}>"
+
+    def _repr_html_(self) -> str:
+        columns = (
+            "claim",
+            "sentence",
+            "source",
+            "expected",
+            "measured",
+            "n",
+            "verdict",
+            "predicted",
+            "off",
+            "notebook",
+        )
+        head = "".join(f"<th style='text-align:left'>{name}</th>" for name in columns)
+        rows = []
+        for entry in self:
+            cells = entry.cells()
+            cells["verdict"] = f"{recording.sign(entry.verdict)} {entry.verdict}"
+            tip = html.escape(cells["reason"], quote=True)
+            body = "".join(f"<td style='text-align:left'>{html.escape(cells[name])}</td>" for name in columns)
+            rows.append(f"<tr title='{tip}'>{body}</tr>")
+        return f"<p>{html.escape(self.said())}</p><table><tr>{head}</tr>{''.join(rows)}</table>"
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """Claims with verdict and reason, as text that shows whole."""
+
+    rows: tuple[tuple[str, str, str], ...]
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{id} {verdict}: {reason}" for id, verdict, reason in self.rows) or "none"
+
+    def _repr_html_(self) -> str:
+        said = (f"<li><b>{id}</b> {verdict}: {html.escape(reason)}</li>" for id, verdict, reason in self.rows)
+        return f"<ul>{''.join(said)}</ul>" if self.rows else "<p>none</p>"
+
+
+def book() -> Book:
+    """How every claim stands on this machine (see :func:`labkit.claims.logbook.path`), whoever recorded it."""
+    found = recording.records()
+    ids = [*SOURCES, *(id for id in found if id not in SOURCES)]
+    entries = []
+    for id in ids:
+        record = found.get(id)
+        claim = SOURCES.get(id) or Source(record.source if record else "", "", notebook="of your own")
+        entries.append(Entry(id, claim, record, recording.prediction(id)))
+    return Book(tuple(sorted(entries, key=lambda entry: entry.claim.notebook)))
+
+
+def _environment() -> str:
+    return "Measured with " + ", ".join(f"{name} {version}" for name, version in recording.versions().items())
+
+
+def _row(cells: Any) -> str:
+    return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def _put(path: Path, text: str) -> Path:
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+    return path

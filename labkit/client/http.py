@@ -1,0 +1,107 @@
+"""An HTTP client for one address: when to connect, what to ask, and which answers are refusals.
+
+One connection at a time, and one topic. The bytes and their marks are the affair of ``http_connection.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import SplitResult, quote, urlsplit
+
+from labkit.client.connection import Connection, Wiring
+from labkit.client.http_connection import HTTPConnection, Response
+from labkit.errors import Refused
+
+
+class HTTPClient:
+    """One address, one connection at a time, kept alive unless told otherwise.
+
+    Args:
+        url: the technique's full address.
+        topic, token: sent with every request.
+        wiring: where the bytes are put down.
+        keep_alive: False opens a connection for each request.
+        version: ``1.1`` or ``1.0``.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        topic: str,
+        token: str | None,
+        wiring: Wiring,
+        keep_alive: bool = True,
+        version: str = "1.1",
+    ) -> None:
+        self.parts: SplitResult = urlsplit(url)
+        self.topic = topic
+        self.wiring = wiring
+        self.keep_alive = keep_alive
+        self.version = version
+        self.headers = {"Host": self.parts.netloc, "User-Agent": "labkit", "Accept": "*/*"}
+        if token is not None:
+            self.headers["Authorization"] = f"Bearer {token}"
+        if version == "1.0" or not keep_alive:
+            self.headers["Connection"] = "close"
+        self.http: HTTPConnection | None = None
+
+    async def connected(self) -> HTTPConnection:
+        """The connection that is open and free, or a new one."""
+        http = self.http
+        if http is not None and (http.connection.closed or (not http.waiting and http.connection.ended)):
+            http.close()
+            self.http = None
+        if self.http is None:
+            host, port = self.parts.hostname or "", self.parts.port or 80
+            self.http = HTTPConnection(await Connection.open(host, port, self.wiring))
+        return self.http
+
+    def target(self, **query: object) -> str:
+        """The request target with *query* added (values of None or "" are left out)."""
+        return target(self.parts, topic=self.topic, **query)
+
+    async def ask(
+        self, query: Mapping[str, object], headers: Mapping[str, str] | None = None, *, ahead: int = 0
+    ) -> None:
+        """Send a GET, unless *ahead* + 1 of them already wait for their answers on this connection."""
+        http = await self.connected()
+        if http.waiting <= ahead:
+            fields = {**self.headers, **(headers or {})}
+            await http.request("GET", self.target(**query), fields, version=self.version)
+
+    async def head(self) -> tuple[Response, HTTPConnection]:
+        """The head of the oldest unanswered request's response, and the connection to read its body from."""
+        assert self.http is not None, "ask first"
+        return await self.http.response(), self.http
+
+    async def answer(self) -> tuple[Response, str]:
+        """The whole response to the oldest unanswered request. Anything but 200 or 304 is :class:`Refused`."""
+        response, http = await self.head()
+        text = (await http.read_body()).decode("utf-8", "replace")
+        if not http.next_cycle() or not self.keep_alive:
+            http.connection.close()  # its marks are still to come
+        refuse_unless(response, (200, 304), text)
+        return response, text
+
+    def close(self) -> None:
+        if self.http is not None:
+            self.http.close()
+
+
+def target(parts: SplitResult, **query: object) -> str:
+    """The request target of an address with query parameters added; None and "" are left out."""
+    pairs = [f"{name}={quote(str(value), safe='@')}" for name, value in query.items() if value not in (None, "")]
+    joined = "&".join(filter(None, [parts.query, *pairs]))
+    return (parts.path or "/") + (f"?{joined}" if joined else "")
+
+
+def refuse_unless(response: Response, allowed: tuple[int, ...], text: str = "") -> None:
+    """Raise :class:`Refused` with the server's own words when the status is not one of *allowed*."""
+    if response.status not in allowed:
+        wait = response.headers.get("retry-after", "")
+        raise Refused(
+            f"the server answered {response.status} {response.reason}: {text.strip()[:200]}".rstrip(": "),
+            status=response.status,
+            retry_after_s=float(wait) if wait.isdigit() else None,
+        )

@@ -1,0 +1,42 @@
+"""What the kit asks of a TCP socket: the size of its segments and of its send buffer, and the kernel's own counts.
+
+Each platform has what it has. What is missing is left alone, and a count that is not to be had stays unknown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+
+from labkit.client.ledger import ConnectionRecord
+
+MSS = 1460  # what Ethernet carries; loopback's own segments of 64 KiB are those of no network
+READ_BYTES = 64 << 10
+
+
+def set_mss(sock: socket.socket, mss: int) -> None:
+    """Limit the segments of a socket; nothing happens where the platform does not allow it."""
+    option = getattr(socket, "TCP_MAXSEG", None)
+    if option is not None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, option, mss)
+
+
+def limit_send_buffer(sock: socket.socket, size: int | None) -> None:
+    """Set how many bytes the system holds for a peer that does not take them; None leaves it to the system."""
+    if size is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+
+
+def read_segments(sock: socket.socket, record: ConnectionRecord) -> None:
+    """Put down the kernel's count of TCP segments (Linux: struct tcp_info, segs_out and segs_in)."""
+    option = getattr(socket, "TCP_INFO", None)
+    if option is None or not hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux has both
+        return
+    with contextlib.suppress(OSError, struct.error):
+        info = sock.getsockopt(socket.IPPROTO_TCP, option, 256)
+        record.segments_out, record.segments_in = struct.unpack_from("II", info, 136)
+        timestamps = info[5] & 1  # TCPI_OPT_TIMESTAMPS
+        ip = 20 if sock.family == socket.AF_INET else 40
+        record.segment_header_bytes = ip + (32 if timestamps else 20)

@@ -1,0 +1,1 @@
+"""What ``python -m labkit`` does, one module for each command."""

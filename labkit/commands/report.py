@@ -1,0 +1,31 @@
+"""One HTML page of a run: its table and its charts, whole in one file that needs no network."""
+
+from __future__ import annotations
+
+import html
+import os
+from pathlib import Path
+
+from labkit import charts
+from labkit.measuring.run import Run
+
+STYLE = """body { font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse; font-size: .85rem } td, th { padding: .2rem .6rem; text-align: right }"""
+
+
+def write_html(run: Run, path: str | Path) -> Path:
+    """Write the page and return its path."""
+    figures = [charts.timeline(run)] if run.foreign else [charts.latency(run), charts.timeline(run)]
+    figures += [charts.overhead(run), charts.sequence(run)]
+    parts = [figure.to_html(full_html=False, include_plotlyjs=index == 0) for index, figure in enumerate(figures)]
+    title = html.escape(f"labkit: {', '.join(run.settings.get('techniques', ()))}")
+    settings = html.escape(", ".join(f"{name} {value}" for name, value in sorted(run.versions.items())))
+    page = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+        f"<h1>{title}</h1>{run._repr_html_()}{''.join(parts)}<p><small>{settings}</small></p></html>"
+    )
+    path = Path(path)
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(page, encoding="utf-8")
+    os.replace(part, path)
+    return path

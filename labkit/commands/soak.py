@@ -1,0 +1,145 @@
+"""Each claim's check, again and again beside a busy core: does it give the same verdict?
+
+``python -m labkit.commands.soak`` puts one claim after the other to the test, each in a process of its own, while
+another process keeps a core busy. A claim passes if all its verdicts are the same, *undecided* aside: what noise may do
+to a check is to keep it from a verdict, never to turn it. What has been tried is kept in a file, and a second call goes
+on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from labkit.errors import LabkitError
+
+TOPICS = ("polling", "long_polling", "http_streaming", "sse", "websocket", "relatives", "side_by_side")
+TIMEOUT_S = 300.0
+
+
+def experiments() -> dict[str, Callable[[], Any]]:
+    """The experiment of each claim, by id."""
+    found: dict[str, Callable[[], Any]] = {}
+    for topic in TOPICS:
+        found |= importlib.import_module(f"labkit.course.{topic}").EXPERIMENTS
+    return found
+
+
+def once(id: str) -> dict[str, Any]:
+    """Put one claim to the test, here. Returns its verdict and reason, and how long it took."""
+    from labkit.course import checks
+
+    began_s = time.monotonic()
+    found = checks.judge(id, experiments()[id]())
+    return {"id": id, "verdict": found.verdict, "reason": found.reason, "seconds": round(time.monotonic() - began_s, 1)}
+
+
+def soak(ids: Sequence[str], times: int, file: Path) -> dict[str, list[dict[str, Any]]]:
+    """Try each claim until *file* holds *times* results of it."""
+    done = _read(file)
+    with busy_core():
+        for id in ids:
+            while len(done.setdefault(id, [])) < times:
+                result = _apart(id)
+                done[id].append(result)
+                with file.open("a", encoding="utf-8") as out:
+                    out.write(json.dumps(result, ensure_ascii=False) + "\n")
+                print(f"{id} {len(done[id])}/{times}: {result['verdict']} ({result['seconds']} s)", flush=True)
+    return {id: done[id][:times] for id in ids}
+
+
+def steady(results: Iterable[dict[str, Any]]) -> bool:
+    """Whether all verdicts are the same, undecided aside, and none is an error."""
+    return len({r["verdict"] for r in results} - {"undecided"}) <= 1 and all(r["verdict"] != "error" for r in results)
+
+
+@contextlib.contextmanager
+def busy_core() -> Iterator[None]:
+    """Keep one core busy while the ``with`` block runs."""
+    process = multiprocessing.get_context("spawn").Process(target=_burn, daemon=True)
+    process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def _burn() -> None:
+    parent = os.getppid()
+    while os.getppid() == parent:
+        for _ in range(1_000_000):
+            pass
+
+
+def _apart(id: str) -> dict[str, Any]:
+    began_s = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "LABKIT_CLAIMS": str(Path(folder) / "claims.jsonl")}
+        words = [sys.executable, "-m", "labkit.commands.soak", "--once", id]
+        try:
+            done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S)
+            result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        except (subprocess.TimeoutExpired, ValueError, IndexError) as error:
+            said = error.stderr if isinstance(error, subprocess.TimeoutExpired) else done.stderr
+            why = str(said or error)[-500:]
+            result = {"id": id, "verdict": "error", "reason": why, "seconds": round(time.monotonic() - began_s, 1)}
+    return result
+
+
+def _read(file: Path) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+        result = json.loads(line)
+        found.setdefault(result["id"], []).append(result)
+    return found
+
+
+def _report(results: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
+    for id, tried in results.items():
+        counts = ", ".join(f"{n} {verdict}" for verdict, n in Counter(r["verdict"] for r in tried).most_common())
+        yield f"{'ok  ' if steady(tried) else 'FAIL'} {id:<4} {counts}"
+        if not steady(tried):
+            rarest = Counter(r["verdict"] for r in tried).most_common()[-1][0]
+            yield from (f"       {r['verdict']}: {r['reason']}" for r in tried if r["verdict"] == rarest)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run it from the command line and return the exit status."""
+    parser = argparse.ArgumentParser(prog="labkit.commands.soak", description=__doc__, allow_abbrev=False)
+    parser.add_argument("ids", nargs="*", metavar="CLAIM", help="which claims (default: all)")
+    parser.add_argument("--times", type=int, default=20, help="how often each (default: %(default)s)")
+    parser.add_argument("--file", type=Path, default=Path("build/soak.jsonl"), help="results (default: %(default)s)")
+    parser.add_argument("--once", metavar="CLAIM", help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
+    known = experiments()
+    ids = [arguments.once] if arguments.once else arguments.ids or list(known)
+    unknown = [id for id in ids if id not in known]
+    if unknown:
+        parser.error(f"no experiment for {', '.join(unknown)}; there are: {', '.join(known)}")
+    if arguments.once:
+        try:
+            print(json.dumps(once(arguments.once)))
+        except LabkitError as error:
+            print(json.dumps({"id": arguments.once, "verdict": "error", "reason": str(error), "seconds": 0}))
+        return 0
+    arguments.file.parent.mkdir(parents=True, exist_ok=True)
+    results = soak(ids, arguments.times, arguments.file)
+    print("\n".join(_report(results)))
+    return 0 if all(steady(tried) for tried in results.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""The checks of 03_http_streaming: S1, S1b, S2, S3, S5, S6, S8, T2.
+
+S3 is judged here where a stream was recycled, else as in the start notebook. Where a body ends is judged in
+``judges_wire``, who holds a message back in ``judges_reading``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from labkit import theory
+from labkit.claims import confidence
+from labkit.claims.judging import (
+    LEAST_EVENTS,
+    TOLERANCE,
+    Finding,
+    Part,
+    Seen,
+    ends,
+    lost_part,
+    see,
+)
+from labkit.claims.latency import streaming_is_one_transit
+from labkit.claims.recording import shown
+from labkit.course.http_streaming.judges_reading import (
+    chunks_are_not_messages,
+    clients_may_buffer,
+    multipart_lags,
+    nagle_adds_a_step,
+)
+from labkit.course.http_streaming.judges_wire import (
+    a_fault_looks_like_the_end,
+    which_framing_can_stream,
+    which_framing_keeps_the_connection,
+)
+
+if TYPE_CHECKING:
+    from labkit.measuring.run import Run
+
+# S3
+
+
+def recycled_mean_s(rate_per_s: float, one_way_s: float, every: int, gap_s: float | None = None) -> float:
+    """Mean latency of a stream that is ended every N events, in seconds: d + (g/2) a / E[max(N, K)].
+
+    K, the events queued during the gap g, is Poisson with the mean a = lambda g, each of them waiting g/2 on average.
+    The next response takes them along and ends at once if they are N or more: a cycle has max(N, K) events. With
+    N = 1 it is long polling; with N without end, d.
+    """
+    gap = theory.request_gap(one_way_s) if gap_s is None else gap_s
+    a = rate_per_s * gap
+    chance, events = math.exp(-a), 0.0
+    for k in range(int(a + 12 * math.sqrt(a) + 12)):
+        events += max(every, k) * chance
+        chance *= a / (k + 1)
+    return one_way_s + gap / 2 * a / events
+
+
+@dataclass(frozen=True)
+class Recycled:
+    """One run with events right after ends: of a stream never recycled, of one every N events, and so with EOF."""
+
+    run: Run
+    every: int
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dict(self.run.settings)
+
+
+KEPT, CLOSED = "recycled", "recycled, EOF"
+JUST_NS = 2e6
+"""What is published within this of an end is the event that ended it."""
+
+
+def streaming_and_its_ends(seen: Any) -> Finding:
+    """S3: one transit while the stream lasts; three for what comes right after its end, five where EOF ended it."""
+    if not isinstance(seen, Recycled):
+        return streaming_is_one_transit(seen)
+    base = streaming_is_one_transit(seen.run)
+    kept, closed = see(seen.run, KEPT), see(seen.run, CLOSED)
+    parts = [Part(base.verdict, f"never recycled: {base.reason}")]
+    for name, saw, fresh in ((KEPT, kept, False), (CLOSED, closed, True)):
+        whole_s = _after_ends(seen.run, name, saw)
+        expected_s = theory.recycled_stream_max(saw.one_way_s, fresh_connections=fresh)
+        parts += [_end_part(name, saw, whole_s, expected_s), lost_part(saw)]
+    verdict = confidence.combine(part.verdict for part in parts)
+    guilty = [p.text for p in parts if p.verdict == verdict] + [p.text for p in parts if p.verdict != verdict]
+    return Finding(base.expected, base.measured, base.interval, base.n, verdict, "; ".join(guilty))
+
+
+def _end_part(name: str, seen: Seen, whole_s: list[float], expected_s: float) -> Part:
+    """The median's interval from 10 % below theory to 10 % and the slack above: three or five hops add up."""
+    if len(whole_s) < LEAST_EVENTS:
+        return Part("undecided", f"{name}: {len(whole_s)} events right after an end are too few")
+    median = confidence.median_interval(whole_s)
+    verdict = confidence.within(median, (1 - TOLERANCE) * expected_s, (1 + TOLERANCE) * expected_s + seen.slack_s)
+    text = f"{name}: median {shown(median.value, 's')} from an end to the event right after it, {ends(median)} at 99 %"
+    return Part(verdict, f"{text}, against {shown(expected_s, 's')} (n = {median.n})")
+
+
+def _after_ends(run: Run, technique: str, seen: Seen) -> list[float]:
+    """From each end's leaving the server to the arrival of the event that was published right after it, in seconds.
+
+    When an end left is told from the ledger: one transit before the client asked again, or connected again.
+    """
+    soon_ns, events = (
+        seen.one_way_s * 1e9 / 2,
+        sorted(zip(seen.frame["published_ns"], seen.frame["received_ns"], strict=True)),
+    )
+    whole_s = []
+    for asked_ns in _asked_again(run, technique):
+        ended_ns = asked_ns - seen.one_way_s * 1e9
+        received = next((r for published, r in events if JUST_NS < published - ended_ns <= soon_ns), None)
+        whole_s += [] if received is None else [(received - ended_ns) / 1e9]
+    return whole_s
+
+
+def _asked_again(run: Run, technique: str) -> list[int]:
+    records = sorted(run.ledger.of(technique), key=lambda record: record.opened_ns)
+    again = [record.opened_ns for record in records[1:]]
+    for record in records:
+        again += [t.t_ns for t in record.transfers if t.direction == "out"][1:]
+    return again
+
+
+CHECKS: dict[str, Callable[[Any], Finding]] = {
+    "S1": which_framing_can_stream,
+    "S1b": which_framing_keeps_the_connection,
+    "S2": a_fault_looks_like_the_end,
+    "S3": streaming_and_its_ends,
+    "S5": chunks_are_not_messages,
+    "S6": clients_may_buffer,
+    "S8": multipart_lags,
+    "T2": nagle_adds_a_step,
+}

@@ -1,0 +1,123 @@
+"""The checks of 02_long_polling about what is held: L6, L7, L8, L11, L12."""
+
+from __future__ import annotations
+
+import math
+
+from labkit.claims import confidence
+from labkit.claims.confidence import Interval, Verdict
+from labkit.claims.judging import LEAST_EVENTS, Finding, NoVerdict, Part
+from labkit.course.long_polling.seen_held import Held, Tabs, Threads, Unaware, Valley
+
+
+def time_outs_bite(seen: Valley) -> Finding:
+    """L6: on a scaled clock, and with an intermediary told to be so: illustrated. ``measured``: the cheapest hold."""
+    table = seen.table()
+    safe, beyond = table[table.index < seen.idle_timeout_s], table[table.index > seen.idle_timeout_s]
+    share = float((safe["broken_per_min"] / safe["requests_per_min"]).max())
+    below: Verdict = "confirmed" if share == 0 else "undecided" if share < 0.5 else "refuted"  # a stall breaks some
+    parts = [
+        Part(below, f"{share:.0%} of the requests broken below the idle limit"),
+        said(bool((beyond["broken_per_min"] > 0).all()), "every hold above it broken"),
+        said(bool(safe["requests_per_min"].is_monotonic_decreasing), "fewer requests, the longer the hold"),
+        said(float(beyond["deaf_share"].min()) > float(safe["deaf_share"].iloc[-1]), "and deaf meanwhile"),
+    ]
+    found, best = together(parts), float(safe.index[-1])
+    verdict: Verdict = "illustrated" if found.verdict == "confirmed" else found.verdict
+    why = f"an intermediary that was told to end what is idle for {seen.idle_timeout_s:g} s; {found.text}"
+    return Finding(seen.idle_timeout_s, best, None, len(table), verdict, why, "s")
+
+
+def a_connection_is_held(seen: Held) -> Finding:
+    """L7: a descriptor and some memory for each held client, whatever the technique. ``measured``: KiB by technique."""
+    if seen.why:
+        raise NoVerdict("not run", seen.why)
+    parts, measured = [], {}
+    for name, kib in seen.memory_kib.items():
+        interval = confidence.mean_interval(kib)
+        each = sum(seen.descriptors[name]) / len(seen.descriptors[name])
+        verdict: Verdict = "confirmed" if interval.low > 0 else "undecided" if interval.high > 0 else "refuted"
+        parts.append(Part(verdict, f"{name}: {interval.value:.1f} KiB ({interval.low:.1f} to {interval.high:.1f})"))
+        parts.append(said(abs(each - 1) < 0.02, f"{name}: {each:.2f} descriptors for each"))
+        measured[name] = round(interval.value, 1)
+    found = together(parts)
+    if seen.kernel_bytes:
+        found = Part(found.verdict, f"{found.text}; and {seen.kernel_bytes / 1024:.1f} KiB each in the kernel")
+    return Finding(None, measured, None, len(parts) // 2, found.verdict, found.text, "KiB")
+
+
+def lost_without_a_cursor(seen: Unaware) -> Finding:
+    """L8. ``measured``: the share that the client without a cursor lost; expected: the share that falls into a gap."""
+    n, lost = len(seen.published), seen.lost
+    if n < LEAST_EVENTS:
+        raise NoVerdict("undecided", f"{n} events are too few", n)
+    others, twice = set(seen.published) - set(seen.with_cursor), len(seen.with_cursor) - len(set(seen.with_cursor))
+    share, p = lost / n, seen.expected_share
+    error = 4 * math.sqrt(max(p * (1 - p), 1 / n) / n)  # those of one gap are lost together: it is not less
+    near: Verdict = "confirmed" if abs(share - p) <= error + 0.05 else "undecided"
+    parts = [
+        said(lost > 0, f"{lost} of {n} events lost without a cursor"),
+        Part(near, f"{share:.0%} of them, the share that falls into a gap is {p:.0%}"),
+        said(not others and not twice, f"{len(others)} lost and {twice} twice with one"),
+    ]
+    found = together(parts)
+    return Finding(
+        p, share, Interval(share, max(0.0, share - error), share + error, n), n, found.verdict, found.text, ""
+    )
+
+
+def few_connections(seen: Tabs) -> Finding:
+    """L11: six requests are held at once, the seventh waits; one connection for all tabs loses nothing.
+
+    ``measured``: how many requests were answered with the first.
+    """
+    if not seen.answered_s:
+        raise NoVerdict("not run", seen.why or "no page attached")
+    first = sum(s < 1.5 * seen.hold_s for s in seen.answered_s)
+    parts = [said(first == 6, f"{first} of {len(seen.answered_s)} requests answered together, the others after them")]
+    for name, ids in seen.shared.items():
+        parts.append(said(ids == seen.published[-len(ids) :] and len(ids) > 0, f"{name}: {len(ids)} events in order"))
+    whole = seen.shared.get("a tab that stayed", ())
+    parts.append(said(whole == seen.published, f"{len(seen.published) - len(set(whole))} lost when the leader closed"))
+    found = together(parts)
+    return Finding(6, first, None, len(seen.answered_s), found.verdict, f"{seen.browser}: {found.text}", "requests")
+
+
+def threads_are_held(seen: Threads) -> Finding:
+    """L12. ``measured``: how long the one long poll too many waited for its event at the bounded server."""
+    bounded, lab = next(iter(seen.poll_s)), list(seen.poll_s)[1]
+    noise_s = max(seen.get_s[lab], seen.short_s[lab])
+    if noise_s > 0.25 * seen.hold_s:
+        raise NoVerdict("undecided", f"this machine is too busy: a plain poll at the lab took {noise_s:.2f} s")
+    parts = [
+        said(
+            seen.poll_s[bounded] > 0.6 * seen.hold_s,
+            f"with {seen.threads} threads held, one more waited {seen.poll_s[bounded]:.2f} s",
+        ),
+        said(seen.get_s[bounded] > 0.6 * seen.hold_s, f"and so did a plain poll, {seen.get_s[bounded]:.2f} s"),
+        said(
+            seen.short_s[bounded] < 0.4 * seen.hold_s,
+            f"where {seen.threads + 1} clients only poll, none waited longer than {seen.short_s[bounded]:.2f} s",
+        ),
+        said(seen.poll_s[lab] < 0.4 * seen.hold_s, f"at the lab's event loop {seen.poll_s[lab]:.2f} s"),
+    ]
+    found = together(parts)
+    return Finding(seen.hold_s, seen.poll_s[bounded], None, seen.threads + 1, found.verdict, found.text, "s")
+
+
+# Parts
+
+
+def said(is_so: bool, text: str) -> Part:
+    return Part("confirmed", text) if is_so else Part("refuted", f"not so: {text}")
+
+
+def named(name: str, part: Part) -> Part:
+    return Part(part.verdict, f"{name}: {part.text}")
+
+
+def together(parts: list[Part]) -> Part:
+    """All parts as one: the verdict of :func:`labkit.claims.confidence.combine`, and who is to blame first."""
+    verdict = confidence.combine(part.verdict for part in parts)
+    said = [p.text for p in parts if p.verdict == verdict] + [p.text for p in parts if p.verdict != verdict]
+    return Part(verdict, "; ".join(said))

@@ -1,0 +1,242 @@
+"""N1: waiting for a job. A resource that answers 202 until the job is done, and five ways to wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from labkit.client.connection import Opened, Wiring
+from labkit.client.http import HTTPClient
+from labkit.client.ledger import ConnectionRecord, Ledger
+from labkit.course.polling.seen import Waited
+from labkit.errors import Refused
+from labkit.lab.lab import Lab
+from labkit.measuring import schedules
+from labkit.measuring.measurement import measure
+from labkit.measuring.schedules import DISTRIBUTIONS, Planned, Schedule
+from labkit.server.handler import PushHandler
+from labkit.techniques import TECHNIQUES, Delivery, Technique, find
+from labkit.techniques.base import Reader, read_answer
+from labkit.wire.events import Cursor, Gap
+
+MEAN_S = 1.3
+INTERVAL_S = 0.5
+FIRST_S, LONGEST_S = 0.1, 4.0  # of the backoff, which doubles
+
+
+class JobHandler(PushHandler):
+    """A job as a resource (RFC 9110 section 15.3.3): POST submits it, GET asks for its result.
+
+    The job's result is the first event of its topic. ``Retry-After`` is what is left of the usual duration, in whole
+    seconds, since the field has no others (RFC 9110 section 10.2.3); never under one.
+    """
+
+    usual_s = MEAN_S
+    submitted: ClassVar[dict[str, float]] = {}
+
+    def post(self) -> None:
+        self.submitted[self.topic] = time.monotonic()
+        self.set_status(202)
+        self.set_header("Location", f"/job?topic={self.topic}")
+        self.set_header("Retry-After", str(retry_after_s(0.0, self.usual_s)))
+        self.finish()
+
+    def get(self) -> None:
+        page = self.page(Cursor.parse("0"))
+        self.set_header("Content-Type", "application/json")
+        if page.events:
+            self.submitted.pop(self.topic, None)
+        else:
+            waited_s = time.monotonic() - self.submitted.get(self.topic, time.monotonic())
+            self.set_status(202)
+            self.set_header("Retry-After", str(retry_after_s(waited_s, self.usual_s)))
+        self.finish(self.context.hub.answer(self.topic, page))
+
+
+def retry_after_s(waited_s: float, usual_s: float) -> int:
+    """The server's advice: what is left of the usual duration, in whole seconds, at least one."""
+    return max(1, math.ceil(usual_s - waited_s))
+
+
+def _asking(pauses: Callable[[int, float], float]) -> Callable[..., AsyncGenerator[Delivery | Gap, None]]:
+    """A client that submits the job, and asks for its result until it is there.
+
+    Args:
+        pauses: (number of the question, the server's advice in s) -> seconds before it, from the one before.
+    """
+
+    async def connect(
+        url: str,
+        *,
+        topic: str = "",
+        token: str | None = None,
+        ledger: Ledger | None = None,
+        on_open: Opened | None = None,
+        subscriber: int = 0,
+        **_: object,
+    ) -> AsyncGenerator[Delivery | Gap, None]:
+        wiring = Wiring(ledger or Ledger(0), "job", subscriber)
+        client = HTTPClient(url, topic=topic, token=token, wiring=wiring)
+        reader, clock = Reader("0", on_open), asyncio.get_running_loop().time
+        next_s, number = clock(), 0
+        try:
+            http = await client.connected()
+            await http.request("POST", client.target(), client.headers)
+            while True:
+                response, http = await client.head()
+                text = (await http.read_body()).decode()
+                http.next_cycle()
+                if response.status not in (200, 202):
+                    raise Refused(f"the server answered {response.status}", status=response.status)
+                if response.status == 200:
+                    for item in read_answer(client, reader, text):
+                        yield item
+                    await asyncio.Event().wait()  # the job is done: nothing more is asked
+                advice_s = float(response.headers.get("retry-after", "1"))
+                from_s = clock() if pauses is _advised else next_s  # Retry-After counts from the answer
+                next_s, number = from_s + pauses(number, advice_s), number + 1
+                await asyncio.sleep(max(0.0, next_s - clock()))
+                await client.ask({})
+        finally:
+            client.close()
+
+    return connect
+
+
+def _fixed(_number: int, _advice_s: float) -> float:
+    return INTERVAL_S
+
+
+def _backoff(number: int, _advice_s: float) -> float:
+    return min(float(FIRST_S * 2**number), LONGEST_S)
+
+
+def _advised(_number: int, advice_s: float) -> float:
+    return advice_s
+
+
+JOB = Technique(
+    name="job",
+    title="A job's resource",
+    spec="RFC 9110 section 15.3.3",
+    route="/job",
+    handler=JobHandler,
+    connect=_asking(_fixed),
+    exhibit=True,
+)
+
+
+def _once(technique: Technique, name: str) -> Technique:
+    """The technique, followed until the first event of its topic and then left."""
+
+    async def connect(url: str, **given: Any) -> AsyncGenerator[Delivery | Gap, None]:
+        async with aclosing(technique.connect(url, **given)) as items:
+            async for item in items:
+                if isinstance(item, Delivery):
+                    break
+        yield item
+        await asyncio.Event().wait()
+
+    return replace(technique, name=name, connect=connect)
+
+
+WAYS = (
+    replace(JOB, name="fixed poll"),
+    replace(JOB, name="backoff", connect=_asking(_backoff)),
+    replace(JOB, name="Retry-After", connect=_asking(_advised)),
+    _once(find("long-polling"), "long poll"),
+    _once(find("sse"), "SSE"),
+)
+
+
+def wait_for_jobs(*, rate_per_s: float = 6.0, duration_s: float = 2.0, one_way_s: float = 0.05) -> Waited:
+    """Jobs with exponential, bimodal and heavy-tailed durations, each waited for by five clients at once."""
+    import pandas as pd
+
+    schedule, began = _jobs(rate_per_s, duration_s)
+    with Lab("jobs", techniques=(*TECHNIQUES, JOB)) as lab:
+        run = measure(lab, WAYS, schedule, one_way_s=one_way_s, settle_s=LONGEST_S + 1.0)
+    asked = Counter[tuple[str, str]]()
+    for record in run.ledger.of():
+        asked[record.technique, topic_of(record)] += record.requests
+    arrived = run.deliveries.set_index(["technique", "topic"])["latency_ms"]
+    rows = []
+    for way in WAYS:
+        for job, (durations, took_s) in began.items():
+            if (way.name, job) not in arrived.index:
+                continue
+            requests = asked[way.name, job] - (way.route == JOB.route)
+            expected_s, expected_requests, margin_s = expected_wait(way.name, took_s, one_way_s)
+            rows.append(
+                {
+                    "job": job,
+                    "durations": durations,
+                    "how": way.name,
+                    "duration_s": took_s,
+                    "waited_s": float(arrived[way.name, job]) / 1e3,
+                    "requests": requests,
+                    "expected_s": expected_s,
+                    "expected_requests": expected_requests,
+                    "margin_s": margin_s,
+                }
+            )
+    held_up_s = float((run.settings.get("held_up_ms") or {}).get("total", 0.0)) / 1e3
+    lost = len(began) * len(WAYS) - len(rows)
+    return Waited(pd.DataFrame(rows), one_way_s, lost, held_up_s, dict(run.settings))
+
+
+def topic_of(record: ConnectionRecord) -> str:
+    """The topic that a connection's first request names."""
+    first = record.transfers[0].data if record.transfers else b""
+    return first.partition(b"topic=")[2].replace(b" ", b"&").partition(b"&")[0].decode()
+
+
+def _jobs(rate_per_s: float, duration_s: float) -> tuple[Schedule, dict[str, tuple[str, float]]]:
+    """Jobs of three kinds in one schedule, and each one's kind and duration by its topic."""
+    planned: list[Planned] = []
+    kinds: dict[str, tuple[str, float]] = {}
+    for number, kind in enumerate(name for name in DISTRIBUTIONS if name != "fixed"):
+        for event in schedules.jobs(rate_per_s, duration_s, MEAN_S, kind, seed=10 + number).plan():
+            topic = f"{kind}-{event.topic}"
+            kinds[topic] = (kind, event.offset_s - event.starts_s)
+            planned.append(replace(event, topic=topic))
+    planned.sort(key=lambda event: event.offset_s)
+
+    def plan() -> Iterator[Planned]:
+        return iter(planned)
+
+    settings = {"rate_per_s": rate_per_s, "duration_s": duration_s, "mean_s": MEAN_S}
+    return Schedule("jobs", settings, planned[-1].offset_s, rate_per_s, False, plan), kinds
+
+
+def expected_wait(way: str, duration_s: float, one_way_s: float) -> tuple[float, int, float]:
+    """What the client's rule gives for a job that takes so long.
+
+    The first request crosses after the connection's handshake, a round trip; every other one takes a transit each way.
+
+    Returns:
+        Seconds from the job's end to the client's knowing it; requests, without the submission; and by how many
+        seconds the end missed the nearest question: where that is little, noise decides which one finds it.
+    """
+    d = one_way_s
+    if way in ("long poll", "SSE"):
+        return max(0.0, 3 * d - duration_s) + d, 1, math.inf
+    next_s, answered_s, advice_s = 0.0, 4 * d, retry_after_s(0.0, MEAN_S)
+    requests, margin_s = 0, math.inf
+    while True:
+        if way == "Retry-After":
+            next_s = answered_s + advice_s
+        else:
+            next_s += _fixed(requests, 0.0) if way == "fixed poll" else _backoff(requests, 0.0)
+        at_server_s = max(next_s, answered_s) + d
+        answered_s, requests = at_server_s + d, requests + 1
+        margin_s = min(margin_s, abs(at_server_s - duration_s))
+        if at_server_s >= duration_s:
+            return answered_s - duration_s, requests, margin_s
+        advice_s = retry_after_s(at_server_s - 3 * d, MEAN_S)

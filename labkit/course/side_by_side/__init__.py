@@ -1,0 +1,27 @@
+"""Of 08_side_by_side: what it runs, what it claims, what it draws, what it asks."""
+
+from __future__ import annotations
+
+from labkit.course.side_by_side import charts
+from labkit.course.side_by_side.experiments import (
+    EXPERIMENTS,
+    ages,
+    compare,
+    cut_link,
+    one_trace,
+    server_costs,
+    upstream,
+    without_page,
+)
+
+__all__ = [
+    "EXPERIMENTS",
+    "ages",
+    "charts",
+    "compare",
+    "cut_link",
+    "one_trace",
+    "server_costs",
+    "upstream",
+    "without_page",
+]

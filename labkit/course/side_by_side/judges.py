@@ -1,0 +1,159 @@
+"""The checks of 08_side_by_side: A1, A9, A10."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from labkit.claims import confidence
+from labkit.claims.confidence import Interval, Verdict
+from labkit.claims.judging import Finding, NoVerdict, Part
+from labkit.claims.recording import shown
+from labkit.course.side_by_side.seen import COLUMNS, Comparison, Leg, Upstream
+from labkit.course.side_by_side.seen_ages import AgePoint, Ages
+
+ABOVE = 1.25
+"""How many times the link's rate an event rate must be to count as above it."""
+
+
+# A1
+
+
+def no_technique_wins_everywhere(seen: Comparison) -> Finding:
+    """A1. For each technique a column in which its interval lies wholly above the best one's.
+
+    Refuted by a technique that is the best in every column that was measured, its interval apart from all others'.
+    """
+    if seen.server.why:
+        raise NoVerdict("not run", f"the server's columns are missing: {seen.server.why}")
+    if seen.run.interrupted or seen.cut.interrupted:
+        raise NoVerdict("undecided", "the run was interrupted")
+    parts = [_is_beaten(seen, technique) for technique in seen.techniques]
+    verdict = confidence.combine(part.verdict for part in parts)
+    guilty = [p.text for p in parts if p.verdict == verdict] + [p.text for p in parts if p.verdict != verdict]
+    return Finding(None, None, None, len(seen.run.published), verdict, "; ".join(guilty), "")
+
+
+def _is_beaten(seen: Comparison, technique: str) -> Part:
+    apart: list[tuple[float, str]] = []
+    wins = 0
+    for column, (title, unit) in COLUMNS.items():
+        mine = seen.interval(column, technique)
+        others = {other: seen.interval(column, other) for other in seen.techniques if other != technique}
+        best = min(others, key=lambda other: others[other].value)
+        if mine.low > others[best].high:
+            factor = mine.low / max(others[best].high, 1e-9)
+            told = f"{shown(mine.value, unit)} against {shown(others[best].value, unit)} by {best}"
+            apart.append((factor, f"{technique} is beaten in {title}: {told}"))
+        wins += all(mine.high < other.low for other in others.values())
+    if apart:
+        return Part("confirmed", max(apart)[1])
+    if wins == len(COLUMNS):
+        return Part("refuted", f"{technique} is the best in every column, apart from all others")
+    return Part("undecided", f"{technique}: in no column does its interval lie apart from the best")
+
+
+# A9
+
+
+def conflation_pays(seen: Ages) -> Finding:
+    """A9. Above the link's rate: a lower mean age at fewer bytes, for each stream and rate.
+
+    ``measured``: the mean age with conflation at the highest rate, in s.
+    """
+    pairs = list(_pairs(seen))
+    if not pairs:
+        raise NoVerdict("not run", f"no event rate was {ABOVE:g} times the link's {seen.capacity_per_s:.0f} events/s")
+    parts = [part for pair in pairs for part in _pays(*pair)]
+    verdict = confidence.combine(part.verdict for part in parts)
+    guilty = [p.text for p in parts if p.verdict == verdict] + [p.text for p in parts if p.verdict != verdict]
+    plain, newest = max(pairs, key=lambda pair: pair[0].rate_per_s)
+    reason = f"link with room for {seen.capacity_per_s:.0f} events/s; " + "; ".join(guilty)
+    n = sum(plain.received + newest.received for plain, newest in pairs)
+    spread = confidence.mean_interval(newest.blocks_s)
+    return Finding(None, newest.mean_s, spread, n, verdict, f"{_mean_ages(plain, newest)}; {reason}")
+
+
+def _mean_ages(plain: AgePoint, newest: AgePoint) -> str:
+    return f"newest only {shown(newest.mean_s, 's')} old, every event {shown(plain.mean_s, 's')}"
+
+
+def _pairs(seen: Ages) -> Iterator[tuple[AgePoint, AgePoint]]:
+    by_key = {(point.technique, point.rate_per_s, point.conflate): point for point in seen.points}
+    for (technique, rate_per_s, conflate), plain in by_key.items():
+        newest = by_key.get((technique, rate_per_s, True))
+        if not conflate and newest is not None and rate_per_s >= ABOVE * seen.capacity_per_s:
+            yield plain, newest
+
+
+def _pays(plain: AgePoint, newest: AgePoint) -> Iterator[Part]:
+    named = f"{plain.technique} at {plain.rate_per_s:g}/s"
+    if plain.lost or newest.lost:
+        yield Part("undecided", f"{named}: {plain.lost + newest.lost} events lost, so not every event was delivered")
+        return
+    queued = len(plain.blocks_s) // 3  # a queue has to build up first
+    pairs = zip(plain.blocks_s[queued:], newest.blocks_s[queued:], strict=True)
+    gain = confidence.median_interval([every - only for every, only in pairs])
+    text = f"{named}: mean age {shown(newest.mean_s, 's')} instead of {shown(plain.mean_s, 's')}"
+    text += f", once there is a queue lower by {shown(gain.low, 's')} to {shown(gain.high, 's')}"
+    yield Part(_is_above(gain, 0.0), text)
+    told = f"{named}: {newest.bytes_per_s / 1e3:.0f} kB/s instead of {plain.bytes_per_s / 1e3:.0f}"
+    yield Part("confirmed" if newest.bytes_per_s < plain.bytes_per_s else "refuted", told)
+
+
+def _is_above(interval: Interval, limit: float) -> Verdict:
+    if interval.low > limit:
+        return "confirmed"
+    return "refuted" if interval.high < limit else "undecided"
+
+
+# A10
+
+
+def upstream_costs(seen: Upstream) -> Finding:
+    """A10. Fewer bytes a message over the WebSocket than by any POST; POSTs swap, the WebSocket does not.
+
+    ``measured``: bytes a message over the WebSocket, its answer included.
+    """
+    mine = [leg for leg in seen.legs if leg.mode == "websocket"]
+    posts = [leg for leg in seen.legs if leg.mode != "websocket"]
+    if not mine or not posts:
+        raise NoVerdict("not run", "needs messages over a WebSocket and by POST")
+    parts = [_fewer_bytes(seen, mode) for mode in dict.fromkeys(leg.mode for leg in posts)]
+    parts += [_in_order(mine), _out_of_order(posts)]
+    parts += [_nothing_lost(leg) for leg in seen.legs if leg.lost or leg.twice]
+    verdict = confidence.combine(part.verdict for part in parts)
+    guilty = [p.text for p in parts if p.verdict == verdict] + [p.text for p in parts if p.verdict != verdict]
+    n, bytes_a_message = sum(leg.sent for leg in seen.legs), seen.bytes_of("websocket")
+    return Finding(None, bytes_a_message.value, bytes_a_message, n, verdict, "; ".join(guilty), "bytes")
+
+
+def _fewer_bytes(seen: Upstream, mode: str) -> Part:
+    mine, other = seen.bytes_of("websocket"), seen.bytes_of(mode)
+    verdict: Verdict = "confirmed" if mine.high < other.low else "refuted" if mine.low > other.high else "undecided"
+    return Part(verdict, f"{mine.value:.0f} bytes a message over the WebSocket, {other.value:.0f} by {mode}")
+
+
+def _in_order(legs: list[Leg]) -> Part:
+    swapped = sum(leg.swapped for leg in legs)
+    return Part("refuted" if swapped else "confirmed", f"{swapped} swapped on the WebSocket")
+
+
+def _out_of_order(legs: list[Leg]) -> Part:
+    several = [leg for leg in legs if leg.connections > 1]
+    swapped = sum(leg.swapped for leg in several)
+    if not swapped:
+        return Part("undecided", "no POST overtook another in this run")
+    return Part("confirmed", f"{swapped} of {sum(leg.sent for leg in several)} POSTs came after a later one")
+
+
+def _nothing_lost(leg: Leg) -> Part:
+    told = f"{leg.mode} at {leg.rate_per_s:g}/s: {leg.lost} lost, {leg.twice} twice"
+    return Part("undecided" if leg.mode != "websocket" else "refuted", told)
+
+
+CHECKS: dict[str, Callable[[Any], Finding]] = {
+    "A1": no_technique_wins_everywhere,
+    "A9": conflation_pays,
+    "A10": upstream_costs,
+}

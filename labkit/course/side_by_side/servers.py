@@ -1,0 +1,150 @@
+"""What each technique's clients cost a server: CPU and memory of a process of its own, the clients in another."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from labkit.course.side_by_side.crowd import Crowd
+from labkit.course.side_by_side.seen import ServerCosts
+from labkit.errors import LabkitError
+from labkit.lab.lab import Lab
+from labkit.measuring.progress import Progress
+from labkit.techniques import TECHNIQUES, find
+
+BATCHES = 4
+FIRST = 6  # clients that come before the count: the first of each kind fill caches
+SETTLE_S = 0.15
+
+
+def server_costs(
+    techniques: Sequence[str] | None = None,
+    *,
+    clients: int = 60,
+    rate_per_s: float = 8.0,
+    rounds: int = 5,
+    round_s: float = 0.6,
+    poll_interval_s: float = 1.0,
+    payload_bytes: int = 20,
+    seed: int = 8,
+    progress: bool = True,
+) -> ServerCosts:
+    """The same trace to one server for each technique, all of them at once, so that what else runs falls on all alike.
+
+    Args:
+        clients: of each technique, in four batches.
+        rounds: each gives one value of the CPU.
+
+    Raises:
+        LabkitError: fewer than 8 clients, 2 rounds, or a rate or length that is not above 0.
+    """
+    if clients < 2 * BATCHES or rounds < 2 or not (rate_per_s >= 0 and round_s > 0):
+        raise LabkitError(
+            f"clients={clients}, rounds={rounds}, rate_per_s={rate_per_s:g}, round_s={round_s:g}: expected at least "
+            f"{2 * BATCHES} clients, 2 rounds, a rate of 0 or more and a length above 0"
+        )
+    names = [find(t).name for t in techniques] if techniques else [t.name for t in TECHNIQUES if not t.exhibit]
+    line = Progress(enabled=progress)
+    started = datetime.now(UTC).isoformat()
+    with contextlib.ExitStack() as stack:
+        labs = {}
+        for name in names:
+            line.show(f"starting a server for {name}")
+            labs[name] = stack.enter_context(Lab(f"cost of {name}", process=True))
+        crowd = stack.enter_context(Crowd())
+        load = _Load(labs, crowd, poll_interval_s, "x" * payload_bytes)
+        memory = load.gather(clients // BATCHES, line)
+        cpu = load.publish(rate_per_s, rounds, round_s, random.Random(seed), line)
+        missed = load.missed(clients // BATCHES * BATCHES + FIRST)
+    line.done(f"{len(names)} servers with {clients} clients each: {load.published} events")
+    settings = {
+        "started": started,
+        "clients": clients // BATCHES * BATCHES,
+        "rate_per_s": rate_per_s,
+        "rounds": rounds,
+        "round_s": round_s,
+        "poll_interval_s": poll_interval_s,
+        "payload_bytes": payload_bytes,
+        "seed": seed,
+        "published": load.published,
+    }
+    return ServerCosts(memory, cpu, missed, settings)
+
+
+class _Load:
+    def __init__(self, labs: dict[str, Lab], crowd: Crowd, poll_interval_s: float, data: str) -> None:
+        self.labs = labs
+        self.crowd = crowd
+        self.poll_interval_s = poll_interval_s
+        self.data = data
+        self.published = 0
+        self.held = 0
+
+    def gather(self, batch: int, line: Progress) -> dict[str, tuple[float, ...]]:
+        """Let the clients come, batch by batch; the growth of each server's memory per client, in KiB."""
+        grown: dict[str, list[float]] = {name: [] for name in self.labs}
+        self._open(FIRST)
+        for lab in self.labs.values():
+            lab.publish(self.data)
+        self.published += 1
+        time.sleep(2 * SETTLE_S)
+        for number in range(BATCHES):
+            line.show(f"clients come: batch {number + 1} of {BATCHES}")
+            before = {name: _usage(lab)["rss_bytes"] for name, lab in self.labs.items()}
+            self._open(batch)
+            time.sleep(SETTLE_S)
+            for name, lab in self.labs.items():
+                grown[name].append((_usage(lab)["rss_bytes"] - before[name]) / batch / 1024)
+        return {name: tuple(values) for name, values in grown.items()}
+
+    def _open(self, count: int) -> None:
+        for name, lab in self.labs.items():
+            self.crowd.open(name, lab.url_of(name), lab.cursor(), count, interval_s=self.poll_interval_s)
+        self.held += count
+
+    def publish(
+        self, rate_per_s: float, rounds: int, round_s: float, rng: random.Random, line: Progress
+    ) -> dict[str, tuple[float, ...]]:
+        """A Poisson trace to all servers alike; the CPU of each per client and second, round by round, in µs."""
+        spent: dict[str, list[float]] = {name: [] for name in self.labs}
+        for number in range(rounds):
+            line.show(f"publishing: round {number + 1} of {rounds}")
+            began_s = time.perf_counter()
+            before = {name: cpu_s(lab) for name, lab in self.labs.items()}
+            for _ in range(round(rate_per_s * round_s)):
+                time.sleep(max(0.0, round_s / max(1.0, rate_per_s * round_s) * rng.random()))
+                for lab in self.labs.values():
+                    lab.publish(self.data)
+                self.published += 1
+            time.sleep(max(0.0, began_s + round_s - time.perf_counter()))
+            lasted_s = time.perf_counter() - began_s
+            for name, lab in self.labs.items():
+                spent[name].append((cpu_s(lab) - before[name]) / self.held / lasted_s * 1e6)
+        return {name: tuple(values) for name, values in spent.items()}
+
+    def missed(self, clients: int) -> dict[str, int]:
+        """What has not come, once there was time for it; the first event was published for the first few only."""
+        wanted = (self.published - 1) * clients + FIRST
+        deadline_s = time.monotonic() + 2 * self.poll_interval_s + 2
+        while min((got := self.crowd.received())[name] for name in self.labs) < wanted:
+            if time.monotonic() > deadline_s:
+                break
+            time.sleep(0.05)
+        return {name: wanted - got[name] for name in self.labs}
+
+
+def cpu_s(lab: Lab) -> float:
+    """CPU seconds of the lab's process: to the nanosecond where the system has a clock for each process (Linux)."""
+    try:
+        return time.clock_gettime(~(lab.pid or 0) << 3 | 2)
+    except (AttributeError, OSError):
+        return _usage(lab)["cpu_s"]
+
+
+def _usage(lab: Lab) -> dict[str, float]:
+    usage = lab.usage()
+    assert usage is not None
+    return usage

@@ -1,0 +1,258 @@
+"""The checks of 04_server_sent_events: E1-E3, E5, E6.
+
+The standard is written for browsers. What only the kit's own client shows is *illustrated* where client and rules are
+by the same hands (E1, E3), *refined* where it was measured (E2), and *not run* where the claim is about a page (E6).
+No check takes a slow machine for a broken rule: what came too late is undecided, what came and should not have come
+refutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from labkit.claims import confidence
+from labkit.claims.confidence import Interval, Verdict
+from labkit.claims.judging import TOLERANCE, Finding, NoVerdict, Part, ends
+from labkit.claims.recording import shown
+from labkit.course.sse.seen import (
+    BROWSER,
+    OURS,
+    Beats,
+    Conformance,
+    Ending,
+    Endings,
+    Framing,
+    Heartbeats,
+    Resumption,
+    Returns,
+)
+from labkit.webpage.settings import NO_PAGE
+
+CLAIMED_BYTES = 5.0
+EXCEPTIONS = 0.1
+"""Share of the rules that a browser may break and still be said to keep them, but for those."""
+LEAST_BEATS = 8
+
+
+# E1
+
+
+def every_rule(seen: Conformance) -> Finding:
+    """E1. ``measured``: how many of the rules the page's EventSource keeps; without a page, labkit's decoder."""
+    n = len(seen.rules)
+    kept = {name: n - len(seen.wrong(name)) for name in seen.outcomes}
+    others = [f"{name} {count} of {n}" for name, count in kept.items() if name not in (OURS, BROWSER)]
+    others += [f"{name}: not run ({why})" for name, why in seen.missing.items() if name != BROWSER]
+    judged = BROWSER if BROWSER in kept else OURS
+    verdict, reason = _rules(seen, judged)
+    reason += f"; other clients: {', '.join(others)}" if others else ""
+    return Finding(float(n), float(kept[judged]), None, n, verdict, reason, "rules")
+
+
+def _rules(seen: Conformance, judged: str) -> tuple[Verdict, str]:
+    if wrong := seen.wrong(OURS):
+        return "refuted", f"labkit's decoder breaks {_listed(wrong)}"
+    if judged == OURS:
+        why = f"{BROWSER}: not run ({seen.missing.get(BROWSER, NO_PAGE)})"
+        return "illustrated", f"labkit's decoder keeps each rule however the bytes are cut; {why}"
+    wrong, name = seen.wrong(BROWSER), seen.settings.get("browser", "the browser")
+    untold = [rule for rule in seen.rules if seen.outcomes[BROWSER][rule.key].whole is None]
+    if untold:
+        return "undecided", f"{name} did not tell in time about {_listed(untold)}"
+    if not wrong:
+        return "confirmed", f"{name} and labkit's decoder keep each rule however the bytes are cut"
+    found = "; ".join(f"{rule.title} ({seen.outcomes[BROWSER][rule.key]})" for rule in wrong)
+    verdict: Verdict = "refined" if len(wrong) <= EXCEPTIONS * len(seen.rules) else "refuted"
+    return verdict, f"{name} keeps all but {len(wrong)}: {found}"
+
+
+def _listed(rules: Any) -> str:
+    return "; ".join(f"{rule.clause}: {rule.title}" for rule in rules)
+
+
+# E2
+
+
+def comes_back(seen: Resumption) -> Finding:
+    """E2. ``measured``: the median time away, in seconds, for the middle one of the reconnection times."""
+    returns, parts = seen.returns, []
+    for retry_s, gaps_s in returns.gaps_s[OURS].items():
+        parts.append(_gap(returns, retry_s, gaps_s))
+    for client, resumed in returns.resumed.items():
+        parts.append(_said(resumed, f"{client}: each reconnection brought the last event id"))
+    parts.append(_replayed(seen.run, "sse"))
+    page = "sse (browser)" in seen.run.summary().index
+    if page:
+        parts.append(_replayed(seen.run, "sse (browser)"))
+    verdict = confidence.combine(part.verdict for part in parts)
+    reason = _texts(parts)
+    if BROWSER in returns.gaps_s:
+        reason += f"; {_of_browser(returns)}"
+    if verdict == "confirmed" and not page:
+        verdict, reason = "refined", f"by the kit's own client; {BROWSER}: not run ({returns.why or NO_PAGE}); {reason}"
+    retry_s = sorted(returns.gaps_s[OURS])[len(returns.gaps_s[OURS]) // 2]
+    median = confidence.median_interval(returns.gaps_s[OURS][retry_s])
+    n = sum(len(gaps_s) for gaps_s in returns.gaps_s[OURS].values())
+    return Finding(retry_s, median.value, median, n, verdict, reason)
+
+
+def _gap(returns: Returns, retry_s: float, gaps_s: tuple[float, ...]) -> Part:
+    median = confidence.median_interval(gaps_s)
+    verdict = confidence.within(median, (1 - TOLERANCE) * retry_s, (1 + TOLERANCE) * retry_s)
+    text = f"retry {shown(retry_s, 's')}: back after {shown(median.value, 's')}, {ends(median)} at 99 %"
+    late_s = _late(returns.late_s)
+    if verdict == "refuted" and median.value > retry_s and late_s > TOLERANCE / 2 * retry_s:
+        return Part("undecided", f"{text}; this machine is too busy: bare timers were {shown(late_s, 's')} late")
+    return Part(verdict, f"{text}; too close to the edge to say" if verdict == "undecided" else text)
+
+
+def _late(late_s: tuple[float, ...]) -> float:
+    """The 95th percentile of how late bare timers were."""
+    return sorted(late_s)[int(0.95 * len(late_s))] if late_s else 0.0
+
+
+def _of_browser(returns: Returns) -> str:
+    each = [
+        f"{shown(confidence.median_interval(gaps_s).value, 's')} for {shown(retry_s, 's')}"
+        for retry_s, gaps_s in returns.gaps_s[BROWSER].items()
+        if gaps_s
+    ]
+    return f"{returns.browser}: {', '.join(each)}"
+
+
+def _replayed(run: Any, client: str) -> Part:
+    """Nothing lost and nothing twice over a cut that did break the connection."""
+    row = run.summary().loc[client]
+    page = client.endswith("(browser)")
+    states = [state for told in run.settings.get("pages", ()) for state, _ in told["streams"].values()] if page else []
+    text = f"{client}: {row['events']} events over a cut link, {row['lost']} lost, {row['duplicated']} twice"
+    if run.interrupted or any(state != "subscribed" for state in states):
+        return Part("undecided", f"{text}; the client was not back when the run ended")
+    if not page and row["connections"] < 2:
+        return Part("undecided", f"{text}; no connection was cut")
+    return Part("refuted" if row["lost"] or row["duplicated"] or row["out_of_order"] else "confirmed", text)
+
+
+# E3
+
+EXPECTED = {
+    "204 at once": (1, 0),
+    "200, then 204": (2, 1),
+    "200 as text/plain": (1, 0),
+    "500": (1, 0),
+}
+"""Requests and events, by the answer; any other is to go on."""
+GOES_ON = 3
+"""Requests by which a client shows that it would have asked again."""
+
+
+def stops(seen: Endings) -> Finding:
+    """E3. ``measured``: the most requests that any client made where it is to make one."""
+    parts = [_ending(client, ending) for client, endings in seen.clients.items() for ending in endings]
+    verdict, reason = confidence.combine(part.verdict for part in parts), _texts(parts)
+    once = [e.requests for endings in seen.clients.values() for e in endings if EXPECTED.get(e.answer, (0, 0))[0] == 1]
+    if verdict == "confirmed" and BROWSER not in seen.clients:
+        verdict, reason = "illustrated", f"by the kit's own client; {BROWSER}: not run ({seen.why}); {reason}"
+    elif seen.browser:
+        reason = f"{seen.browser}; {reason}"
+    return Finding(1.0, float(max(once)), None, len(parts), verdict, reason, "requests")
+
+
+def _ending(client: str, ending: Ending) -> Part:
+    text = f"{client}, {ending.answer}: {ending.requests} requests, {ending.events} events"
+    if ending.answer not in EXPECTED:
+        on = ending.requests >= GOES_ON and ending.events and not ending.given_up
+        return Part("confirmed" if on else "undecided", f"{text}, {'goes on' if on else 'to go on'}")
+    requests, events = EXPECTED[ending.answer]
+    if ending.requests > requests or ending.events > events:
+        return Part("refuted", f"{text}; expected {requests} and {events}")
+    done = ending.given_up and (ending.requests, ending.events) == (requests, events)
+    return Part("confirmed" if done else "undecided", text + ("" if done else "; it was not done in time"))
+
+
+# E5
+
+
+def five_bytes(seen: Framing) -> Finding:
+    """E5. ``measured``: framing bytes per event of the barest stream whose events are dispatched."""
+    least = [raw for raw, events in seen.shorter.items() if events]
+    bare = ", ".join(f"{part} {count:g}" for part, count in seen.bare.items())
+    lab = ", ".join(f"{part} {count:.3g}" for part, count in seen.lab.items())
+    reason = f"the barest stream has {seen.bare_bytes:g} ({bare}); a lab's own {seen.lab_bytes:.3g} ({lab})"
+    if least:
+        reason = f"an event comes of {least[0]!r} too; {reason}"
+    verdict: Verdict = "confirmed" if least or seen.bare_bytes <= CLAIMED_BYTES else "refuted"
+    exact = Interval(seen.bare_bytes, seen.bare_bytes, seen.bare_bytes, seen.events)
+    return Finding(CLAIMED_BYTES, seen.bare_bytes, exact, seen.events, verdict, reason, "bytes")
+
+
+# E6
+
+
+def tells_nothing(seen: Heartbeats) -> Finding:
+    """E6. ``measured``: mean time until a page's watchdog on named heartbeats notices a stalled link, in seconds."""
+    page = {stream.kind: stream for stream in seen.streams if stream.client == BROWSER}
+    kernel = {stream.kind: stream for stream in seen.streams if stream.client == OURS}
+    if not page:
+        raise NoVerdict("not run", f"{seen.why}; an emulation in the kernel: {_texts(_parts(seen, kernel))}")
+    parts = _parts(seen, page)
+    noticed_s = [t for t in seen.noticed_s(page["named event"]) if t is not None]
+    mean = confidence.mean_interval(noticed_s)
+    reason = f"{seen.browser}: {_texts(parts)}"
+    verdict = confidence.combine(part.verdict for part in parts)
+    expected_s = seen.watchdog_s - seen.beat_s / 2
+    return Finding(expected_s, mean.value if noticed_s else None, mean, len(seen.stalls_ns), verdict, reason)
+
+
+def _parts(seen: Heartbeats, of: dict[str, Beats]) -> list[Part]:
+    comment, named = of["comment"], of["named event"]
+    return [_silent(seen, comment), _audible(named), _noticed(seen, named)]
+
+
+def _silent(seen: Heartbeats, stream: Beats) -> Part:
+    noticed = sum(t is not None for t in seen.noticed_s(stream))
+    text = f"{len(stream.seen_ns)} of {len(stream.sent_ns)} comments seen, {noticed} of {len(seen.stalls_ns)} stalls"
+    if stream.seen_ns or noticed:
+        return Part("refuted", text)
+    return Part("confirmed" if len(stream.sent_ns) >= LEAST_BEATS else "undecided", text)
+
+
+def _audible(stream: Beats) -> Part:
+    text = f"{len(stream.seen_ns)} of {len(stream.sent_ns)} named heartbeats seen"
+    if len(stream.sent_ns) >= LEAST_BEATS and not stream.seen_ns:
+        return Part("refuted", text)
+    enough = len(stream.sent_ns) >= LEAST_BEATS and len(stream.seen_ns) >= (1 - TOLERANCE) * len(stream.sent_ns)
+    return Part("confirmed" if enough else "undecided", text)
+
+
+def _noticed(seen: Heartbeats, stream: Beats) -> Part:
+    """From two intervals after the stall's beginning to three: the last heartbeat came up to one interval before."""
+    all_s = seen.noticed_s(stream)
+    noticed_s = [t for t in all_s if t is not None]
+    slack_s = TOLERANCE * seen.watchdog_s + _late(seen.late_s) + seen.one_way_s
+    low_s, high_s = seen.watchdog_s - seen.beat_s - slack_s, seen.watchdog_s + slack_s
+    text = f"{len(noticed_s)} of {len(all_s)} stalls noticed by their absence"
+    if 2 * len(noticed_s) < len(all_s):
+        return Part("refuted" if len(stream.sent_ns) >= LEAST_BEATS else "undecided", text)
+    text += f", after {shown(min(noticed_s), 's')} to {shown(max(noticed_s), 's')}"
+    inside = len(noticed_s) == len(all_s) and low_s <= min(noticed_s) and max(noticed_s) <= high_s
+    return Part("confirmed" if inside else "undecided", text)
+
+
+def _said(is_so: bool, text: str) -> Part:
+    return Part("confirmed", text) if is_so else Part("refuted", f"not so: {text}")
+
+
+def _texts(parts: list[Part]) -> str:
+    worst = confidence.combine(part.verdict for part in parts)
+    return "; ".join([p.text for p in parts if p.verdict == worst] + [p.text for p in parts if p.verdict != worst])
+
+
+CHECKS: dict[str, Callable[[Any], Finding]] = {
+    "E1": every_rule,
+    "E2": comes_back,
+    "E3": stops,
+    "E5": five_bytes,
+    "E6": tells_nothing,
+}

@@ -1,0 +1,1 @@
+"""Of 00_start_here."""

@@ -1,0 +1,310 @@
+"""The checks of 05_websocket: W1 to W7, W9 to W11."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from labkit.claims import confidence
+from labkit.claims.confidence import Interval, Verdict
+from labkit.claims.judging import TOLERANCE, Finding, NoVerdict, Part, ends
+from labkit.claims.recording import shown
+from labkit.course.websocket.seen import (
+    BothWays,
+    Cell,
+    Conformance,
+    DeadPeers,
+    Deflated,
+    Handshake,
+    Header,
+    Headers,
+)
+from labkit.wire.frames import accept_key, header_bytes
+
+OURS = "labkit"
+LEAST_MESSAGES = 8
+LEAST_KEPT_BYTES = 16 << 10
+"""Of memory for one connection, below which nothing was kept: a page or two of the allocator's own."""
+
+
+def _verdict(parts: Sequence[Part]) -> tuple[Verdict, str]:
+    """The verdict on all parts, and their texts, the guilty ones first."""
+    verdict = confidence.combine(part.verdict for part in parts)
+    guilty = [part.text for part in parts if part.verdict == verdict]
+    return verdict, "; ".join(guilty + [part.text for part in parts if part.verdict != verdict])
+
+
+def _said(is_so: bool, text: str, otherwise: str) -> Part:
+    return Part("confirmed", text) if is_so else Part("refuted", otherwise)
+
+
+def begins_as_http(seen: Handshake) -> Finding:
+    """W1: the handshake is HTTP and its accept the one that the key demands; what follows is refused as HTTP."""
+    takes = {name: text.startswith("takes") for name, text in seen.parsed.items()}
+    rejects = {name: text.startswith("rejects") for name, text in seen.parsed.items()}
+    parts = [
+        _said(
+            takes["request"] and takes["answer"] and seen.answer.startswith(b"HTTP/1.1 101 "),
+            "the handshake is HTTP",
+            "an HTTP parser does not take the handshake",
+        ),
+        _said(seen.accept == accept_key(seen.key), f"{seen.key} is answered by {seen.accept}", f"wrong: {seen.accept}"),
+    ]
+    after = [name for name in seen.parsed if name.startswith("then")]
+    for name in after:
+        if rejects[name]:
+            parts.append(Part("confirmed", f"{name.removeprefix('then, ')}: the parser {seen.parsed[name]}"))
+        else:
+            verdict: Verdict = "refuted" if takes[name] else "undecided"
+            parts.append(Part(verdict, f"{name.removeprefix('then, ')}: the parser {seen.parsed[name]}"))
+    verdict, reason = _verdict(parts)
+    if verdict == "confirmed":
+        verdict, reason = "refined", f"it begins as HTTP, and is none after the 101; {reason}"
+    return Finding(None, None, None, len(seen.parsed), verdict, reason, "")
+
+
+def either_side_at_any_time(seen: BothWays) -> Finding:
+    """W2: each way the median is d, while messages cross, and none is lost. ``measured``: the median of both."""
+    n = len(seen.up) + len(seen.down)
+    if min(len(seen.up), len(seen.down)) < LEAST_MESSAGES:
+        raise NoVerdict("undecided", f"too few messages: {len(seen.up)} up, {len(seen.down)} down", n)
+    d = seen.one_way_s
+    if seen.late_s > d / 5:
+        raise NoVerdict("undecided", f"this machine is too busy: timers are {shown(seen.late_s, 's')} late", n)
+    low, high = (1 - TOLERANCE) * d, (1 + TOLERANCE) * d + seen.late_s
+    parts = [_said(not seen.lost, "none lost", f"{seen.lost} lost")]
+    for name, sent in (("up", seen.up), ("down", seen.down)):
+        median = confidence.median_interval([latency_s for _, latency_s in sent])
+        text = f"{name}: median {shown(median.value, 's')}, {ends(median)} at 99 % (n = {len(sent)})"
+        parts.append(Part(confidence.within(median, low, high), text))
+    crossed = seen.crossed
+    many = crossed >= LEAST_MESSAGES
+    parts.append(Part("confirmed" if many else "undecided", f"{crossed} crossed one that came the other way"))
+    verdict, reason = _verdict(parts)
+    both = confidence.median_interval([latency_s for _, latency_s in (*seen.up, *seen.down)])
+    return Finding(d, both.value, both, n, verdict, reason)
+
+
+def headers_are_2_4_or_10(seen: Headers) -> Finding:
+    """W3: each frame's header is as long as section 5.2 says, for every size and from both sides."""
+    if not {f.sender for f in seen.frames} >= {"client", "server"}:
+        raise NoVerdict("not run", "frames of both sides are needed", len(seen.frames))
+    wrong = [f for f in seen.frames if f.header_bytes != header_bytes(f.payload_bytes, f.sender == "client")]
+    lengths = {s: sorted({f.header_bytes for f in seen.frames if f.sender == s}) for s in ("server", "client")}
+    if wrong:
+        odd = "; ".join(f"{_frame(f)}, not {header_bytes(f.payload_bytes, f.sender == 'client')}" for f in wrong)
+        return Finding(None, None, None, len(seen.frames), "refuted", odd, "bytes")
+    reason = f"from the server {_listed(lengths['server'])}, from the client {_listed(lengths['client'])} bytes"
+    return Finding(None, None, None, len(seen.frames), "confirmed", reason, "bytes")
+
+
+def _frame(frame: Header) -> str:
+    return f"{frame.payload_bytes} bytes from the {frame.sender}: a header of {frame.header_bytes}"
+
+
+def _listed(values: Sequence[int]) -> str:
+    return ", ".join(map(str, values[:-1])) + f" or {values[-1]}" if len(values) > 1 else str(values[0])
+
+
+def twelve_bytes_for_the_largest(seen: Headers) -> Finding:
+    """W11: what Crossbar gives for a client's largest frames, against the wire."""
+    largest = [f for f in seen.frames if f.sender == "client" and f.payload_bytes > 0xFFFF]
+    if not largest:
+        raise NoVerdict("not run", "no frame over 65535 bytes was sent")
+    found = {f.header_bytes for f in largest}
+    verdict: Verdict = "confirmed" if found == {12} else "refuted"
+    measured = max(found)
+    reason = f"{measured} bytes on the wire: 2, then 8 of length and 4 of masking key"
+    return Finding(12, measured, None, len(largest), verdict, reason if measured == 14 else _frame(largest[0]), "bytes")
+
+
+def masked_one_way(seen: Conformance) -> Finding:
+    """W4: every client masks each frame with a key of its own, no server does, and each refuses the other's way."""
+    parts = [_ours(seen, "W4")]
+    clients = {name: counts for name, counts in seen.masks.items() if name.startswith("client")}
+    servers = {name: counts for name, counts in seen.masks.items() if name.startswith("server")}
+    for name, (frames, masked, keys) in clients.items():
+        if not frames == masked == keys:
+            parts.append(Part("refuted", f"{name}: of {frames} frames {masked} masked, with {keys} different keys"))
+    for name, (frames, masked, _) in servers.items():
+        if masked:
+            parts.append(Part("refuted", f"{name}: of {frames} frames {masked} masked"))
+    frames = sum(counts[0] for counts in clients.values())
+    sent = sum(counts[0] for counts in servers.values())
+    parts.append(Part("confirmed", f"{frames} frames from {len(clients)} clients masked, each with a key of its own"))
+    parts.append(Part("confirmed", f"{sent} from {len(servers)} servers not"))
+    return _conforming(seen, "W4", parts)
+
+
+def control_frames_between(seen: Conformance) -> Finding:
+    """W5: a ping between fragments is answered and the message stays whole; what 5.4 and 5.5 forbid is failed."""
+    return _conforming(seen, "W5", [_ours(seen, "W5")])
+
+
+def which_codes_travel(seen: Conformance) -> Finding:
+    """W6: a code that may travel is answered, one that may not fails the connection with 1002."""
+    return _conforming(seen, "W6", [_ours(seen, "W6")])
+
+
+def _ours(seen: Conformance, claim: str) -> Part:
+    mine = [cell for cell in seen.of(claim) if cell.implementation == OURS]
+    if not mine:
+        raise NoVerdict("not run", f"this kit's own endpoints were not tried for {claim}")
+    wrong = [cell for cell in mine if cell.outcome == "wrong"]
+    silent = [cell for cell in mine if cell.outcome == "no answer"]
+    if silent and not wrong:
+        return Part("undecided", "; ".join(f"{OURS}'s {cell.role}: {_cell(cell)}" for cell in silent))
+    told = "; ".join(f"{OURS}'s {cell.role}: {_cell(cell)}" for cell in wrong)
+    return _said(not wrong, f"{OURS} as it must in {len(mine)} cases", told)
+
+
+def _cell(cell: Cell) -> str:
+    return f"{cell.case}: {cell.found}, must be {cell.wanted}"
+
+
+def _conforming(seen: Conformance, claim: str, parts: Sequence[Part]) -> Finding:
+    """This kit's own decide between confirmed and refuted; others that do otherwise refine."""
+    verdict, reason = _verdict(parts)
+    cells = seen.of(claim)
+    others: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if cell.implementation != OURS and cell.outcome == "wrong":
+            others.setdefault(f"{cell.implementation} ({cell.role})", []).append(cell)
+    tried = len({cell.implementation for cell in cells} - {OURS})
+    if others:
+        told = "; ".join(
+            f"{name}: {_cell(wrong[0])}" + (f", and {len(wrong) - 1} more" if len(wrong) > 1 else "")
+            for name, wrong in others.items()
+        )
+        reason = f"{reason}; not so: {told}"
+        verdict = "refined" if verdict == "confirmed" else verdict
+    elif tried:
+        quiet = sum(cell.outcome == "ends, no code" for cell in cells)
+        reason += f"; {tried} others too" + (f", but for {quiet} ends without a code" if quiet else "")
+    return Finding(None, None, None, len(cells), verdict, reason, "")
+
+
+def a_ping_finds_the_dead(seen: DeadPeers) -> Finding:
+    """W7: each dead peer is noticed within interval + time-out + 10 %, and no sooner than it can be known.
+
+    ``measured``: the last one.
+    """
+    ours, limit_s = seen.of(OURS), (1 + TOLERANCE) * (seen.interval_s + seen.timeout_s)
+    if not ours:
+        raise NoVerdict("not run", "no peer was watched")
+    noticed = [peer.noticed_s for peer in ours if peer.noticed_s is not None]
+    parts = [
+        _said(
+            len(noticed) == len(ours), f"{len(ours)} of {len(ours)} noticed", f"{len(noticed)} of {len(ours)} noticed"
+        )
+    ]
+    last_s = max(noticed, default=math.nan)
+    slack_s, stall_s = seen.late_s
+    if noticed:
+        text = f"the last after {shown(last_s, 's')}, limit {shown(limit_s, 's')}"
+        over_s = last_s - limit_s - slack_s
+        parts.append(Part("confirmed" if over_s <= 0 else "undecided" if over_s <= stall_s else "refuted", text))
+        least_s = seen.timeout_s - 2 * seen.one_way_s - TOLERANCE * (seen.interval_s + seen.timeout_s)
+        text = f"the first after {shown(min(noticed), 's')}"
+        parts.append(_said(min(noticed) >= least_s - slack_s, text, text + ", before it could be known"))
+    for peer in seen.peers:
+        if peer.implementation == OURS:
+            continue
+        if math.isinf(peer.expected_s):
+            held = peer.noticed_s is None
+            text = f"without pings {'still held' if held else 'gone'} after {shown(seen.watched_s, 's')}"
+            parts.append(Part("confirmed" if held else "undecided", text))
+        else:
+            took = "not noticed" if peer.noticed_s is None else f"after {shown(peer.noticed_s, 's')}"
+            parts.append(Part("confirmed", f"{peer.implementation} {took}"))
+    verdict, reason = _verdict(parts)
+    return Finding(seen.interval_s + seen.timeout_s, last_s if noticed else None, None, len(ours), verdict, reason)
+
+
+def compression_saves_and_costs(seen: Deflated) -> Finding:
+    """W9: deflated with the context kept, alike messages take fewer bytes, and the server more CPU and memory.
+
+    ``measured``: the share of the bytes that is left of small messages (the first kind).
+    """
+    plain, kept, *alone = list(seen.cpu_us)
+    kinds = list(seen.payload_bytes)
+    left = {kind: seen.wire_bytes[kind][kept] / seen.wire_bytes[kind][plain] for kind in kinds}
+    grew = [kind for kind in kinds if left[kind] >= 1]
+    parts = [
+        _said(
+            len(grew) < len(kinds),
+            "left of the bytes: " + ", ".join(f"{kind} {left[kind]:.0%}" for kind in kinds),
+            "no kind of message got smaller: " + ", ".join(f"{kind} {left[kind]:.0%}" for kind in kinds),
+        )
+    ]
+    more_us = [b - a for a, b in zip(seen.cpu_us[plain], seen.cpu_us[kept], strict=True)]
+    cost = confidence.mean_interval(more_us)
+    parts.append(Part(_above_zero(cost), f"CPU {cost.value:+.0f} µs a message ({cost.low:.0f} to {cost.high:.0f})"))
+    memory = seen.rss_bytes[kept] - seen.rss_bytes[plain]
+    parts.append(
+        _said(
+            memory > LEAST_KEPT_BYTES,
+            f"memory {memory / 1024:+.0f} KiB a connection",
+            f"memory {memory / 1024:+.0f} KiB a connection is none",
+        )
+    )
+    verdict, reason = _verdict(parts)
+    conditions = [f"{kind} grows ({left[kind]:.0%})" for kind in grew]
+    for mode in alone:
+        kinds_left = ", ".join(
+            f"{kind} {seen.wire_bytes[kind][mode] / seen.wire_bytes[kind][plain]:.0%}" for kind in kinds
+        )
+        own = (seen.rss_bytes[mode] - seen.rss_bytes[plain]) / 1024
+        conditions.append(f"{mode}: {own:+.0f} KiB, left {kinds_left}")
+    if verdict == "confirmed" and grew:
+        verdict = "refined"
+    n = sum(map(len, seen.cpu_us.values()))
+    return Finding(None, left[kinds[0]], None, n, verdict, "; ".join([reason, *conditions]), "")
+
+
+def _above_zero(interval: Interval) -> Verdict:
+    return "confirmed" if interval.low > 0 else "refuted" if interval.high < 0 else "undecided"
+
+
+def within_five_and_three(seen: Any) -> Finding:
+    """W10: bytes at most 5 times those of bare TCP, round trips at most 3 times as long."""
+    ratios = {size: seen.ratio_of_bytes(size) for size in seen.bytes}
+    most = max(ratios.values())
+    parts = [_said(most <= 5, "", f"{most:.2f} times the bytes")]
+    times = {size: confidence.median_interval([w / t for w, t in pairs]) for size, pairs in seen.trips_s.items()}
+    n = sum(map(len, seen.trips_s.values()))
+    if min(len(pairs) for pairs in seen.trips_s.values()) < LEAST_MESSAGES:
+        raise NoVerdict("undecided", f"{n} round trips are too few: at least {LEAST_MESSAGES} of each size", n)
+    slowest = max(times.values(), key=lambda interval: interval.high)
+    parts.append(
+        Part(
+            confidence.within(slowest, 0.0, 3.0),
+            f"round trips {slowest.value:.2f} times as long ({slowest.low:.2f} to {slowest.high:.2f})",
+        )
+    )
+    bare = sorted(w / t for w, t in seen.bare_s)
+    told = ", ".join(f"{ratio:.2f} at {size} B" for size, ratio in ratios.items())
+    parts[0] = Part(parts[0].verdict, f"bytes, times: {told}")
+    verdict, reason = _verdict(parts)
+    if bare:
+        reason += f"; with no network between, {bare[len(bare) // 2]:.1f} times: the two programs' own time"
+    if verdict == "confirmed":
+        verdict = "refined"
+        reason = f"only the smallest payloads come near it across a network of {shown(seen.one_way_s, 's')}; {reason}"
+    measured = {"bytes": most, "time": slowest.value}
+    return Finding({"bytes": 5, "time": 3}, measured, None, n, verdict, reason, "")
+
+
+CHECKS: dict[str, Callable[[Any], Finding]] = {
+    "W1": begins_as_http,
+    "W2": either_side_at_any_time,
+    "W3": headers_are_2_4_or_10,
+    "W4": masked_one_way,
+    "W5": control_frames_between,
+    "W6": which_codes_travel,
+    "W7": a_ping_finds_the_dead,
+    "W9": compression_saves_and_costs,
+    "W10": within_five_and_three,
+    "W11": twelve_bytes_for_the_largest,
+}

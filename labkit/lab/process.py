@@ -1,0 +1,235 @@
+"""A server in a process of its own, and the pipe by which its parent speaks to it.
+
+Both ends of ``Lab(process=True)``: :class:`Child` in the parent, :func:`main` in the child. The child is in a session
+of its own, so the kernel's interrupt does not reach it, and ends when the pipe does: a parent that was killed leaves
+no orphan. Messages are pickles with a length before them; both ends are the same program of the same user.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import os
+import pickle
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from typing import IO, Any
+
+from labkit.errors import LabClosed, LabkitError
+from labkit.server.hub import CLOSED
+
+LENGTH = struct.Struct("!I")
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 3.0
+IMPORTABLE = "Lab(process=True) needs techniques from a module that can be imported, not from a cell or a script: {}"
+
+
+def send(pipe: IO[bytes], message: Any) -> None:
+    data = pickle.dumps(message)
+    pipe.write(LENGTH.pack(len(data)) + data)
+    pipe.flush()
+
+
+def receive(pipe: IO[bytes]) -> Any:
+    """The next message. Raises EOFError when the other end is gone."""
+    head = pipe.read(LENGTH.size)
+    if len(head) < LENGTH.size:
+        raise EOFError
+    (size,) = LENGTH.unpack(head)
+    data = pipe.read(size)
+    if len(data) < size:
+        raise EOFError
+    return pickle.loads(data)
+
+
+class Child:
+    """The parent's end: starts the child and makes blocking calls to it."""
+
+    def __init__(self, techniques: tuple[Any, ...], ports: dict[str, int], options: dict[str, Any]) -> None:
+        setup = (techniques, ports, options)
+        try:
+            pickle.dumps(setup)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise LabkitError(IMPORTABLE.format(error)) from None
+        self._lock = threading.Lock()
+        self._closed = False
+        self._worker = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="labkit-child")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "labkit.lab.process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._to, self._from = self._process.stdin, self._process.stdout
+        too_late = threading.Timer(START_TIMEOUT_S, self._process.kill)
+        too_late.start()
+        try:
+            self.id, self.ports = self._round_trip(setup)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            too_late.cancel()
+            too_late.join()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def call(self, name: str, *args: Any) -> Any:
+        """One blocking round trip: call *name* in the child.
+
+        Raises:
+            LabClosed: the child has ended.
+        """
+        # An interrupt is raised in the main thread only, in the middle of anything; there a worker does the talking,
+        # so that no half message is left in the pipe.
+        if threading.current_thread() is not threading.main_thread():
+            return self._round_trip((name, args))
+        try:
+            answer = self._worker.submit(self._round_trip, (name, args))
+        except RuntimeError:  # shut down, by close() or with the interpreter
+            raise LabClosed(CLOSED) from None
+        return answer.result()
+
+    def _round_trip(self, message: Any) -> Any:
+        try:
+            with self._lock:
+                send(self._to, message)
+                failed, value = receive(self._from)
+        except (OSError, EOFError, ValueError):
+            raise LabClosed(self._why_ended()) from None
+        if failed:
+            raise value
+        return value
+
+    def _why_ended(self) -> str:
+        if self._closed:
+            return CLOSED
+        try:
+            status: int | None = self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            status = None
+        return f"the lab's process has ended (exit status {status}): start another with labkit.Lab()"
+
+    def usage(self) -> dict[str, float]:
+        """CPU seconds so far and resident bytes now, of the child alone.
+
+        Raises:
+            LabClosed: the child has ended.
+        """
+        import psutil
+
+        if not self.alive:
+            raise LabClosed(self._why_ended())
+        try:
+            process = psutil.Process(self.pid)
+            times, rss = process.cpu_times(), process.memory_info().rss
+        except psutil.NoSuchProcess:  # ended between the two lines
+            raise LabClosed(self._why_ended()) from None
+        return {"cpu_s": times.user + times.system, "rss_bytes": float(rss)}
+
+    def close(self) -> None:
+        """End the child: by the end of the pipe, else by force."""
+        self._closed = True
+        if not self._lock.acquire(timeout=STOP_TIMEOUT_S):  # it does not answer: the call that waits for it ends too
+            self._process.kill()
+            self._lock.acquire()
+        self._lock.release()
+        for pipe in (self._to, self._from):
+            with contextlib.suppress(OSError):
+                pipe.close()
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._worker.shutdown(wait=False)
+
+    def abandon(self) -> None:
+        """Let go without ending the child: this is a fork of its parent. The pipe must end with the parent alone."""
+        self._closed = True
+        for pipe in (self._to, self._from):
+            pipe.raw.close()  # type: ignore[attr-defined]  # not through the buffer, whose lock a thread may have held
+        self._process.returncode = 0  # not this process's to wait for
+
+
+def main() -> None:
+    """The child: serve until the parent's end of the pipe is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pipe_in, pipe_out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever is printed must not get between the messages
+    devnull = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(devnull, 0)
+    os.close(devnull)
+    asyncio.run(_serve(pipe_in, pipe_out))
+
+
+async def _serve(pipe_in: IO[bytes], pipe_out: IO[bytes]) -> None:
+    from labkit.lab.server import Server
+
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    with contextlib.suppress(NotImplementedError):
+        loop.add_signal_handler(signal.SIGTERM, ended.set)
+    try:
+        techniques, ports, options = receive(pipe_in)
+    except (AttributeError, ImportError) as error:
+        send(pipe_out, (True, LabkitError(IMPORTABLE.format(error))))
+        return
+    try:
+        server = Server(techniques, **options)
+        server.start(**ports)
+    except Exception as error:
+        send(pipe_out, (True, error))
+        return
+    send(pipe_out, (False, (server.id, server.ports)))
+    threading.Thread(target=_answer, args=(server, loop, ended, pipe_in, pipe_out), daemon=True).start()
+    await ended.wait()
+    await server.close()
+
+
+def _answer(server: Any, loop: asyncio.AbstractEventLoop, ended: asyncio.Event, pipe_in: Any, pipe_out: Any) -> None:
+    """Answer the parent's calls on a thread of their own: publishing does not wait for the loop."""
+    hub = server.hub
+
+    async def on_loop(function: Any, *args: Any) -> Any:
+        return function(*args)
+
+    def there(function: Any, *args: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(on_loop(function, *args), loop).result()
+
+    calls = {
+        "publish": hub.publish,
+        "cursor": hub.cursor,
+        **server.page_calls,
+        "stats": lambda: there(server.stats),
+        "taken": lambda topic, event_id: there(hub.taken, topic, event_id),
+    }
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            name, args = receive(pipe_in)
+            try:
+                reply = (False, calls[name](*args))
+            except Exception as error:
+                reply = (True, error)
+            send(pipe_out, reply)
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(ended.set)
+    time.sleep(STOP_TIMEOUT_S)
+    os._exit(1)  # the loop hangs in somebody's handler, and nobody is left to end this process
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,308 @@
+"""The push server: one hub, one HTTP port with a route for each technique, one port for the plugin socket.
+
+A ``Server`` belongs to the event loop it is started on: the lab loop inside a kernel, the main loop of a child process
+or of ``python -m labkit serve``. ``labkit.Lab`` is what people use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tornado.httpserver import HTTPServer
+from tornado.web import Application
+
+from labkit.client.sockets import MSS, limit_send_buffer, set_mss
+from labkit.errors import LabkitError
+from labkit.lab.page_socket import BrowserSocket
+from labkit.lab.pages import Pages
+from labkit.server.access import Context, Refusal
+from labkit.server.handler import NotFoundHandler, PublishHandler, PushHandler
+from labkit.server.http1 import LabStream
+from labkit.server.hub import Hub
+from labkit.server.subscriber import SlowPolicy
+from labkit.techniques import TECHNIQUES, Technique
+from labkit.techniques.plugin_socket import PluginSocketServer
+from labkit.techniques.websocket import EchoSocket
+
+PAGE = Path(__file__).parent / "page"
+PAGE_POLICY = "default-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+PAGE_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+BACKLOG = 4096
+SPARE_DESCRIPTORS = 256  # for everything in this process that is not one of the server's connections
+GRACE_S = 0.25  # for farewells at close
+
+
+class PageHandler(PushHandler):
+    """``GET /`` and its files: a plain page that shows every technique live, with no notebook."""
+
+    def get(self, name: str = "index.html") -> None:
+        path = PAGE / name
+        if path.parent != PAGE or not path.is_file():
+            raise Refusal(404, f"no such file: {name[:80]}")
+        self.set_header("Content-Type", f"{PAGE_TYPES.get(path.suffix, 'text/plain')}; charset=utf-8")
+        self.set_header("Content-Security-Policy", PAGE_POLICY)
+        self.finish(path.read_bytes())
+
+
+class LabHTTPServer(HTTPServer):
+    """Tornado's HTTP server with a limit on connections, no Nagle delay, and streams that watch for their peer."""
+
+    def initialize(  # type: ignore[override]
+        self, *args: Any, has_room: Callable[[], bool], send_buffer_bytes: int | None, **kwargs: Any
+    ) -> None:
+        super().initialize(*args, **kwargs)
+        self.has_room = has_room
+        self.send_buffer_bytes = send_buffer_bytes
+        self.streams: set[LabStream] = set()
+
+    def _handle_connection(self, connection: socket.socket, address: Any) -> None:
+        if not self.has_room():
+            turn_away(connection)
+            return
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        limit_send_buffer(connection, self.send_buffer_bytes)
+        stream = LabStream(connection, max_buffer_size=self.max_buffer_size, read_chunk_size=self.read_chunk_size)
+        stream.held_in(self.streams)
+        self.handle_stream(stream, address)
+
+
+def turn_away(connection: socket.socket) -> None:
+    """Answer 503 to a connection that there is no room for."""
+    body = b"this lab holds as many connections as it can: try again later\n"
+    try:
+        connection.send(
+            b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nRetry-After: 1\r\n"
+            b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+        )
+        connection.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+    connection.close()
+
+
+class Server:
+    """A push server on the running loop.
+
+    Args:
+        techniques: which to serve.
+        slow, queue: the slow-subscriber policy and the number of events that it lets a subscriber fall behind.
+        history_events, history_bytes: bounds of each topic's history.
+        max_event_bytes: the largest event, 1 MiB by default.
+        max_topics: how many topics may hold a log.
+        max_connections: None takes what the descriptor limit allows.
+        allow_origins: pages of other origins that may use the lab, such as ``https://hub.example.org``.
+        hold_s: how long a long poll is held by default (RFC 6202 section 5.5).
+        heartbeat_s: an idle stream gets a heartbeat at least this often.
+        write_timeout_s: a subscriber that takes nothing for so long is let go.
+        fanout: ``direct``, or ``plain`` for Tornado's own writes only.
+        mss: largest TCP segment, bytes of payload; None leaves it to the system.
+        send_buffer_bytes: how much the system may hold of what a slow subscriber has not taken yet, for each
+            connection (SO_SNDBUF); None leaves it to the system, which makes it larger as it sees fit.
+
+    Raises:
+        ValueError: names the option that cannot be.
+    """
+
+    def __init__(
+        self,
+        techniques: Iterable[Technique] = TECHNIQUES,
+        *,
+        slow: SlowPolicy = "drop-oldest",
+        queue: int = 256,
+        history_events: int = 10_000,
+        history_bytes: int = 8 << 20,
+        max_event_bytes: int = 1 << 20,
+        max_topics: int = 10_000,
+        max_connections: int | None = None,
+        allow_origins: Iterable[str] = (),
+        hold_s: float = 30.0,
+        heartbeat_s: float = 15.0,
+        write_timeout_s: float = 60.0,
+        fanout: str = "direct",
+        mss: int | None = MSS,
+        send_buffer_bytes: int | None = None,
+    ) -> None:
+        if send_buffer_bytes is not None and not send_buffer_bytes > 0:
+            raise ValueError(f"send_buffer_bytes={send_buffer_bytes!r}: expected a number of bytes above 0, or None")
+        if fanout not in ("direct", "plain"):
+            raise ValueError(f"fanout={fanout!r}: expected 'direct' or 'plain'")
+        self.id = secrets.token_hex(8)
+        self.techniques = tuple(techniques)
+        self.mss = mss
+        self.hub = Hub(
+            asyncio.get_running_loop(),
+            slow=slow,
+            queue=queue,
+            history_events=history_events,
+            history_bytes=history_bytes,
+            max_topics=max_topics,
+            heartbeat_s=heartbeat_s,
+        )
+        self.context = Context(
+            self.id,
+            self.hub,
+            max_event_bytes=max_event_bytes,
+            write_timeout_s=write_timeout_s,
+            heartbeat_s=heartbeat_s,
+            hold_s=hold_s,
+            fanout=fanout,
+        )
+        if isinstance(allow_origins, str):
+            raise ValueError("allow_origins is a list of origins, not one origin")
+        for origin in allow_origins:
+            self.context.allow_origin(origin)
+        self.pages = Pages()
+        self.max_connections = max_connections or available_connections()
+        self.http = LabHTTPServer(
+            self._application(),
+            has_room=lambda: self.connections < self.max_connections,
+            send_buffer_bytes=send_buffer_bytes,
+            max_buffer_size=2 * max_event_bytes + (1 << 20),
+            idle_connection_timeout=600.0,
+            body_timeout=60.0,
+        )
+        self.plugin = PluginSocketServer(
+            self.context,
+            has_room=lambda: self.connections < self.max_connections,
+            send_buffer_bytes=send_buffer_bytes,
+        )
+        self.sockets: dict[str, list[socket.socket]] = {}
+
+    def _application(self) -> Application:
+        given = {"context": self.context}
+        routes: list[Any] = [(t.route, t.handler, given) for t in self.techniques if t.handler is not None]
+        routes += [("/events", PublishHandler, given), ("/websocket/echo", EchoSocket, given)]
+        routes += [("/browser", BrowserSocket, {**given, "pages": self.pages})]
+        routes += [("/", PageHandler, given), ("/page/(.+)", PageHandler, given)]
+        return Application(
+            routes,
+            default_handler_class=NotFoundHandler,
+            default_handler_args=given,
+            context=self.context,
+            routes=[r[0] for r in routes if "(" not in r[0]],
+            log_function=lambda handler: None,
+            websocket_ping_interval=self.context.heartbeat_s,
+            websocket_ping_timeout=self.context.heartbeat_s,
+            websocket_max_message_size=6 * self.context.max_event_bytes + 1024,  # JSON may escape each byte
+        )
+
+    def start(
+        self,
+        *,
+        port: int = 0,
+        plugin_port: int = 0,
+        sockets: Mapping[str, list[socket.socket]] | None = None,
+    ) -> None:
+        """Listen on 127.0.0.1: on these ports (0: free ones), or on sockets taken over from another server."""
+        if sockets:
+            self.sockets = {name: list(some) for name, some in sockets.items()}
+        else:
+            self.sockets = {"http": bind(port, self.mss)}
+            try:
+                self.sockets["plugin"] = bind(plugin_port, self.mss)
+            except LabkitError:
+                for sock in self.sockets["http"]:
+                    sock.close()
+                raise
+        self.http.add_sockets(self.sockets["http"])
+        self.plugin.add_sockets(self.sockets["plugin"])
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """``http`` and ``plugin``."""
+        return {name: some[0].getsockname()[1] for name, some in self.sockets.items()}
+
+    def give_up_sockets(self) -> dict[str, list[socket.socket]]:
+        """Stop listening, and hand the listening sockets to a successor: nobody is refused meanwhile."""
+        given = {name: [sock.dup() for sock in some] for name, some in self.sockets.items()}
+        self.http.stop()
+        self.plugin.stop()
+        return given
+
+    @property
+    def connections(self) -> int:
+        """How many are open now."""
+        return len(self.http.streams) + len(self.plugin.streams)
+
+    @property
+    def page_calls(self) -> dict[str, Callable[..., Any]]:
+        """What concerns pages and their origins, by name; safe from any thread."""
+        tokens = self.context.tokens
+        return {
+            "allow_origin": self.context.allow_origin,
+            "allow_token": tokens.allow,
+            "forget_token": tokens.forget,
+            "pages": self.pages.of,
+            "forget_pages": self.pages.forget,
+        }
+
+    def stats(self) -> dict[str, int]:
+        """Counts since the start (published, delivered, dropped, ...) and what is held now."""
+        counts = self.hub.counts
+        return {name: getattr(counts, name) for name in counts.__slots__} | {
+            "subscribers": self.hub.subscribers,
+            "connections": self.connections,
+            "topics": self.hub.topics,
+        }
+
+    async def close(self) -> None:
+        """Stop listening, say farewell, end every connection. Nothing stays behind."""
+        self.http.stop()
+        self.plugin.stop()
+        self.hub.close()
+        deadline = self.hub.loop.time() + GRACE_S
+        while self.context.exchanges and self.hub.loop.time() < deadline:  # noqa: ASYNC110  handlers end in their time
+            await asyncio.sleep(0.002)
+        self.plugin.close_all()
+        for stream in list(self.http.streams):
+            stream.close()
+            stream.end_drain()
+        await self.http.close_all_connections()
+        await asyncio.sleep(0)
+
+
+def bind(port: int, mss: int | None) -> list[socket.socket]:
+    """Listening sockets on a port of 127.0.0.1.
+
+    Raises:
+        LabkitError: the port is in use, or may not be used; the message names it.
+    """
+    if not 0 <= port <= 65535:
+        raise LabkitError(f"port {port} is not a port: choose one from 1 to 65535, or 0 for a free one")
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        if os.name != "nt":  # where it would let two servers have one port
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if mss is not None:
+            set_mss(sock, mss)  # accepted sockets inherit it
+        sock.bind(("127.0.0.1", port))
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+        raise LabkitError(f"port {port} {why}: choose another, or 0 for a free one") from None
+    return [sock]
+
+
+def available_connections() -> int:
+    """Raise the soft descriptor limit to the hard one; how many connections it leaves room for."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return 8192
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+        except (ValueError, OSError):  # macOS reports an unlimited hard limit that cannot be set
+            pass
+    return max(64, min(soft, 1 << 20) - SPARE_DESCRIPTORS)

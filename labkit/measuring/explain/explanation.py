@@ -1,0 +1,140 @@
+"""What ``run.explain`` returns, and which event and which arrivals are meant; what is not there is said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from labkit.errors import LabkitError, UnknownTechnique
+from labkit.measuring.explain.dump import story_html, story_lines
+from labkit.measuring.explain.story import Story
+from labkit.measuring.explain.trace import story_of
+
+if TYPE_CHECKING:
+    from labkit.measuring.run import Run
+
+
+class Explanation:
+    """What ``run.explain`` returns; shows itself as a table in a notebook and as text elsewhere.
+
+    Attributes:
+        event_id: the event that it is about.
+        stories: one for each technique, each with its steps hop by hop.
+    """
+
+    def __init__(self, run: Run, event_id: int, stories: tuple[Story, ...]) -> None:
+        self._run = run
+        self.event_id = event_id
+        self.stories = stories
+
+    @property
+    def figure(self) -> Any:
+        """The sequence diagram of the event, drawn from the recorded reads and writes."""
+        return self.drawn()
+
+    def drawn(self, theme: str | None = None) -> Any:
+        """The same in a theme, ``light`` or ``dark``; the one of ``charts.use_theme`` by default."""
+        from labkit import charts
+
+        techniques = [story.technique for story in self.stories]
+        subscribers = {story.subscriber for story in self.stories}
+        subscriber = subscribers.pop() if len(subscribers) == 1 else None
+        return charts.sequence(
+            self._run, event_id=self.event_id, techniques=techniques, subscriber=subscriber, theme=theme
+        )
+
+    @property
+    def text(self) -> str:
+        """The annotated bytes of every hop, as plain text."""
+        return "\n".join(line for story in self.stories for line in story_lines(self.event_id, story))
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<div class="labkit-explain">{"".join(story_html(self.event_id, story) for story in self.stories)}</div>'
+        )
+
+
+def explain(
+    run: Run, event_id: int, technique: str | None = None, *, topic: str | None = None, subscriber: int | None = None
+) -> Explanation:
+    """Tell the story of one event.
+
+    Args:
+        technique: one of the run's; all that delivered the event, by default.
+        topic: which topic's event, where several topics have one of that id.
+        subscriber: the first that received it, by default.
+
+    Raises:
+        UnknownTechnique: the run did not have that technique.
+        LabkitError: no such event, or it never arrived there; the message says which ids are known.
+    """
+    import pandas as pd
+
+    frame = run.deliveries
+    techniques = list(dict.fromkeys([*(run.settings.get("techniques") or ()), *frame["technique"].unique()]))
+    if technique is not None and technique not in techniques:
+        raise UnknownTechnique(f"no {technique!r} in this run; it had {', '.join(techniques) or 'no technique'}")
+    topic = _topic_of(run, event_id) if topic is None else topic
+    found = frame[(frame["event_id"] == event_id) & (frame["topic"] == topic)]
+    if technique is not None:
+        found = found[found["technique"] == technique]
+    if subscriber is not None:
+        found = found[found["subscriber"] == subscriber]
+    if found.empty:
+        raise LabkitError(_never_arrived(run, event_id, technique, topic, subscriber))
+    of_page = found["client"] == "browser"  # whose bytes no ledger sees
+    first = pd.concat([found[~of_page], found[of_page]]).drop_duplicates("technique").to_dict("records")
+    first.sort(key=lambda row: techniques.index(row["technique"]))
+    return Explanation(run, event_id, tuple(story_of(run, row) for row in first))
+
+
+def _known(run: Run) -> dict[str, set[int]]:
+    known: dict[str, set[int]] = {}
+    arrived = zip(run.deliveries["topic"].tolist(), run.deliveries["event_id"].tolist(), strict=True)
+    for topic, event_id in [*run.published, *arrived]:
+        known.setdefault(topic, set()).add(event_id)
+    return known
+
+
+def _topic_of(run: Run, event_id: int) -> str:
+    known = _known(run)
+    topics = [topic for topic, ids in known.items() if event_id in ids]
+    if "" in topics or len(topics) == 1:
+        return "" if "" in topics else topics[0]
+    if topics:
+        shown = ", ".join(topics[:8]) + (", ..." if len(topics) > 8 else "")
+        raise LabkitError(f"event {event_id} is in {len(topics)} topics ({shown}): say which, with topic=...")
+    ids = sorted(set().union(*known.values()))
+    have = f"it has {_ranges(ids)}" if ids else "it has none"
+    raise LabkitError(f"no event {event_id!r} in this run; {have}")
+
+
+def _never_arrived(run: Run, event_id: int, technique: str | None, topic: str, subscriber: int | None) -> str:
+    if event_id not in _known(run).get(topic, ()):
+        have = _ranges(sorted(_known(run).get(topic, ()))) or "none"
+        return f"no event {event_id} in topic {topic!r} of this run; it has {have}"
+    frame = run.deliveries
+    there = frame[frame["topic"] == topic]
+    there = there if technique is None else there[there["technique"] == technique]
+    there = there if subscriber is None else there[there["subscriber"] == subscriber]
+    who = f"{technique or 'any technique'}" + ("" if subscriber is None else f", subscriber {subscriber}")
+    arrived = _ranges(sorted(set(there["event_id"].tolist()))) or "nothing"
+    return f"event {event_id} was published but never arrived over {who}; arrived there: {arrived}"
+
+
+def _ranges(ids: list[int]) -> str:
+    """``1 to 17, 19``; only the outermost ends of more than six ranges."""
+    ranges: list[list[int]] = []
+    for event_id in ids:
+        if ranges and event_id == ranges[-1][1] + 1:
+            ranges[-1][1] = event_id
+        else:
+            ranges.append([event_id, event_id])
+    if len(ranges) > 6:
+        return f"{len(ids)} ids from {ids[0]} to {ids[-1]}"
+    return ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in ranges)

@@ -1,0 +1,66 @@
+"""Listening to somebody else's server with one of the kit's clients. It publishes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from labkit import loop
+from labkit.client.sockets import MSS
+from labkit.measuring.measurement import remember
+from labkit.measuring.progress import Progress
+from labkit.measuring.provenance import versions, when
+from labkit.measuring.run import Run
+from labkit.measuring.subscription import Subscription
+from labkit.techniques import Technique, find
+from labkit.wire.events import now_ns
+
+
+def listen(
+    url: str, technique: str | Technique, *, seconds: float = 10.0, progress: bool = True, **options: Any
+) -> Run:
+    """Listen to somebody else's server for a while. Publishes nothing, sends what a subscriber must send.
+
+    Nothing is known of when events were due, so due, published and latencies stay empty; ``event_id`` is the order of
+    arrival, unless the server is a lab.
+
+    Args:
+        url: the full address.
+        technique: which of the kit's clients to use.
+        options: what its ``connect`` takes besides.
+    """
+    chosen = find(technique) if isinstance(technique, str) else technique
+    progress_line, run_started_ns = Progress(enabled=progress), now_ns()
+    interrupted = False
+
+    async def start() -> tuple[Subscription, asyncio.Task[None]]:
+        subscription = Subscription(chosen, 0, "", options, 1 << 20)
+        return subscription, asyncio.ensure_future(subscription.receive(url, None))
+
+    async def end(task: asyncio.Task[None]) -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    subscription, task = loop.run(start())
+    try:
+        while (now_ns() - run_started_ns) / 1e9 < seconds and not task.done():
+            time.sleep(0.05)
+            progress_line.show(f"listening to {url}: {len(subscription.items)} deliveries")
+    except KeyboardInterrupt:
+        interrupted = True
+    loop.run(end(task))
+    progress_line.done(f"{len(subscription.items)} deliveries")
+    settings = {"techniques": [chosen.name], "url": url, "server": "elsewhere", **when(run_started_ns), "mss": MSS}
+    return remember(
+        Run(
+            deliveries=list(subscription.rows({})),
+            published={},
+            ledger=subscription.ledger,
+            settings=settings,
+            failures={chosen.name: subscription.failure} if subscription.failure else {},
+            interrupted=interrupted,
+            missing=list(subscription.gaps()),
+            versions=versions(),
+        )
+    )

@@ -1,0 +1,172 @@
+"""One subscriber of a run: follows a technique, and turns what arrived into rows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Protocol
+
+from labkit.client.ledger import Ledger
+from labkit.errors import LabkitError
+from labkit.subscribing.following import follow
+from labkit.techniques import Delivery, Technique
+from labkit.wire.events import Gap, size_bytes
+
+Published = Mapping[tuple[str, int], tuple[int, int]]
+"""(topic, event id) -> (due_ns, published_ns)."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a subscriber that lives elsewhere contributes to a run: rows, gaps, sentences, facts about it."""
+
+    rows: list[dict[str, Any]]
+    gaps: list[dict[str, Any]]
+    notes: list[str]
+    pages: list[dict[str, Any]]
+
+
+class Attached(Protocol):
+    """A subscriber that lives elsewhere, such as in a notebook's page, and is in ``lab.attached``."""
+
+    @property
+    def settle_s(self) -> float:
+        """How long the last event may take to get there and be told back."""
+
+    def wait(self, timeout_s: float, *, progress: bool) -> bool:
+        """Wait until it is there, or cannot be; whether it is."""
+
+    def keep(self) -> None:
+        """Fetch what has arrived so far: the lab's process may die."""
+
+    def settled(self, newest: Mapping[str, int]) -> bool:
+        """Whether it has everything up to these ids, by topic, or cannot have it."""
+
+    def part(self, published: Published, since_ns: int) -> Part:
+        """What it has received since then, as rows of a run."""
+
+    def lab_closes(self) -> None:
+        """The lab is about to close: keep what can only be had from it."""
+
+
+class Subscription:
+    """A subscriber on the lab loop.
+
+    Attributes:
+        opened: set once it is attached, or has failed.
+        items: what arrived, each with the bytes that its connections had carried by then.
+        newest: the highest event id so far.
+        failure: why it ended before its time; None if it did not.
+    """
+
+    def __init__(
+        self, technique: Technique, number: int, topic: str, options: Mapping[str, Any], keep_bytes: int
+    ) -> None:
+        self.technique = technique
+        self.number = number
+        self.topic = topic
+        self.options = dict(options)
+        self.ledger = Ledger(keep_bytes)
+        self.opened = asyncio.Event()
+        self.items: list[tuple[Delivery | Gap, int]] = []
+        self.newest = 0
+        self.carried_bytes = 0  # before the first of the items
+        self.failure: str | None = None
+
+    async def receive(
+        self, url: str, after: str | None, on_delivery: Callable[[Subscription, Delivery], None] | None = None
+    ) -> None:
+        """Put down what arrives until cancelled. A failure is kept with its reason: others go on."""
+        try:
+            items = follow(
+                self.technique,
+                url,
+                after=after,
+                topic=self.topic,
+                ledger=self.ledger,
+                subscriber=self.number,
+                on_open=lambda _: self.opened.set(),
+                **self.options,
+            )
+            async with aclosing(items) as arriving:
+                async for item in arriving:
+                    self.opened.set()
+                    self.put(item)
+                    if isinstance(item, Delivery) and on_delivery is not None:
+                        on_delivery(self, item)
+        except LabkitError as error:
+            self.failure = str(error)
+        except Exception as error:  # a learner's own technique may do anything; the run goes on and says so
+            self.failure = f"{type(error).__name__}: {error}"
+        finally:
+            self.opened.set()
+            for record in self.ledger.connections:
+                record.technique = self.technique.name
+
+    def put(self, item: Delivery | Gap) -> None:
+        """Keep what arrived."""
+        self.items.append((item, self._spent_bytes()))
+        if isinstance(item, Delivery):
+            self.newest = max(self.newest, item.event_id)
+
+    def _payload_bytes(self, item: Delivery) -> int:
+        return size_bytes(item.data)
+
+    def _spent_bytes(self) -> int:
+        return sum(record.bytes_total for record in self.ledger.connections)
+
+    def rows(self, published: Published) -> Iterator[dict[str, Any]]:
+        """One row per delivery, as ``Run.deliveries`` has them.
+
+        ``bytes`` is what the subscriber's connections carried, both ways, since the delivery before: empty polls,
+        headers and heartbeats are in it. Deliveries of one read share what it took.
+        """
+        deliveries = [(item, spent) for item, spent in self.items if isinstance(item, Delivery)]
+        before, last_id = self.carried_bytes, 0
+        for spent, together in groupby(deliveries, key=lambda pair: pair[1]):
+            group = [item for item, _ in together]
+            each, rest = divmod(spent - before, len(group))
+            before = spent
+            for index, item in enumerate(group):
+                skipped = max(0, item.event_id - last_id - 1) if self.options.get("conflate") and last_id else 0
+                last_id = item.event_id
+                times = published.get((self.topic, item.event_id))
+                yield self._row(item, each + (index < rest), skipped, times)
+
+    def _row(self, item: Delivery, spent: int, skipped: int, times: tuple[int, int] | None) -> dict[str, Any]:
+        due_ns, published_ns = times if times is not None else (None, None)
+        return {
+            "technique": self.technique.name,
+            "client": "kernel",
+            "http_version": self.options.get("http_version", self.technique.http_version),
+            "topic": self.topic,
+            "subscriber": self.number,
+            "event_id": item.event_id,
+            "wire_id": item.wire_id,
+            "due_ns": due_ns,
+            "published_ns": published_ns,
+            "received_ns": item.received_ns,
+            "latency_ms": None if due_ns is None else (item.received_ns - due_ns) / 1e6,
+            "transit_ms": None if published_ns is None else (item.received_ns - published_ns) / 1e6,
+            "clock_error_ms": 0.0,
+            "bytes": spent,
+            "payload_bytes": self._payload_bytes(item),
+            "scheduled": times is not None,
+            "conflated": skipped,
+        }
+
+    def gaps(self) -> Iterator[dict[str, Any]]:
+        """The gaps that it was told."""
+        for item, _ in self.items:
+            if isinstance(item, Gap):
+                yield {
+                    "technique": self.technique.name,
+                    "subscriber": self.number,
+                    "topic": self.topic,
+                    "after": item.after,
+                    "next": item.next,
+                    "cursor": item.cursor,
+                }

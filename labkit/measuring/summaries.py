@@ -1,0 +1,166 @@
+"""The statistics of runs, as tables: what came, how late, at which cost; and several runs side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from labkit.client.ledger import CATEGORIES, ConnectionRecord
+from labkit.errors import LabkitError
+from labkit.measuring.tallies import Group, groups, tally
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from labkit.measuring.run import Run
+
+_COUNTS = ("events", "lost", "duplicated", "out_of_order", "gaps", "conflated")
+_LATENCIES = ("p50_ms", "p95_ms", "max_ms", "mean_ms", "expected_mean_ms")
+_PER_EVENT = tuple(f"{name}_per_event" for name in ("bytes", *CATEGORIES, "tcp_ip"))
+_SUMMARY = {
+    **dict.fromkeys(_COUNTS, "int64"),
+    **dict.fromkeys((*_LATENCIES, *_PER_EVENT), "float64"),
+    **dict.fromkeys(("requests", "connections"), "Int64"),
+    "failed": "string",
+}
+_NAN = float("nan")
+
+
+def summary(run: Run, by: str = "technique") -> pd.DataFrame:
+    """One row per technique, or per technique and subscriber: the columns are those of ``Run.summary``.
+
+    Raises:
+        LabkitError: *by* is neither ``technique`` nor ``subscriber``.
+    """
+    import pandas as pd
+
+    if by not in ("technique", "subscriber"):
+        raise LabkitError(f"summary: by={by!r}, expected 'technique' or 'subscriber'")
+    index = ["technique"] if by == "technique" else ["technique", "subscriber"]
+    parts = [part for whole in groups(run) for part in ([whole] if by == "technique" else whole.split())]
+    rows = [_row(run, part) for part in parts]
+    return pd.DataFrame(rows, columns=[*index, *_SUMMARY]).astype(_SUMMARY).set_index(index)
+
+
+def _row(run: Run, group: Group) -> dict[str, Any]:
+    tallies = [tally(arrivals, set(run.published)) for arrivals in group.subscribers.values()]
+    received = sum(each.received for each in tallies)
+    latencies = sorted(ms for each in tallies for ms in each.latencies_ms)
+    counts: dict[str, Any] = {name: sum(getattr(t, name) for t in tallies) for name in _COUNTS if name != "gaps"}
+    if group.technique in run.failures and not (group.connections or received):
+        counts["lost"] = 0  # it never ran
+    return {
+        "technique": f"{group.technique} (browser)" if group.browser else group.technique,
+        "subscriber": min(group.subscribers, default=0),
+        **counts,
+        "gaps": len(group.gaps),
+        "p50_ms": quantile(latencies, 0.5),
+        "p95_ms": quantile(latencies, 0.95),
+        "max_ms": latencies[-1] if latencies else _NAN,
+        "mean_ms": sum(latencies) / len(latencies) if latencies else _NAN,
+        "expected_mean_ms": _NAN if group.browser else _expected_mean_ms(run, group.technique),
+        **_per_event(group.connections, received),
+        "requests": None if group.browser else sum(record.requests for record in group.connections),
+        "connections": None if group.browser else len(group.connections),
+        "failed": run.failures.get(group.technique, ""),
+    }
+
+
+def intervals(run: Run) -> pd.DataFrame:
+    """The time between deliveries, per technique: the columns are those of ``Run.intervals``."""
+    import pandas as pd
+
+    rows = []
+    for technique, frame in run.deliveries.groupby("technique"):
+        gaps = sorted((frame["received_ns"].sort_values().diff().dropna() / 1e6).tolist())
+        records = list(run.ledger.of(str(technique)))
+        rows.append(
+            {
+                "technique": technique,
+                "events": len(frame),
+                "p50_ms": quantile(gaps, 0.5),
+                "p95_ms": quantile(gaps, 0.95),
+                "max_ms": gaps[-1] if gaps else _NAN,
+                "mean_ms": sum(gaps) / len(gaps) if gaps else _NAN,
+                "bytes_per_event": sum(record.bytes_total for record in records) / len(frame),
+                "requests": sum(record.requests for record in records),
+                "connections": len(records),
+            }
+        )
+    columns = ["technique", "events", *_LATENCIES[:4], "bytes_per_event", "requests", "connections"]
+    return pd.DataFrame(rows, columns=columns).set_index("technique")
+
+
+def _expected_mean_ms(run: Run, technique: str) -> float:
+    from labkit import theory
+
+    if run.foreign or not run.settings.get("steady", True):  # a setting was changed in its course
+        return _NAN
+    schedule = run.settings.get("schedule") or {}
+    schedule = {**schedule, **(schedule.get("settings") or {})}
+    is_poisson = schedule.get("poisson", schedule.get("name") == "poisson")
+    options = {**run.settings, **((run.settings.get("options") or {}).get(technique) or {})}
+    poll_interval_s = options.get("interval_s") or options.get("poll_interval_s") or 1.0
+    one_way_s, is_fresh = options.get("one_way_s") or 0.0, not options.get("keep_alive", True)
+    if technique == "polling" and options.get("wait_after_answer"):
+        return theory.polling_latency(poll_interval_s, one_way_s, fresh_connections=is_fresh, waiting=True).mean_s * 1e3
+    expected = theory.expect(
+        technique,
+        one_way_s=one_way_s,
+        poll_interval_s=poll_interval_s,
+        rate_per_s=schedule.get("rate_per_s") if is_poisson else None,
+        hold_s=30.0 if options.get("hold_s") is None else options["hold_s"],
+        fresh_connections=is_fresh,
+    )
+    return _NAN if expected is None else expected.mean_s * 1e3
+
+
+def _per_event(records: list[ConnectionRecord], received: int) -> dict[str, float]:
+    if not records or not received:
+        return dict.fromkeys(_PER_EVENT, _NAN)
+    derived = [record.tcp_ip_bytes for record in records]
+    totals = [
+        sum(record.bytes_total for record in records),
+        *(sum(record.by_category[category] for record in records) for category in CATEGORIES),
+        sum(_NAN if count is None else count for count in derived),
+    ]
+    return {name: total / received for name, total in zip(_PER_EVENT, totals, strict=True)}
+
+
+def compare(*runs: Run, names: Iterable[str] | None = None) -> pd.DataFrame:
+    """The summaries of several runs side by side.
+
+    Args:
+        names: one for each run; ``a``, ``b``, ... by default.
+
+    Returns:
+        One row per technique and measure, one column per run; for two runs also ``ratio``, the second to the first.
+
+    Raises:
+        LabkitError: fewer than two runs, or names that do not fit.
+    """
+    import pandas as pd
+
+    labels = [chr(ord("a") + i) for i in range(len(runs))] if names is None else list(names)
+    if len(runs) < 2 or len(labels) != len(runs) or len({*labels, "ratio"}) <= len(labels):
+        raise LabkitError(f"compare: {len(runs)} runs named {labels}, expected at least two, each with its own name")
+    columns = {}
+    for label, run in zip(labels, runs, strict=True):
+        numbers = run.summary().drop(columns=["failed"]).astype("float64")
+        columns[label] = numbers.rename_axis(columns="measure").stack(future_stack=True)
+    order = pd.MultiIndex.from_tuples(dict.fromkeys(key for c in columns.values() for key in c.index))
+    table = pd.DataFrame({label: column.reindex(order) for label, column in columns.items()})
+    if len(runs) == 2:
+        table["ratio"] = (table[labels[1]] / table[labels[0]]).where(table[labels[0]] != 0)
+    return table.rename_axis(["technique", "measure"])
+
+
+def quantile(ordered: list[float], q: float) -> float:
+    """The *q* quantile of sorted values, linear between neighbours; NaN of none."""
+    if not ordered:
+        return _NAN
+    position = q * (len(ordered) - 1)
+    below = math.floor(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (position - below) * (ordered[above] - ordered[below])

@@ -1,0 +1,247 @@
+"""The hub: topics, publishing from any thread, and fan-out to subscribers on one event loop.
+
+Thread safety: :meth:`Hub.publish`, :meth:`Hub.since` and :meth:`Hub.cursor` may be called from any thread.
+Everything else belongs to the loop that the hub was made for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import OrderedDict, deque
+from dataclasses import dataclass, replace
+
+from labkit.errors import LabClosed, LabkitError
+from labkit.server.encoding import Encode, Wrap
+from labkit.server.subscriber import SLOW_POLICIES, Direct, SlowPolicy, Subscriber
+from labkit.server.topic import Topic
+from labkit.wire import envelope
+from labkit.wire.envelope import event_json
+from labkit.wire.events import Cursor, Event, EventLog, Page, new_epoch
+
+CLOSED = "this lab is closed: start another with labkit.Lab()"
+
+
+class TooManyTopics(LabkitError):
+    """Every topic that is held has a subscriber, and there is no room for another."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a hub has done since it was made."""
+
+    published: int = 0
+    delivered: int = 0
+    dropped: int = 0
+    conflated: int = 0
+    disconnected: int = 0
+
+
+class Hub:
+    """All topics of one lab.
+
+    Args:
+        loop: the event loop that fan-out and subscribers live on.
+        slow: what happens to a subscriber that is more than *queue* events behind.
+        queue: that number.
+        history_events, history_bytes: bounds of each topic's history.
+        max_topics: beyond it, the topic longest without publish or subscriber is forgotten.
+        heartbeat_s: an idle subscriber is woken at least this often.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        slow: SlowPolicy = "drop-oldest",
+        queue: int = 256,
+        history_events: int = 10_000,
+        history_bytes: int = 8 << 20,
+        max_topics: int = 10_000,
+        heartbeat_s: float = 15.0,
+    ) -> None:
+        if slow not in SLOW_POLICIES:
+            raise ValueError(f"slow={slow!r}: expected one of {', '.join(SLOW_POLICIES)}")
+        if queue < 1 or history_events < 1 or history_bytes < 1 or max_topics < 1:
+            raise ValueError("queue, history_events, history_bytes and max_topics must be at least 1")
+        self.loop = loop
+        self.slow: SlowPolicy = slow
+        self.queue = queue
+        self.history_events = history_events
+        self.history_bytes = history_bytes
+        self.max_topics = max_topics
+        self.epoch = new_epoch()
+        self.counts = Counts()
+        self.closed = False
+        self._lock = threading.Lock()
+        self._topics: OrderedDict[str, Topic] = OrderedDict()  # least recently active first
+        self._logs = 0
+        self._dirty: deque[Topic] = deque()
+        self._drain_scheduled = False
+        self._tick_s = heartbeat_s / 2
+        self._ticker = loop.call_later(self._tick_s, self._tick)
+
+    # -- publishing: any thread -------------------------------------------------------------------------------
+
+    def publish(self, data: str | bytes, topic: str, published_ns: int) -> Event:
+        """Append to the topic's log and schedule fan-out. Never waits for a subscriber. Safe from any thread.
+
+        Raises:
+            LabClosed: the lab is closed.
+            TooManyTopics: a new topic, and none is idle.
+        """
+        with self._lock:
+            if self.closed:
+                raise LabClosed(CLOSED)
+            found = self._with_log(topic)
+            assert found.log is not None
+            event = found.log.append(data, published_ns)
+            self.counts.published += 1
+            self._topics.move_to_end(topic)
+            self._dirty.append(found)
+            scheduled, self._drain_scheduled = self._drain_scheduled, True
+        if not scheduled:
+            self.loop.call_soon_threadsafe(self.drain)
+        return event
+
+    def _with_log(self, name: str) -> Topic:
+        topic = self._topics.get(name)
+        if topic is None:
+            topic = Topic(self, name)
+        if topic.log is None:
+            if self._logs >= self.max_topics:
+                self._forget_one()
+                if topic.name not in self._topics:
+                    topic.epoch = self.epoch
+            topic.log = EventLog(epoch=topic.epoch, max_events=self.history_events, max_bytes=self.history_bytes)
+            if self.slow == "unbounded":
+                topic.log.pinned = 0  # until the first fan-out knows where the subscribers are
+            self._logs += 1
+            self._topics[name] = topic
+        return topic
+
+    def _forget_one(self) -> None:
+        for name, topic in self._topics.items():
+            if topic.log is not None and not any(g.subscribers for g in list(topic.groups.values())):
+                del self._topics[name]
+                self._logs -= 1
+                self.epoch = new_epoch()  # an old cursor must be a gap, never a silent match
+                return
+        raise TooManyTopics(f"{self.max_topics} topics are in use: close subscribers or raise Lab(max_topics=...)")
+
+    def since(self, topic: str, cursor: Cursor | None, *, conflate: bool = False) -> Page:
+        """Everything held after *cursor* (None: after the newest), or only the newest of it.
+
+        Makes no log. Safe from any thread.
+        """
+        log = self._log_or_empty(topic)
+        page = log.since(log.cursor() if cursor is None else cursor)
+        if conflate and len(page.events) > 1:
+            self.counts.conflated += len(page.events) - 1
+            page = replace(page, events=page.events[-1:])
+        self.counts.delivered += len(page.events)
+        return page
+
+    def answer(self, topic: str, page: Page) -> str:
+        """The JSON that answers a poll with *page*; an event is encoded once for all polls. On the hub's loop."""
+        found = self._topics.get(topic)
+        return envelope.answer(page, render=event_json if found is None else found.json)
+
+    def cursor(self, topic: str) -> Cursor:
+        """The cursor of the topic's newest event. Safe from any thread."""
+        return self._log_or_empty(topic).cursor()
+
+    def _log_or_empty(self, name: str) -> EventLog:
+        with self._lock:
+            topic = self._topics.get(name)
+            if topic is None:
+                return EventLog(epoch=self.epoch)
+            return topic.log or EventLog(epoch=topic.epoch)
+
+    # -- on the loop ------------------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Fan out whatever was published since the last turn."""
+        self._drain_scheduled = False
+        for _ in range(len(self._dirty)):
+            self._dirty.popleft().fan_out()
+
+    def subscribe(self, topic: str, cursor: Cursor | None, encode: Encode, *, conflate: bool = False) -> Subscriber:
+        """Join *topic* after *cursor* (None: now). Close the subscriber when its exchange ends."""
+        self.drain()
+        with self._lock:
+            found = self._topics.get(topic)
+            if found is None:
+                found = self._topics[topic] = Topic(self, topic)
+            if cursor is None:
+                gap, position = None, found.fanned
+            else:
+                log = found.log or EventLog(epoch=found.epoch)
+                gap, position = log.where(cursor)  # a poll may have been given what fan-out has not reached yet
+            slow = "conflate" if conflate else self.slow
+            subscriber = Subscriber(found, found.group(encode), gap, position, slow)
+            found.join(subscriber)
+        if self.closed:
+            subscriber.close()
+        return subscriber
+
+    def regroup(self, subscriber: Subscriber, wrap: Wrap | None, direct: Direct) -> None:
+        """From now on send to this subscriber directly when it is parked: its encoded events, wrapped."""
+        topic, old = subscriber.topic, subscriber.group
+        subscriber.group = topic.group(old.encode, wrap)
+        subscriber.direct = direct
+        topic.join(subscriber)  # before it leaves the old group: another thread must not find the topic idle
+        if subscriber.group is not old:
+            topic.part(subscriber, old)
+
+    def left(self, topic: Topic) -> None:
+        """A subscriber has left: a topic without a log and without subscribers is nothing any more."""
+        with self._lock:
+            if self._topics.get(topic.name) is topic and not topic.groups:
+                if topic.log is None:
+                    del self._topics[topic.name]
+                else:
+                    self._topics.move_to_end(topic.name)
+
+    def taken(self, topic: str, event_id: int) -> bool:
+        """Whether every present subscriber of *topic* was handed the event."""
+        found = self._topics.get(topic)
+        return found is None or event_id <= min((s.position for s in found.subscribers), default=found.fanned)
+
+    async def all_taken(self, topic: str, event_id: int) -> None:
+        """Wait until every present subscriber of *topic* was handed the event."""
+        found = self._topics.get(topic)
+        if found is not None:
+            await found.all_taken(event_id)
+
+    @property
+    def subscribers(self) -> int:
+        """How many there are now, over all topics (parked long polls included)."""
+        return sum(len(g.subscribers) for t in list(self._topics.values()) for g in list(t.groups.values()))
+
+    @property
+    def topics(self) -> int:
+        """How many topics hold a log."""
+        return self._logs
+
+    def _tick(self) -> None:
+        """Wake those that nothing was sent to since the last tick, so that they send a heartbeat."""
+        for topic in list(self._topics.values()):
+            for subscriber in list(topic.subscribers):
+                if subscriber.seen_by_ticker == subscriber.written:
+                    subscriber.wake()
+                subscriber.seen_by_ticker = subscriber.written
+        self._ticker = self.loop.call_later(self._tick_s, self._tick)
+
+    def close(self) -> None:
+        """End every subscription; publishing raises from now on."""
+        with self._lock:
+            self.closed = True
+        self._ticker.cancel()
+        for topic in list(self._topics.values()):
+            for _, future in topic._all_taken:
+                if not future.done():
+                    future.set_exception(LabClosed(CLOSED))
+            topic._all_taken.clear()
+            for subscriber in list(topic.subscribers):
+                subscriber.close()

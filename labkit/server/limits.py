@@ -1,0 +1,41 @@
+"""What a lab takes: limits of an event's data and of a topic's name. Pure: no sockets. Safe from any thread."""
+
+from __future__ import annotations
+
+from labkit.errors import EventTooLarge
+from labkit.wire.events import size_bytes
+
+MAX_TOPIC_BYTES = 256
+
+
+def too_large(max_event_bytes: int) -> str:
+    return f"an event may have at most {max_event_bytes} bytes: send less, or raise Lab(max_event_bytes=...)"
+
+
+def check_data(data: str | bytes, max_event_bytes: int) -> None:
+    """Refuse what no subscriber could be given.
+
+    Raises:
+        EventTooLarge: more bytes than the lab takes.
+        ValueError: text that UTF-8 cannot carry (a lone surrogate).
+    """
+    try:
+        size = size_bytes(data)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"character {error.start} of the data is a lone surrogate: no UTF-8 can carry it") from None
+    if size > max_event_bytes:
+        raise EventTooLarge(too_large(max_event_bytes))
+
+
+def check_topic(topic: str) -> None:
+    """Refuse what cannot be asked for in an address.
+
+    Raises:
+        ValueError: more than 256 bytes, or text that UTF-8 cannot carry.
+    """
+    try:
+        size = size_bytes(topic)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"topic: character {error.start} is a lone surrogate: no UTF-8 can carry it") from None
+    if size > MAX_TOPIC_BYTES:
+        raise ValueError(f"topic: at most {MAX_TOPIC_BYTES} bytes")

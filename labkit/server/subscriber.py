@@ -1,0 +1,227 @@
+"""A subscriber: a position in its topic's log, not a queue of its own.
+
+What it has not been given yet is whatever the log holds after that position. So a slow subscriber costs no memory
+beyond the shared history, and its policy only says what happens to the position when it falls more than ``queue``
+events behind. All of it belongs to the hub's loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from labkit.server.encoding import Item
+from labkit.wire.envelope import Closing, Start
+from labkit.wire.events import Event, Gap
+
+if TYPE_CHECKING:
+    from labkit.server.topic import Group, Topic
+
+SlowPolicy = Literal["drop-oldest", "drop-newest", "disconnect", "conflate", "unbounded"]
+SLOW_POLICIES: tuple[SlowPolicy, ...] = ("drop-oldest", "drop-newest", "disconnect", "conflate", "unbounded")
+
+BLOCK_BYTES = 64 << 10  # the most that one write carries, but for a single larger event
+
+
+class Direct(Protocol):
+    """A way straight to a subscriber's socket, for as long as its handler is parked."""
+
+    @property
+    def send(self) -> Callable[[bytes], int]:
+        """The system's own: returns how many of the bytes it took; an OSError says that it took none."""
+
+    def free(self) -> bool:
+        """Whether bytes may be sent now: nothing waits that they would overtake, or was said that must come last."""
+
+    def rest(self, data: memoryview) -> None:
+        """Take over what the system did not."""
+
+    def refused(self, error: OSError) -> None:
+        """The system took nothing."""
+
+
+class Subscriber:
+    """One subscription: where it stands, what it is told, and how it is woken.
+
+    ``position`` is the event after which the next one is taken; ``written`` is the last one that was handed
+    over. They differ only while a gap has to be told.
+    """
+
+    __slots__ = (
+        "_waiter",
+        "caught_up",
+        "closed",
+        "closing",
+        "direct",
+        "full_at",
+        "gap",
+        "group",
+        "position",
+        "seen_by_ticker",
+        "slow",
+        "topic",
+        "written",
+    )
+
+    def __init__(self, topic: Topic, group: Group, gap: Gap | None, position: int, slow: SlowPolicy) -> None:
+        self.topic = topic
+        self.group = group
+        self.gap = gap
+        self.position = self.written = position
+        self.slow: SlowPolicy = slow
+        self.caught_up = position >= topic.fanned
+        self.full_at: int | None = None  # drop-newest: deliver up to here, then go on from the newest
+        self.closing: str | None = None
+        self.closed = False
+        self.direct: Direct | None = None
+        self.seen_by_ticker = -1
+        self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def cursor(self) -> str:
+        """The cursor of the last event that was handed over."""
+        return str(self.topic.cursor(self.written))
+
+    @property
+    def idle(self) -> bool:
+        """Everything was handed over and the subscriber waits for more."""
+        return self._waiter is not None
+
+    def start(self) -> Item:
+        """What a stream says before anything else: the gap if there is one, else where it begins."""
+        gap, self.gap = self.gap, None
+        return gap if gap is not None else Start(self.cursor)
+
+    def encoded(self, item: Item) -> bytes:
+        """An item in the bytes of this subscriber's technique; an event is encoded once for its whole group."""
+        return self.group.encoded(item)
+
+    def ready(self) -> bool:
+        return self.closed or self.closing is not None or self.gap is not None or self.topic.fanned > self.position
+
+    async def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for something to pull. False after *timeout_s* seconds, or when a heartbeat is due."""
+        if self.ready():
+            return True
+        self._waiter = self.topic.hub.loop.create_future()
+        if self.direct is not None and self.position == self.written == self.topic.fanned and self.direct.free():
+            self.group.open[self] = self.direct.send
+        timer = None
+        if timeout_s is not None:
+            timer = self.topic.hub.loop.call_later(timeout_s, self.wake)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            self.go_ordinary_way()
+            if timer is not None:
+                timer.cancel()
+        return self.ready()
+
+    async def wait_until_ready(self, timeout_s: float) -> None:
+        """Wait for something to pull, at most *timeout_s* seconds, whatever else wakes the subscriber."""
+        deadline = self.topic.hub.loop.time() + timeout_s
+        while not self.ready() and (left_s := deadline - self.topic.hub.loop.time()) > 0:
+            await self.wait(left_s)
+
+    def go_ordinary_way(self) -> None:
+        """Send nothing directly until the handler is parked again."""
+        self.group.open.pop(self, None)
+
+    def wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def close(self) -> None:
+        """Leave. Whoever waits is woken; nothing of the subscriber stays in the hub."""
+        if not self.closed:
+            self.closed = True
+            self.topic.leave(self)
+            self.wake()
+
+    def fell_behind(self) -> None:
+        """The socket did not take the newest event: apply the slow-subscriber policy, wake whoever is parked."""
+        lag = self.topic.fanned - self.position
+        busy = self._waiter is None  # one that was parked is not slow, it has only not had its turn yet
+        if busy and self.caught_up and lag > self.topic.hub.queue and self.closing is None:
+            if self.slow == "drop-oldest":
+                self.position = self.topic.fanned - self.topic.hub.queue
+            elif self.slow == "drop-newest":
+                if self.full_at is None:
+                    self.full_at = self.position + self.topic.hub.queue
+            elif self.slow == "disconnect":
+                self.closing = "slow subscriber"
+                self.topic.hub.counts.disconnected += 1
+        self.wake()
+
+    def pull(self, max_bytes: int = BLOCK_BYTES) -> list[Item]:
+        """Take what is ready, at most about *max_bytes* of payload: gaps, events, or the closing message."""
+        if self.closed:
+            return []
+        if self.closing is not None:
+            return [Closing(self.closing)]
+        items: list[Item] = []
+        if self.gap is not None:
+            items.append(self.gap)
+            self.gap = None
+        events = self._take(max_bytes)
+        if events:
+            if events[0].id != self.written + 1:
+                items.append(self._mid_stream_gap(events[0].id))
+            items += events
+            self.position = self.written = events[-1].id
+            self.topic.hub.counts.delivered += len(events)
+            self.topic.moved(self)
+        if self.position >= self.topic.fanned:
+            self.caught_up = True
+        return items
+
+    def _take(self, max_bytes: int) -> list[Event]:
+        newest = self.topic.fanned
+        if self.slow == "conflate" and newest > self.position + 1:
+            self.topic.hub.counts.conflated += newest - 1 - self.position
+            self.position = self.written = newest - 1
+        if self.full_at is not None:
+            if self.position < self.full_at:
+                newest = self.full_at
+            else:
+                self.position, self.full_at = newest, None
+        events = self.topic.after(self.position, newest)
+        if not events and newest > self.position:  # the history has let go of all of them: a gap, told before the next
+            self.position = newest
+            if self.slow == "conflate":
+                self.written = newest
+        total = 0
+        for count, event in enumerate(events, 1):
+            total += event.size_bytes
+            if total >= max_bytes:
+                return events[:count]
+        return events
+
+    def _mid_stream_gap(self, next_id: int) -> Gap:
+        self.topic.hub.counts.dropped += next_id - 1 - self.written
+        return Gap(self.cursor, next_id, str(self.topic.cursor(next_id - 1)))
+
+    async def batches(self) -> AsyncIterator[list[Item]]:
+        """What is ready, whenever something is; an empty list when a heartbeat is due.
+
+        Ends when the subscriber is closed, and after a closing message.
+        """
+        while not self.closed:
+            items = self.pull()
+            if items:
+                yield items
+                if isinstance(items[-1], Closing):
+                    return
+            elif not await self.wait() and not self.closed:
+                yield items
+
+    async def blocks(self, heartbeat: bytes = b"") -> AsyncIterator[bytes]:
+        """What to write next, encoded: several events at once when they have queued, *heartbeat* when idle.
+
+        An empty heartbeat is to be written as well: that waits, for a bounded time, until the peer has taken what
+        was sent to it directly.
+        """
+        async for items in self.batches():
+            yield b"".join(map(self.encoded, items)) if items else heartbeat

@@ -1,0 +1,182 @@
+"""A topic: its log, and fan-out to the groups of its subscribers. All of it belongs to the hub's loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from labkit.server.encoding import Encode, Item, Once, Wrap
+from labkit.server.subscriber import BLOCK_BYTES, Subscriber
+from labkit.wire.envelope import event_json
+from labkit.wire.events import Cursor, Event, EventLog
+
+if TYPE_CHECKING:
+    from labkit.server.hub import Hub
+
+
+class Group:
+    """The subscribers of a topic that are told in the same bytes: an event is encoded once for all of them."""
+
+    __slots__ = ("_once", "encode", "open", "subscribers", "topic", "wrap")
+
+    def __init__(self, topic: Topic, encode: Encode, wrap: Wrap | None) -> None:
+        self.topic = topic
+        self.encode = encode
+        self.wrap = wrap
+        self.subscribers: set[Subscriber] = set()
+        self.open: dict[Subscriber, Callable[[bytes], int]] = {}
+        """Those that are parked, were handed all that was fanned out, and can be sent to directly; and how."""
+        self._once: Once[bytes] = Once(lambda event: encode(event, topic.epoch))
+
+    def encoded(self, item: Item) -> bytes:
+        return self._once(item) if isinstance(item, Event) else self.encode(item, self.topic.epoch)
+
+    def deliver(self, events: list[Event]) -> int:
+        """Hand consecutive *events* to every subscriber; returns how many deliveries went straight out."""
+        if len(events) > 1:
+            for subscriber in [s for s in self.open if s.slow == "conflate"]:
+                subscriber.go_ordinary_way()
+        direct = self._send(events) if self.open else 0
+        if len(self.open) < len(self.subscribers):
+            for subscriber in [s for s in self.subscribers if s not in self.open and s.position < events[-1].id]:
+                subscriber.fell_behind()
+        return direct * len(events)
+
+    def _send(self, events: list[Event]) -> int:
+        """Send directly to all that are open. For each it touches as few objects as it can: those are cold."""
+        data, last = self._wrapped(events), events[-1].id
+        size = len(data)
+        partly: list[tuple[Subscriber, int]] = []
+        refused: list[tuple[Subscriber, OSError]] = []
+        for subscriber, send in self.open.items():
+            try:
+                sent = send(data)
+            except OSError as error:
+                refused.append((subscriber, error))
+                continue
+            subscriber.position = subscriber.written = last
+            if sent != size:
+                partly.append((subscriber, sent))
+        direct = len(self.open) - len(refused)
+        for subscriber, sent in partly:
+            subscriber.go_ordinary_way()
+            if subscriber.direct is not None:
+                subscriber.direct.rest(memoryview(data)[sent:])
+        for subscriber, why in refused:
+            subscriber.go_ordinary_way()
+            if subscriber.direct is not None:
+                subscriber.direct.refused(why)
+        return direct
+
+    def _wrapped(self, events: list[Event]) -> bytes:
+        if self.wrap is None:
+            return b"".join(map(self.encoded, events))
+        return b"".join([self.wrap(self.encoded(event)) for event in events])
+
+
+class Topic:
+    """The log of one topic and who listens to it. Its log is made by the first event."""
+
+    __slots__ = ("_all_taken", "epoch", "fanned", "groups", "hub", "json", "log", "name")
+
+    def __init__(self, hub: Hub, name: str) -> None:
+        self.hub = hub
+        self.name = name
+        self.epoch = hub.epoch
+        self.log: EventLog | None = None
+        self.fanned = 0  # the newest event that fan-out has reached
+        self.groups: dict[tuple[Encode, Wrap | None], Group] = {}
+        self.json: Once[str] = Once(event_json)  # as the answers to polls carry them
+        self._all_taken: list[tuple[int, asyncio.Future[None]]] = []
+
+    @property
+    def subscribers(self) -> Iterable[Subscriber]:
+        return (s for group in self.groups.values() for s in group.subscribers)
+
+    def cursor(self, n: int) -> Cursor:
+        return Cursor(n, self.epoch)
+
+    def after(self, n: int, upto: int) -> list[Event]:
+        return [] if self.log is None else self.log.after(n, upto=upto, limit=1024)
+
+    def join(self, subscriber: Subscriber) -> None:
+        subscriber.group.subscribers.add(subscriber)
+        if subscriber.slow == "unbounded":
+            self.pin()
+
+    def leave(self, subscriber: Subscriber) -> None:
+        self.part(subscriber, subscriber.group)
+        if subscriber.slow == "unbounded":
+            self.pin()
+        self.moved(subscriber)
+        self.hub.left(self)
+
+    def part(self, subscriber: Subscriber, group: Group) -> None:
+        """Take the subscriber out of a group, which goes when it is empty."""
+        group.subscribers.discard(subscriber)
+        group.open.pop(subscriber, None)
+        if not group.subscribers:
+            self.groups.pop((group.encode, group.wrap), None)
+
+    def group(self, encode: Encode, wrap: Wrap | None = None) -> Group:
+        return self.groups.setdefault((encode, wrap), Group(self, encode, wrap))
+
+    def fan_out(self) -> None:
+        """Deliver everything in the log that has not been fanned out yet, in id order."""
+        if self.log is None:
+            return
+        newest = self.log.newest  # what is published meanwhile has its own turn: the loop belongs to others too
+        while events := self.log.after(self.fanned, upto=newest, limit=1024):
+            if events[0].id != self.fanned + 1:  # the history has let go of some: there is a gap to be told
+                for group in self.groups.values():
+                    group.open.clear()
+            for batch in _batches(events):
+                self.fanned = batch[-1].id
+                for group in list(self.groups.values()):
+                    self.hub.counts.delivered += group.deliver(batch)
+        if self.log.pinned is not None:
+            self.pin()
+        self._settle()
+
+    def pin(self) -> None:
+        """Keep what the unbounded subscribers have not been given yet."""
+        if self.log is not None:
+            self.log.pin(min((s.position for s in self.subscribers if s.slow == "unbounded"), default=None))
+
+    def moved(self, subscriber: Subscriber) -> None:
+        if subscriber.slow == "unbounded" and not subscriber.closed:
+            self.pin()
+        if self._all_taken:
+            self._settle()
+
+    async def all_taken(self, event_id: int) -> None:
+        """Wait until every present subscriber was handed the event (or has left, or dropped it)."""
+        future: asyncio.Future[None] = self.hub.loop.create_future()
+        self._all_taken.append((event_id, future))
+        self._settle()
+        await future
+
+    def _settle(self) -> None:
+        if not self._all_taken:
+            return
+        lowest = min((s.position for s in self.subscribers), default=self.fanned)
+        lowest = min(lowest, self.fanned)
+        for event_id, future in self._all_taken:
+            if event_id <= lowest and not future.done():
+                future.set_result(None)
+        self._all_taken = [pair for pair in self._all_taken if not pair[1].done()]
+
+
+def _batches(events: list[Event]) -> Iterable[list[Event]]:
+    """Cut consecutive events into runs of about BLOCK_BYTES; ids within a run have no holes."""
+    batch: list[Event] = []
+    total = 0
+    for event in events:
+        batch.append(event)
+        total += event.size_bytes
+        if total >= BLOCK_BYTES:
+            yield batch
+            batch, total = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,165 @@
+"""Bayeux, the protocol of CometD: long polling with manners (RFC 6202 section 4.1; Bayeux 1.0).
+
+JSON messages on channels, several in one POST. ``/meta/handshake`` gives a client id, ``/meta/subscribe`` a channel,
+``/meta/connect`` is the long poll. Each answer carries *advice*: whether to come again, how long to wait first, how
+long a poll may take; so a server can calm its clients. Left out: several subscriptions, publishing, the ack
+extension (an answer that is lost takes its events with it), callback-polling.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from labkit.client.connection import Opened, Wiring
+from labkit.client.http import HTTPClient, refuse_unless
+from labkit.client.ledger import Ledger
+from labkit.server.access import Refusal
+from labkit.server.handler import PushHandler
+from labkit.techniques.base import Delivery, Reader, Technique, mark_json
+from labkit.techniques.long_polling import woken
+from labkit.wire import envelope
+from labkit.wire.events import Cursor, Gap
+
+CHANNEL = "/events"
+CLIENTS = 1000
+
+
+@dataclass
+class _Client:
+    """What the server remembers of a client: where it is."""
+
+    cursor: Cursor | None = None
+
+
+class BayeuxHandler(PushHandler):
+    """Answers the three meta messages; ``?interval=`` is the pause in seconds that it advises."""
+
+    clients: ClassVar[OrderedDict[str, _Client]] = OrderedDict()
+
+    async def post(self) -> None:
+        try:
+            messages = json.loads(self.request.body)
+            answers = [part for message in messages for part in await self.reply(message)]
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise Refusal(400, "expected a JSON array of Bayeux messages") from None
+        self.set_header("Content-Type", "application/json")
+        self.finish("[" + ",".join(answers) + "]")
+
+    async def reply(self, message: dict[str, Any]) -> list[str]:
+        channel = message["channel"]
+        if channel == "/meta/handshake":
+            id = secrets.token_hex(8)
+            self.clients[id] = _Client()
+            while len(self.clients) > CLIENTS:
+                self.clients.popitem(last=False)
+            types = {"supportedConnectionTypes": ["long-polling"], "version": "1.0"}
+            return [self.meta(channel, clientId=id, **types)]
+        client = self.clients.get(message["clientId"])
+        if client is None:  # restarted, or forgotten: Bayeux 1.0 section 5.2
+            return [_dumps({"channel": channel, "successful": False, "advice": {"reconnect": "handshake"}})]
+        if channel == "/meta/subscribe":
+            client.cursor = self.after or self.context.hub.cursor(self.topic)
+            return [self.meta(channel, subscription=CHANNEL, ext={"cursor": str(client.cursor)})]
+        if channel == "/meta/connect":
+            return [*await self.events(client), self.meta(channel)]
+        return [_dumps({"channel": channel, "successful": False, "error": "400::unknown channel"})]
+
+    async def events(self, client: _Client) -> list[str]:
+        """What has come since the answer before; waits for something."""
+        with self.subscribe(woken, after=client.cursor) as parked:
+            await parked.wait_until_ready(self.seconds("timeout", self.context.hold_s))
+        page = self.page(client.cursor)
+        client.cursor = Cursor.parse(page.cursor)
+        gap = [f'{{"channel":"{CHANNEL}","data":{envelope.encode(page.gap)}}}'] if page.gap else []
+        return gap + [f'{{"channel":"{CHANNEL}","data":{envelope.event_json(event)}}}' for event in page.events]
+
+    def meta(self, channel: str, **more: Any) -> str:
+        advice = {
+            "reconnect": "retry",
+            "interval": int(self.seconds("interval", 0.0) * 1000),
+            "timeout": int(self.seconds("timeout", self.context.hold_s) * 1000),
+        }
+        return _dumps({"channel": channel, "successful": True, **more, "advice": advice})
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+async def connect(
+    url: str,
+    *,
+    after: str | None = None,
+    topic: str = "",
+    token: str | None = None,
+    ledger: Ledger | None = None,
+    on_open: Opened | None = None,
+    subscriber: int = 0,
+    hold_s: float | None = None,
+    advised_interval_s: float | None = None,
+    **_: object,
+) -> AsyncGenerator[Delivery | Gap, None]:
+    """Handshake, subscribe, then connect again and again, as the server advises.
+
+    Args:
+        advised_interval_s: what the server is asked to advise, so that obedience can be measured.
+    """
+    wiring = Wiring(ledger or Ledger(0), "bayeux", subscriber)
+    client = HTTPClient(url, topic=topic, token=token, wiring=wiring)
+    reader = Reader(after, on_open)
+    pause = None if advised_interval_s is None else f"{advised_interval_s:.3f}"
+    query = {"after": after, "timeout": hold_s, "interval": pause}
+    try:
+        hello = await _exchange(client, reader, query, channel="/meta/handshake", version="1.0")
+        me = {"clientId": hello[1]["clientId"]}
+        subscribed = await _exchange(client, reader, query, channel="/meta/subscribe", subscription=CHANNEL, **me)
+        reader.opened(subscribed[1]["ext"]["cursor"])
+        while True:
+            items, meta = await _exchange(client, reader, query, channel="/meta/connect", **me)
+            for item in items:
+                yield item
+            advice = meta["advice"]
+            if advice["reconnect"] != "retry":
+                return
+            await asyncio.sleep(advice.get("interval", 0) / 1000)
+    finally:
+        client.close()
+
+
+async def _exchange(
+    client: HTTPClient, reader: Reader, query: Mapping[str, Any], **message: Any
+) -> tuple[list[Delivery | Gap], dict[str, Any]]:
+    """Send one message; what events came with the answer, and its meta message."""
+    http = await client.connected()
+    body = _dumps([{**message, "connectionType": "long-polling"}]).encode()
+    await http.request(
+        "POST", client.target(**query), {**client.headers, "Content-Type": "application/json"}, body=body
+    )
+    response = await http.response()
+    text = (await http.read_body()).decode()
+    http.next_cycle()
+    refuse_unless(response, (200,), text)
+    *events, meta = json.loads(text)
+    read = [reader.read(_dumps(event["data"]), http.connection.received_ns) for event in events]
+    items = [item for item in read if item is not None]
+    mark_json(http.body, text.encode(), items)
+    return items, meta
+
+
+BAYEUX = Technique(
+    name="bayeux",
+    title="Bayeux",
+    spec="Bayeux 1.0; RFC 6202 section 4.1",
+    route="/bayeux",
+    handler=BayeuxHandler,
+    connect=connect,
+    through_buffering=True,
+    exhibit=True,
+    hint="long polling on channels, with advice on when to come again",
+)

@@ -1,0 +1,152 @@
+"""BOSH, XMPP over HTTP: long polling that always keeps one request at the server (RFC 6202 section 4.2; XEP-0124).
+
+XML bodies. The session says how long a request may *wait* and how many the server may *hold*: with hold='1' and two
+connections, a client that has something to say sends a second request, and the server answers the first at once. So
+the server always has a request to answer, and the client is never without a voice. *rid* counts requests, so that they
+can be put in order. Left out: requests repeated after a lost answer, XMPP inside, more than one held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections import OrderedDict
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import ClassVar
+from xml.sax.saxutils import escape, unescape
+
+from labkit.client.connection import Opened, Wiring
+from labkit.client.http import HTTPClient, refuse_unless
+from labkit.client.ledger import Ledger
+from labkit.server.access import Refusal
+from labkit.server.handler import PushHandler
+from labkit.techniques.base import Delivery, Reader, Technique, mark_json
+from labkit.techniques.long_polling import woken
+from labkit.wire import envelope
+from labkit.wire.events import Cursor, Gap, now_ns
+
+SPACE = "http://jabber.org/protocol/httpbind"
+SESSIONS = 1000
+_BODY = re.compile(r"<body((?:\s+[\w:]+='[^'<>]*')*)\s*(?:/>|>(.*)</body>)", re.DOTALL)
+_ATTRIBUTE = re.compile(r"([\w:]+)='([^'<>]*)'")
+_MESSAGE = re.compile(r"<message><body>(.*?)</body></message>", re.DOTALL)
+
+
+@dataclass
+class _Session:
+    cursor: Cursor | None
+    wait_s: float
+    held: asyncio.Event = field(default_factory=asyncio.Event)
+    """Ends the request that is held."""
+
+
+class BOSHHandler(PushHandler):
+    """Makes a session, then holds one request of it, until an event, its wait, or the next request."""
+
+    sessions: ClassVar[OrderedDict[str, _Session]] = OrderedDict()
+
+    async def post(self) -> None:
+        whole = _BODY.fullmatch(self.request.body.decode("utf-8", "replace").strip())
+        if whole is None:
+            raise Refusal(400, "expected <body rid='1' .../>, its attributes in single quotes (XEP-0124)")
+        attributes = dict(_ATTRIBUTE.findall(whole[1]))
+        self.set_header("Content-Type", "text/xml; charset=utf-8")
+        if "sid" not in attributes:
+            self.finish(self.begin(attributes))
+            return
+        session = self.sessions.get(attributes["sid"])
+        if session is None:
+            raise Refusal(404, "no such session (item-not-found)")
+        for text in _MESSAGE.findall(whole[2] or ""):
+            self.context.publish(unescape(text), self.topic, now_ns())
+        session.held.set()  # hold='1': the request before is answered now
+        self.finish(await self.hold(session))
+
+    def begin(self, attributes: dict[str, str]) -> str:
+        wait_s = min(float(attributes.get("wait", "30")), self.context.hold_s)
+        cursor, sid = self.after or self.context.hub.cursor(self.topic), secrets.token_hex(8)
+        self.sessions[sid] = _Session(cursor, wait_s)
+        while len(self.sessions) > SESSIONS:
+            self.sessions.popitem(last=False)
+        return f"<body xmlns='{SPACE}' sid='{sid}' wait='{wait_s:g}' hold='1' requests='2' cursor='{cursor}'/>"
+
+    async def hold(self, session: _Session) -> str:
+        session.held = released = asyncio.Event()
+        with self.subscribe(woken, after=session.cursor) as parked:
+            ready = asyncio.ensure_future(parked.wait_until_ready(session.wait_s))
+            let_go = asyncio.ensure_future(released.wait())
+            await asyncio.wait([ready, let_go], return_when=asyncio.FIRST_COMPLETED)
+            for task in (ready, let_go):
+                task.cancel()
+            await asyncio.gather(ready, let_go, return_exceptions=True)
+        page = self.page(session.cursor)
+        session.cursor = Cursor.parse(page.cursor)
+        items = [envelope.encode(page.gap)] if page.gap else []
+        items += [envelope.event_json(event) for event in page.events]
+        inside = "".join(f"<message><body>{escape(item)}</body></message>" for item in items)
+        return f"<body xmlns='{SPACE}'>{inside}</body>" if inside else f"<body xmlns='{SPACE}'/>"
+
+
+async def connect(
+    url: str,
+    *,
+    after: str | None = None,
+    topic: str = "",
+    token: str | None = None,
+    ledger: Ledger | None = None,
+    on_open: Opened | None = None,
+    subscriber: int = 0,
+    hold_s: float | None = None,
+    **_: object,
+) -> AsyncGenerator[Delivery | Gap, None]:
+    """Make a session, then keep one request at the server."""
+    wiring = Wiring(ledger or Ledger(0), "bosh", subscriber)
+    client = HTTPClient(url, topic=topic, token=token, wiring=wiring)
+    reader, rid = Reader(after, on_open), secrets.randbelow(1 << 31)
+    wait_s = 30.0 if hold_s is None else hold_s
+    try:
+        hello = f"<body xmlns='{SPACE}' rid='{rid}' wait='{wait_s:g}' hold='1'/>"
+        begun = (await _post(client, reader, after, hello))[0]
+        reader.opened(begun["cursor"])
+        while True:
+            rid += 1
+            body = f"<body xmlns='{SPACE}' rid='{rid}' sid='{begun['sid']}'/>"
+            for item in (await _post(client, reader, after, body))[1]:
+                yield item
+    finally:
+        client.close()
+
+
+async def _post(
+    client: HTTPClient, reader: Reader, after: str | None, body: str
+) -> tuple[dict[str, str], list[Delivery | Gap]]:
+    """Send one body; the answer's attributes, and the events in it."""
+    http = await client.connected()
+    fields = {**client.headers, "Content-Type": "text/xml; charset=utf-8"}
+    await http.request("POST", client.target(after=after), fields, body=body.encode())
+    response = await http.response()
+    text = (await http.read_body()).decode()
+    http.next_cycle()
+    refuse_unless(response, (200,), text)
+    whole = _BODY.fullmatch(text)
+    if whole is None:
+        return {}, []
+    read = [reader.read(unescape(item), http.connection.received_ns) for item in _MESSAGE.findall(whole[2] or "")]
+    items = [item for item in read if item is not None]
+    mark_json(http.body, text.encode(), items)
+    return dict(_ATTRIBUTE.findall(whole[1])), items
+
+
+BOSH = Technique(
+    name="bosh",
+    title="BOSH",
+    spec="XEP-0124; RFC 6202 section 4.2",
+    route="/bosh",
+    handler=BOSHHandler,
+    connect=connect,
+    through_buffering=True,
+    exhibit=True,
+    hint="XML over long polling that always keeps one request at the server",
+)

@@ -1,0 +1,98 @@
+"""JSONP polling: a script element for each poll, since a script may come from any host (about 2005 to 2014).
+
+A page may not read another host's answers (the same-origin policy), but it may run its scripts. So the answer is a
+script: a call of a function whose name the page has chosen. RFC 6202 section 2 under it: the request is held. What it
+costs: any host that is asked this way runs code in the page; nothing can be cancelled; an error has no status.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator
+
+from labkit.client.connection import Opened, Wiring
+from labkit.client.http import HTTPClient
+from labkit.client.ledger import Ledger
+from labkit.server.access import Refusal
+from labkit.server.handler import PushHandler
+from labkit.techniques.base import Delivery, Reader, Technique, read_answer
+from labkit.techniques.long_polling import woken
+from labkit.wire.events import Gap
+
+_NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]{0,63}", re.ASCII)
+_CALL = re.compile(r"(/\*\*/[A-Za-z0-9_$]+\()(.*)(\);)", re.DOTALL)
+
+
+class JSONPPollingHandler(PushHandler):
+    """A long poll whose answer is a script: ``/**/callback({...});``."""
+
+    async def get(self) -> None:
+        callback = self.text("callback", "callback")
+        if not _NAME.fullmatch(callback):  # else the page that asks could make this host say anything it likes
+            raise Refusal(400, f"callback: {callback[:40]!r} is not a name of a function")
+        with self.subscribe(woken, after=self.after or self.context.hub.cursor(self.topic)) as parked:
+            await parked.wait_until_ready(self.seconds("timeout", self.context.hold_s))
+            if parked.closed and not self.context.hub.closed:
+                return
+        answer = self.context.hub.answer(self.topic, self.page(self.after))
+        self.set_header("Content-Type", "text/javascript; charset=utf-8")
+        # the comment keeps a caller from choosing the first bytes of the answer, which Flash would have run
+        self.finish(f"/**/{callback}({_for_script(answer)});")
+
+
+def _for_script(text: str) -> str:
+    return text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+async def connect(
+    url: str,
+    *,
+    after: str | None = None,
+    topic: str = "",
+    token: str | None = None,
+    ledger: Ledger | None = None,
+    on_open: Opened | None = None,
+    subscriber: int = 0,
+    hold_s: float | None = None,
+    **_: object,
+) -> AsyncGenerator[Delivery | Gap, None]:
+    """Ask for a script again and again, and read its argument instead of running it."""
+    wiring = Wiring(ledger or Ledger(0), "jsonp-polling", subscriber)
+    client = HTTPClient(url, topic=topic, token=token, wiring=wiring)
+    reader, number = Reader(after, on_open), 0
+    try:
+        if not reader.cursor:
+            await _ask(client, reader, number, 0.0)  # where it begins
+        while True:
+            number += 1
+            for item in await _ask(client, reader, number, hold_s):
+                yield item
+    finally:
+        client.close()
+
+
+async def _ask(client: HTTPClient, reader: Reader, number: int, hold_s: float | None) -> list[Delivery | Gap]:
+    query = {"after": reader.cursor, "timeout": None if hold_s is None else f"{hold_s:g}"}
+    await client.ask({**query, "callback": f"labkit{number}"})
+    if reader.cursor:
+        reader.opened(reader.cursor)
+    _response, text = await client.answer()
+    call = _CALL.fullmatch(text)
+    assert client.http is not None
+    client.http.body.mark(len(call[1].encode()) if call else 0, "framing", "call")
+    items = read_answer(client, reader, call[2] if call else text)
+    client.http.body.mark(len(call[3]) if call else 0, "framing", "call")
+    return items
+
+
+JSONP_POLLING = Technique(
+    name="jsonp-polling",
+    title="JSONP polling",
+    spec="no specification",
+    route="/jsonp-polling",
+    handler=JSONPPollingHandler,
+    connect=connect,
+    through_buffering=True,
+    exhibit=True,
+    hint="a held request whose answer is a script that calls the page",
+)

@@ -1,0 +1,37 @@
+"""What a notebook's page can do as a subscriber, and the check of a subscriber's settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from labkit.errors import LabClosed, UnknownTechnique
+
+if TYPE_CHECKING:
+    from labkit.lab.lab import Lab
+
+COMM = "notebook-comm"
+NO_PAGE = "no page attached"
+TECHNIQUES = ("polling", "long-polling", "http-streaming", "sse", "websocket", COMM)
+"""What a page can do."""
+
+
+def check(lab: Lab, names: list[str], choices: dict[str, str], poll_interval_s: float) -> None:
+    """Raise what says which setting a page cannot do here, and what it can."""
+    if lab.closed:
+        raise LabClosed(f"lab {lab.name!r} is closed: start another with labkit.Lab()")
+    served = {technique.name for technique in lab.techniques} | {COMM}
+    can = [name for name in TECHNIQUES if name in served]
+    if COMM in can and "websocket" not in served:
+        can.remove(COMM)  # the kernel receives by it
+    for name in names:
+        if name not in can:
+            raise UnknownTechnique(f"a page cannot do {name!r} here; it can do: {', '.join(can)}")
+    if not names:
+        raise UnknownTechnique(f"no technique was named; a page can do: {', '.join(can)}")
+    known: dict[str, tuple[str, ...]] = {"via": ("auto", "port", "proxy"), "accept": ("", "text/event-stream", "*/*")}
+    known["while_hidden"] = ("pause", "go on")
+    for setting, value in choices.items():
+        if value not in known[setting]:
+            raise ValueError(f"{setting}={value!r}: expected one of {', '.join(map(repr, known[setting]))}")
+    if not 0.05 <= poll_interval_s <= 3600:
+        raise ValueError(f"poll_interval_s={poll_interval_s!r}: expected 0.05 to 3600 seconds")

@@ -1,0 +1,331 @@
+"""The rules of a verdict, and the file that keeps the verdicts."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from labkit.claims import logbook, recording
+from labkit.claims.confidence import Interval, agrees, combine, events_needed, mean_interval, median_interval, within
+from labkit.errors import LabkitError
+
+
+@pytest.fixture
+def ledger(tmp_path, monkeypatch) -> Path:
+    file = tmp_path / "verdicts" / "claims.jsonl"
+    monkeypatch.setenv("LABKIT_CLAIMS", str(file))
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    return file
+
+
+def written(file: Path) -> list[dict]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+# The rules
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (48, 52, "confirmed"),
+        (45, 55, "confirmed"),
+        (44, 52, "undecided"),
+        (52, 58, "undecided"),
+        (40, 60, "undecided"),
+        (56, 60, "refuted"),
+        (30, 44, "refuted"),
+        (-math.inf, math.inf, "undecided"),
+    ],
+)
+def test_a_tolerance_confirms_what_lies_inside_and_refutes_what_lies_outside(low, high, verdict):
+    assert within(Interval((low + high) / 2, low, high, 40), 45, 55) == verdict
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (540, 570, "confirmed"),
+        (552, 554, "confirmed"),  # inside what the apparatus may add
+        (556, 600, "refuted"),
+        (400, 549, "refuted"),
+        (200, 900, "undecided"),  # holds the value, and much else
+        (-math.inf, math.inf, "undecided"),
+    ],
+)
+def test_theory_is_confirmed_by_an_interval_that_holds_it_and_is_narrow_enough(low, high, verdict):
+    assert agrees(Interval((low + high) / 2, low, high, 40), 550, 555, resolution=250) == verdict
+
+
+def test_undecided_says_how_many_events_would_decide():
+    assert events_needed(Interval(50, 40, 60, 100), 5) == 400
+    assert events_needed(Interval(50, 40, 60, 60), 5, n=100) == 400
+    assert events_needed(Interval(50, 40, 60, 100), 20) == 100
+    assert events_needed(Interval(50, 40, 60, 100), 0) is None
+    assert events_needed(Interval(50, -math.inf, math.inf, 3), 5) is None
+
+
+@pytest.mark.parametrize(
+    ("parts", "whole"),
+    [
+        (["confirmed", "confirmed"], "confirmed"),
+        (["confirmed", "undecided"], "undecided"),
+        (["undecided", "refuted", "confirmed"], "refuted"),
+        (["confirmed", "refined"], "refined"),
+    ],
+)
+def test_a_claim_is_as_good_as_its_worst_part(parts, whole):
+    assert combine(parts) == whole
+
+
+def test_a_mean_holds_its_value_within_four_standard_errors():
+    values = [1.0, 2.0, 3.0, 4.0]
+    interval = mean_interval(values)
+    error = np.std(values, ddof=1) / 2
+    assert interval == Interval(2.5, pytest.approx(2.5 - 4 * error), pytest.approx(2.5 + 4 * error), 4)
+    assert mean_interval(values, k=1).half_width == pytest.approx(error)
+    assert mean_interval(values, least_error=10).half_width == 40
+
+
+def test_values_of_one_group_count_as_one_sample():
+    rng = np.random.default_rng(1)
+    per_event = rng.uniform(0, 1, 300)
+    copies = np.repeat(per_event, 5)
+    alone, grouped = (
+        mean_interval(list(per_event)),
+        mean_interval(list(copies), groups=np.repeat(range(300), 5).tolist()),
+    )
+    assert grouped.n == 300
+    assert grouped.half_width == pytest.approx(alone.half_width)
+    assert mean_interval(list(copies)).half_width < 0.5 * alone.half_width
+
+
+@pytest.mark.parametrize("values", [[], [1.0]])
+def test_too_few_values_have_an_endless_interval(values):
+    assert mean_interval(values).half_width == math.inf
+    assert median_interval(values * 7).half_width == math.inf
+
+
+@pytest.mark.parametrize(("n", "rank"), [(7, 0), (8, 1), (20, 4), (40, 12), (1000, 459), (1001, 459)])
+def test_a_medians_interval_lies_between_order_statistics(n, rank):
+    interval = median_interval([float(i) for i in range(n, 0, -1)])
+    assert interval.value == (n + 1) / 2
+    if rank:
+        assert (interval.low, interval.high) == (rank, n + 1 - rank)
+    else:
+        assert interval.half_width == math.inf
+
+
+@pytest.mark.parametrize("n", [9, 25, 60])
+def test_a_medians_interval_misses_it_once_in_a_hundred(n):
+    samples = np.random.default_rng(2).exponential(1.0, (4000, n))
+    intervals = [median_interval(row.tolist()) for row in samples]
+    missed = sum(not i.low <= math.log(2) <= i.high for i in intervals)
+    assert missed <= 4000 * 0.01 + 4 * math.sqrt(40)
+
+
+# The ledger
+
+
+def test_a_record_is_kept_whole(ledger):
+    kept = recording.record(
+        "P1", 0.55, np.float64(0.5481), "confirmed", "near enough", interval=Interval(0.5481, 0.51, 0.58, 40), unit="s"
+    )
+    assert recording.records() == {"P1": kept}
+    (entry,) = written(ledger)
+    assert entry["source"] == "founding notes; RFC 6202 section 2.1"
+    assert (entry["expected"], entry["measured"], entry["interval"], entry["n"]) == (0.55, 0.5481, [0.51, 0.58], 40)
+    assert entry["verdict"] == "confirmed"
+    assert entry["versions"]["python"]
+    assert {"id", "reason", "notebook", "run", "time"} <= entry.keys()
+
+
+def test_the_newest_record_of_an_id_counts_and_older_ones_stay(ledger):
+    recording.record("P1", 1, 2, "refuted", "first")
+    recording.record("X9", 1, 2, "derived", "other", source="somewhere")
+    recording.record("P1", 1, 1, "confirmed", "second")
+    assert [(r.id, r.reason) for r in recording.records().values()] == [("P1", "second"), ("X9", "other")]
+    assert len(written(ledger)) == 3
+
+
+def test_a_torn_line_is_skipped_and_the_next_record_does_not_stick_to_it(ledger):
+    recording.record("P1", 1, 1, "confirmed", "whole")
+    with ledger.open("ab") as file:
+        file.write('{"id":"L1","verdict":"confirmed","reason":"전'.encode()[:-1])
+    assert list(recording.records()) == ["P1"]
+    recording.record("S3", 1, 1, "confirmed", "after")
+    assert list(recording.records()) == ["P1", "S3"]
+
+
+def test_lines_of_another_version_or_kind_do_no_harm(ledger):
+    ledger.parent.mkdir()
+    ledger.write_text(
+        '[1]\n\n{"id": 3}\n{"id": "A1", "verdict": "maybe"}\n{"id": "A2", "verdict": "derived", "new": 1}\n'
+    )
+    (only,) = recording.records().values()
+    assert (only.id, only.expected, only.interval) == ("A2", None, None)
+    assert "A2" in str(only)
+
+
+def test_no_file_is_no_records(ledger):
+    assert recording.records() == {}
+    assert recording.prediction("P1") is None
+    assert recording.table().empty
+
+
+def test_numbers_that_json_has_not_are_kept_as_none(ledger):
+    kept = recording.record(
+        "S3", math.nan, {"p50": np.int64(3), "p95": math.inf}, "undecided", "too few", interval=(0.1, math.inf)
+    )
+    assert (kept.expected, kept.measured, kept.interval) == (None, {"p50": 3, "p95": None}, (0.1, None))
+    assert kept == recording.records()["S3"]
+    str(kept), kept._repr_html_()
+
+
+def test_many_writers_leave_whole_lines(ledger):
+    code = "from labkit import claims\nfor i in range(25): claims.record('C{0}', i, i, 'derived', 'x' * 3000)"
+    workers = [subprocess.Popen([sys.executable, "-c", code.format(i)]) for i in range(2)]
+    threads = [threading.Thread(target=exec, args=(code.format(i), {})) for i in (2, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [worker.wait() for worker in workers] == [0, 0]
+    assert len(written(ledger)) == 100
+    assert {id: r.measured for id, r in recording.records().items()} == {f"C{i}": 24 for i in range(4)}
+
+
+def test_nobody_writes_while_another_holds_the_lock(ledger, monkeypatch):
+    recording.record("P1", 1, 1, "confirmed", "before")
+    monkeypatch.setattr(logbook, "LOCK_TIMEOUT_S", 0.0)
+    with FileLock(f"{ledger}.lock"), pytest.raises(LabkitError, match="cannot write"):
+        recording.record("P1", 1, 1, "confirmed", "meanwhile")
+    recording.record("P1", 1, 1, "confirmed", "after")
+    assert [entry["reason"] for entry in written(ledger)] == ["before", "after"]
+
+
+def test_without_the_variable_records_go_to_the_users_data_directory(monkeypatch, tmp_path):
+    monkeypatch.delenv("LABKIT_CLAIMS")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert logbook.path().name == "claims.jsonl"
+    assert logbook.path().parent.name == "labkit"
+
+
+def test_a_file_that_cannot_be_written_says_what_to_do(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LABKIT_CLAIMS", str(tmp_path / "file" / "claims.jsonl"))
+    with pytest.raises(LabkitError, match="LABKIT_CLAIMS"):
+        recording.record("P1", 1, 1, "confirmed", "why")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason", "match"), [("true", "why", "confirmed, refuted"), ("not run", "", "reason")]
+)
+def test_a_verdict_is_one_of_seven_and_has_its_reason(ledger, verdict, reason, match):
+    with pytest.raises(LabkitError, match=match):
+        recording.record("P1", 1, 1, verdict, reason)
+    assert not ledger.exists()
+
+
+def test_a_record_names_the_notebook_that_asked(ledger, monkeypatch):
+    monkeypatch.setenv("JPY_SESSION_NAME", "/somewhere/notebooks/01_polling.ipynb")
+    assert recording.record("P1", 1, 1, "confirmed", "why").notebook == "01_polling"
+    assert recording.record("P1", 1, 1, "confirmed", "why", notebook="mine").notebook == "mine"
+
+
+def test_a_record_reads_well_in_a_terminal_and_in_a_notebook(ledger):
+    recording.predict("P1", 500, "ms")
+    kept = recording.record("P1", 0.55, 0.548, "confirmed", "a < b & <script>", interval=(0.51, 1.04), n=40, unit="s")
+    text, page = str(kept), kept._repr_html_()
+    assert text.startswith("P1 ✓ confirmed\n")
+    assert "548 ms (510 ms to 1.04 s, n = 40)" in text
+    assert "500 ms (9% off)" in text
+    assert "서버의 변경에" in text and "서버의 변경에" in page
+    assert "a &lt; b &amp; &lt;script&gt;" in page and "<script>" not in page
+
+
+def test_the_table_shows_records_beside_predictions(ledger):
+    recording.predict("P1", 0.5)
+    recording.record("P1", 0.55, 0.5, "confirmed", "<b>", unit="s")
+    recording.record("L1", "d", None, "not run", "no time")
+    table = recording.table()
+    assert table.loc["P1", ["expected", "measured", "predicted", "off"]].tolist() == ["550 ms", "500 ms", "500 ms", 0.0]
+    assert table.loc["L1", "verdict"] == "not run"
+    assert "&lt;b&gt;" in table._repr_html_()
+
+
+def test_a_record_shows_no_empty_row_and_one_of_a_thing(ledger):
+    bare = recording.record("S2", None, None, "confirmed", "why", n=24)
+    assert "expected" not in str(bare) and "expected" not in bare._repr_html_()
+    assert "measured:  n = 24" in str(bare)
+    assert "measured:  1 event (n = 3)" in str(recording.record("S8", 1, 1, "confirmed", "why", n=3, unit="events"))
+    assert recording.shown(1, "ms") == "1 ms" and recording.shown(2, "events") == "2 events"
+
+
+# Predictions
+
+
+def test_a_prediction_is_kept_beside_the_claims_in_the_claims_unit(ledger):
+    recording.predict("P1", 0.4)
+    recording.predict("L1", 60, "ms")
+    shown = recording.predict("P1", 0.55)
+    newest = recording.prediction("P1")
+    assert (newest.value, newest.unit) == (0.55, "s")
+    assert recording.prediction("L1").unit == "ms"
+    assert str(shown) == "prediction for P1: 550 ms"
+    assert shown._repr_html_() == "<p>prediction for P1: 550 ms</p>"
+    assert not ledger.exists() and ledger.with_name("claims.predictions.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("measured", "unit", "value", "guess_unit", "off"),
+    [
+        (0.5, "s", 0.55, "s", 0.1),
+        (0.5, "s", 550, "ms", 0.1),
+        (12, "bytes", 6, "", 0.5),
+        (0.5, "s", 3, "bytes", None),
+        ("d", "s", 3, "s", None),
+        (0, "s", 3, "s", None),
+    ],
+)
+def test_a_prediction_is_scored_by_how_far_off_it_was(ledger, measured, unit, value, guess_unit, off):
+    kept = recording.record("Z1", 1, measured, "derived", "why", unit=unit)
+    assert recording.score(kept, recording.predict("Z1", value, guess_unit)) == (off and pytest.approx(off))
+
+
+@pytest.mark.parametrize("value", ["half a second", None, math.nan])
+def test_a_prediction_is_a_number(ledger, value):
+    with pytest.raises(LabkitError, match="a number"):
+        recording.predict("P1", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.0503, "s", "50.3 ms"),
+        (0.9996, "s", "1000 ms"),
+        (1.0501, "s", "1.05 s"),
+        (0, "s", "0 ms"),
+        (7, "", "7"),
+        ("d", "s", "d"),
+        (None, "s", ""),
+    ],
+)
+def test_values_are_shown_with_three_digits(value, unit, text):
+    assert recording.shown(value, unit) == text
+
+
+def test_the_module_loads_nothing_heavy():
+    code = (
+        "import labkit.claims.recording, labkit.course.checks, labkit.theory, sys\n"
+        "print(*{'pandas', 'filelock', 'platformdirs', 'tornado'} & sys.modules.keys())"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""

@@ -1,0 +1,158 @@
+"""The book of claims: every one is in it, open or recorded, as a table and as files; and the command that fills it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from conftest import UNIT
+from labkit.claims import recording, verdicts
+from labkit.claims.sources import SOURCES
+from labkit.commands import verdicts as command
+from labkit.errors import LabkitError
+
+
+@pytest.fixture(autouse=True)
+def own_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABKIT_CLAIMS", str(tmp_path / "claims.jsonl"))
+
+
+def entry(id: str) -> verdicts.Entry:
+    return next(entry for entry in verdicts.book() if entry.id == id)
+
+
+def test_every_claim_is_open_before_anything_is_recorded() -> None:
+    book = verdicts.book()
+    assert {e.id for e in book} == set(SOURCES)
+    assert set(book.open) == set(SOURCES)
+    assert book.counts() == {"open": len(SOURCES)}
+
+
+def test_each_claim_has_a_notebook_a_source_and_a_sentence() -> None:
+    for id, claim in SOURCES.items():
+        assert claim.source and claim.sentence and claim.notebook, id
+
+
+def test_the_newest_record_counts() -> None:
+    recording.record("P1", 0.55, 0.9, "refuted", "too late", unit="s")
+    recording.record("P1", 0.55, 0.56, "confirmed", "in time", unit="s")
+    assert entry("P1").verdict == "confirmed"
+    assert entry("P1").cells()["measured"] == "560 ms"
+    assert "P1" not in verdicts.book().open
+
+
+def test_a_prediction_is_scored_in_its_own_unit() -> None:
+    recording.record("P1", 0.5, 0.5, "confirmed", "as theory has it", unit="s")
+    recording.predict("P1", 250, "ms")
+    assert entry("P1").off == pytest.approx(0.5)
+    assert entry("P1").ratio == pytest.approx(0.5)
+
+
+def test_what_cannot_be_compared_has_no_score() -> None:
+    recording.record("A7", None, {"streamed": 5, "held": 0}, "confirmed", "seen", unit="events")
+    recording.predict("A7", 3, "events")
+    assert entry("A7").off is None and entry("A7").ratio is None
+
+
+def test_a_claim_of_ones_own_is_in_the_book() -> None:
+    recording.record("mine", 1, 2, "refuted", "because", source="me")
+    assert entry("mine").claim.source == "me"
+
+
+def test_the_files_hold_everything(tmp_path: Path) -> None:
+    recording.record("P1", 0.5, 0.51, "confirmed", "a | pipe\nand a line", unit="s", n=40)
+    recording.predict("P1", 0.6)
+    written = verdicts.book().write(tmp_path / "out")
+    content = json.loads(written[0].read_text("utf-8"))
+    kept = next(claim for claim in content["claims"] if claim["id"] == "P1")
+    assert kept["record"]["n"] == 40 and kept["prediction"]["value"] == 0.6
+    assert len(content["claims"]) == len(SOURCES)
+    page = written[1].read_text("utf-8")
+    assert "| P1 |" in page and "confirmed" in page
+    assert all(line.count(" | ") == 8 for line in page.splitlines() if line.startswith("| P1"))
+
+
+def test_a_folder_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LabkitError, match="cannot write the verdicts"):
+        verdicts.book().write(tmp_path / "file" / "out")
+
+
+def test_the_page_and_the_chart_show() -> None:
+    recording.record("P1", 0.5, 0.5, "confirmed", "<as theory has it>", unit="s")
+    recording.predict("P1", 0.25)
+    book = verdicts.book()
+    assert "&lt;as theory has it&gt;" in book._repr_html_()
+    assert list(book.figure.data[0].x) == [0.5]
+
+
+# python -m labkit verdicts
+
+
+def written(path: Path, *cells: str) -> Path:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbformat.write(notebook, path)
+    return path
+
+
+RECORDS = 'from labkit import claims; claims.record("P1", 1, 1, "confirmed", "because")'
+
+
+@pytest.mark.timeout(120 * UNIT)
+def test_notebooks_are_run_and_what_they_record_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = written(tmp_path / "10_good.ipynb", RECORDS)
+    bad = written(tmp_path / "11_bad.ipynb", RECORDS.replace("P1", "P2"), "1 / 0", RECORDS.replace("P1", "P3"))
+    assert command.verdicts([str(good), str(bad)], tmp_path / "out") == 1
+    printed = capsys.readouterr().out
+    assert "[2/2] 11_bad" in printed and "ZeroDivisionError" in printed
+    content = json.loads((tmp_path / "out" / "verdicts.json").read_text("utf-8"))
+    found = {claim["id"]: claim["record"]["notebook"] for claim in content["claims"] if claim["record"]}
+    assert found == {"P1": "10_good", "P2": "11_bad"}
+    assert os.environ["LABKIT_CLAIMS"] == str(tmp_path / "claims.jsonl")
+
+
+def test_a_notebook_that_is_not_there_is_one_error() -> None:
+    with pytest.raises(LabkitError, match="nowhere"):
+        command.verdicts(["nowhere"])
+
+
+@pytest.mark.timeout(120 * UNIT)
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one child")
+def test_an_interrupt_writes_what_there_is(tmp_path: Path) -> None:
+    path = written(tmp_path / "10_long.ipynb", RECORDS, f"open({str(tmp_path / 'there')!r}, 'w').close()", SLEEP)
+    words = [sys.executable, "-m", "labkit", "verdicts", str(path), "--out", str(tmp_path / "out")]
+    child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60 * UNIT
+    while not (tmp_path / "there").exists():
+        assert child.poll() is None and time.monotonic() < deadline, child.communicate()
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    out, error = child.communicate(timeout=30 * UNIT)
+    assert child.returncode == 130, (out, error)
+    assert "confirmed" in (tmp_path / "out" / "verdicts.md").read_text("utf-8")
+
+
+SLEEP = "import time; time.sleep(600)"
+
+
+def test_the_wrong_world_of_the_notebook_is_not_confirmed() -> None:
+    """The cells of 99 that plant it, as they are; what its text says of them."""
+    notebook = nbformat.read(Path(__file__).parents[2] / "notebooks" / "99_verdicts.ipynb", as_version=4)  # type: ignore[no-untyped-call]
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    place = next(place for place, source in enumerate(code) if "class Slow" in source)
+    names: dict[str, object] = {}
+    body, _, judged = code[place + 1].rpartition("\n")
+    for source in (code[0], code[place], body):
+        exec(source, names)
+    try:
+        assert eval(judged, names).verdict in ("refuted", "undecided")  # undecided where the machine is too busy
+    finally:
+        names["lab"].close()  # type: ignore[attr-defined]

@@ -1,0 +1,130 @@
+"""Students' own settings, what they hand in, and a class side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import labkit
+from labkit.claims import recording
+from labkit.course import classroom
+from labkit.errors import LabkitError
+
+
+@pytest.fixture(autouse=True)
+def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("LABKIT_CLAIMS", str(tmp_path / "claims.jsonl"))
+    monkeypatch.setattr(classroom, "_student", None)
+    yield
+
+
+def hand_in(who: str, predicted: float, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LABKIT_CLAIMS", str(folder / f"{who}.jsonl"))
+    labkit.student(who)
+    recording.record("P1", 0.5, 0.5, "confirmed", "as theory has it", unit="s")
+    recording.predict("P1", predicted)
+    return labkit.submit(folder / f"{who}.json")
+
+
+def test_a_student_has_the_same_settings_everywhere() -> None:
+    first, again, other = labkit.student("s1"), labkit.student(" S1 "), labkit.student("s2")
+    assert (first.one_way_s, first.poll_interval_s, first.rate_per_s, first.seed) == (
+        again.one_way_s, again.poll_interval_s, again.rate_per_s, again.seed
+    )  # fmt: skip
+    assert first.seed != other.seed
+
+
+def test_students_differ_in_each_setting() -> None:
+    students = [labkit.student(f"s{i}") for i in range(40)]
+    for setting in ("one_way_s", "poll_interval_s", "rate_per_s", "seed"):
+        assert len({getattr(s, setting) for s in students}) > 2
+
+
+@pytest.mark.parametrize("id", ["", "  ", None, 17])
+def test_a_student_without_a_name_is_refused(id: object) -> None:
+    with pytest.raises(LabkitError, match="expected a name"):
+        labkit.student(id)  # type: ignore[arg-type]
+
+
+def test_a_student_measures_with_own_settings() -> None:
+    me = labkit.student("s1")
+    with labkit.Lab("classroom") as lab:
+        run = me.measure(lab, ["websocket"], duration_s=1.0)
+    assert run.settings["one_way_s"] == me.one_way_s
+    assert run.settings["schedule"]["rate_per_s"] == me.rate_per_s
+
+
+def test_a_hand_in_holds_claims_predictions_and_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labkit.answer("00.1", 0.2)
+    recording.record("P1", 0.5, 0.5, "confirmed", "as theory has it", unit="s")
+    recording.predict("P2", 3)
+    labkit.student("Ada Lovelace / 7")
+    monkeypatch.chdir(tmp_path)
+    path = labkit.submit()
+    assert path.name == "labkit-Ada-Lovelace-7.json"
+    content = json.loads(path.read_text("utf-8"))
+    assert {claim["id"] for claim in content["claims"]} == {"P1", "P2"}
+    assert content["answers"]["00.1"]["right"] is True
+    assert content["student"]["id"] == "Ada Lovelace / 7"
+
+
+def test_the_newest_answer_counts_and_is_kept_before_it_is_right() -> None:
+    labkit.answer("00.1", 7)
+    assert recording.answers()["00.1"]["right"] is False
+    labkit.answer("00.1", 0.2)
+    assert recording.answers()["00.1"]["right"] is True
+
+
+def test_an_answer_is_judged_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LABKIT_CLAIMS", str(tmp_path / "file" / "claims.jsonl"))
+    assert labkit.answer("00.1", 0.2).right
+
+
+def test_nobody_has_nothing_to_hand_in() -> None:
+    with pytest.raises(LabkitError, match=r"labkit\.student"):
+        labkit.submit()
+
+
+def test_a_hand_in_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
+    labkit.student("s1")
+    with pytest.raises(LabkitError, match="cannot write"):
+        labkit.submit(tmp_path / "missing" / "s1.json")
+    with pytest.raises(LabkitError, match="expected a file"):
+        labkit.submit(object())  # type: ignore[arg-type]
+
+
+def test_a_class_shows_what_it_mispredicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hits = hand_in("ada", 0.5, tmp_path, monkeypatch)
+    misses = hand_in("bob", 2.0, tmp_path, monkeypatch)
+    compared = labkit.compare(hits, misses)
+    assert isinstance(compared, classroom.Class) and len(compared) == 2
+    table = compared.table().set_index("student")
+    assert table.loc["ada", "ratio"] == pytest.approx(1) and table.loc["bob", "ratio"] == pytest.approx(4)
+    assert compared.misses().loc["P1", "worst"] == pytest.approx(4)
+    assert "P1" in str(compared.figure.layout.title.text)
+    assert "P1" in compared._repr_html_()
+
+
+def test_a_folder_of_hand_ins_is_a_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in").mkdir()
+    hand_in("ada", 0.5, tmp_path / "in", monkeypatch)
+    hand_in("bob", 0.6, tmp_path / "in", monkeypatch)
+    assert len(labkit.compare(tmp_path / "in")) == 2
+
+
+def test_what_is_no_hand_in_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "torn.json").write_text("{")
+    (tmp_path / "other.json").write_text("{}")
+    (tmp_path / "empty").mkdir()
+    for thing, said in (("torn.json", "torn"), ("other.json", "other"), ("none.json", "none"), ("empty", "no hand-in")):
+        with pytest.raises(LabkitError, match=said):
+            labkit.compare(tmp_path / thing)
+    twice = hand_in("ada", 0.5, tmp_path, monkeypatch)
+    with pytest.raises(LabkitError, match="two hand-ins of ada"):
+        labkit.compare(twice, twice)
+    with pytest.raises(LabkitError, match="expected two or more runs"):
+        labkit.compare(17)  # type: ignore[arg-type]

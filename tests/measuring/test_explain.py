@@ -1,0 +1,350 @@
+"""Explanations: which bytes of which hop belong to one event, and what is said when that is not known."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from labkit.client.ledger import ConnectionRecord, Ledger
+from labkit.errors import LabkitError, UnknownTechnique
+from labkit.measuring.explain import Explanation, Step
+from labkit.measuring.run import Run
+
+MS = 1_000_000
+T0 = 5_000_000_000
+CLIENT, RELAY = ("127.0.0.1", 40_000), ("127.0.0.1", 50_000)
+HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+def row(event_id: int, at_ms: float, technique: str = "sse", **other: Any) -> dict[str, Any]:
+    known = {"due_ns": T0, "published_ns": T0 + MS, "received_ns": T0 + round(at_ms * MS)}
+    named = {"technique": technique, "event_id": event_id, "subscriber": 0, "topic": ""}
+    return named | known | other
+
+
+def run_of(rows: list[dict[str, Any]], ledger: Ledger, n: int = 3, **settings: Any) -> Run:
+    published = {("", i): None for i in range(1, n + 1)}
+    return Run(rows, published, ledger, {"techniques": ["sse"]} | settings)
+
+
+def connect(ledger: Ledger, technique: str = "sse", port: int = 40_000, subscriber: int = 0) -> ConnectionRecord:
+    return ledger.opened(technique, subscriber, local=("127.0.0.1", port), remote=RELAY, t_ns=T0 - 100 * MS)
+
+
+def read(record: ConnectionRecord, at_ms: float, data: bytes, *marks: tuple[int, str, str, int | None]) -> None:
+    """One read, and what its bytes are: (how many, category, label, event)."""
+    start = record.bytes_in
+    record.transferred("in", data, T0 + round(at_ms * MS))
+    for size, category, label, event_id in marks:
+        record.mark("in", start, start + size, category, label, event_id)  # type: ignore[arg-type]
+        start += size
+
+
+def write(record: ConnectionRecord, at_ms: float, data: bytes, label: str = "GET /sse") -> None:
+    start = record.bytes_out
+    record.transferred("out", data, T0 + round(at_ms * MS))
+    record.mark("out", start, start + len(data), "headers", label)
+
+
+def stream(ledger: Ledger, n: int = 3, **where: Any) -> ConnectionRecord:
+    """A subscription: its request, the head of the answer, an event every 10 ms from 50 ms on."""
+    record = connect(ledger, **where)
+    write(record, -90, b"GET /sse HTTP/1.1\r\n\r\n")
+    read(record, -50, HEAD, (19, "headers", "200, headers", None))
+    for i in range(1, n + 1):
+        data = b"c\r\n" + b"data: ev-%d\n\n" % i + b"\r\n"
+        marks = [(3, "framing", "chunk", None), (6, "framing", "data:", i), (4, "payload", f"event {i}", i)]
+        read(record, 40 + 10 * i, data, *marks, (2, "framing", "end", i), (2, "framing", "chunk", None))
+    return record
+
+
+def relay(ledger: Ledger, client: ConnectionRecord, name: str = "link", delay_ms: float = 20) -> None:
+    """A relay's two records of a client's connection, as a relay puts them down."""
+    mine: dict[str, Any] = {"technique": "", "subscriber": 0, "t_ns": client.opened_ns}
+    near = ledger.opened(**mine, local=client.local, remote=RELAY, hop=f"{name}.near")
+    far = ledger.opened(**mine, local=("127.0.0.1", 40_777), remote=("127.0.0.1", 80), hop=f"{name}.far")
+    for t in client.transfers:
+        sign = 1 if t.direction == "out" else -1
+        near.transferred(t.direction, t.data, t.t_ns + sign * MS)
+        far.transferred(t.direction, t.data, t.t_ns + sign * round(delay_ms * MS))
+
+
+def parts(step: Step) -> list[tuple[str, bytes, bool]]:
+    return [(part.category, part.data, part.own) for part in step.parts]
+
+
+def only(explanation: Explanation) -> tuple[Step, ...]:
+    (story,) = explanation.stories
+    return story.steps
+
+
+EVENT_2 = [
+    ("framing", b"c\r\n", False),
+    ("framing", b"data: ", True),
+    ("payload", b"ev-2", True),
+    ("framing", b"\n\n", True),
+    ("framing", b"\r\n", False),
+]
+
+
+# Which bytes
+
+
+def test_the_read_that_brought_it_and_the_request_that_asked() -> None:
+    ledger = Ledger()
+    stream(ledger)
+    asked, came = only(run_of([row(1, 50), row(2, 60), row(3, 70)], ledger).explain(2))
+    assert (asked.hop, asked.verb, asked.t_ms) == ("client", "wrote", -90)
+    assert parts(asked) == [("headers", b"GET /sse HTTP/1.1\r\n\r\n", False)]
+    assert (came.hop, came.verb, came.t_ms) == ("client", "read", 60)
+    assert parts(came) == EVENT_2
+
+
+def test_both_sides_of_each_hop_in_the_order_of_time() -> None:
+    ledger = Ledger()
+    relay(ledger, stream(ledger))
+    steps = only(run_of([row(2, 60)], ledger).explain(2))
+    assert [(step.t_ms, step.hop, step.verb, step.direction) for step in steps] == [
+        (-90, "client", "wrote", "out"),
+        (-89, "link.near", "read", "out"),
+        (-70, "link.far", "wrote", "out"),
+        (40, "link.far", "read", "in"),
+        (59, "link.near", "wrote", "in"),
+        (60, "client", "read", "in"),
+    ]
+    assert all(parts(step) == EVENT_2 for step in steps[3:])
+
+
+def test_two_relays_in_a_row() -> None:
+    ledger = Ledger()
+    client = stream(ledger)
+    relay(ledger, client, "a")
+    ledger.connections[-1].local = ("127.0.0.1", 41_000)
+    relay(ledger, ledger.connections[-1], "b")
+    hops = [step.hop for step in only(run_of([row(2, 60)], ledger).explain(2)) if step.direction == "in"]
+    assert hops == ["b.far", "b.near", "a.far", "a.near", "client"]
+
+
+def test_a_relay_is_found_by_port_and_time() -> None:
+    ledger = Ledger()
+    earlier = stream(ledger, technique="polling")
+    earlier.opened_ns -= 10_000 * MS
+    relay(ledger, earlier, delay_ms=1)
+    other = stream(ledger, port=40_001, subscriber=1)
+    for record in (other, stream(ledger)):
+        relay(ledger, record)
+    for number, record in enumerate(r for r in ledger.connections if r.hop.startswith("link")):
+        record.subscriber = number // 2
+    ledger.connections.sort(key=lambda r: -r.subscriber if r.hop == "link.far" else 0)  # dialled in another order
+    steps = only(run_of([row(2, 60)], ledger).explain(2))
+    assert [step.t_ms for step in steps if step.hop == "link.far"] == [-70, 40]
+
+
+def test_an_event_split_over_reads_and_writes() -> None:
+    ledger = Ledger()
+    record = connect(ledger)
+    read(record, 10, b"data: pa")
+    read(record, 30, b"yload\n\n")
+    record.mark("in", 0, 6, "framing", "data:", 1)
+    record.mark("in", 6, 13, "payload", "event 1", 1)
+    record.mark("in", 13, 15, "framing", "end", 1)
+    (step,) = only(run_of([row(1, 30)], ledger).explain(1))
+    assert step.t_ms == 30
+    assert parts(step)[1] == ("payload", b"payload", True)
+
+
+def test_what_belongs_to_the_neighbours_is_left_to_them() -> None:
+    ledger = Ledger()
+    record = connect(ledger, "long-polling")
+    write(record, -90, b"GET 1", "GET /long-polling")
+    write(record, 1, b"GET 2", "GET /long-polling")
+    marks = [(19, "headers", "200, headers", None), (1, "envelope", "JSON", None), (2, "payload", "event 1", 1)]
+    more = [(1, "envelope", "JSON", None), (2, "payload", "event 2", 2), (1, "envelope", "JSON", None)]
+    read(record, 20, HEAD + b"[e1,e2]", *marks, *more)
+    run = run_of([row(i, 20, "long-polling") for i in (1, 2)], ledger, techniques=["long-polling"])
+    asked, first = only(run.explain(1))
+    assert parts(asked) == [("headers", b"GET 1", False)]  # not the next poll, written before the answer came
+    assert b"".join(data for _, data, _ in parts(first)) == HEAD + b"[e1"
+    assert b"".join(data for _, data, _ in parts(only(run.explain(2))[1])) == b",e2]"
+
+
+def test_bytes_that_no_mark_names_are_shown_as_unmarked() -> None:
+    ledger = Ledger()
+    record = connect(ledger)
+    read(record, 10, b"\x00\x01payload")
+    record.mark("in", 2, 4, "payload", "event 1", 1)
+    record.mark("in", 7, 9, "payload", "event 1", 1)
+    (step,) = only(run_of([row(1, 10)], ledger).explain(1))
+    assert parts(step) == [("payload", b"pa", True), ("unmarked", b"ylo", False), ("payload", b"ad", True)]
+
+
+def test_a_rewritten_stream_shows_its_payload_alone() -> None:
+    ledger = Ledger()
+    client = stream(ledger)
+    relay(ledger, client)
+    far = ledger.connections[-1]
+    far.transfers.clear()
+    far.bytes_in = 0
+    far.transferred("in", b"another head, " + b"data: ev-1\n\ndata: ev-2\n\n", T0 + 30 * MS)
+    (story,) = run_of([row(2, 60)], ledger).explain(2).stories
+    (there,) = (step for step in story.steps if step.hop == "link.far")
+    assert (there.t_ms, parts(there)) == (30, [("payload", b"ev-2", True)])
+    assert any("link.far carries another stream" in note for note in story.notes)
+
+
+def test_ids_of_several_topics_are_told_apart_by_when_they_arrived() -> None:
+    ledger = Ledger()
+    for port, at_ms, text in ((1, 10, b"one"), (2, 20, b"two")):
+        record = connect(ledger, port=port)
+        read(record, at_ms, text, (3, "payload", "event 1", 1))
+    rows = [row(1, 10, topic="job-1"), row(1, 20, topic="job-2")]
+    run = Run(rows, {("job-1", 1): None, ("job-2", 1): None}, ledger, {"techniques": ["sse"]})
+    assert parts(only(run.explain(1, topic="job-1"))[0]) == [("payload", b"one", True)]
+    assert parts(only(run.explain(1, topic="job-2"))[0]) == [("payload", b"two", True)]
+    with pytest.raises(LabkitError, match=r"in 2 topics \(job-1, job-2\): say which, with topic="):
+        run.explain(1)
+
+
+def test_an_event_that_came_twice_is_the_first_arrival() -> None:
+    ledger = Ledger()
+    record = connect(ledger)
+    for at_ms in (10, 90):
+        read(record, at_ms, HEAD + b"ev", (19, "headers", "200, headers", None), (2, "payload", "event 1", 1))
+    (step,) = only(run_of([row(1, 90), row(1, 10)], ledger).explain(1))
+    assert step.t_ms == 10
+
+
+def test_every_technique_that_delivered_it_unless_one_is_named() -> None:
+    ledger = Ledger()
+    for technique in ("websocket", "sse"):
+        stream(ledger, technique=technique)
+    rows = [row(2, 61, "websocket"), row(2, 60), row(2, 60, subscriber=3)]
+    run = run_of(rows, ledger, techniques=["sse", "websocket"])
+    assert [story.technique for story in run.explain(2).stories] == ["sse", "websocket"]
+    assert [story.technique for story in run.explain(2, "websocket").stories] == ["websocket"]
+    assert [story.subscriber for story in run.explain(2, "sse", subscriber=3).stories] == [3]
+
+
+# How it is shown
+
+
+def test_text_has_times_categories_hex_and_characters() -> None:
+    ledger = Ledger()
+    relay(ledger, stream(ledger))
+    lines = run_of([row(2, 60)], ledger).explain(2).text.splitlines()
+    assert lines[0] == "event 2 over sse, subscriber 0"
+    assert "    0.000 ms  due" in lines and "    1.000 ms  published" in lines
+    assert "   60.000 ms  client read 17 bytes at 36 of its stream, 12 of them the event's own" in lines
+    assert [line.split() for line in lines if "payload" in line] == [
+        ["payload", "event", "2", "4", "65", "76", "2d", "32", "ev-2"]
+    ] * 3
+    assert str(run_of([row(2, 60)], ledger).explain(2)) == "\n".join(lines)
+
+
+def test_long_parts_are_shortened_and_say_by_how_much() -> None:
+    ledger = Ledger()
+    read(connect(ledger), 10, b"A" * 5000 + b"Z", (5001, "payload", "event 1", 1))
+    text = run_of([row(1, 10)], ledger).explain(1).text
+    assert "... 4745 bytes more ..." in text and text.count("\n") < 30
+    assert text.rstrip().endswith("AAAZ")
+
+
+def test_html_is_escaped() -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    ledger = Ledger()
+    record = connect(ledger, evil)
+    read(record, 10, evil.encode(), (len(evil), "payload", evil, 1))
+    shown = run_of([row(1, 10, evil, topic=evil)], ledger, techniques=[evil]).explain(1, topic=evil)._repr_html_()
+    assert "<img" not in shown and "&lt;img" in shown
+    assert shown.count("<table>") == 1
+
+
+def test_its_figure_is_the_sequence_chart_of_its_techniques(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = {}
+
+    def sequence(source: Any, **options: Any) -> str:
+        called.update(options, source=source)
+        return "figure"
+
+    charts = SimpleNamespace(sequence=sequence)
+    monkeypatch.setitem(sys.modules, "labkit.charts", charts)
+    monkeypatch.setattr("labkit.charts", charts, raising=False)
+    ledger = Ledger()
+    stream(ledger)
+    run = run_of([row(2, 60)], ledger)
+    assert run.explain(2).figure == "figure"
+    assert called == {"source": run, "event_id": 2, "techniques": ["sse"], "subscriber": 0, "theme": None}
+
+
+# What is not known
+
+
+def test_an_unknown_id_says_which_are_known() -> None:
+    with pytest.raises(LabkitError, match="no event 99 in this run; it has 1 to 17, 19"):
+        run_of([row(19, 10)], Ledger(), n=17).explain(99)
+    with pytest.raises(LabkitError, match="no event 1 in this run; it has none"):
+        run_of([], Ledger(), n=0).explain(1)
+    with pytest.raises(LabkitError, match="it has 8 ids from 1 to 15"):
+        run_of([row(i, 10) for i in range(1, 16, 2)], Ledger(), n=0).explain(2)
+
+
+def test_an_event_that_never_arrived_says_what_did() -> None:
+    with pytest.raises(LabkitError, match="event 2 was published but never arrived over sse; arrived there: 1, 3"):
+        run_of([row(1, 10), row(3, 10)], Ledger()).explain(2, "sse")
+    with pytest.raises(LabkitError, match="never arrived over any technique, subscriber 4; arrived there: nothing"):
+        run_of([row(1, 10)], Ledger()).explain(1, subscriber=4)
+
+
+def test_an_unknown_topic_says_so() -> None:
+    with pytest.raises(LabkitError, match="no event 1 in topic 'other' of this run; it has none"):
+        run_of([row(1, 10)], Ledger()).explain(1, topic="other")
+
+
+def test_an_unknown_technique_lists_those_of_the_run() -> None:
+    with pytest.raises(UnknownTechnique, match="no 'smoke' in this run; it had sse"):
+        run_of([row(1, 10)], Ledger()).explain(1, "smoke")
+
+
+def test_bytes_that_were_let_go_are_said_to_be() -> None:
+    ledger = Ledger(keep_bytes=30)
+    stream(ledger)
+    (story,) = run_of([row(1, 50)], ledger).explain(1).stories
+    assert story.steps == ()
+    assert "The bytes were let go: each connection keeps its newest 30 (keep_bytes)." in story.notes[0]
+    assert story.milestones == (("due", 0), ("published", 1), ("received", 50))
+
+
+def test_a_hop_that_let_its_bytes_go_is_said_to_have() -> None:
+    ledger = Ledger()
+    relay(ledger, stream(ledger))
+    ledger.connections[-1].transfers.clear()
+    (story,) = run_of([row(2, 60)], ledger).explain(2).stories
+    assert "link.far" not in {step.hop for step in story.steps}
+    assert any("link.far no longer holds these bytes" in note for note in story.notes)
+
+
+def test_a_page_has_no_bytes_in_the_ledger() -> None:
+    ledger = Ledger()
+    stream(ledger)
+    (story,) = run_of([row(2, 60, client="browser")], ledger).explain(2).stories
+    assert story.steps == () and "A page received it" in story.notes[0]
+
+
+def test_against_a_server_that_is_not_ours_time_runs_from_the_arrival() -> None:
+    ledger = Ledger()
+    stream(ledger)
+    run = Run([row(2, 60, due_ns=None, published_ns=None)], {}, ledger, {"techniques": ["sse"], "server": "elsewhere"})
+    (story,) = run.explain(2).stories
+    assert story.milestones == (("received", 0),)
+    assert [step.t_ms for step in story.steps] == [-150, 0]
+
+
+def test_a_page_with_the_same_number_does_not_take_the_place_of_the_kernel_s_client() -> None:
+    ledger = Ledger()
+    stream(ledger)
+    told = run_of([row(2, 999, client="browser"), row(2, 60, client="kernel")], ledger).explain(2)
+    assert told.stories[0].milestones[-1] == ("received", 60.0)
+    assert told.stories[0].steps

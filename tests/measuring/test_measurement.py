@@ -1,0 +1,306 @@
+"""A run over real sockets: what it publishes, receives, counts and survives."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+import threading
+import time
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
+
+import pytest
+
+import labkit
+from conftest import UNIT
+from labkit.errors import LabClosed, ScheduleError, UnknownTechnique
+from labkit.measuring.listening import listen
+from labkit.measuring.measurement import Measurement
+from labkit.measuring.run import COLUMNS
+from labkit.measuring.schedules import Planned, Schedule
+from labkit.techniques import TECHNIQUES, Delivery, Technique, find
+from labkit.wire.events import Gap
+
+D = 0.1 * UNIT
+STREAMS = ("http-streaming", "sse", "websocket", "plugin-socket")
+
+
+@pytest.fixture
+def lab() -> Iterator[labkit.Lab]:
+    with labkit.Lab("measurement") as lab:
+        yield lab
+
+
+def near(run: labkit.Run, expected_ms: float) -> float:
+    """A tenth of what is expected, and what this machine's own floor was."""
+    return 0.1 * expected_ms + run.floor["p95"]
+
+
+def test_streams_need_one_transit_and_polling_waits_for_the_next_poll(lab: labkit.Lab) -> None:
+    poll_s = 5 * D
+    schedule = labkit.poisson(rate_per_s=2 / D, duration_s=30 * D, seed=1)
+    run = labkit.measure(lab, [t.name for t in TECHNIQUES], schedule, D, poll_interval_s=poll_s, progress=False)
+    summary = run.summary()
+    assert (summary["lost"] + summary["duplicated"] + summary["out_of_order"] == 0).all()
+    for name in STREAMS:
+        assert summary.loc[name, "p50_ms"] == pytest.approx(D * 1e3, abs=near(run, D * 1e3))
+    polling = run.deliveries[run.deliveries["technique"] == "polling"]["latency_ms"]
+    slack = near(run, poll_s * 1e3) + run.floor["max"]
+    assert polling.min() >= D * 1e3
+    assert polling.max() <= (poll_s + D) * 1e3 + slack
+    for claim in ("P1", "L1", "S3"):
+        assert labkit.course.checks.judge(claim, run).verdict in ("confirmed", "undecided")
+
+
+def test_a_wrong_world_is_not_confirmed(lab: labkit.Lab) -> None:
+    """Pollers that ask half as often as they say, over real sockets."""
+    schedule = labkit.poisson(rate_per_s=2 / D, duration_s=40 * D, seed=1)
+    options = {"polling": {"interval_s": 8 * D}}
+    run = labkit.measure(lab, ["polling"], schedule, D, poll_interval_s=4 * D, options=options, progress=False)
+    run.settings["options"] = {}  # what the run does not admit
+    assert labkit.course.checks.judge("P1", run).verdict in (
+        "refuted",
+        "undecided",
+    )  # undecided where the machine is busy
+
+
+def test_rows_have_the_columns_and_the_clock_runs_from_due_to_received(lab: labkit.Lab) -> None:
+    run = labkit.measure(lab, ["sse"], labkit.periodic(rate_per_s=20, duration_s=0.5), progress=False)
+    frame = run.deliveries
+    assert list(frame.columns) == list(COLUMNS)
+    assert len(frame) == 10 and frame["scheduled"].all()
+    assert (frame["due_ns"] <= frame["published_ns"]).all()
+    assert (frame["published_ns"] <= frame["received_ns"]).all()
+    assert frame["latency_ms"].tolist() == pytest.approx(((frame["received_ns"] - frame["due_ns"]) / 1e6).tolist())
+    assert run.floor["n"] == 10
+
+
+@pytest.mark.parametrize("name", [t.name for t in TECHNIQUES])
+def test_bytes_of_the_rows_add_up_to_what_the_connections_carried(lab: labkit.Lab, name: str) -> None:
+    schedule = labkit.burst(events=5, every_s=0.2, duration_s=0.6)
+    run = labkit.measure(lab, [name], schedule, poll_interval_s=0.05, progress=False)
+    carried = int(run.connections["bytes_in"].sum() + run.connections["bytes_out"].sum())
+    rows = int(run.deliveries["bytes"].sum())
+    # what came after the last delivery (a farewell, an empty poll) has no row
+    assert 0.5 * carried < rows <= carried
+    by_category = run.connections[["payload", "envelope", "framing", "headers"]].to_numpy().sum()
+    assert by_category == carried
+    assert run.connections["payload"].sum() == int(run.deliveries["payload_bytes"].sum())
+
+
+def test_a_publisher_that_falls_behind_does_not_make_latencies_look_good(lab: labkit.Lab) -> None:
+    def slow() -> str:
+        time.sleep(0.1 * UNIT)
+        return "late"
+
+    plan = [dataclasses.replace(planned, data=slow) for planned in labkit.burst(events=5, duration_s=0.5).plan()]
+    schedule = dataclasses.replace(labkit.burst(events=5, duration_s=0.5), _planner=lambda: iter(plan))
+    run = labkit.measure(lab, ["websocket"], schedule, progress=False)
+    last = run.deliveries.iloc[-1]
+    assert last["latency_ms"] > 0.4 * UNIT * 1e3 > 4 * last["transit_ms"]
+
+
+def test_a_cut_link_loses_nothing_and_repeats_nothing(lab: labkit.Lab) -> None:
+    link = labkit.Link(one_way_s=0.02)
+    run = labkit.measure(
+        lab,
+        [t.name for t in TECHNIQUES],
+        labkit.periodic(rate_per_s=40, duration_s=2),
+        poll_interval_s=0.2,
+        through=link,
+        at={0.5: link.cut, 0.8: link.heal},
+        options={"sse": {"retry_s": 0.1}},
+        settle_s=10 * UNIT,
+        progress=False,
+    )
+    summary = run.summary()
+    assert (summary["events"] == 80).all()
+    assert (summary[["lost", "duplicated", "out_of_order", "gaps"]] == 0).all(axis=None)
+    assert (summary["connections"] >= 2).all()
+    assert run.failures == {}
+    assert link.target is None and not link.running
+
+
+async def _dies(url: str, **options: object) -> AsyncGenerator[Delivery | Gap, None]:
+    count = 0
+    async for item in find("sse").connect(url, **options):
+        yield item
+        count += 1
+        if count == 3:
+            raise RuntimeError("the client fell over")
+
+
+MORTAL = dataclasses.replace(find("sse"), name="mortal", connect=_dies)
+
+
+def test_a_technique_that_dies_keeps_its_rows_says_why_and_the_others_finish(lab: labkit.Lab) -> None:
+    schedule = labkit.periodic(rate_per_s=20, duration_s=0.5)
+    run = labkit.measure(lab, [MORTAL, "websocket"], schedule, progress=False)
+    summary = run.summary()
+    assert run.failures == {"mortal": "RuntimeError: the client fell over"}
+    assert (summary.loc["mortal", "events"], summary.loc["websocket", "events"]) == (3, 10)
+    assert "fell over" in summary.loc["mortal", "failed"]
+    assert "fell over" in run._repr_html_()
+
+
+def test_the_lab_closed_in_the_middle_ends_the_run_and_says_so() -> None:
+    lab = labkit.Lab("measurement")
+    schedule = labkit.periodic(rate_per_s=20, duration_s=2)
+    run = labkit.measure(lab, ["websocket"], schedule, at={0.5: lab.close}, settle_s=0.1, progress=False)
+    assert "closed" in run.failures["publisher"]
+    assert 5 <= len(run.deliveries) <= 20
+
+
+def test_stopping_returns_what_there_is(lab: labkit.Lab) -> None:
+    measurement = Measurement(lab, ["sse"], labkit.periodic(rate_per_s=50, duration_s=60))
+    timer = threading.Timer(0.5 * UNIT, measurement.stop)
+    timer.start()
+    run = measurement.conduct(progress=False)
+    timer.join()
+    assert run.interrupted and 5 <= len(run.deliveries) <= 200 * UNIT
+    assert labkit.last_run() is run
+    assert "Interrupted" in " ".join(run.notes)
+
+
+def test_each_job_has_a_topic_and_a_waiter_of_its_own(lab: labkit.Lab) -> None:
+    schedule = labkit.jobs(rate_per_s=20, duration_s=0.5, mean_s=0.2, seed=2)
+    jobs = list(schedule.plan())
+    run = labkit.measure(lab, ["long-polling", "sse"], schedule, progress=False)
+    assert len(jobs) > 3
+    for name in ("long-polling", "sse"):
+        rows = run.deliveries[run.deliveries["technique"] == name]
+        assert sorted(rows["topic"]) == sorted(job.topic for job in jobs)
+    assert (run.summary()["lost"] == 0).all()
+
+
+def test_subscribers_of_a_topic_are_there_before_its_first_event(lab: labkit.Lab) -> None:
+    schedule = Schedule("one", {}, 0.01, None, False, lambda: iter([Planned(0.0, "first", "a topic")]))
+    run = labkit.measure(lab, ["long-polling", "sse"], schedule, one_way_s=D, progress=False)
+    assert sorted(run.deliveries["technique"]) == ["long-polling", "sse"]
+    assert (run.deliveries["latency_ms"] < 2 * D * 1e3).all()  # one that has to connect first needs at least three
+
+
+def test_several_subscribers_of_a_technique(lab: labkit.Lab) -> None:
+    schedule = labkit.periodic(rate_per_s=20, duration_s=0.5)
+    run = labkit.measure(lab, ["polling", "sse"], schedule, poll_interval_s=0.3, subscribers=3, progress=False)
+    by = run.summary(by="subscriber")
+    assert len(by) == 6 and (by["events"] == 10).all()
+
+
+def test_a_process_of_its_own_has_its_cpu_and_memory_measured() -> None:
+    with labkit.Lab("measurement", process=True) as lab:
+        run = labkit.measure(lab, ["sse"], labkit.periodic(rate_per_s=20, duration_s=0.5), progress=False)
+    assert run.settings["server"] == "process"
+    assert 0 <= run.settings["server_cpu_s"] < run.settings["duration_s"] * 2
+    assert run.settings["server_rss_bytes"] > 1 << 20
+    assert (run.summary()["lost"] == 0).all()
+
+
+def test_events_that_the_run_did_not_publish_stay_out_of_the_statistics(lab: labkit.Lab) -> None:
+    schedule = labkit.periodic(rate_per_s=20, duration_s=0.5)
+    run = labkit.measure(lab, ["sse"], schedule, at={0.2: lambda: lab.publish("a stranger's")}, progress=False)
+    assert len(run.deliveries) == 11
+    stranger = run.deliveries[~run.deliveries["scheduled"]]
+    assert len(stranger) == 1 and stranger["latency_ms"].isna().all()
+    assert run.summary().loc["sse", "events"] == 10
+
+
+def test_what_fails_at_its_moment_is_named(lab: labkit.Lab) -> None:
+    schedule = labkit.periodic(rate_per_s=20, duration_s=0.5)
+    run = labkit.measure(lab, ["sse"], schedule, at={0.1: lambda: 1 / 0}, progress=False)
+    assert run.failures == {"action": "at 0.1 s: ZeroDivisionError: division by zero"}
+    assert run.summary().loc["sse", "events"] == 10
+
+
+def test_bad_input_is_refused_before_anything_starts(lab: labkit.Lab, tmp_path: Path) -> None:
+    with pytest.raises(UnknownTechnique, match="polling, long-polling"):
+        labkit.measure(lab, ["pigeon"])
+    with pytest.raises(UnknownTechnique, match="known are: sse"):
+        labkit.measure(lab, ["sse"], options={"websocket": {}})
+    with pytest.raises(ValueError, match="poll_interval_s"):
+        labkit.measure(lab, poll_interval_s=0)
+    with pytest.raises(ScheduleError, match="line 3"):
+        (tmp_path / "trace.csv").write_text("offset_s,data\n0,a\nx,b\n")
+        labkit.measure(lab, schedule=labkit.trace(tmp_path / "trace.csv"))
+    lab.close()
+    with pytest.raises(LabClosed, match=r"labkit\.Lab"):
+        labkit.measure(lab, ["sse"])
+
+
+def test_the_run_survives_saving(lab: labkit.Lab, tmp_path: Path) -> None:
+    run = labkit.measure(lab, ["sse"], labkit.periodic(rate_per_s=20, duration_s=0.5), 0.02, progress=False)
+    again = labkit.load(run.save(tmp_path / "run.parquet"))
+    assert again.summary().equals(run.summary())
+    assert again.explain(5).text == run.explain(5).text
+
+
+def foreign_server(body: bytes) -> Iterator[str]:
+    """Somebody else's server: answers any request with *body*, and leaves the connection open."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    held: list[socket.socket] = []
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            held.append(connection)
+            connection.recv(65536)
+            connection.sendall(body)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}/anything"
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join()
+    for connection in held:
+        connection.close()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("technique", "body", "wire_ids"),
+    [
+        ("sse", b"id: 40\ndata: a\n\ndata: b\n\nid: last\ndata: c\n\n", ["40", None, "last"]),
+        ("http-streaming", b'{"price": 1}\nnot json\n{"id": 9}\n', [None, None, None]),
+    ],
+)
+def test_somebody_elses_server_is_listened_to(technique: str, body: bytes, wire_ids: list[str | None]) -> None:
+    server = foreign_server(HEAD % (b"text/event-stream" if technique == "sse" else b"text/plain") + body)
+    try:
+        run = listen(next(server), technique, seconds=0.5 * UNIT, progress=False)
+    finally:
+        next(server, None)
+    frame = run.deliveries
+    assert run.foreign and run.failures == {}
+    assert frame["event_id"].tolist() == [1, 2, 3]
+    assert frame["wire_id"].astype(object).where(frame["wire_id"].notna(), None).tolist() == wire_ids
+    assert frame[["due_ns", "published_ns", "latency_ms", "transit_ms"]].isna().all(axis=None)
+    assert run.intervals().loc[technique, "events"] == 3
+
+
+def test_an_address_where_nobody_listens_is_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    own = find("polling")
+    run = listen(f"http://127.0.0.1:{port}/polling", own, seconds=0.3, progress=False)
+    assert len(run.deliveries) == 0
+
+
+def test_a_learners_own_technique_runs_beside_the_others() -> None:
+    mine = Technique(
+        name="mine",
+        title="My own",
+        spec="nobody's",
+        route="/mine",
+        handler=find("sse").handler,
+        connect=find("sse").connect,
+    )
+    with labkit.Lab("measurement", techniques=(*TECHNIQUES, mine)) as lab:
+        run = labkit.measure(lab, ["mine", "sse"], labkit.periodic(rate_per_s=20, duration_s=0.5), progress=False)
+    assert run.summary()["events"].to_dict() == {"mine": 10, "sse": 10}
+    assert set(run.connections["technique"]) == {"mine", "sse"}
