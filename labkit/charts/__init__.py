@@ -15,10 +15,11 @@ from labkit.charts.distribution import latency
 from labkit.charts.lifelines import sequence
 from labkit.charts.over_time import timeline
 from labkit.charts.pictures import use_static_fallback, write
-from labkit.charts.predictions import predictions
+from labkit.charts.predictions import book, predictions
 from labkit.charts.style import use as use_theme
 
 __all__ = [
+    "book",
     "latency",
     "overhead",
     "predictions",

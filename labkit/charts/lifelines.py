@@ -17,6 +17,7 @@ from labkit.charts.conversation import conversation
 from labkit.charts.panels import MARGIN, Drawing, Panel
 from labkit.charts.pictures import HEIGHT, finished
 from labkit.client.ledger import ConnectionRecord
+from labkit.measuring.explain import Explanation
 
 
 def sequence(
@@ -31,7 +32,8 @@ def sequence(
     """The conversation of client and server, as it was recorded.
 
     Args:
-        source: a Run, or ledger records (a ``Ledger`` or connection records) without one.
+        source: a Run; what ``run.explain`` returned, which says event, techniques and subscriber by itself; or ledger
+            records (a ``Ledger`` or connection records) without a run.
         event_id: draw the time from this event's due time until every technique has delivered it.
         techniques: which ones, side by side; all that have a connection by default.
         subscriber: whose connections; each technique's first by default.
@@ -43,6 +45,11 @@ def sequence(
         relay recorded the server's end; elsewhere they are level, and the figure says so.
     """
     grey = style.theme(theme)
+    if isinstance(source, Explanation):
+        whose = {story.subscriber for story in source.stories}
+        subscriber = whose.pop() if len(whose) == 1 else None
+        techniques, event_id = [story.technique for story in source.stories], source.event_id
+        source = source.run
     panels = _panels(source, event_id, techniques, subscriber)
     if not panels:
         figure = go.Figure(layout={"template": style.template(theme)})

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from labkit.charts import style
 from labkit.charts.pictures import finished
+from labkit.claims.verdicts import Book
 
 HIT = style.Mark("#0072B2", "circle", "solid")
 REACH = 100.0
@@ -57,3 +58,13 @@ def _title(ratios: Sequence[tuple[str, str, float]]) -> str:
     near = sum(0.5 <= ratio <= 2 for _, _, ratio in ratios)
     worst = max({id for id, _, _ in ratios}, key=lambda id: _median_factor(ratios, id))
     return f"{near} of {len(ratios)} predictions within a factor of two; the furthest off: {worst}"
+
+
+def book(book: Book, *, theme: str | None = None) -> go.Figure:
+    """By what factor each prediction of the book missed what was then measured.
+
+    Args:
+        book: the claims and what came of them, :func:`labkit.verdicts.book`.
+        theme: ``light`` or ``dark``; the one of ``style.use`` by default.
+    """
+    return predictions([(entry.id, "you", entry.ratio) for entry in book if entry.ratio], theme=theme)

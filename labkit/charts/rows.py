@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from labkit.charts import style
+from labkit.measuring.tallies import BROWSER
 
 DRAWN = 600  # dots a technique; more add ink and megabytes, not sight
 LINEAR_UP_TO = 5.0  # slowest over fastest
@@ -43,9 +44,7 @@ def rows_of(run: Any) -> list[Row]:
     timed = bool(frame["latency_ms"].notna().any()) or frame.empty
     frame = frame if timed else _with_intervals(frame)
     frame = frame[frame["latency_ms"].notna()]
-    frame = frame.assign(
-        technique=frame["technique"].where(frame["client"] != "browser", frame["technique"] + style.BROWSER)
-    )
+    frame = frame.assign(technique=frame["technique"].where(frame["client"] != "browser", frame["technique"] + BROWSER))
     seen = list(dict.fromkeys(frame["technique"]))
     order = [t for t in run.settings.get("techniques", ()) if t in seen or _failure(run, t)]
     rows, troubles = [], _troubles(run)

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from labkit.measuring.tallies import BROWSER
+
 FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', 'Noto Sans', sans-serif"
 TITLE_LINE = 96  # characters of a title that fit on one line of 900 px
 
@@ -59,7 +61,6 @@ TITLES = {
     "bayeux": "Bayeux",
     "bosh": "BOSH",
 }
-BROWSER = " (browser)"  # the same technique, received by the page: open symbols
 STREAMS = ("http-streaming", "sse", "websocket", "plugin-socket")
 
 CATEGORY_COLORS = {

@@ -13,6 +13,7 @@ from labkit.choosing.figures import PROVENANCE, Figures, figures_of
 from labkit.choosing.flips import Flips, flips_of, named, winner
 from labkit.choosing.needs import Needs, checked
 from labkit.choosing.options import FORMULAS, NOTEBOOKS, Option, evaluate, measured_in
+from labkit.choosing.record import record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,8 +163,6 @@ class Choice:
         Args:
             path: a file to write it to.
         """
-        from labkit.choosing.record import record
-
         text = record(self)
         if path is not None:
             Path(path).write_text(text, encoding="utf-8")

@@ -15,6 +15,7 @@ from labkit.charts.pictures import finished
 from labkit.choosing.choice import Choice
 from labkit.choosing.needs import Needs
 from labkit.choosing.options import Option, evaluate
+from labkit.measuring.tallies import BROWSER
 
 RATES_PER_S = (1e-4, 200.0)
 STALENESS_S = (0.02, 3600.0)
@@ -231,7 +232,7 @@ def _measured(run: Any) -> Iterator[tuple[str, float, float]]:
     rate = float((run.settings.get("schedule") or {}).get("rate_per_s") or 0.0)
     summary = run.summary()
     for technique in summary.index:
-        if rate and summary.loc[technique, "events"] and not str(technique).endswith(style.BROWSER):
+        if rate and summary.loc[technique, "events"] and not str(technique).endswith(BROWSER):
             yield str(technique), rate, float(summary.loc[technique, "max_ms"]) / 1e3
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from labkit.charts import style
+from labkit.choosing.flips import Flips
+from labkit.choosing.needs import Needs
 from labkit.choosing.options import FORMULAS, Option, measured_in
-
-if TYPE_CHECKING:
-    from labkit.choosing.choice import Choice
 
 NOT_RUN = (
     "TLS itself: its bytes are derived, its CPU and memory were not measured",
@@ -23,12 +22,33 @@ NOT_RUN = (
 )
 
 
-def record(choice: Choice) -> str:
+class Chosen(Protocol):
+    """What a record is made of: a :class:`labkit.choosing.Choice`."""
+
+    @property
+    def needs(self) -> Needs: ...
+
+    @property
+    def options(self) -> list[Option]: ...
+
+    @property
+    def run(self) -> Any: ...
+
+    @property
+    def note(self) -> str: ...
+
+    @property
+    def sentence(self) -> str: ...
+
+    def flips(self) -> Flips: ...
+
+
+def record(choice: Chosen) -> str:
     """Context, options, decision, consequences, evidence, what was not run."""
     return "\n".join(_lines(choice)) + "\n"
 
 
-def _lines(choice: Choice) -> Iterator[str]:
+def _lines(choice: Chosen) -> Iterator[str]:
     needs, options = choice.needs, choice.options
     best = options[0]
     title = style.title_of(best.technique) if best.feasible else "none of the techniques"
@@ -64,7 +84,7 @@ def _row(option: Option) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _consequences(choice: Choice, best: Option) -> Iterator[str]:
+def _consequences(choice: Chosen, best: Option) -> Iterator[str]:
     needs = choice.needs
     if not best.feasible:
         yield "the needs have to change: see where the answer does"
@@ -85,7 +105,7 @@ def _consequences(choice: Choice, best: Option) -> Iterator[str]:
     yield "events carry ids, and clients come back with a cursor: otherwise every reconnection loses events"
 
 
-def _evidence(choice: Choice, best: Option) -> Iterator[str]:
+def _evidence(choice: Chosen, best: Option) -> Iterator[str]:
     for figure, formula in FORMULAS[best.technique].items():
         yield f"{figure}: {formula} ({measured_in(best.technique, figure)})"
     found = {"python": platform.python_version()}

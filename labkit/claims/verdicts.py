@@ -23,7 +23,6 @@ from labkit.errors import LabkitError
 
 if TYPE_CHECKING:
     import pandas as pd
-    import plotly.graph_objects as go
 
 OPEN = "open"
 """What a claim is that nothing has been recorded of."""
@@ -169,13 +168,6 @@ class Book:
             reasons = [f"- **{entry.id}**: {entry.record.reason}" for entry in mine if entry.record]
             lines += ["", *reasons, ""] if reasons else [""]
         return "\n".join(lines)
-
-    @property
-    def figure(self) -> go.Figure:
-        """By what factor each prediction missed what was then measured."""
-        from labkit.charts.predictions import predictions
-
-        return predictions([(entry.id, "you", entry.ratio) for entry in self if entry.ratio])
 
     def said(self) -> str:
         """One sentence of how the claims stand."""

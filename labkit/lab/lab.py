@@ -7,18 +7,16 @@ import html
 import os
 import threading
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from labkit import loop
 from labkit.errors import LabClosed, LabkitError
+from labkit.lab.attached import Attached
 from labkit.lab.process import Child
 from labkit.lab.server import Server
 from labkit.server.limits import check_data, check_topic
 from labkit.techniques import TECHNIQUES, Technique, find
 from labkit.wire.events import Event, now_ns
-
-if TYPE_CHECKING:
-    from labkit.measuring.subscription import Attached
 
 _labs: dict[str, Lab] = {}
 _lock = threading.RLock()

@@ -19,17 +19,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit import loop
-from labkit.charts.style import BROWSER
 from labkit.client.ledger import CATEGORIES, Ledger
 from labkit.client.sockets import MSS
 from labkit.errors import LabClosed, LabkitError
+from labkit.lab.attached import Part
 from labkit.lab.lab import Lab
 from labkit.measuring.apparatus import Apparatus
 from labkit.measuring.provenance import told, versions, when
 from labkit.measuring.run import Run
 from labkit.measuring.settings import DIALS, Settings
 from labkit.measuring.source import Source
-from labkit.measuring.subscription import Part
+from labkit.measuring.tallies import BROWSER
 from labkit.measuring.window import COUNTERS, FRESH, LiveSubscription, Window, frozen_copy
 from labkit.network.link import Link
 from labkit.techniques import find

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from labkit.measuring.subscription import Part
+from labkit.lab.attached import Part
 from labkit.wire.events import now_ns
 
 VERSIONED = ("tornado", "h11", "websockets", "ipykernel", "numpy", "pandas", "plotly")

@@ -7,139 +7,27 @@ one event. Statistics are over *scheduled* events, those that the run itself pub
 from __future__ import annotations
 
 import html
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass
-from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from labkit.client.ledger import CATEGORIES, ConnectionRecord, Ledger
 from labkit.measuring import run_file, summaries
-from labkit.measuring.summaries import quantile
+from labkit.measuring.explain import Explanation, explain
+from labkit.measuring.export import to_har, to_pcapng
+from labkit.measuring.recording import Recording
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from labkit.measuring.explain import Explanation
-
-COLUMNS = {
-    "technique": "string",
-    "client": "string",
-    "http_version": "string",
-    "topic": "string",
-    "subscriber": "int64",
-    "event_id": "int64",
-    "wire_id": "string",
-    "due_ns": "Int64",
-    "published_ns": "Int64",
-    "received_ns": "int64",
-    "latency_ms": "float64",
-    "transit_ms": "float64",
-    "clock_error_ms": "float64",
-    "bytes": "Int64",
-    "payload_bytes": "Int64",
-    "scheduled": "bool",
-    "conflated": "int64",
-}
-"""Columns of ``Run.deliveries`` and their pandas types. What is not known is missing, never zero."""
-
-_DEFAULTS = {"client": "kernel", "topic": "", "subscriber": 0, "scheduled": True, "conflated": 0}
-_CONNECTION = {
-    "technique": "string",
-    "subscriber": "int64",
-    **dict.fromkeys(("bytes_in", "bytes_out", "reads", "writes", "requests", "responses", *CATEGORIES), "int64"),
-    "tcp_ip": "Int64",
-    "opened": "datetime64[ns, UTC]",
-    "duration_ms": "float64",
-    "closed_by": "string",
-}
 _SHOWN = ["events", "lost", "duplicated", "gaps", "p50_ms", "p95_ms", "max_ms", "mean_ms", "expected_mean_ms",
           "bytes_per_event", "requests", "connections"]  # fmt: skip
 _SHORT = {"expected_mean_ms": "theory: mean_ms", "bytes_per_event": "bytes/event"}
-_NAN = float("nan")
 
 
-class Run:
+class Run(Recording):
     """One measurement.
 
-    Args:
-        deliveries: one row per delivery, as dicts, as a dict of columns or as a frame; columns as in ``COLUMNS``.
-        published: what the run published, by ``(topic, event id)``; the values are kept as plain data.
-        ledger: the bytes of every connection, relays' captures included.
-        settings: how the run was made: techniques, schedule, one_way_s, jitter_s, poll_interval_s, hold_s,
-            subscribers, started (ISO wall time), started_ns (the kit's clock at that moment), duration_s, server,
-            mss.
-        floor_ms: latencies of the same events over a bare socket pair, in ms.
-        failures: for each technique that did not finish, why.
-        interrupted: whether it was stopped before its time.
-        missing: the gaps that were reported to subscribers, each with at least ``technique`` and ``subscriber``.
-        versions: of Python and of what the kit stands on.
+    The arguments are those of :class:`labkit.measuring.recording.Recording`.
     """
-
-    def __init__(
-        self,
-        deliveries: Iterable[Mapping[str, Any]] | Mapping[str, Any] | pd.DataFrame,
-        published: Mapping[tuple[str, int], Any],
-        ledger: Ledger,
-        settings: Mapping[str, Any],
-        floor_ms: Iterable[float] = (),
-        failures: Mapping[str, str] | None = None,
-        interrupted: bool = False,
-        missing: Iterable[Mapping[str, Any]] = (),
-        versions: Mapping[str, str] | None = None,
-    ) -> None:
-        self._given = deliveries
-        self.published: dict[tuple[str, int], Any] = {key: _plain(value) for key, value in published.items()}
-        self.ledger = ledger
-        self.settings: dict[str, Any] = _plain(dict(settings))
-        self.floor_ms = [float(value) for value in floor_ms]
-        self.failures = dict(failures or {})
-        self.interrupted = interrupted
-        self.missing: list[dict[str, Any]] = _plain([dict(gap) for gap in missing])
-        self.versions = dict(versions or {})
-
-    @cached_property
-    def deliveries(self) -> pd.DataFrame:
-        """One row per delivery, in the order of arrival; times in ns of the kit's clock or in ms."""
-        import pandas as pd
-
-        given = _by_column(self._given)
-        frame = pd.DataFrame({name: _column(given.get(name), name) for name in COLUMNS})
-        return frame.sort_values("received_ns", kind="stable", ignore_index=True)
-
-    @cached_property
-    def connections(self) -> pd.DataFrame:
-        """One row per client connection: bytes by direction and by category, ``opened`` in wall time, UTC."""
-        import pandas as pd
-
-        rows = [self._connection(record) for record in self.ledger.of()]
-        return pd.DataFrame(rows, columns=list(_CONNECTION)).astype(_CONNECTION)
-
-    def _connection(self, record: ConnectionRecord) -> dict[str, Any]:
-        import pandas as pd
-
-        closed_ns = record.closed_ns
-        return {
-            **{name: getattr(record, name) for name in _CONNECTION if hasattr(record, name)},
-            **{str(name): count for name, count in record.by_category.items()},
-            "tcp_ip": pd.NA if record.tcp_ip_bytes is None else record.tcp_ip_bytes,
-            "opened": pd.Timestamp(self.wall_ns(record.opened_ns), unit="ns", tz="UTC"),
-            "duration_ms": _NAN if closed_ns is None else (closed_ns - record.opened_ns) / 1e6,
-        }
-
-    @property
-    def floor(self) -> dict[str, float]:
-        """What the apparatus itself takes, in ms: p50, p95, max; and of how many events, n."""
-        values = sorted(self.floor_ms)
-        at_most = values[-1] if values else _NAN
-        return {"p50": quantile(values, 0.5), "p95": quantile(values, 0.95), "max": at_most, "n": len(values)}
-
-    @property
-    def foreign(self) -> bool:
-        """Whether it only listened to a server that is not ours: nothing was due, so nothing can be late or lost."""
-        return self.settings.get("server") == "elsewhere" and not self.published
 
     def summary(self, by: Literal["technique", "subscriber"] = "technique") -> pd.DataFrame:
         """One row per technique, or per technique and subscriber, indexed by it.
@@ -163,34 +51,16 @@ class Run:
         """
         return summaries.intervals(self)
 
-    def wall_ns(self, t_ns: int) -> int:
-        """A time of the kit's clock as ns since 1970, by when the run started on both clocks."""
-        started = self.settings.get("started")
-        wall_us = round(datetime.fromisoformat(started).timestamp() * 1e6) if started else 0
-        return wall_us * 1000 + t_ns - self.started_ns
-
-    @cached_property
-    def started_ns(self) -> int:
-        """When it started, on the kit's clock; the first connection's opening where that was not kept."""
-        kept = self.settings.get("started_ns")
-        return int(kept) if kept is not None else min((c.opened_ns for c in self.ledger.connections), default=0)
-
     def explain(self, event_id: int, technique: str | None = None, **where: Any) -> Explanation:
         """The story of one event: which hops, which bytes. See :func:`labkit.measuring.explain.explain`."""
-        from labkit.measuring.explain import explain
-
         return explain(self, event_id, technique, **where)
 
     def to_pcapng(self, path: str | Path) -> Path:
         """Write the client connections as a capture for Wireshark; its TCP headers are synthetic."""
-        from labkit.measuring.export import to_pcapng
-
         return to_pcapng(self, path)
 
     def to_har(self, path: str | Path) -> Path:
         """Write the HTTP exchanges, WebSocket messages included, as HAR 1.2 for a browser's developer tools."""
-        from labkit.measuring.export import to_har
-
         return to_har(self, path)
 
     def save(self, path: str | Path) -> Path:
@@ -231,35 +101,3 @@ def load(path: str | Path) -> Run:
     """
     with run_file.refusing(path):
         return Run(**run_file.read(path))
-
-
-def _by_column(given: Any) -> dict[str, list[Any]]:
-    """Rows, columns or a frame, as lists by column: pandas would make floats of the integers beside a None."""
-    if isinstance(given, Mapping) or hasattr(given, "columns"):
-        return {name: list(given[name]) for name in given}
-    rows = list(given)
-    return {name: [row.get(name) for row in rows] for name in COLUMNS} if rows else {}
-
-
-def _column(values: list[Any] | None, name: str) -> Any:
-    import pandas as pd
-
-    dtype, default = COLUMNS[name], _DEFAULTS.get(name)
-    if values is None:
-        values = []
-    absent = _NAN if dtype == "float64" else pd.NA
-    filled = [(absent if default is None else default) if pd.isna(value) else value for value in values]
-    return pd.Series(pd.array(filled, dtype=dtype))
-
-
-def _plain(value: Any) -> Any:
-    """The same in JSON's types, so that a run that was saved and loaded has the same."""
-    return json.loads(json.dumps(value, default=_plain_object))
-
-
-def _plain_object(value: Any) -> Any:
-    if hasattr(value, "item"):
-        return value.item()
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: getattr(value, f.name) for f in fields(value)}
-    return list(value) if isinstance(value, set | frozenset) else str(value)

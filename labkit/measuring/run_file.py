@@ -21,7 +21,7 @@ from labkit.errors import LabkitError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from labkit.measuring.run import Run
+    from labkit.measuring.recording import Recording
 
 FORMAT = 1
 """Version of the file format; a reader refuses a newer one."""
@@ -30,7 +30,7 @@ _METADATA = b"labkit"
 _PACKED = ("settings", "floor_ms", "failures", "interrupted", "missing", "versions")
 
 
-def save(run: Run, path: str | Path) -> Path:
+def save(run: Recording, path: str | Path) -> Path:
     """Write everything to one file, whole or not at all."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -81,7 +81,7 @@ def refusing(path: str | Path) -> Iterator[None]:
         raise LabkitError(f"{path} is not a saved run ({reason}); write one with run.save(path)") from None
 
 
-def _pack(run: Run) -> dict[str, Any]:
+def _pack(run: Recording) -> dict[str, Any]:
     ledger = {"keep_bytes": run.ledger.keep_bytes, "connections": [_pack_record(c) for c in run.ledger.connections]}
     return {
         "format": FORMAT,

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from labkit.client.ledger import CATEGORIES, ConnectionRecord
 from labkit.errors import LabkitError
-from labkit.measuring.tallies import Group, groups, tally
+from labkit.measuring.quantiles import quantile
+from labkit.measuring.recording import Recording
+from labkit.measuring.tallies import BROWSER, Group, groups, tally
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from labkit.measuring.run import Run
 
 _COUNTS = ("events", "lost", "duplicated", "out_of_order", "gaps", "conflated")
 _LATENCIES = ("p50_ms", "p95_ms", "max_ms", "mean_ms", "expected_mean_ms")
@@ -27,7 +27,7 @@ _SUMMARY = {
 _NAN = float("nan")
 
 
-def summary(run: Run, by: str = "technique") -> pd.DataFrame:
+def summary(run: Recording, by: str = "technique") -> pd.DataFrame:
     """One row per technique, or per technique and subscriber: the columns are those of ``Run.summary``.
 
     Raises:
@@ -43,7 +43,7 @@ def summary(run: Run, by: str = "technique") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*index, *_SUMMARY]).astype(_SUMMARY).set_index(index)
 
 
-def _row(run: Run, group: Group) -> dict[str, Any]:
+def _row(run: Recording, group: Group) -> dict[str, Any]:
     tallies = [tally(arrivals, set(run.published)) for arrivals in group.subscribers.values()]
     received = sum(each.received for each in tallies)
     latencies = sorted(ms for each in tallies for ms in each.latencies_ms)
@@ -51,7 +51,7 @@ def _row(run: Run, group: Group) -> dict[str, Any]:
     if group.technique in run.failures and not (group.connections or received):
         counts["lost"] = 0  # it never ran
     return {
-        "technique": f"{group.technique} (browser)" if group.browser else group.technique,
+        "technique": group.technique + BROWSER if group.browser else group.technique,
         "subscriber": min(group.subscribers, default=0),
         **counts,
         "gaps": len(group.gaps),
@@ -67,7 +67,7 @@ def _row(run: Run, group: Group) -> dict[str, Any]:
     }
 
 
-def intervals(run: Run) -> pd.DataFrame:
+def intervals(run: Recording) -> pd.DataFrame:
     """The time between deliveries, per technique: the columns are those of ``Run.intervals``."""
     import pandas as pd
 
@@ -92,7 +92,7 @@ def intervals(run: Run) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).set_index("technique")
 
 
-def _expected_mean_ms(run: Run, technique: str) -> float:
+def _expected_mean_ms(run: Recording, technique: str) -> float:
     from labkit import theory
 
     if run.foreign or not run.settings.get("steady", True):  # a setting was changed in its course
@@ -128,7 +128,7 @@ def _per_event(records: list[ConnectionRecord], received: int) -> dict[str, floa
     return {name: total / received for name, total in zip(_PER_EVENT, totals, strict=True)}
 
 
-def compare(*runs: Run, names: Iterable[str] | None = None) -> pd.DataFrame:
+def compare(*runs: Recording, names: Iterable[str] | None = None) -> pd.DataFrame:
     """The summaries of several runs side by side.
 
     Args:
@@ -147,20 +147,10 @@ def compare(*runs: Run, names: Iterable[str] | None = None) -> pd.DataFrame:
         raise LabkitError(f"compare: {len(runs)} runs named {labels}, expected at least two, each with its own name")
     columns = {}
     for label, run in zip(labels, runs, strict=True):
-        numbers = run.summary().drop(columns=["failed"]).astype("float64")
+        numbers = summary(run).drop(columns=["failed"]).astype("float64")
         columns[label] = numbers.rename_axis(columns="measure").stack(future_stack=True)
     order = pd.MultiIndex.from_tuples(dict.fromkeys(key for c in columns.values() for key in c.index))
     table = pd.DataFrame({label: column.reindex(order) for label, column in columns.items()})
     if len(runs) == 2:
         table["ratio"] = (table[labels[1]] / table[labels[0]]).where(table[labels[0]] != 0)
     return table.rename_axis(["technique", "measure"])
-
-
-def quantile(ordered: list[float], q: float) -> float:
-    """The *q* quantile of sorted values, linear between neighbours; NaN of none."""
-    if not ordered:
-        return _NAN
-    position = q * (len(ordered) - 1)
-    below = math.floor(position)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (position - below) * (ordered[above] - ordered[below])

@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING
 from labkit.client.ledger import ConnectionRecord
 
 if TYPE_CHECKING:
-    from labkit.measuring.run import Run
+    from labkit.measuring.recording import Recording
+
+
+BROWSER = " (browser)"
+"""Behind a technique's name: received by a page, which is a client of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class Tally:
     latencies_ms: list[float]
 
 
-def groups(run: Run) -> list[Group]:
+def groups(run: Recording) -> list[Group]:
     """What each technique brought, to pages apart, with the subscribers that got nothing."""
     found: dict[tuple[str, bool], Group] = {}
 

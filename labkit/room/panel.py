@@ -28,9 +28,11 @@ except ImportError as missing:
     raise LabkitError(f"labkit.Panel needs {missing.name}: pip install anywidget, then restart the kernel") from None
 
 from labkit.charts import pictures
-from labkit.charts.style import BROWSER, title_of
+from labkit.charts.lifelines import sequence
+from labkit.charts.style import title_of
 from labkit.measuring.endless import KEEP_EVENTS, LiveRun
 from labkit.measuring.settings import NAMES, Settings
+from labkit.measuring.tallies import BROWSER
 from labkit.network.link import Link
 from labkit.room.board import Board
 from labkit.techniques import find
@@ -198,23 +200,23 @@ class Panel:
             others = wanted.techniques != self._settings.techniques
             self._settings = wanted
             if self._live is None:
-                self._say("")
+                self.say("")
             elif others:
                 self._end_run()
                 self._start_run()
-                self._say("Other techniques need another run: the one before is kept (panel.run), a new one has begun.")
+                self.say("Other techniques need another run: the one before is kept (panel.run), a new one has begun.")
             else:
-                self._say(self._live.change(**changes))
+                self.say(self._live.change(**changes))
 
     def start(self) -> Panel:
         """Attach the subscribers and start the source."""
         with self._lock, Said(self):
             if self._live is not None:
-                self._say("It is running already: stop it first, or change a control while it runs.")
+                self.say("It is running already: stop it first, or change a control while it runs.")
                 return self
             self._check_open()
             self._start_run()
-            self._say("")
+            self.say("")
         return self
 
     def stop(self) -> Run:
@@ -226,15 +228,15 @@ class Panel:
         with self._lock, Said(self):
             if self._live is not None:
                 if self._live.on_its_way_s > LONG_S:
-                    self._say(f"Stopping: what is on its way may take {self._live.on_its_way_s:.0f} s.")
+                    self.say(f"Stopping: what is on its way may take {self._live.on_its_way_s:.0f} s.")
                 run = self._end_run()
                 no_pictures = pictures.find_chromium() is None and not self._told_of_pictures
                 self._told_of_pictures |= no_pictures
-                self._say(NO_PICTURES if no_pictures else "")
+                self.say(NO_PICTURES if no_pictures else "")
                 return run
             if not self._runs:
                 raise LabkitError("Nothing has run yet: press Start, or panel.start().")
-            self._say(f"{NOT_RUNNING} The last run is kept.")
+            self.say(f"{NOT_RUNNING} The last run is kept.")
             return self._runs[-1]
 
     def run_for(self, seconds: float, at: Mapping[float, Callable[[], object]] | None = None) -> Run:
@@ -279,7 +281,7 @@ class Panel:
             self._check_open()
             event_id = self._live.publish(data) if self._live is not None else self._lab.publish(data)
             self._controls.open.put(event_id=str(event_id))
-            self._say(f"Event {event_id} is published.")
+            self.say(f"Event {event_id} is published.")
             return event_id
 
     def explain(self, event_id: int, technique: str | None = None) -> Explanation:
@@ -295,8 +297,8 @@ class Panel:
             name = technique.removesuffix(BROWSER) if technique else None
             found = run.explain(event_id, name)
             self._controls.open.put(event_id=str(event_id), technique=name or "")
-            self._show_details(shown(found.drawn(self._look()), found, layout=self._controls.plain))
-            self._say(f"Event {event_id}{f' over {title_of(name)}' if name else ''} is open below.")
+            self._show_details(shown(sequence(found, theme=self._look()), found, layout=self._controls.plain))
+            self.say(f"Event {event_id}{f' over {title_of(name)}' if name else ''} is open below.")
             return found
 
     def save(self, path: str | Path | None = None) -> Path:
@@ -314,7 +316,7 @@ class Panel:
                 run.save(path)
             except OSError as error:
                 raise LabkitError(f"{path} cannot be written: {error.strerror or error}") from None
-            self._say(f"The run is saved as {path}; labkit.load({str(path)!r}) reads it.")
+            self.say(f"The run is saved as {path}; labkit.load({str(path)!r}) reads it.")
             return path
 
     def reset(self) -> None:
@@ -330,7 +332,7 @@ class Panel:
             self._controls.publish.put(text="")
             self._board = self._charts = None
             self._controls.stand("")
-            self._say("Every control is back where it began.")
+            self.say("Every control is back where it began.")
 
     def close(self) -> None:
         """End the run, if one is under way, and the panel. What was measured stays."""
@@ -344,7 +346,7 @@ class Panel:
             if link is not None:
                 link.close()
             self._lab.attached[:] = [a for a in self._lab.attached if getattr(a, "panel", None) is not self]
-            self._say("This panel is closed. What was measured stays in panel.runs.")
+            self.say("This panel is closed. What was measured stays in panel.runs.")
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and name not in NAMES:
@@ -403,11 +405,11 @@ class Panel:
     def _fault(self, act: Callable[[LiveRun], None], sentence: str) -> None:
         live = self._live
         if live is None:
-            self._say(NOT_RUNNING)
+            self.say(NOT_RUNNING)
             return
         with Said(self):
             act(live)
-            self._say(sentence)
+            self.say(sentence)
 
     def _sleep_until(self, second: float) -> None:
         live = self._live
@@ -435,13 +437,16 @@ class Panel:
                 old.outputs = ()  # some programs save the state of closed widgets too
                 old.close()
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
         self._message = text
         self._controls.say(text)
 
-    def _failed(self, error: BaseException) -> None:
+    def stand(self, text: str) -> None:
+        self._controls.stand(text)
+
+    def failed(self, error: BaseException) -> None:
         """A traceback below the charts, and a sentence that says so."""
-        self._say(f"{type(error).__name__}: {error} (below: where it came from)")
+        self.say(f"{type(error).__name__}: {error} (below: where it came from)")
         text = "".join(traceback.format_exception(error))
         kept = self._controls.errors.outputs[-(ERRORS_KEPT - 1) :]
         self._controls.errors.outputs = (*kept, {"output_type": "stream", "name": "stderr", "text": text})
@@ -492,9 +497,9 @@ class Panel:
         try:
             act()
         except LabkitError as error:
-            self._say(str(error))
+            self.say(str(error))
         except Exception as error:
-            self._failed(error)
+            self.failed(error)
 
     def _turned(self, name: str) -> None:
         """Take over where the control is now: of a slider that was dragged on meanwhile, only where it came to."""
@@ -513,13 +518,13 @@ class Panel:
             wanted = tuple(name for name, tick in self._controls.techniques.items() if tick.value)
             if not wanted:
                 self._show_settings()
-                self._say("At least one technique has to take part.")
+                self.say("At least one technique has to take part.")
             elif set(wanted) != set(self._settings.techniques):
                 self._set({"techniques": wanted})
 
     def _publish_text(self, text: str) -> None:
         if not text:
-            self._say("The text box is empty: type the event's data first.")
+            self.say("The text box is empty: type the event's data first.")
             return
         self.publish(text)
         self._controls.publish.put(text="")
@@ -527,7 +532,7 @@ class Panel:
     def _open_event(self, event_id: str, technique: str) -> None:
         if not event_id.isdecimal() or len(event_id) > 18:
             said = f"{event_id[:20]!r} is no event id. " if event_id else ""
-            self._say(f"{said}Type the id of an event first: a whole number.")
+            self.say(f"{said}Type the id of an event first: a whole number.")
             return
         self.explain(int(event_id), technique or None)
 

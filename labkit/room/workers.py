@@ -5,28 +5,40 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from labkit.charts.style import joined, title_of
 from labkit.errors import LabkitError
+from labkit.lab.attached import Part
 from labkit.measuring.endless import LiveRun, Sample
 from labkit.measuring.source import source_title
-from labkit.measuring.subscription import Part
 from labkit.room.board import Board
 from labkit.room.charts import LiveCharts
-
-if TYPE_CHECKING:
-    from labkit.room.panel import Panel
 
 UPDATES_PER_S = 5.0
 """Draws a second, at most; fewer where drawing takes long."""
 DRAWING_SHARE = 0.2
 
 
+class Owner(Protocol):
+    """What the panel is to those that work for it."""
+
+    @property
+    def running(self) -> bool: ...
+
+    def close(self) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+    def stand(self, text: str) -> None: ...
+
+    def failed(self, error: BaseException) -> None: ...
+
+
 class Said:
     """What goes wrong inside is said in the panel too."""
 
-    def __init__(self, panel: Panel) -> None:
+    def __init__(self, panel: Owner) -> None:
         self._panel = panel
 
     def __enter__(self) -> None:
@@ -34,7 +46,7 @@ class Said:
 
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         if isinstance(error, LabkitError | ValueError | TypeError):
-            self._panel._say(str(error))
+            self._panel.say(str(error))
 
 
 class Place:
@@ -42,7 +54,7 @@ class Place:
 
     settle_s = 0.0
 
-    def __init__(self, panel: Panel) -> None:
+    def __init__(self, panel: Owner) -> None:
         self.panel = panel
 
     def wait(self, timeout_s: float, *, progress: bool) -> bool:
@@ -61,13 +73,13 @@ class Place:
         was_running = self.panel.running
         self.panel.close()
         if was_running:
-            self.panel._say("The lab was closed: the run has ended, and what arrived is kept (panel.run).")
+            self.panel.say("The lab was closed: the run has ended, and what arrived is kept (panel.run).")
 
 
 class Drawer:
     """The thread that brings the charts up to date."""
 
-    def __init__(self, panel: Panel, live: LiveRun, board: Board, charts: LiveCharts) -> None:
+    def __init__(self, panel: Owner, live: LiveRun, board: Board, charts: LiveCharts) -> None:
         self.draws = 0
         self._panel, self._live, self._board, self._charts = panel, live, board, charts
         self._told: list[str] = []
@@ -87,7 +99,7 @@ class Drawer:
             try:
                 self._draw()
             except Exception as error:
-                self._panel._failed(error)
+                self._panel.failed(error)
                 return
             took_s = time.perf_counter() - began_s
             wait_s = max(1 / UPDATES_PER_S, took_s / DRAWING_SHARE) - took_s
@@ -99,7 +111,7 @@ class Drawer:
         self.draws += 1
         self._tell(sample)
         if self.draws % int(UPDATES_PER_S) == 1:
-            self._panel._controls.stand(standing(self._live, "Running"))
+            self._panel.stand(standing(self._live, "Running"))
 
     def _tell(self, sample: Sample) -> None:
         """Say what has ended before its time, once."""
@@ -108,7 +120,7 @@ class Drawer:
             ended.append(f"The source has ended: {self._live.publish_failure}")
         if ended and ended != self._told:
             self._told = ended
-            self._panel._say("; ".join(ended))
+            self._panel.say("; ".join(ended))
 
 
 def standing(live: LiveRun, word: str) -> str:

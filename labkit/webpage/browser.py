@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 from labkit import loop
 from labkit.errors import LabClosed, LabkitError
+from labkit.lab.attached import Part, Published
 from labkit.lab.pages import MAX_ARRIVALS
 from labkit.measuring.progress import Progress
-from labkit.measuring.subscription import Part, Published
 from labkit.network.relay import Relay
 from labkit.subscribing.following import follow
 from labkit.techniques import Delivery, find

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from labkit.measuring.subscription import Published
+from labkit.lab.attached import Published
 from labkit.webpage.settings import COMM
 
 SUBSCRIBED = "subscribed"

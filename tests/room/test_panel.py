@@ -708,7 +708,7 @@ def test_without_a_chromium_charts_show_and_one_sentence_says_what_is_missing(
 
 
 def test_subscribers_elsewhere_are_in_the_samples_and_in_the_run(lab: labkit.Lab) -> None:
-    from labkit.measuring.subscription import Part
+    from labkit.lab.attached import Part
 
     class Page:
         techniques, settle_s = ("sse",), 0.1

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
+from labkit.client.sockets import kernel_bytes
 from labkit.course.long_polling.seen_held import Held, Threads
-from labkit.course.polling.load import kernel_bytes
 from labkit.lab.lab import Lab
 from labkit.lab.server import available_connections
 from labkit.measuring.progress import Progress

@@ -12,6 +12,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from labkit.client.sockets import kernel_bytes
 from labkit.course.polling.seen_load import Burden
 from labkit.lab.lab import Lab
 from labkit.lab.server import available_connections
@@ -191,13 +192,3 @@ class Clients:
             _, local, remote, state, *_ = line.split()
             count += state == TIME_WAIT and port in (local[-5:], remote[-5:])
         return count
-
-
-def kernel_bytes() -> int | None:
-    """What the kernel keeps for one end of an idle TCP connection; None where it does not say."""
-    try:
-        lines = Path("/proc/slabinfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    sizes = {name: int(size) for name, _, _, size, *_ in (line.split() for line in lines[2:])}
-    return sizes.get("TCP")

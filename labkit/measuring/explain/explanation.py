@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labkit.errors import LabkitError, UnknownTechnique
 from labkit.measuring.explain.dump import story_html, story_lines
@@ -10,37 +10,22 @@ from labkit.measuring.explain.story import Story
 from labkit.measuring.explain.trace import story_of
 
 if TYPE_CHECKING:
-    from labkit.measuring.run import Run
+    from labkit.measuring.recording import Recording
 
 
 class Explanation:
     """What ``run.explain`` returns; shows itself as a table in a notebook and as text elsewhere.
 
     Attributes:
+        run: what it was told from.
         event_id: the event that it is about.
         stories: one for each technique, each with its steps hop by hop.
     """
 
-    def __init__(self, run: Run, event_id: int, stories: tuple[Story, ...]) -> None:
-        self._run = run
+    def __init__(self, run: Recording, event_id: int, stories: tuple[Story, ...]) -> None:
+        self.run = run
         self.event_id = event_id
         self.stories = stories
-
-    @property
-    def figure(self) -> Any:
-        """The sequence diagram of the event, drawn from the recorded reads and writes."""
-        return self.drawn()
-
-    def drawn(self, theme: str | None = None) -> Any:
-        """The same in a theme, ``light`` or ``dark``; the one of ``charts.use_theme`` by default."""
-        from labkit import charts
-
-        techniques = [story.technique for story in self.stories]
-        subscribers = {story.subscriber for story in self.stories}
-        subscriber = subscribers.pop() if len(subscribers) == 1 else None
-        return charts.sequence(
-            self._run, event_id=self.event_id, techniques=techniques, subscriber=subscriber, theme=theme
-        )
 
     @property
     def text(self) -> str:
@@ -60,7 +45,12 @@ class Explanation:
 
 
 def explain(
-    run: Run, event_id: int, technique: str | None = None, *, topic: str | None = None, subscriber: int | None = None
+    run: Recording,
+    event_id: int,
+    technique: str | None = None,
+    *,
+    topic: str | None = None,
+    subscriber: int | None = None,
 ) -> Explanation:
     """Tell the story of one event.
 
@@ -93,7 +83,7 @@ def explain(
     return Explanation(run, event_id, tuple(story_of(run, row) for row in first))
 
 
-def _known(run: Run) -> dict[str, set[int]]:
+def _known(run: Recording) -> dict[str, set[int]]:
     known: dict[str, set[int]] = {}
     arrived = zip(run.deliveries["topic"].tolist(), run.deliveries["event_id"].tolist(), strict=True)
     for topic, event_id in [*run.published, *arrived]:
@@ -101,7 +91,7 @@ def _known(run: Run) -> dict[str, set[int]]:
     return known
 
 
-def _topic_of(run: Run, event_id: int) -> str:
+def _topic_of(run: Recording, event_id: int) -> str:
     known = _known(run)
     topics = [topic for topic, ids in known.items() if event_id in ids]
     if "" in topics or len(topics) == 1:
@@ -114,7 +104,7 @@ def _topic_of(run: Run, event_id: int) -> str:
     raise LabkitError(f"no event {event_id!r} in this run; {have}")
 
 
-def _never_arrived(run: Run, event_id: int, technique: str | None, topic: str, subscriber: int | None) -> str:
+def _never_arrived(run: Recording, event_id: int, technique: str | None, topic: str, subscriber: int | None) -> str:
     if event_id not in _known(run).get(topic, ()):
         have = _ranges(sorted(_known(run).get(topic, ()))) or "none"
         return f"no event {event_id} in topic {topic!r} of this run; it has {have}"

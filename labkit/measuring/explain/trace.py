@@ -14,12 +14,12 @@ from labkit.client.ledger import ConnectionRecord, Direction, Mark, Transfer
 from labkit.measuring.explain.story import Part, Step, Story
 
 if TYPE_CHECKING:
-    from labkit.measuring.run import Run
+    from labkit.measuring.recording import Recording
 
 _MOST_RELAYS = 16
 
 
-def story_of(run: Run, row: dict[str, Any]) -> Story:
+def story_of(run: Recording, row: dict[str, Any]) -> Story:
     """The arrival that a row of ``run.deliveries`` tells of, followed through the ledger."""
     import pandas as pd
 
@@ -36,12 +36,12 @@ def story_of(run: Run, row: dict[str, Any]) -> Story:
     return Story(row["technique"], row["subscriber"], row["topic"], milestones, steps, tuple(notes))
 
 
-def _candidates(run: Run, row: dict[str, Any]) -> Iterator[ConnectionRecord]:
+def _candidates(run: Recording, row: dict[str, Any]) -> Iterator[ConnectionRecord]:
     if row["client"] != "browser":
         yield from (c for c in run.ledger.of(row["technique"]) if c.subscriber == row["subscriber"])
 
 
-def _carrier(run: Run, row: dict[str, Any]) -> tuple[ConnectionRecord | None, list[Mark]]:
+def _carrier(run: Recording, row: dict[str, Any]) -> tuple[ConnectionRecord | None, list[Mark]]:
     """The connection that read this id last before the delivery, and the event's marks there.
 
     Ids of several topics, and an id that arrived twice, are told apart by that time.
@@ -112,7 +112,7 @@ def _asked(record: ConnectionRecord, at: int, before_ns: int) -> tuple[int, int]
     return (written[-1].start, written[-1].stop) if written else None
 
 
-def _hops(run: Run, record: ConnectionRecord) -> list[ConnectionRecord]:
+def _hops(run: Recording, record: ConnectionRecord) -> list[ConnectionRecord]:
     """The connection's record on every hop, from the client on: each relay's near and far side."""
     hops, here = [record], record
     while len(hops) < 2 * _MOST_RELAYS:
@@ -134,7 +134,7 @@ def _nearest_in_time(records: list[ConnectionRecord], here: ConnectionRecord) ->
     return min(records, key=lambda record: abs(record.opened_ns - here.opened_ns))
 
 
-def _other_side(run: Run, near: ConnectionRecord) -> ConnectionRecord | None:
+def _other_side(run: Recording, near: ConnectionRecord) -> ConnectionRecord | None:
     """A relay puts down both sides of a connection in one order, under one number where it numbers them."""
     nears = [c for c in run.ledger.connections if c.hop == near.hop]
     fars = [c for c in run.ledger.connections if c.hop == near.hop.removesuffix(".near") + ".far"]
@@ -145,7 +145,9 @@ def _other_side(run: Run, near: ConnectionRecord) -> ConnectionRecord | None:
     return fars[index] if index < len(fars) else None
 
 
-def _steps(run: Run, record: ConnectionRecord, marks: list[Mark], zero_ns: int, notes: list[str]) -> Iterator[Step]:
+def _steps(
+    run: Recording, record: ConnectionRecord, marks: list[Mark], zero_ns: int, notes: list[str]
+) -> Iterator[Step]:
     start, stop = _widened(record, marks)
     read_ns = _transfers(record, "in", start, stop)[0].t_ns
     asked = _asked(record, start, read_ns)
@@ -198,7 +200,7 @@ def _parts(around: list[Mark], start: int, stop: int, data: bytes, own: list[Mar
         yield Part("unmarked", "", at, data[at - start :], False)
 
 
-def _why_no_bytes(run: Run, row: dict[str, Any]) -> str:
+def _why_no_bytes(run: Recording, row: dict[str, Any]) -> str:
     if row["client"] == "browser":
         return "A page received it: the ledger has no bytes of a browser's own connections."
     if any(record.dropped_bytes for record in _candidates(run, row)):

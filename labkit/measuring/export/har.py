@@ -16,10 +16,10 @@ from labkit.client.ledger import ConnectionRecord
 from labkit.measuring.export.exchanges import CapturedMessage, Exchange, exchanges
 
 if TYPE_CHECKING:
-    from labkit.measuring.run import Run
+    from labkit.measuring.recording import Recording
 
 
-def to_har(run: Run, path: str | Path) -> Path:
+def to_har(run: Recording, path: str | Path) -> Path:
     """Write the run's HTTP exchanges as HAR 1.2, WebSocket messages as ``_webSocketMessages``.
 
     An exchange that had not ended is an entry of what had come. What has no entry is counted in the log's comment.
@@ -40,7 +40,7 @@ def to_har(run: Run, path: str | Path) -> Path:
     return path
 
 
-def _entry(run: Run, record: ConnectionRecord, exchange: Exchange, is_first: bool) -> dict[str, Any]:
+def _entry(run: Recording, record: ConnectionRecord, exchange: Exchange, is_first: bool) -> dict[str, Any]:
     timings = _timings(record, exchange, is_first)
     begin_ns = record.opened_ns if timings["connect"] >= 0 else exchange.sent_ns[0]
     notes = [f"{record.technique}, subscriber {record.subscriber}", exchange.complaint]
@@ -144,7 +144,7 @@ def _har_content(body: bytes, mime_type: str) -> dict[str, Any]:
         return {**shown, "text": base64.b64encode(body).decode(), "encoding": "base64"}
 
 
-def _har_message(run: Run, message: CapturedMessage) -> dict[str, Any]:
+def _har_message(run: Recording, message: CapturedMessage) -> dict[str, Any]:
     data = message.data
     return {
         "type": "send" if message.direction == "out" else "receive",

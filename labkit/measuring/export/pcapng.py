@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from labkit.client.ledger import ConnectionRecord, Direction, Transfer
 
 if TYPE_CHECKING:
-    from labkit.measuring.run import Run
+    from labkit.measuring.recording import Recording
 
 LINKTYPE_RAW = 101  # packets begin with their IP header
 _SYNTHETIC = (
@@ -28,7 +28,7 @@ _LARGEST_SEGMENT = 65_495  # with 40 bytes of headers as large as an IPv4 packet
 _WINDOW_SHIFT = 7
 
 
-def to_pcapng(run: Run, path: str | Path) -> Path:
+def to_pcapng(run: Recording, path: str | Path) -> Path:
     """Write the run's client connections as a pcapng capture (draft-ietf-opsawg-pcapng), times in nanoseconds."""
     mss = min(run.settings.get("mss") or _LARGEST_SEGMENT, _LARGEST_SEGMENT)
     packets = [packet for record in run.ledger.of() for packet in _Conversation(record, mss).packets()]
