@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from labkit import charts, claims, course, errors, theory
     from labkit.choosing import choose
-    from labkit.claims import predict, verdicts
+    from labkit.claims import verdicts
     from labkit.course.answers import answer
-    from labkit.course.checks import check
+    from labkit.course.claims import check, predict
     from labkit.course.classroom import compare, student, submit
     from labkit.lab.lab import Lab
     from labkit.loop import run
@@ -51,7 +51,7 @@ _HOMES = {
     "allow_nested_asyncio": "nested",
     "answer": "course.answers",
     "burst": "measuring.schedules",
-    "check": "course.checks",
+    "check": "course.claims",
     "choose": "choosing",
     "compare": "course.classroom",
     "jobs": "measuring.schedules",
@@ -61,7 +61,7 @@ _HOMES = {
     "measure": "measuring.measurement",
     "periodic": "measuring.schedules",
     "poisson": "measuring.schedules",
-    "predict": "claims",
+    "predict": "course.claims",
     "run": "loop",
     "source": "techniques.source",
     "student": "course.classroom",
@@ -116,6 +116,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load what is asked for when it is asked for."""
+    if name in ("claims", "verdicts"):  # they tell of what the course declares
+        importlib.import_module("labkit.course.claims")
     if name in _MODULES:
         return importlib.import_module(f"labkit.{_MODULES[name]}")
     if name in _HOMES:

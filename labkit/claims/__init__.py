@@ -1,14 +1,16 @@
 """The claims: what each says and where it comes from, the rules of a verdict, the records and the predictions.
 
 ===========  ====================================================================
-sources      each claim's sentence, where it comes from, its notebook
+claim        what a claim is, and all that were declared
 confidence   intervals, and the rules that make a verdict of one
+finding      what a judge gives back
 judging      what a run saw of one technique, and the parts of a verdict
 latency      the judges of an ordinary run: P1, L1, S3
+checking     a claim put to the test
 recording    records and predictions, as the ledger of claims keeps them
 logbook      the files that they are kept in
 exercises    an exercise, and the report on an answer
-verdicts     all claims and what came of them on this machine
+verdicts     the book: all claims and what came of them on this machine
 ===========  ====================================================================
 """
 

@@ -13,16 +13,15 @@ What a check allows the apparatus, since a laptop with two cores is no laborator
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from labkit import theory
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
-from labkit.claims.recording import shown
+from labkit.claims.finding import Finding, NoVerdict
+from labkit.claims.values import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,37 +40,7 @@ EXCUSABLE = 0.10
 """Share of the latencies for which a stall of the machine is an excuse."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check found. ``expected``, ``measured`` and ``interval`` in *unit*; ``n`` counts events."""
-
-    expected: float | Mapping[str, float] | None
-    measured: float | Mapping[str, float] | None
-    interval: Interval | None
-    n: int
-    verdict: Verdict
-    reason: str
-    unit: str = "s"
-
-    def __str__(self) -> str:
-        measured = f"; measured {shown(self.measured, self.unit)}" if self.measured is not None else ""
-        expected = f", expected {shown(self.expected, self.unit)}" if self.expected is not None else ""
-        return f"{self.verdict}{measured}{expected} (n = {self.n}): {self.reason}"
-
-    def _repr_html_(self) -> str:
-        return f"<p><b>{self.verdict}</b>{html.escape(str(self).removeprefix(self.verdict))}</p>"
-
-
 # What a run saw of one technique
-
-
-class NoVerdict(Exception):
-    """The run cannot decide the claim at all, and why."""
-
-    def __init__(self, verdict: Verdict, why: str, n: int = 0) -> None:
-        super().__init__(why)
-        self.verdict: Verdict = verdict
-        self.n = n
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labkit import theory
 from labkit.claims import confidence
+from labkit.claims.finding import Finding, NoVerdict
 from labkit.claims.judging import (
-    Finding,
-    NoVerdict,
     Part,
     answers,
     finding,
@@ -102,10 +100,3 @@ def streaming_is_one_transit(run: Run) -> Finding:
         lost_part(seen),
     ]
     return finding(d, confidence.median_interval(listed(each)), seen, parts)
-
-
-CHECKS: dict[str, Callable[[Any], Finding]] = {
-    "P1": polling_is_late,
-    "L1": long_polling_is_near_one_transit,
-    "S3": streaming_is_one_transit,
-}

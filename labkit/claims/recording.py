@@ -11,15 +11,16 @@ import html
 import math
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.claims import logbook
+from labkit.claims.claim import DECLARED
 from labkit.claims.confidence import VERDICTS, Interval, Verdict
-from labkit.claims.sources import SOURCES
+from labkit.claims.values import shown
 from labkit.errors import LabkitError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Record:
         return "\n".join([f"{self.id} {sign(self.verdict)} {self.verdict}", *("  " + row for row in rows)])
 
     def _rows(self) -> Iterator[tuple[str, str]]:
-        claim = SOURCES.get(self.id)
+        claim = DECLARED.get(self.id)
         if claim:
             yield "claim", claim.sentence
         yield "source", self.source
@@ -102,7 +103,7 @@ def record(
 
     Args:
         interval: the confidence interval that decided it.
-        source: where the claim comes from; known for the ids in :data:`SOURCES`.
+        source: where the claim comes from; known for the claims of the course.
         notebook: which notebook asked; found by itself under a Jupyter server.
         run: which run was measured (its starting time).
         unit: of *expected*, *measured* and *interval*.
@@ -117,7 +118,7 @@ def record(
     if isinstance(interval, Interval):
         n, interval = interval.n if n is None else n, (interval.low, interval.high)
     if source is None:
-        source = SOURCES[id].source if id in SOURCES else ""
+        source = DECLARED[id].source if id in DECLARED else ""
     found = Record(
         id,
         source,
@@ -200,7 +201,7 @@ def predict(id: str, value: float, unit: str = "") -> Prediction:
         number = math.nan
     if not math.isfinite(number):
         raise LabkitError(f"a prediction is a number, not {value!r}")
-    claim = SOURCES.get(id)
+    claim = DECLARED.get(id)
     kept = Prediction(id, number, unit or (claim.unit if claim else ""), logbook.now())
     logbook.append(logbook.predictions_path(), asdict(kept))
     return kept
@@ -250,19 +251,6 @@ def answers() -> dict[str, dict[str, Any]]:
     """The newest answer to each exercise: ``value``, ``right`` and ``time``."""
     kept = logbook.entries(logbook.answers_path())
     return {entry.pop("id"): entry for entry in kept if isinstance(entry.get("right"), bool)}
-
-
-def shown(value: Any, unit: str = "") -> str:
-    """A value for people: three digits, a time below a second in ms."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {shown(part, unit)}" for name, part in value.items())
-    if value is None or not isinstance(value, int | float):
-        return "" if value is None else str(value)
-    if unit == "s" and abs(value) < 1:
-        value, unit = value * 1e3, "ms"
-    if value == 1 and len(unit) > 2:
-        unit = unit.removesuffix("s")
-    return f"{float(f'{value:.3g}'):g} {unit}".rstrip()
 
 
 def _known(kind: type, entry: dict[str, Any]) -> dict[str, Any]:

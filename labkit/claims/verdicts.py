@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.claims import logbook, recording
+from labkit.claims.claim import DECLARED, Claim
 from labkit.claims.confidence import VERDICTS
-from labkit.claims.recording import Prediction, Record, shown
-from labkit.claims.sources import SOURCES, Source
+from labkit.claims.recording import Prediction, Record
+from labkit.claims.values import shown
 from labkit.errors import LabkitError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Entry:
     """One claim: where it comes from, the newest record if there is one, the newest prediction if there is one."""
 
     id: str
-    claim: Source
+    claim: Claim
     record: Record | None
     prediction: Prediction | None
 
@@ -75,7 +76,7 @@ class Entry:
     def to_json(self) -> dict[str, Any]:
         return {
             "id": self.id,
-            "claim": asdict(self.claim),
+            "claim": {name: getattr(self.claim, name) for name in ("source", "sentence", "unit", "notebook")},
             "verdict": self.verdict,
             "record": asdict(self.record) if self.record else None,
             "prediction": asdict(self.prediction) if self.prediction else None,
@@ -219,11 +220,11 @@ class Reasons:
 def book() -> Book:
     """How every claim stands on this machine (see :func:`labkit.claims.logbook.path`), whoever recorded it."""
     found = recording.records()
-    ids = [*SOURCES, *(id for id in found if id not in SOURCES)]
+    ids = [*DECLARED, *(id for id in found if id not in DECLARED)]
     entries = []
     for id in ids:
         record = found.get(id)
-        claim = SOURCES.get(id) or Source(record.source if record else "", "", notebook="of your own")
+        claim = DECLARED.get(id) or Claim(id, record.source if record else "", "", notebook="of your own")
         entries.append(Entry(id, claim, record, recording.prediction(id)))
     return Book(tuple(sorted(entries, key=lambda entry: entry.claim.notebook)))
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from labkit import loop
-from labkit.claims import verdicts as ledger
 from labkit.commands.lab import find_notebook
+from labkit.course.claims import book
 from labkit.errors import LabkitError
 
 CELL_TIMEOUT_S = 300
@@ -53,9 +53,9 @@ def verdicts(notebooks: Sequence[str] = (), out: str | Path = "verdicts") -> int
                 failed += error is not None
                 print(f"{time.monotonic() - began_s:.0f} s" + (f"\n    {error}" if error else ""), flush=True)
         finally:  # an interrupt keeps what there is
-            book = ledger.book()
-            written = book.write(folder)
-            print(book.said())
+            found = book()
+            written = found.write(folder)
+            print(found.said())
             print("wrote " + " and ".join(str(path) for path in written))
     return 1 if failed else 0
 

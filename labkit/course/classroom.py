@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.claims import recording, verdicts
+from labkit.claims import recording
+from labkit.course.claims import book
 from labkit.errors import LabkitError
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def submit(path: str | Path | None = None) -> Path:
         raise LabkitError('Say first who you are: labkit.student("your id")')
     safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", _student.id)
     file = Path(path) if path is not None else Path(f"labkit-{safe}.json")
-    entries = [entry.to_json() for entry in verdicts.book() if entry.record or entry.prediction]
+    entries = [entry.to_json() for entry in book() if entry.record or entry.prediction]
     content = {
         "labkit": FORMAT,
         "student": asdict(_student),

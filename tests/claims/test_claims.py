@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from labkit.claims import logbook, recording
 from labkit.claims.confidence import Interval, agrees, combine, events_needed, mean_interval, median_interval, within
+from labkit.claims.values import shown
 from labkit.errors import LabkitError
 
 
@@ -267,7 +268,7 @@ def test_a_record_shows_no_empty_row_and_one_of_a_thing(ledger):
     assert "expected" not in str(bare) and "expected" not in bare._repr_html_()
     assert "measured:  n = 24" in str(bare)
     assert "measured:  1 event (n = 3)" in str(recording.record("S8", 1, 1, "confirmed", "why", n=3, unit="events"))
-    assert recording.shown(1, "ms") == "1 ms" and recording.shown(2, "events") == "2 events"
+    assert shown(1, "ms") == "1 ms" and shown(2, "events") == "2 events"
 
 
 # Predictions
@@ -320,12 +321,12 @@ def test_a_prediction_is_a_number(ledger, value):
     ],
 )
 def test_values_are_shown_with_three_digits(value, unit, text):
-    assert recording.shown(value, unit) == text
+    assert shown(value, unit) == text
 
 
 def test_the_module_loads_nothing_heavy():
     code = (
-        "import labkit.claims.recording, labkit.course.checks, labkit.theory, sys\n"
+        "import labkit.claims.recording, labkit.claims.checking, labkit.theory, sys\n"
         "print(*{'pandas', 'filelock', 'platformdirs', 'tornado'} & sys.modules.keys())"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""

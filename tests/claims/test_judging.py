@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labkit.claims import judging, recording
+from labkit.claims import checking, judging, recording
 from labkit.client.ledger import Ledger
-from labkit.course import checks
+from labkit.course.claims import CLAIMS
 from labkit.errors import LabkitError
 from labkit.measuring.run import Run
 from simulations import poisson_times, simulate_long_polling, simulate_polling, simulate_streaming
@@ -121,7 +121,7 @@ def with_settings(fake: Fake, **settings: Any) -> Fake:
 @pytest.mark.parametrize("id", WORLDS)
 @pytest.mark.parametrize("seed", range(25))
 def test_a_right_world_is_confirmed_whatever_the_seed(id, seed):
-    found = checks.judge(id, WORLDS[id](seed=seed).run())
+    found = checking.judge(id, WORLDS[id](seed=seed).run())
     assert found.verdict == "confirmed", found.reason
     assert found.interval.low <= found.measured <= found.interval.high
 
@@ -155,14 +155,14 @@ WRONG = [
     ("id", "world"), [(id, world) for id, _, world in WRONG], ids=[f"{id}: {name}" for id, name, _ in WRONG]
 )
 def test_a_wrong_world_is_refuted(id, world):
-    found = checks.judge(id, world().run())
+    found = checking.judge(id, world().run())
     assert found.verdict == "refuted", found.reason
 
 
 @pytest.mark.parametrize("id", WORLDS)
 @pytest.mark.parametrize("events", [1, 5, 9])
 def test_too_few_events_decide_nothing(id, events):
-    found = checks.judge(id, WORLDS[id](events).run())
+    found = checking.judge(id, WORLDS[id](events).run())
     if id == "S3" and events == 9:
         assert found.verdict == "confirmed"  # a constant needs no more
     else:
@@ -171,11 +171,11 @@ def test_too_few_events_decide_nothing(id, events):
 
 
 def test_undecided_gives_the_number_of_events_that_does_decide():
-    found = checks.judge("P1", polled(15).run())
+    found = checking.judge("P1", polled(15).run())
     assert found.verdict == "undecided"
     needed = int(found.reason.split("about ")[1].split()[0])
     assert 16 <= needed <= 60
-    assert checks.judge("P1", polled(2 * needed).run()).verdict == "confirmed"
+    assert checking.judge("P1", polled(2 * needed).run()).verdict == "confirmed"
 
 
 # What the apparatus is allowed
@@ -185,7 +185,7 @@ def test_undecided_gives_the_number_of_events_that_does_decide():
 def test_one_late_delivery_is_named_and_not_held_against_the_claim(id):
     fake = WORLDS[id]()
     fake.latencies[0][-1] = {"P1": 1.2, "L1": 0.3, "S3": 1.2}[id]
-    found = checks.judge(id, fake.run())
+    found = checking.judge(id, fake.run())
     assert found.verdict == "confirmed", found.reason
     assert "0 earlier, 1 later" in found.reason
 
@@ -196,7 +196,7 @@ def test_a_stall_that_the_floor_saw_too_leaves_the_claim_undecided(stall_ms, ver
     for i in (7, 20, 28, 36, 44, 52):
         fake.latencies[0][i] += 0.3
     fake.floor_ms = [0.3] * 97 + [stall_ms] * 3
-    found = checks.judge("S3", fake.run())
+    found = checking.judge("S3", fake.run())
     assert found.verdict == verdict, found.reason
 
 
@@ -205,12 +205,12 @@ def test_what_one_stall_held_up_counts_once_and_a_few_stalls_decide_nothing():
     held_up = Fake(
         "http-streaming", sorted(due), [[max(D, 3.2 - t) if t > 2.9 and t < 3.2 else D for t in sorted(due)]]
     )
-    found = checks.judge("S3", held_up.run())
+    found = checking.judge("S3", held_up.run())
     assert found.verdict == "confirmed" and "5 later" in found.reason, found.reason
     few = streamed(40)
     for i in (10, 20, 30):
         few.latencies[0][i] += 2 * D
-    found = checks.judge("S3", few.run())
+    found = checking.judge("S3", few.run())
     assert found.verdict == "undecided" and "arrivals would decide" in found.reason
 
 
@@ -218,7 +218,7 @@ def test_what_one_stall_held_up_counts_once_and_a_few_stalls_decide_nothing():
 def test_a_machine_that_is_too_busy_decides_nothing(id):
     fake = added(WORLDS[id](), 0.12)
     fake.floor_ms = [120.0] * 40
-    found = checks.judge(id, fake.run())
+    found = checking.judge(id, fake.run())
     assert found.verdict == "undecided"
     assert "busy" in found.reason
 
@@ -226,17 +226,17 @@ def test_a_machine_that_is_too_busy_decides_nothing(id):
 @pytest.mark.parametrize("id", WORLDS)
 def test_a_run_without_its_technique_or_without_a_delay_is_not_run(id):
     other = Fake("sse", streamed().due, streamed().latencies).run()
-    assert (checks.judge(id, other).verdict, checks.judge(id, other).n) == ("not run", 0)
-    undelayed = checks.judge(id, with_settings(WORLDS[id](), one_way_s=0).run())
+    assert (checking.judge(id, other).verdict, checking.judge(id, other).n) == ("not run", 0)
+    undelayed = checking.judge(id, with_settings(WORLDS[id](), one_way_s=0).run())
     assert undelayed.verdict == "not run" and "one_way_s" in undelayed.reason
     name = WORLDS[id]().technique
-    failed = checks.judge(id, WORLDS[id]().run(failures={name: "the connection was reset"}))
+    failed = checking.judge(id, WORLDS[id]().run(failures={name: "the connection was reset"}))
     assert failed.verdict == "not run" and "reset" in failed.reason
 
 
 @pytest.mark.parametrize("id", WORLDS)
 def test_what_an_interrupt_left_undelivered_is_not_lost(id):
-    found = checks.judge(id, dropping(WORLDS[id](), len(WORLDS[id]().due)).run(interrupted=True))
+    found = checking.judge(id, dropping(WORLDS[id](), len(WORLDS[id]().due)).run(interrupted=True))
     assert found.verdict == "confirmed", found.reason
 
 
@@ -246,40 +246,40 @@ def test_what_an_interrupt_left_undelivered_is_not_lost(id):
 @pytest.mark.parametrize(("dither_s", "verdict"), [(0.0, "undecided"), (1.0, "confirmed")])
 def test_the_mean_of_polling_asks_for_a_source_that_does_not_keep_step(dither_s, verdict):
     schedule = {"schedule": {"name": "periodic", "rate_per_s": 5.0, "dither_s": dither_s}}
-    found = checks.judge("P1", with_settings(polled(), **schedule).run())
+    found = checking.judge("P1", with_settings(polled(), **schedule).run())
     assert found.verdict == verdict, found.reason
 
 
 def test_the_mean_of_long_polling_asks_for_poisson_events():
-    found = checks.judge("L1", with_settings(long_polled(), schedule={"name": "machine", "rate_per_s": 2.0}).run())
+    found = checking.judge("L1", with_settings(long_polled(), schedule={"name": "machine", "rate_per_s": 2.0}).run())
     assert found.verdict == "undecided" and "machine" in found.reason
 
 
 def test_subscribers_that_poll_in_step_do_not_multiply_the_evidence():
     fake = polled(15)
     fake.latencies = fake.latencies * 20
-    found = checks.judge("P1", fake.run())
+    found = checking.judge("P1", fake.run())
     assert (found.verdict, found.n) == ("undecided", 15)
 
 
 def test_pollers_spread_over_the_interval_decide_with_fewer_events():
     due = poisson_times(RATE, 5, 30)
     spread = [simulate_polling([t + k * T / 8 for t in due], D, T, waiting=False).latencies for k in range(8)]
-    found = checks.judge("P1", Fake("polling", due, spread).run())
+    found = checking.judge("P1", Fake("polling", due, spread).run())
     assert found.verdict == "confirmed"
     assert found.interval.half_width < 0.05 * T
 
 
 def test_a_connection_for_each_poll_refines_l1():
     fake = with_settings(long_polled(200, transits=3), options={"long-polling": {"keep_alive": False}})
-    found = checks.judge("L1", fake.run())
+    found = checking.judge("L1", fake.run())
     assert found.verdict == "refined", found.reason
     assert "five transits" in found.reason
 
 
 def test_pipelined_polls_have_no_gap_and_leave_l1_alone():
     fake = with_settings(long_polled(), options={"long-polling": {"pipelined": True}})
-    found = checks.judge("L1", fake.run())
+    found = checking.judge("L1", fake.run())
     assert found.verdict == "not run" and "pipelined" in found.reason
 
 
@@ -287,7 +287,7 @@ def test_p1_allows_for_the_client_that_waits_when_the_run_says_so():
     fake = with_settings(
         polled(3000, interval=0.2, waiting=True), poll_interval_s=0.2, options={"polling": {"wait_after_answer": True}}
     )
-    found = checks.judge("P1", fake.run())
+    found = checking.judge("P1", fake.run())
     assert found.verdict == "confirmed", found.reason
     assert found.expected == pytest.approx(0.2)
 
@@ -295,7 +295,7 @@ def test_p1_allows_for_the_client_that_waits_when_the_run_says_so():
 def test_a_stream_that_was_opened_again_leaves_s3_to_another_experiment():
     fake = added(streamed(), 2 * D, *[0.0] * 9)
     fake.connections = 4
-    found = checks.judge("S3", fake.run())
+    found = checking.judge("S3", fake.run())
     assert found.verdict == "undecided" and "opened 4 times" in found.reason
 
 
@@ -337,7 +337,7 @@ def test_near_the_ends_of_holds_an_event_does_not_count_as_parked(after_s, is_pa
 def test_rare_waits_that_the_sample_missed_do_not_refute_l1():
     due = [5.0 * i for i in range(1, 41)]
     fake = Fake("long-polling", due, [[D] * 40], {"schedule": {"name": "poisson", "rate_per_s": 0.2}}, noise=False)
-    found = checks.judge("L1", fake.run())
+    found = checking.judge("L1", fake.run())
     assert found.expected > 1.01 * D
     assert found.verdict == "confirmed", found.reason
 
@@ -347,7 +347,7 @@ def test_rare_waits_that_the_sample_missed_do_not_refute_l1():
 
 def test_a_check_records_its_verdict(tmp_path, monkeypatch):
     monkeypatch.setenv("LABKIT_CLAIMS", str(tmp_path / "claims.jsonl"))
-    kept = checks.check("P1", polled().run(), notebook="01_polling")
+    kept = checking.check("P1", polled().run(), notebook="01_polling")
     assert recording.records()["P1"] == kept
     assert (kept.verdict, kept.notebook, kept.run) == ("confirmed", "01_polling", "2026-01-01T00:00:00+00:00")
     assert (kept.expected, kept.unit, kept.n) == (0.55, "s", 60)
@@ -356,9 +356,9 @@ def test_a_check_records_its_verdict(tmp_path, monkeypatch):
 
 
 def test_an_unknown_claim_is_an_error_that_lists_the_known_ones():
-    with pytest.raises(LabkitError, match="P1, L1, S3"):
-        checks.check("Q7", polled().run())
+    with pytest.raises(LabkitError, match="P1, P2, P3"):
+        checking.check("Q7", polled().run())
 
 
-def test_each_check_has_its_source():
-    assert set(checks.CHECKS) <= set(recording.SOURCES)
+def test_each_claim_has_a_judge_but_for_those_that_a_notebook_decides_by_itself():
+    assert {claim.id for claim in CLAIMS.values() if claim.judge is None} == {"A7", "B1"}

@@ -14,9 +14,10 @@ import nbformat
 import pytest
 
 from conftest import UNIT
+from labkit import charts
 from labkit.claims import recording, verdicts
-from labkit.claims.sources import SOURCES
 from labkit.commands import verdicts as command
+from labkit.course.claims import CLAIMS
 from labkit.errors import LabkitError
 
 
@@ -31,13 +32,13 @@ def entry(id: str) -> verdicts.Entry:
 
 def test_every_claim_is_open_before_anything_is_recorded() -> None:
     book = verdicts.book()
-    assert {e.id for e in book} == set(SOURCES)
-    assert set(book.open) == set(SOURCES)
-    assert book.counts() == {"open": len(SOURCES)}
+    assert {e.id for e in book} == set(CLAIMS)
+    assert set(book.open) == set(CLAIMS)
+    assert book.counts() == {"open": len(CLAIMS)}
 
 
 def test_each_claim_has_a_notebook_a_source_and_a_sentence() -> None:
-    for id, claim in SOURCES.items():
+    for id, claim in CLAIMS.items():
         assert claim.source and claim.sentence and claim.notebook, id
 
 
@@ -74,7 +75,7 @@ def test_the_files_hold_everything(tmp_path: Path) -> None:
     content = json.loads(written[0].read_text("utf-8"))
     kept = next(claim for claim in content["claims"] if claim["id"] == "P1")
     assert kept["record"]["n"] == 40 and kept["prediction"]["value"] == 0.6
-    assert len(content["claims"]) == len(SOURCES)
+    assert len(content["claims"]) == len(CLAIMS)
     page = written[1].read_text("utf-8")
     assert "| P1 |" in page and "confirmed" in page
     assert all(line.count(" | ") == 8 for line in page.splitlines() if line.startswith("| P1"))
@@ -91,7 +92,7 @@ def test_the_page_and_the_chart_show() -> None:
     recording.predict("P1", 0.25)
     book = verdicts.book()
     assert "&lt;as theory has it&gt;" in book._repr_html_()
-    assert list(book.figure.data[0].x) == [0.5]
+    assert list(charts.book(book).data[0].x) == [0.5]
 
 
 # python -m labkit verdicts

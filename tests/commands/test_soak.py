@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from labkit.commands import soak
-from labkit.course import checks
+from labkit.course.claims import CLAIMS
 
 
 def results(*verdicts: str) -> list[dict[str, Any]]:
@@ -32,8 +32,9 @@ def test_undecided_is_no_change_of_mind(verdicts: tuple[str, ...], steady: bool)
     assert soak.steady(results(*verdicts)) is steady
 
 
-def test_every_experiment_is_of_a_claim_that_has_a_check() -> None:
-    assert set(soak.experiments()) - set(checks.CHECKS) == set()
+def test_every_experiment_is_of_a_claim_that_has_a_judge() -> None:
+    assert all(claim.judge for claim in CLAIMS.values() if claim.experiment)
+    assert set(soak.experiments()) == {claim.id for claim in CLAIMS.values() if claim.experiment}
 
 
 def test_what_was_tried_before_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

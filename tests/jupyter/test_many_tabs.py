@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from conftest import UNIT
-from labkit.course import checks
+from labkit.claims import checking
 from labkit.course.long_polling import tabs as tabs
 
 
@@ -19,6 +19,6 @@ def test_the_seventh_request_waits_and_a_shared_connection_loses_nothing(browser
         page.goto(f"http://127.0.0.1:{lab.port}/many-tabs", wait_until="commit")
         seen = tabs.watch_tabs(lab, wait_s=15 * UNIT)
         page.close()
-    found = checks.judge("L11", seen)
+    found = checking.judge("L11", seen)
     assert (found.verdict, errors) == ("confirmed", []), (seen, found)
     assert seen.shared["another"] == seen.published

@@ -6,7 +6,8 @@ import pytest
 from playwright.sync_api import Browser
 
 from conftest import UNIT
-from labkit.course import checks, relatives
+from labkit.claims import checking
+from labkit.course import relatives
 from labkit.course.relatives.judges import Old
 
 
@@ -21,5 +22,5 @@ def test_a_page_gets_every_event_by_the_old_tricks(browser: Browser) -> None:
         assert seen.arrived == {"forever-frame": seen.wanted, "jsonp-polling": seen.wanted}, seen.why
         assert errors == []
         page.close()
-        found = checks.judge("X2", Old(relatives.old_tricks(lab, events=24), seen))
+        found = checking.judge("X2", Old(relatives.old_tricks(lab, events=24), seen))
         assert found.verdict in ("refined", "undecided") and "Chrome/" in found.reason

@@ -16,7 +16,7 @@ from conftest import UNIT
 from labkit.errors import LabClosed, ScheduleError, UnknownTechnique
 from labkit.measuring.listening import listen
 from labkit.measuring.measurement import Measurement
-from labkit.measuring.run import COLUMNS
+from labkit.measuring.recording import COLUMNS
 from labkit.measuring.schedules import Planned, Schedule
 from labkit.techniques import TECHNIQUES, Delivery, Technique, find
 from labkit.wire.events import Gap
@@ -49,7 +49,7 @@ def test_streams_need_one_transit_and_polling_waits_for_the_next_poll(lab: labki
     assert polling.min() >= D * 1e3
     assert polling.max() <= (poll_s + D) * 1e3 + slack
     for claim in ("P1", "L1", "S3"):
-        assert labkit.course.checks.judge(claim, run).verdict in ("confirmed", "undecided")
+        assert labkit.claims.checking.judge(claim, run).verdict in ("confirmed", "undecided")
 
 
 def test_a_wrong_world_is_not_confirmed(lab: labkit.Lab) -> None:
@@ -58,7 +58,7 @@ def test_a_wrong_world_is_not_confirmed(lab: labkit.Lab) -> None:
     options = {"polling": {"interval_s": 8 * D}}
     run = labkit.measure(lab, ["polling"], schedule, D, poll_interval_s=4 * D, options=options, progress=False)
     run.settings["options"] = {}  # what the run does not admit
-    assert labkit.course.checks.judge("P1", run).verdict in (
+    assert labkit.claims.checking.judge("P1", run).verdict in (
         "refuted",
         "undecided",
     )  # undecided where the machine is busy

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from labkit.course.http_streaming import charts
 from labkit.course.http_streaming.experiments import (
-    EXPERIMENTS,
     boundaries,
     endings,
     exchanges,
@@ -20,7 +19,6 @@ from labkit.course.http_streaming.experiments import (
 )
 
 __all__ = [
-    "EXPERIMENTS",
     "boundaries",
     "charts",
     "endings",

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -178,32 +178,3 @@ def _multipart(boundary: str) -> Technique:
         return made.connect(url, after=after, **options)
 
     return dataclasses.replace(made, connect=connect)
-
-
-# On their own
-
-
-@contextmanager
-def _own() -> Iterator[Lab]:
-    with Lab("soak-http-streaming") as lab:
-        yield lab
-
-
-def _in_a_lab(experiment: Callable[[Lab], Any]) -> Callable[[], Any]:
-    def run() -> Any:
-        with _own() as lab:
-            return experiment(lab)
-
-    return run
-
-
-EXPERIMENTS: dict[str, Callable[[], Any]] = {
-    "S1": _in_a_lab(framings),
-    "S1b": _in_a_lab(seconds),
-    "S2": _in_a_lab(endings),
-    "S3": _in_a_lab(recycled),
-    "S5": _in_a_lab(rechunked),
-    "S6": first_shown,
-    "S8": _in_a_lab(boundaries),
-    "T2": two_writes,
-}

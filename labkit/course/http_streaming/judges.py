@@ -7,35 +7,15 @@ S3 is judged here where a stream was recycled, else as in the start notebook. Wh
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from labkit import theory
 from labkit.claims import confidence
-from labkit.claims.judging import (
-    LEAST_EVENTS,
-    TOLERANCE,
-    Finding,
-    Part,
-    Seen,
-    ends,
-    lost_part,
-    see,
-)
+from labkit.claims.finding import Finding
+from labkit.claims.judging import LEAST_EVENTS, TOLERANCE, Part, Seen, ends, lost_part, see
 from labkit.claims.latency import streaming_is_one_transit
-from labkit.claims.recording import shown
-from labkit.course.http_streaming.judges_reading import (
-    chunks_are_not_messages,
-    clients_may_buffer,
-    multipart_lags,
-    nagle_adds_a_step,
-)
-from labkit.course.http_streaming.judges_wire import (
-    a_fault_looks_like_the_end,
-    which_framing_can_stream,
-    which_framing_keeps_the_connection,
-)
+from labkit.claims.values import shown
 
 if TYPE_CHECKING:
     from labkit.measuring.run import Run
@@ -125,15 +105,3 @@ def _asked_again(run: Run, technique: str) -> list[int]:
     for record in records:
         again += [t.t_ns for t in record.transfers if t.direction == "out"][1:]
     return again
-
-
-CHECKS: dict[str, Callable[[Any], Finding]] = {
-    "S1": which_framing_can_stream,
-    "S1b": which_framing_keeps_the_connection,
-    "S2": a_fault_looks_like_the_end,
-    "S3": streaming_and_its_ends,
-    "S5": chunks_are_not_messages,
-    "S6": clients_may_buffer,
-    "S8": multipart_lags,
-    "T2": nagle_adds_a_step,
-}

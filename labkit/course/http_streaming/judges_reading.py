@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
-from labkit.claims.judging import LEAST_EVENTS, Finding, NoVerdict, Part, listed
-from labkit.claims.recording import shown
+from labkit.claims.finding import Finding, NoVerdict
+from labkit.claims.judging import LEAST_EVENTS, Part, listed
+from labkit.claims.values import shown
 from labkit.course.http_streaming.judges_wire import Tabled, is_message, said, told
 from labkit.wire.chunks import Chunk, ChunkDecoder
 

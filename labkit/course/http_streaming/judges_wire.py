@@ -12,7 +12,8 @@ import h11
 
 from labkit.claims import confidence
 from labkit.claims.confidence import Verdict
-from labkit.claims.judging import Finding, NoVerdict, Part
+from labkit.claims.finding import Finding, NoVerdict
+from labkit.claims.judging import Part
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from labkit.course.long_polling import charts, charts_cases
 from labkit.course.long_polling.experiments import (
-    EXPERIMENTS,
     connections,
     equal_requests,
     held_clients,
@@ -19,7 +18,6 @@ from labkit.course.long_polling.experiments import (
 )
 
 __all__ = [
-    "EXPERIMENTS",
     "charts",
     "charts_cases",
     "connections",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -192,26 +192,3 @@ async def _behind(port: int, hold_s: float) -> tuple[float, float]:
 
 
 # Each claim by itself
-
-
-def _alone(experiment: Callable[[Lab], Any]) -> Callable[[], Any]:
-    def run() -> Any:
-        with Lab("soak-long-polling") as lab:
-            return experiment(lab)
-
-    return run
-
-
-EXPERIMENTS: dict[str, Callable[[], Any]] = {
-    "L1": _alone(rates),
-    "L1b": _alone(equal_requests),
-    "L2": _alone(rates),
-    "L3": _alone(rates),
-    "L4": _alone(payloads),
-    "L5": _alone(connections),
-    "L6": _alone(valley),
-    "L7": held_clients,
-    "L8": _alone(unaware),
-    "L10": _alone(pipelined),
-    "L12": _alone(threads),
-}

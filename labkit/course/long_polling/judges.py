@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from labkit import theory
 from labkit.claims import confidence, latency
 from labkit.claims.confidence import Interval, Verdict
-from labkit.claims.judging import (
-    LEAST_EVENTS,
-    Finding,
-    NoVerdict,
-    Part,
-    Seen,
-    finding,
-    listed,
-    lost_part,
-    mean_part,
-    range_part,
-    see,
-)
-from labkit.claims.recording import shown
+from labkit.claims.finding import Finding, NoVerdict
+from labkit.claims.judging import LEAST_EVENTS, Part, Seen, finding, listed, lost_part, mean_part, range_part, see
+from labkit.claims.values import shown
 from labkit.course.long_polling.judges_held import (
-    a_connection_is_held,
-    few_connections,
-    lost_without_a_cursor,
     named,
     said,
-    threads_are_held,
-    time_outs_bite,
     together,
 )
 from labkit.course.long_polling.seen import (
@@ -261,19 +244,3 @@ def _line(table: Any, size: int) -> Part:
     off = max(abs(y / (y1 + slope * (x - x1)) - 1) for x, y in zip(per_event, table["bytes_per_event"], strict=True))
     text = f"{size} B: from {y0:.0f} to {y1:.0f} bytes per event, b = {y1 - slope * x1:.0f}, h = {slope:.0f}"
     return Part("confirmed" if slope > 0 and off <= SAME else "refuted", text)
-
-
-CHECKS: dict[str, Callable[[Any], Finding]] = {
-    "L1": near_one_transit,
-    "L1b": nearer_than_polling,
-    "L2": answering_often,
-    "L3": degrades_gracefully,
-    "L4": full_headers,
-    "L5": persistent_connections,
-    "L6": time_outs_bite,
-    "L7": a_connection_is_held,
-    "L8": lost_without_a_cursor,
-    "L10": pipelining,
-    "L11": few_connections,
-    "L12": threads_are_held,
-}

@@ -6,7 +6,8 @@ import math
 
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
-from labkit.claims.judging import LEAST_EVENTS, Finding, NoVerdict, Part
+from labkit.claims.finding import Finding, NoVerdict
+from labkit.claims.judging import LEAST_EVENTS, Part
 from labkit.course.long_polling.seen_held import Held, Tabs, Threads, Unaware, Valley
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from labkit.course.polling import charts, charts_load
 from labkit.course.polling.experiments import (
-    EXPERIMENTS,
     aliasing,
     costs,
     forgetful,
@@ -19,7 +18,6 @@ from labkit.course.polling.experiments import (
 )
 
 __all__ = [
-    "EXPERIMENTS",
     "aliasing",
     "charts",
     "charts_load",

@@ -234,21 +234,3 @@ def forgetful(history_events: int = 8, *, rate_per_s: float = 30.0, interval_s: 
 def published(seen: Overheads | None = None) -> Tables:
     """The two published tables recomputed; with what :func:`overheads` gave, also from this wire's bytes."""
     return Tables(seen)
-
-
-def _in_a_lab(name: str, experiment: Callable[[Lab], Any]) -> Callable[[], Any]:
-    def run() -> Any:
-        with Lab(f"soak-{name}") as lab:
-            return experiment(lab)
-
-    return run
-
-
-EXPERIMENTS: dict[str, Callable[[], Any]] = {
-    "P1": _in_a_lab("p1", sweep),
-    "P2": _in_a_lab("p2", costs),
-    "P3": weigh,
-    "P4": _in_a_lab("p4", revalidate),
-    "P5": _in_a_lab("p5", overheads),
-    "N1": wait_for_jobs,
-}

@@ -9,27 +9,15 @@ loop stand still is undecided, not refuted.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from labkit import theory
 from labkit.claims import confidence, latency
 from labkit.claims.confidence import Interval, Verdict
-from labkit.claims.judging import (
-    HELD_UP,
-    LEAST_EVENTS,
-    TOLERANCE,
-    Finding,
-    NoVerdict,
-    Part,
-    Seen,
-    listed,
-    lost_part,
-    range_part,
-    see,
-)
-from labkit.claims.recording import shown
-from labkit.course.polling import judges_load as polling_load
+from labkit.claims.finding import Finding, NoVerdict
+from labkit.claims.judging import HELD_UP, LEAST_EVENTS, TOLERANCE, Part, Seen, listed, lost_part, range_part, see
+from labkit.claims.values import shown
 from labkit.course.polling.seen import Costs, Poller, Sweep, Waited
 
 # P1
@@ -188,11 +176,3 @@ def _waits(way: Any, part: Any, one_way_s: float) -> Part:
     wait, expected = float(part["waited_s"].mean()), float(part["expected_s"].mean())
     text = f"{way}: {shown(wait, 's')} (rule: {shown(expected, 's')}) at {float(part['requests'].mean()):.2g} requests"
     return Part(verdict, text)
-
-
-CHECKS: dict[str, Callable[[Any], Finding]] = {
-    "P1": polling_is_late,
-    "P2": cost_rises,
-    **polling_load.CHECKS,
-    "N1": waiting_for_a_job,
-}

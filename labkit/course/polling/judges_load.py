@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
-from labkit.claims.judging import Finding, NoVerdict, Part
-from labkit.claims.recording import shown
+from labkit.claims.finding import Finding, NoVerdict
+from labkit.claims.judging import Part
+from labkit.claims.values import shown
 from labkit.course.polling.seen_load import KAAZING, PUBLISHED, Burden, Overheads, Revalidated
 
 CLOSED, KEPT, SOCKET = "closed each time", "kept alive", "websocket"
@@ -142,10 +142,3 @@ def published_overheads(seen: Overheads) -> Finding:
         verdict = "refined" if bare_is_theirs else "refuted"
         text = f"true of headers and framing alone; {text}" if bare_is_theirs else text
     return Finding(theirs, wire.value, wire, seen.events, verdict, text, "")
-
-
-CHECKS: dict[str, Callable[[Any], Finding]] = {
-    "P3": light_on_the_server,
-    "P4": revalidation_is_cheaper,
-    "P5": published_overheads,
-}

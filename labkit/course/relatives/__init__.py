@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from labkit.course.relatives import charts
 from labkit.course.relatives.experiments import (
-    EXPERIMENTS,
     Conversation,
     flash,
     in_the_page,
@@ -15,7 +14,6 @@ from labkit.course.relatives.experiments import (
 )
 
 __all__ = [
-    "EXPERIMENTS",
     "Conversation",
     "charts",
     "flash",

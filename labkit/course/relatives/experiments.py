@@ -7,7 +7,6 @@ import html
 import json
 import os
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +14,7 @@ from labkit import loop
 from labkit.client.connection import Connection, Wiring
 from labkit.client.http import HTTPClient
 from labkit.client.ledger import Ledger
-from labkit.course.relatives.judges import Exchange, Manners, Old, Page, Socket
+from labkit.course.relatives.judges import Exchange, Manners, Page, Socket
 from labkit.errors import LabkitError
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
@@ -235,18 +234,3 @@ async def _bosh(client: HTTPClient, attributes: str) -> str:
     if response.status != 200:
         raise LabkitError(f"BOSH answered {response.status}: {text}")
     return text
-
-
-def _in_a_lab(experiment: Callable[[Lab], Any]) -> Callable[[], Any]:
-    def run() -> Any:
-        with lab("soak-relatives") as own:
-            return experiment(own)
-
-    return run
-
-
-EXPERIMENTS: dict[str, Callable[[], Any]] = {
-    "X1": _in_a_lab(lambda lab: flash(lab).seen),
-    "X2": _in_a_lab(lambda lab: Old(old_tricks(lab), Page(why="no page attached"))),
-    "X3": _in_a_lab(relatives),
-}

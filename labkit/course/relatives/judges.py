@@ -8,23 +8,14 @@ that does not do what its specification says refutes.
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from labkit import theory
 from labkit.claims import confidence
 from labkit.claims.confidence import Verdict
-from labkit.claims.judging import (
-    Finding,
-    NoVerdict,
-    Part,
-    listed,
-    lost_part,
-    mean_part,
-    range_part,
-    see,
-)
+from labkit.claims.finding import Finding, NoVerdict
+from labkit.claims.judging import Part, listed, lost_part, mean_part, range_part, see
 
 
 @dataclass(frozen=True)
@@ -184,6 +175,3 @@ def _illustrated(parts: list[Part], n: int, why: str) -> Finding:
         raise NoVerdict("not run", _texts(parts))
     shown: Verdict = "illustrated" if verdict == "confirmed" else verdict
     return Finding(None, None, None, n, shown, f"{why}; {_texts(parts)}", "")
-
-
-CHECKS: dict[str, Callable[[Any], Finding]] = {"X1": plugins_pushed, "X2": old_tricks_worked, "X3": manners}

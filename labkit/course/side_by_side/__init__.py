@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from labkit.course.side_by_side import charts
 from labkit.course.side_by_side.experiments import (
-    EXPERIMENTS,
     ages,
     compare,
     cut_link,
@@ -15,7 +14,6 @@ from labkit.course.side_by_side.experiments import (
 )
 
 __all__ = [
-    "EXPERIMENTS",
     "ages",
     "charts",
     "compare",

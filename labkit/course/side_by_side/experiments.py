@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from labkit.course.side_by_side.ages import ages
 from labkit.course.side_by_side.seen import Comparison, ServerCosts, Upstream
 from labkit.course.side_by_side.servers import server_costs
@@ -16,7 +13,7 @@ from labkit.measuring.measurement import measure
 from labkit.measuring.run import Run
 from labkit.network.link import Link
 
-__all__ = ["EXPERIMENTS", "ages", "compare", "cut_link", "one_trace", "server_costs", "upstream", "without_page"]
+__all__ = ["ages", "compare", "cut_link", "one_trace", "server_costs", "upstream", "without_page"]
 
 ONE_WAY_S = 0.05
 CUT_S, HEALED_S = 1.0, 1.5
@@ -84,16 +81,3 @@ def compare(
         server or server_costs(),
         messages or upstream(lab),
     )
-
-
-def _compare_alone() -> Comparison:
-    with Lab("soak-side-by-side") as lab:
-        return compare(lab)
-
-
-def _upstream_alone() -> Any:
-    with Lab("soak-side-by-side") as lab:
-        return upstream(lab)
-
-
-EXPERIMENTS: dict[str, Callable[[], Any]] = {"A1": _compare_alone, "A9": ages, "A10": _upstream_alone}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
-from labkit.claims.judging import Finding, NoVerdict, Part
-from labkit.claims.recording import shown
+from labkit.claims.finding import Finding, NoVerdict
+from labkit.claims.judging import Part
+from labkit.claims.values import shown
 from labkit.course.side_by_side.seen import COLUMNS, Comparison, Leg, Upstream
 from labkit.course.side_by_side.seen_ages import AgePoint, Ages
 
@@ -150,10 +150,3 @@ def _out_of_order(legs: list[Leg]) -> Part:
 def _nothing_lost(leg: Leg) -> Part:
     told = f"{leg.mode} at {leg.rate_per_s:g}/s: {leg.lost} lost, {leg.twice} twice"
     return Part("undecided" if leg.mode != "websocket" else "refuted", told)
-
-
-CHECKS: dict[str, Callable[[Any], Finding]] = {
-    "A1": no_technique_wins_everywhere,
-    "A9": conflation_pays,
-    "A10": upstream_costs,
-}

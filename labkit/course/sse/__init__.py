@@ -5,7 +5,6 @@ from __future__ import annotations
 from labkit.course.sse import charts
 from labkit.course.sse.experiments import (
     CUT_S,
-    EXPERIMENTS,
     HEAL_S,
     RULES,
     Resumption,
@@ -21,7 +20,6 @@ from labkit.course.sse.experiments import (
 
 __all__ = [
     "CUT_S",
-    "EXPERIMENTS",
     "HEAL_S",
     "RULES",
     "Resumption",

@@ -8,13 +8,13 @@ refutes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
-from labkit.claims.judging import TOLERANCE, Finding, NoVerdict, Part, ends
-from labkit.claims.recording import shown
+from labkit.claims.finding import Finding, NoVerdict
+from labkit.claims.judging import TOLERANCE, Part, ends
+from labkit.claims.values import shown
 from labkit.course.sse.seen import (
     BROWSER,
     OURS,
@@ -247,12 +247,3 @@ def _said(is_so: bool, text: str) -> Part:
 def _texts(parts: list[Part]) -> str:
     worst = confidence.combine(part.verdict for part in parts)
     return "; ".join([p.text for p in parts if p.verdict == worst] + [p.text for p in parts if p.verdict != worst])
-
-
-CHECKS: dict[str, Callable[[Any], Finding]] = {
-    "E1": every_rule,
-    "E2": comes_back,
-    "E3": stops,
-    "E5": five_bytes,
-    "E6": tells_nothing,
-}

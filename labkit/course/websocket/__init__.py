@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from labkit.course.websocket import charts
 from labkit.course.websocket.experiments import (
-    EXPERIMENTS,
     against_tcp,
     both_ways,
     close_codes,
@@ -16,7 +15,6 @@ from labkit.course.websocket.experiments import (
 )
 
 __all__ = [
-    "EXPERIMENTS",
     "against_tcp",
     "both_ways",
     "charts",

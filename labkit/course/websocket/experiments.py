@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -230,25 +230,3 @@ async def _hold(socket: RawSocket, way: str, held: dict[str, int]) -> None:
         data = json.loads(frame.payload).get("data", "")
         if data.startswith(way):
             held.setdefault(data, received_ns)
-
-
-def _in_a_lab(experiment: Callable[[Lab], Any], **options: Any) -> Callable[[], Any]:
-    def run() -> Any:
-        with Lab("soak-websocket", **options) as lab:
-            return experiment(lab)
-
-    return run
-
-
-EXPERIMENTS: dict[str, Callable[[], Any]] = {
-    "W1": _in_a_lab(handshake),
-    "W2": _in_a_lab(both_ways),
-    "W3": _in_a_lab(headers),
-    "W4": _in_a_lab(conformance),
-    "W5": _in_a_lab(conformance),
-    "W6": _in_a_lab(conformance),
-    "W7": dead_peers,
-    "W9": deflate,
-    "W10": _in_a_lab(against_tcp),
-    "W11": _in_a_lab(headers),
-}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
-from labkit.claims.judging import TOLERANCE, Finding, NoVerdict, Part, ends
-from labkit.claims.recording import shown
+from labkit.claims.finding import Finding, NoVerdict
+from labkit.claims.judging import TOLERANCE, Part, ends
+from labkit.claims.values import shown
 from labkit.course.websocket.seen import (
     BothWays,
     Cell,
@@ -294,17 +295,3 @@ def within_five_and_three(seen: Any) -> Finding:
         reason = f"only the smallest payloads come near it across a network of {shown(seen.one_way_s, 's')}; {reason}"
     measured = {"bytes": most, "time": slowest.value}
     return Finding({"bytes": 5, "time": 3}, measured, None, n, verdict, reason, "")
-
-
-CHECKS: dict[str, Callable[[Any], Finding]] = {
-    "W1": begins_as_http,
-    "W2": either_side_at_any_time,
-    "W3": headers_are_2_4_or_10,
-    "W4": masked_one_way,
-    "W5": control_frames_between,
-    "W6": which_codes_travel,
-    "W7": a_ping_finds_the_dead,
-    "W9": compression_saves_and_costs,
-    "W10": within_five_and_three,
-    "W11": twelve_bytes_for_the_largest,
-}

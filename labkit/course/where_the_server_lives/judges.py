@@ -14,14 +14,16 @@ A7: through jupyter-server-proxy a stream comes as it is written only where the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from labkit.claims import confidence
+from labkit.claims.checking import recorded
 from labkit.claims.confidence import Interval, Verdict
-from labkit.claims.judging import LEAST_EVENTS, TOLERANCE, Finding
-from labkit.claims.recording import shown
+from labkit.claims.finding import Finding
+from labkit.claims.judging import LEAST_EVENTS, TOLERANCE
+from labkit.claims.recording import Record
+from labkit.claims.values import shown
 from labkit.course.where_the_server_lives.homes import Home, Seen
 
 if TYPE_CHECKING:
@@ -136,4 +138,12 @@ def _proxy() -> str:
         return "jupyter-server-proxy"
 
 
-CHECKS: dict[str, Callable[[Any], Finding]] = {"A8": where_the_server_lives}
+def check_proxy(streamed: Any, held: Any, run: Any, *, notebook: str | None = None) -> Record:
+    """Put claim A7 to the test: one stream through jupyter-server-proxy with two Accept headers, in one run.
+
+    Args:
+        streamed, held: the page's subscribers (:class:`labkit.BrowserSubscriber`), with ``text/event-stream`` and
+            with ``*/*``.
+        run: the measurement during which both were there.
+    """
+    return recorded("A7", what_the_proxy_holds_back(streamed, held, run), run, notebook)

@@ -13,11 +13,13 @@ import pytest
 
 import labkit
 from labkit import theory
+from labkit.claims import checking
 from labkit.client.ledger import Ledger
-from labkit.course import checks, polling
+from labkit.course import polling
 from labkit.course.polling import charts as polling_charts
 from labkit.course.polling import charts_load as polling_charts_load
 from labkit.course.polling import jobs
+from labkit.course.polling.claims import CLAIMS
 from labkit.course.polling.seen import Costs, Poller, Sweep, Waited
 from labkit.course.polling.seen_load import PUBLISHED, Burden, Overheads, Revalidated
 from labkit.errors import LabClosed
@@ -69,7 +71,7 @@ def swept(
 
 
 def test_intervals_swept_confirm_p1() -> None:
-    found = checks.judge("P1", swept())
+    found = checking.judge("P1", swept())
     assert found.verdict == "confirmed" and found.expected == pytest.approx(0.65)
 
 
@@ -83,13 +85,13 @@ def test_intervals_swept_confirm_p1() -> None:
     ],
 )
 def test_a_wrong_world_refutes_p1(wrong: dict[str, Any]) -> None:
-    assert checks.judge("P1", swept(**wrong)).verdict == "refuted"
+    assert checking.judge("P1", swept(**wrong)).verdict == "refuted"
 
 
 def test_a_sweep_on_a_machine_that_stood_still_is_undecided() -> None:
     world = swept(add=lambda *_: 0.2)
     world.run.settings["held_up_ms"] = {"total": 900.0, "max": 200.0}
-    assert checks.judge("P1", world).verdict == "undecided"
+    assert checking.judge("P1", world).verdict == "undecided"
 
 
 # P2
@@ -113,7 +115,7 @@ def priced(
 
 
 def test_bytes_linear_in_the_polls_confirm_p2() -> None:
-    found = checks.judge("P2", priced())
+    found = checking.judge("P2", priced())
     assert found.verdict == "confirmed" and found.measured == pytest.approx(300)
 
 
@@ -127,15 +129,15 @@ def test_bytes_linear_in_the_polls_confirm_p2() -> None:
     ],
 )
 def test_a_wrong_world_refutes_p2(wrong: dict[str, Any], named: str) -> None:
-    found = checks.judge("P2", priced(**wrong))
+    found = checking.judge("P2", priced(**wrong))
     assert found.verdict == "refuted" and named in found.reason
 
 
 def test_a_lost_event_refutes_p2_and_pollers_that_fell_behind_decide_nothing() -> None:
-    assert checks.judge("P2", dataclasses.replace(priced(), lost=1)).verdict == "refuted"
+    assert checking.judge("P2", dataclasses.replace(priced(), lost=1)).verdict == "refuted"
     slow = priced()
     slow.frame["span_s"] *= 1.3
-    assert checks.judge("P2", slow).verdict == "undecided"
+    assert checking.judge("P2", slow).verdict == "undecided"
 
 
 # P3
@@ -149,7 +151,7 @@ def weighed(**changes: Any) -> Burden:
 
 
 def test_lightness_is_refined_by_the_interval_below_which_it_ends() -> None:
-    found = checks.judge("P3", weighed())
+    found = checking.judge("P3", weighed())
     assert found.verdict == "refined" and found.measured == pytest.approx(15 * 271.25 / 80)
 
 
@@ -157,15 +159,15 @@ def test_a_server_that_keeps_what_was_closed_refutes_p3() -> None:
     leaking = weighed(memory_kib={**weighed().memory_kib, "closed each time": (30.0, 31.0)})
     open_still = weighed(descriptors={**weighed().descriptors, "closed each time": (1.0, 1.0)})
     for seen in (leaking, open_still):
-        assert checks.judge("P3", seen).verdict == "refuted"
+        assert checking.judge("P3", seen).verdict == "refuted"
 
 
 def test_polls_that_cost_next_to_nothing_confirm_p3_and_noise_decides_nothing() -> None:
     cheap = weighed(cpu_us={**weighed().cpu_us, "closed each time": (0.1, 0.11, 0.1, 0.1)})
-    assert checks.judge("P3", cheap).verdict == "confirmed"
+    assert checking.judge("P3", cheap).verdict == "confirmed"
     noisy = weighed(cpu_us={**weighed().cpu_us, "closed each time": (1.0, 900.0, 2.0, 800.0)})
-    assert checks.judge("P3", noisy).verdict == "undecided"
-    assert checks.judge("P3", Burden(why="no /proc")).verdict == "not run"
+    assert checking.judge("P3", noisy).verdict == "undecided"
+    assert checking.judge("P3", Burden(why="no /proc")).verdict == "not run"
 
 
 # P4
@@ -177,7 +179,7 @@ def asked(lab: labkit.Lab) -> Revalidated:
 
 
 def test_304_is_refined_by_what_is_polled(asked: Revalidated) -> None:
-    found = checks.judge("P4", asked)
+    found = checking.judge("P4", asked)
     assert found.verdict == "refined" and 0.5 < float(found.measured) < 0.9  # type: ignore[arg-type]
 
 
@@ -187,13 +189,13 @@ def test_304_is_refined_by_what_is_polled(asked: Revalidated) -> None:
 def test_a_server_that_revalidates_wrongly_refutes_p4(asked: Revalidated, column: str, value: int) -> None:
     frame = asked.frame.copy()
     frame.loc[frame["conditional"], column] = value
-    assert checks.judge("P4", Revalidated(frame)).verdict == "refuted"
+    assert checking.judge("P4", Revalidated(frame)).verdict == "refuted"
 
 
 def test_a_304_that_brings_the_whole_body_refutes_p4(asked: Revalidated) -> None:
     frame = asked.frame.copy()
     frame.loc[frame["conditional"], "bytes"] += frame["resource_bytes"]
-    assert checks.judge("P4", Revalidated(frame)).verdict == "refuted"
+    assert checking.judge("P4", Revalidated(frame)).verdict == "refuted"
 
 
 # P5
@@ -213,7 +215,7 @@ def overheads(poll: tuple[float, float] = (260.0, 210.0), frame: tuple[float, fl
     ],
 )
 def test_the_published_ratio_is_judged_by_this_wire(seen: Overheads, verdict: str) -> None:
-    assert checks.judge("P5", seen).verdict == verdict
+    assert checking.judge("P5", seen).verdict == verdict
 
 
 def test_every_published_figure_follows_from_its_inputs_in_one_unit() -> None:
@@ -226,7 +228,7 @@ def test_a_figure_that_does_not_follow_refutes_p5(monkeypatch: pytest.MonkeyPatc
 
     wrong = dataclasses.replace(PUBLISHED[0], printed_mbps=6.1)
     monkeypatch.setattr(polling_load, "PUBLISHED", (wrong, *PUBLISHED[1:]))
-    assert checks.judge("P5", overheads()).verdict == "refuted"
+    assert checking.judge("P5", overheads()).verdict == "refuted"
 
 
 # N1
@@ -258,7 +260,7 @@ def jobs_waited(*, late_s: float = 0.0, asked_times: int = 1, lost: int = 0, job
     ],
 )
 def test_each_client_is_held_to_its_rule(world: dict[str, Any], verdict: str) -> None:
-    assert checks.judge("N1", jobs_waited(**world)).verdict == verdict
+    assert checking.judge("N1", jobs_waited(**world)).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -291,7 +293,7 @@ def drawn(figure: Any) -> str:
 def test_a_small_sweep_is_judged_and_drawn(lab: labkit.Lab) -> None:
     seen = polling.sweep(lab, (0.2, 0.4), each=4, duration_s=1.5)
     assert len(seen.table()) == 3 and seen.run.summary()["lost"].sum() == 0
-    assert checks.judge("P1", seen).verdict in ("confirmed", "undecided")
+    assert checking.judge("P1", seen).verdict in ("confirmed", "undecided")
     assert "mean latency" in drawn(polling_charts.poll_intervals(seen)) and "every 0.2 s" in repr(seen)
 
 
@@ -299,7 +301,7 @@ def test_small_costs_are_judged_and_drawn(lab: labkit.Lab) -> None:
     seen = polling.costs(lab, (0.1, 0.2, 0.4), topics=6, span_s=0.8, rate_per_s=6)
     assert (seen.frame["polls"] * seen.frame["interval_s"]).round(6).eq(0.8).all()
     assert seen.lost == 0 and 200 < seen.empty_bytes < 500
-    assert checks.judge("P2", seen).verdict in ("confirmed", "undecided")
+    assert checking.judge("P2", seen).verdict in ("confirmed", "undecided")
     assert "An event costs" in drawn(polling_charts_load.poll_costs(seen))
     surface = polling_charts_load.poll_surface(seen)
     assert "Requests buy latency" in drawn(surface) and len(surface.layout.sliders[0].steps) == 10
@@ -326,7 +328,7 @@ def test_the_server_is_weighed() -> None:
     seen = polling.weigh(batch=30, batches=2, rounds=3, heartbeat_s=0.4)
     if not seen.why:
         assert seen.descriptors["kept alive"] == (1.0, 1.0) and seen.time_wait > 0
-    assert checks.judge("P3", seen).verdict in ("refined", "undecided", "not run") and seen.table().size
+    assert checking.judge("P3", seen).verdict in ("refined", "undecided", "not run") and seen.table().size
     assert (
         drawn(polling_charts_load.poll_burden(weighed()))
         and polling_charts_load.poll_burden(Burden(why="no /proc")).layout.title.text
@@ -341,7 +343,7 @@ def test_the_bytes_of_messages_are_counted(lab: labkit.Lab) -> None:
     seen = polling.overheads(lab, each=2, duration_s=1.0)
     assert all(frame[0] == 2 for frame in seen.websocket)
     assert all(250 < poll[0] < 270 for poll in seen.polling)
-    assert checks.judge("P5", seen).verdict in ("refined", "not run")
+    assert checking.judge("P5", seen).verdict in ("refined", "not run")
     assert len(polling.published(seen).table()) == len(PUBLISHED)
 
 
@@ -353,7 +355,7 @@ def test_jobs_are_waited_for() -> None:
 
 
 def test_each_claim_has_an_experiment() -> None:
-    assert set(polling.EXPERIMENTS) == {"P1", "P2", "P3", "P4", "P5", "N1"}
+    assert [claim.id for claim in CLAIMS if claim.experiment] == ["P1", "P2", "P3", "P4", "P5", "N1"]
 
 
 # Bad input

@@ -11,8 +11,9 @@ import pytest
 
 import labkit
 from labkit import choosing
+from labkit.claims import checking
 from labkit.client.ledger import Ledger
-from labkit.course import checks, side_by_side
+from labkit.course import side_by_side
 from labkit.course.side_by_side import charts as side_by_side_charts
 from labkit.course.side_by_side.seen import Comparison, Leg, ServerCosts, Upstream
 from labkit.course.side_by_side.seen_ages import AgePoint, Ages, age_blocks, expected_age_s
@@ -120,7 +121,7 @@ def messages(**changes: Leg) -> Upstream:
 
 
 def test_each_technique_loses_somewhere() -> None:
-    found = checks.judge("A1", comparison())
+    found = checking.judge("A1", comparison())
     assert found.verdict == "confirmed"
     assert (
         "websocket is beaten in server memory" in found.reason and "polling is beaten in mean latency" in found.reason
@@ -138,23 +139,23 @@ def test_a_technique_that_wins_everywhere_refutes() -> None:
         memory_kib={**seen.server.memory_kib, "websocket": none},
         cpu_us={**seen.server.cpu_us, "websocket": none},
     )
-    found = checks.judge("A1", dataclasses.replace(seen, run=run_of(latency, size), server=server))
+    found = checking.judge("A1", dataclasses.replace(seen, run=run_of(latency, size), server=server))
     assert found.verdict == "refuted" and "websocket is the best in every column" in found.reason
 
 
 def test_a_technique_that_is_only_as_good_is_undecided() -> None:
-    found = checks.judge("A1", comparison(websocket=6.5))
+    found = checking.judge("A1", comparison(websocket=6.5))
     assert found.verdict == "undecided" and "websocket: in no column" in found.reason
 
 
 def test_noise_that_swallows_a_difference_is_undecided_and_never_refuted() -> None:
     seen = comparison()
     noisy = dataclasses.replace(seen.server, memory_kib={**seen.server.memory_kib, "websocket": (0.0, 60.0, 5.0, 1.0)})
-    assert checks.judge("A1", dataclasses.replace(seen, server=noisy)).verdict == "undecided"
+    assert checking.judge("A1", dataclasses.replace(seen, server=noisy)).verdict == "undecided"
 
 
 def test_without_the_servers_columns_it_is_not_run() -> None:
-    found = checks.judge("A1", dataclasses.replace(comparison(), server=ServerCosts(why="one process only")))
+    found = checking.judge("A1", dataclasses.replace(comparison(), server=ServerCosts(why="one process only")))
     assert found.verdict == "not run" and "one process only" in found.reason
 
 
@@ -183,7 +184,7 @@ def ages_of(plain: float, newest: float, *, plain_bytes: float = 2e6, newest_byt
 
 
 def test_conflation_pays_above_the_links_rate() -> None:
-    found = checks.judge("A9", ages_of(0.7, 0.25))
+    found = checking.judge("A9", ages_of(0.7, 0.25))
     assert found.verdict == "confirmed" and found.measured == pytest.approx(ages_of(0.7, 0.25).points[3].mean_s)
 
 
@@ -198,12 +199,12 @@ def test_conflation_pays_above_the_links_rate() -> None:
     ids=["older with conflation", "more bytes with conflation", "no conflation at all", "events lost"],
 )
 def test_a_wrong_world_is_told_from_it(world: Ages, verdict: str) -> None:
-    assert checks.judge("A9", world).verdict == verdict
+    assert checking.judge("A9", world).verdict == verdict
 
 
 def test_below_the_links_rate_nothing_is_decided() -> None:
     seen = ages_of(0.7, 0.25)
-    assert checks.judge("A9", dataclasses.replace(seen, points=seen.points[:2])).verdict == "not run"
+    assert checking.judge("A9", dataclasses.replace(seen, points=seen.points[:2])).verdict == "not run"
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +213,7 @@ def ages() -> Ages:
 
 
 def test_the_sweep_shows_it(ages: Ages) -> None:
-    assert checks.judge("A9", ages).verdict in ("confirmed", "undecided")
+    assert checking.judge("A9", ages).verdict in ("confirmed", "undecided")
     assert sum(point.conflated for point in ages.points) > 0
     assert all(not point.lost for point in ages.points)
     assert "times the link's rate" in side_by_side_charts.ages(ages).layout.title.text
@@ -224,7 +225,7 @@ def test_a_server_that_does_not_conflate_is_not_confirmed(ages: Ages) -> None:
     points = tuple(
         dataclasses.replace(plain[p.technique, p.rate_per_s], conflate=True) if p.conflate else p for p in ages.points
     )
-    assert checks.judge("A9", dataclasses.replace(ages, points=points)).verdict in ("refuted", "undecided")
+    assert checking.judge("A9", dataclasses.replace(ages, points=points)).verdict in ("refuted", "undecided")
 
 
 # A10
@@ -237,7 +238,7 @@ def upstream() -> Upstream:
 
 
 def test_messages_upstream_arrive_once(upstream: Upstream) -> None:
-    assert checks.judge("A10", upstream).verdict in ("confirmed", "undecided")
+    assert checking.judge("A10", upstream).verdict in ("confirmed", "undecided")
     assert all(leg.lost == leg.twice == 0 for leg in upstream.legs)
     assert all(leg.swapped == 0 for leg in upstream.legs if leg.mode == "websocket")
     assert {leg.connections for leg in upstream.legs if leg.mode == "websocket"} == {1}
@@ -275,7 +276,7 @@ def test_the_chart_of_messages_has_its_theory(upstream: Upstream) -> None:
     ids=["right", "POST costs less", "the WebSocket swaps", "POSTs in order", "one is lost", "one comes twice"],
 )
 def test_worlds_of_messages_are_told_apart(changes: dict[str, Leg], verdict: str, said: str) -> None:
-    found = checks.judge("A10", messages(**changes))
+    found = checking.judge("A10", messages(**changes))
     assert found.verdict == verdict and said in found.reason
 
 

@@ -345,7 +345,7 @@ async with residence.watch("thread", "process", "apart") as seen:
     await asyncio.sleep(1)
 print(seen.summary().set_index(__import__("pandas").Index([h.name for h in seen.homes])).T.to_json())
 """
-    ok(kernel, "import asyncio\nfrom labkit import residence")
+    ok(kernel, "import asyncio\nfrom labkit.course.where_the_server_lives import residence")
     for _ in range(ATTEMPTS):
         found = json.loads(ok(kernel, watch))
         record_property("burning cell", found)
@@ -362,10 +362,10 @@ async with residence.watch() as seen:
     with seen.busy():
         time.sleep(1)
     await asyncio.sleep(0.5)
-found = checks.judge("A8", seen)
+found = labkit.claims.checking.judge("A8", seen)
 print(found.verdict, found.reason)
 """
-    ok(kernel, "import asyncio, time\nfrom labkit import checks, residence")
+    ok(kernel, "import asyncio, time, labkit\nfrom labkit.course.where_the_server_lives import residence")
     for _ in range(ATTEMPTS):
         said = ok(kernel, watch)
         if said.startswith("confirmed"):

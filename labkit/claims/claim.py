@@ -1,0 +1,53 @@
+"""What a claim is: its sentence, where it comes from, what puts it to the test, and what judges what was seen.
+
+A claim is declared once, in the ``claims.py`` of the notebook that puts it to the test; whatever lists, records, draws
+or judges claims reads that declaration. ``labkit.course.claims`` knows them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from labkit.claims.finding import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One claim.
+
+    Attributes:
+        id: a letter and a number, ``P1``.
+        source: who says so.
+        sentence: what it says. Quotation marks are verbatim, ``[...]`` marks what is left out; the rest is the claim
+            in our words. The founding notes stand in Korean with a translation. *practice* is what engineers say with
+            no one source.
+        unit: of what its experiment measures.
+        notebook: that puts it to the test.
+        judge: from what its experiment gave to a finding; None where a notebook records the verdict by itself.
+        experiment: does all of it once, at the notebook's size; None where it needs a page.
+    """
+
+    id: str
+    source: str
+    sentence: str
+    unit: str = "s"
+    notebook: str = ""
+    judge: Callable[[Any], Finding] | None = None
+    experiment: Callable[[], Any] | None = None
+
+
+DECLARED: dict[str, Claim] = {}
+"""Every claim that was declared, by id."""
+
+
+def declare(claims: Iterable[Claim]) -> None:
+    """Make claims known to records, predictions and the book.
+
+    Raises:
+        ValueError: another claim has that id.
+    """
+    for claim in claims:
+        if DECLARED.setdefault(claim.id, claim) != claim:
+            raise ValueError(f"two claims {claim.id!r}: of {DECLARED[claim.id].notebook} and of {claim.notebook}")

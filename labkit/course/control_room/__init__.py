@@ -1,0 +1,1 @@
+"""Of 07_control_room."""

@@ -1,0 +1,91 @@
+"""What 03_http_streaming claims: each sentence, its source, its experiment, its judge."""
+
+from __future__ import annotations
+
+from labkit.claims.claim import Claim
+from labkit.course.alone import in_a_lab
+from labkit.course.http_streaming import experiments, judges, judges_reading, judges_wire
+
+NOTEBOOK = "03_http_streaming"
+
+CLAIMS = (
+    Claim(
+        "S1",
+        source="founding notes; RFC 6202 section 3.1",
+        sentence="HTTP/1.0에서는 EOF만 사용가능 (HTTP/1.0 can only use EOF), "
+        "HTTP/1.1에서는 EOF와 chunked (HTTP/1.1 EOF and chunked); "
+        "“An HTTP/1.0 server can use only EOF as a streaming mechanism. In contrast, "
+        'both EOF and "chunked transfer" are available to an HTTP/1.1 server.”',
+        unit="",
+        notebook=NOTEBOOK,
+        judge=judges_wire.which_framing_can_stream,
+        experiment=in_a_lab(experiments.framings),
+    ),
+    Claim(
+        "S1b",
+        source="founding notes",
+        sentence="EOF와 chunked transfer를 사용하여 연결을 지속함 "
+        "(EOF and chunked transfer are used to keep the connection)",
+        unit="",
+        notebook=NOTEBOOK,
+        judge=judges_wire.which_framing_keeps_the_connection,
+        experiment=in_a_lab(experiments.seconds),
+    ),
+    Claim(
+        "S2",
+        source="RFC 6202 section 3.1",
+        sentence="“The main issue with EOF is that it is difficult to tell the difference between a connection"
+        " terminated by a fault and one that is correctly terminated.”",
+        unit="",
+        notebook=NOTEBOOK,
+        judge=judges_wire.a_fault_looks_like_the_end,
+        experiment=in_a_lab(experiments.endings),
+    ),
+    Claim(
+        "S3",
+        source="RFC 6202 section 3.2",
+        sentence="“an HTTP streaming protocol's average and maximal latency is one network transit. [...] the "
+        "maximal latency is at least three network transits.” [since a stream is ended now and then, and asked for "
+        "again]",
+        notebook=NOTEBOOK,
+        judge=judges.streaming_and_its_ends,
+        experiment=in_a_lab(experiments.recycled),
+    ),
+    Claim(
+        "S5",
+        source="RFC 6202 section 3.2",
+        sentence="“it is not possible to use the HTTP chunks as application message delimiters, since "
+        'intermediate proxies might "re-chunk" the message stream”',
+        unit="",
+        notebook=NOTEBOOK,
+        judge=judges_reading.chunks_are_not_messages,
+        experiment=in_a_lab(experiments.rechunked),
+    ),
+    Claim(
+        "S6",
+        source="RFC 6202 section 3.2",
+        sentence="“There is no requirement in existing HTTP specifications for a client library to make the "
+        "data from a partial HTTP response available to the client application.”",
+        unit="bytes",
+        notebook=NOTEBOOK,
+        judge=judges_reading.clients_may_buffer,
+        experiment=experiments.first_shown,
+    ),
+    Claim(
+        "S8",
+        source="practice",
+        sentence="multipart lags by one event when the boundary leads",
+        unit="events",
+        notebook=NOTEBOOK,
+        judge=judges_reading.multipart_lags,
+        experiment=in_a_lab(experiments.boundaries),
+    ),
+    Claim(
+        "T2",
+        source="practice",
+        sentence="Nagle and delayed acknowledgement add a step",
+        notebook=NOTEBOOK,
+        judge=judges_reading.nagle_adds_a_step,
+        experiment=experiments.two_writes,
+    ),
+)

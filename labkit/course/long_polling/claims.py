@@ -1,0 +1,119 @@
+"""What 02_long_polling claims: each sentence, its source, its experiment, its judge."""
+
+from __future__ import annotations
+
+from labkit.claims.claim import Claim
+from labkit.course.alone import in_a_lab
+from labkit.course.long_polling import experiments, judges, judges_held
+
+NOTEBOOK = "02_long_polling"
+
+CLAIMS = (
+    Claim(
+        "L1",
+        source="RFC 6202 section 2.2",
+        sentence="“while the average latency of long polling is close to one network transit, the maximal "
+        "latency is over three network transits”",
+        notebook=NOTEBOOK,
+        judge=judges.near_one_transit,
+        experiment=in_a_lab(experiments.rates),
+    ),
+    Claim(
+        "L1b",
+        source="founding notes",
+        sentence="폴링에 비해 실시간 처리가 가능 (nearer to real time than polling)",
+        notebook=NOTEBOOK,
+        judge=judges.nearer_than_polling,
+        experiment=in_a_lab(experiments.equal_requests),
+    ),
+    Claim(
+        "L2",
+        source="founding notes",
+        sentence="여러번 응답을 해야 하는 상황에서는 효율이 좋지 않음 "
+        "(inefficient where the server has to answer many times)",
+        unit="requests",
+        notebook=NOTEBOOK,
+        judge=judges.answering_often,
+        experiment=in_a_lab(experiments.rates),
+    ),
+    Claim(
+        "L3",
+        source="RFC 6202 section 2.2",
+        sentence="“A long polling client or server that is under load has a natural tendency to gracefully "
+        "degrade in performance at a cost of message latency.”",
+        unit="events",
+        notebook=NOTEBOOK,
+        judge=judges.degrades_gracefully,
+        experiment=in_a_lab(experiments.rates),
+    ),
+    Claim(
+        "L4",
+        source="RFC 6202 section 2.2",
+        sentence="“every long poll request and long poll response is a complete HTTP message and thus contains"
+        " a full set of HTTP headers in the message framing”",
+        unit="",
+        notebook=NOTEBOOK,
+        judge=judges.full_headers,
+        experiment=in_a_lab(experiments.payloads),
+    ),
+    Claim(
+        "L5",
+        source="RFC 6202 section 2.2",
+        sentence="“both polling mechanisms work well with persistent HTTP connections that can be reused for "
+        "many poll requests”",
+        notebook=NOTEBOOK,
+        judge=judges.persistent_connections,
+        experiment=in_a_lab(experiments.connections),
+    ),
+    Claim(
+        "L6",
+        source="founding notes; RFC 6202 section 5.5",
+        sentence="Time-out 오류가 발생할 수 있음 (time-out errors can occur); 30 s is safe, 120 s has worked",
+        notebook=NOTEBOOK,
+        judge=judges_held.time_outs_bite,
+        experiment=in_a_lab(experiments.valley),
+    ),
+    Claim(
+        "L7",
+        source="founding notes; RFC 6202 section 2.2",
+        sentence="커넥션을 유지 (it keeps the connection): a connection and a request are held for each client",
+        unit="KiB",
+        notebook=NOTEBOOK,
+        judge=judges_held.a_connection_is_held,
+        experiment=experiments.held_clients,
+    ),
+    Claim(
+        "L8",
+        source="practice",
+        sentence="an event between two polls is lost unless there is a cursor",
+        unit="events",
+        notebook=NOTEBOOK,
+        judge=judges_held.lost_without_a_cursor,
+        experiment=in_a_lab(experiments.unaware),
+    ),
+    Claim(
+        "L10",
+        source="RFC 6202 sections 2.2 and 5.2",
+        sentence="“When HTTP pipelining [...] is available, the latency due to the server waiting for a new "
+        "request can be avoided.” And practice: a plain GET then queues behind the poll",
+        notebook=NOTEBOOK,
+        judge=judges.pipelining,
+        experiment=in_a_lab(experiments.pipelined),
+    ),
+    Claim(
+        "L11",
+        source="RFC 6202 section 5.1",
+        sentence="few connections to a host: a second tab starves or must share",
+        unit="requests",
+        notebook=NOTEBOOK,
+        judge=judges_held.few_connections,
+    ),
+    Claim(
+        "L12",
+        source="practice",
+        sentence="holding connections is heavy for a server with a thread for each request",
+        notebook=NOTEBOOK,
+        judge=judges_held.threads_are_held,
+        experiment=in_a_lab(experiments.threads),
+    ),
+)

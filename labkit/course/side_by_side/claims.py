@@ -1,0 +1,40 @@
+"""What 08_side_by_side claims: each sentence, its source, its experiment, its judge."""
+
+from __future__ import annotations
+
+from labkit.claims.claim import Claim
+from labkit.course.alone import in_a_lab
+from labkit.course.side_by_side import experiments, judges
+
+NOTEBOOK = "08_side_by_side"
+
+CLAIMS = (
+    Claim(
+        "A1",
+        source="practice",
+        sentence="no technique is best in every column",
+        unit="",
+        notebook=NOTEBOOK,
+        judge=judges.no_technique_wins_everywhere,
+        experiment=in_a_lab(experiments.compare),
+    ),
+    Claim(
+        "A9",
+        source="practice",
+        sentence="where only the newest value matters, above the link's rate conflation gives a lower mean age"
+        " at fewer bytes than delivering every event",
+        notebook=NOTEBOOK,
+        judge=judges.conflation_pays,
+        experiment=experiments.ages,
+    ),
+    Claim(
+        "A10",
+        source="practice",
+        sentence="upstream a WebSocket needs fewer bytes a message than POST; POSTs on several connections can"
+        " swap order, a WebSocket cannot",
+        unit="bytes",
+        notebook=NOTEBOOK,
+        judge=judges.upstream_costs,
+        experiment=in_a_lab(experiments.upstream),
+    ),
+)

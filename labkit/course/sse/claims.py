@@ -1,0 +1,59 @@
+"""What 04_server_sent_events claims: each sentence, its source, its experiment, its judge."""
+
+from __future__ import annotations
+
+from labkit.claims.claim import Claim
+from labkit.course.alone import in_a_lab
+from labkit.course.sse import experiments, judges
+from labkit.course.sse.seen import Resumption
+
+NOTEBOOK = "04_server_sent_events"
+
+CLAIMS = (
+    Claim(
+        "E1",
+        source="WHATWG HTML 9.2.5 and 9.2.6",
+        sentence="Lines must be processed, in the order they are received, as follows [every rule for a "
+        "line and a field]",
+        unit="rules",
+        notebook=NOTEBOOK,
+        judge=judges.every_rule,
+        experiment=experiments.conformance,
+    ),
+    Claim(
+        "E2",
+        source="WHATWG HTML 9.2.3",
+        sentence="“Wait a delay equal to the reconnection time of the event source. [...] Set (Last-Event-ID, "
+        "lastEventIDValue) in request's header list”",
+        notebook=NOTEBOOK,
+        judge=judges.comes_back,
+        experiment=in_a_lab(lambda lab: Resumption(experiments.returns(), experiments.cut(lab))),
+    ),
+    Claim(
+        "E3",
+        source="WHATWG HTML 9.2.1 and 9.2.2",
+        sentence="“a client can be told to stop reconnecting using the HTTP 204 No Content response code; "
+        "[...] if res's Content-Type is not text/event-stream, then fail the connection”",
+        unit="requests",
+        notebook=NOTEBOOK,
+        judge=judges.stops,
+        experiment=experiments.endings,
+    ),
+    Claim(
+        "E5",
+        source="High Performance Browser Networking, chapter on WebSocket",
+        sentence="“SSE adds as little as 5 bytes per message but is restricted to UTF-8 content only”",
+        unit="bytes",
+        notebook=NOTEBOOK,
+        judge=judges.five_bytes,
+        experiment=in_a_lab(experiments.framing),
+    ),
+    Claim(
+        "E6",
+        source="practice",
+        sentence="a comment heartbeat tells the page nothing",
+        notebook=NOTEBOOK,
+        judge=judges.tells_nothing,
+        experiment=experiments.heartbeats,
+    ),
+)
