@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from labkit import charts
 from labkit.client.ledger import ConnectionRecord, Ledger
 from labkit.errors import LabkitError, UnknownTechnique
 from labkit.measuring.explain import Explanation, Step
@@ -262,21 +261,13 @@ def test_html_is_escaped() -> None:
     assert shown.count("<table>") == 1
 
 
-def test_its_figure_is_the_sequence_chart_of_its_techniques(monkeypatch: pytest.MonkeyPatch) -> None:
-    called = {}
-
-    def sequence(source: Any, **options: Any) -> str:
-        called.update(options, source=source)
-        return "figure"
-
-    charts = SimpleNamespace(sequence=sequence)
-    monkeypatch.setitem(sys.modules, "labkit.charts", charts)
-    monkeypatch.setattr("labkit.charts", charts, raising=False)
+def test_its_figure_is_the_sequence_chart_of_its_techniques() -> None:
     ledger = Ledger()
     stream(ledger)
     run = run_of([row(2, 60)], ledger)
-    assert run.explain(2).figure == "figure"
-    assert called == {"source": run, "event_id": 2, "techniques": ["sse"], "subscriber": 0, "theme": None}
+    drawn = charts.sequence(run.explain(2))
+    assert drawn == charts.sequence(run, event_id=2, techniques=["sse"], subscriber=0)
+    assert "event 2" in str(drawn.layout.yaxis.title.text)
 
 
 # What is not known

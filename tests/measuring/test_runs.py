@@ -14,8 +14,9 @@ import pytest
 
 from labkit.client.ledger import ConnectionRecord, Ledger
 from labkit.errors import LabkitError
-from labkit.measuring import run, run_file, summaries
-from labkit.measuring.run import Run
+from labkit.measuring import run_file, summaries
+from labkit.measuring.recording import COLUMNS
+from labkit.measuring.run import Run, load
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -88,8 +89,8 @@ def counts(summary: dict[str, Any]) -> tuple[int, ...]:
 
 def test_deliveries_have_exactly_the_columns_in_the_order_of_arrival() -> None:
     frame = run_of([row(2), row(1)]).deliveries
-    assert list(frame.columns) == list(run.COLUMNS)
-    assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == run.COLUMNS
+    assert list(frame.columns) == list(COLUMNS)
+    assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == COLUMNS
     assert frame["event_id"].tolist() == [1, 2]
     assert frame["due_ns"].tolist() == [T0 + S, T0 + 2 * S]
 
@@ -109,7 +110,7 @@ def test_rows_columns_or_a_frame_are_the_same_run(form: Any) -> None:
 
 def test_a_run_without_a_delivery_has_its_columns_and_a_summary() -> None:
     run = run_of([])
-    assert {name: str(dtype) for name, dtype in run.deliveries.dtypes.items()} == run.COLUMNS
+    assert {name: str(dtype) for name, dtype in run.deliveries.dtypes.items()} == COLUMNS
     assert counts(run.summary().loc["sse"].to_dict()) == (0, 3, 0, 0, 0, 0)
     assert run.connections.empty and run._repr_html_()
 
@@ -304,7 +305,7 @@ def whole_run() -> Run:
 
 def test_a_run_comes_back_from_its_file_exactly(tmp_path: Path) -> None:
     run = whole_run()
-    back = run.load(run.save(tmp_path / "run.parquet"))
+    back = load(run.save(tmp_path / "run.parquet"))
     pd.testing.assert_frame_equal(back.deliveries, run.deliveries)
     pd.testing.assert_frame_equal(back.connections, run.connections)
     pd.testing.assert_frame_equal(back.summary(), run.summary())
@@ -313,13 +314,13 @@ def test_a_run_comes_back_from_its_file_exactly(tmp_path: Path) -> None:
     assert back.ledger.keep_bytes == run.ledger.keep_bytes
     assert back.ledger.connections == run.ledger.connections  # transfers and marks with their bytes
     assert back.ledger.connections[0].dropped_bytes == 21
-    assert run.load(back.save(tmp_path / "again.parquet")).settings == run.settings
+    assert load(back.save(tmp_path / "again.parquet")).settings == run.settings
     assert {path.name for path in tmp_path.iterdir()} == {"run.parquet", "again.parquet"}
 
 
 def test_anyone_can_read_the_table(tmp_path: Path) -> None:
     table = pq.read_table(whole_run().save(tmp_path / "run.parquet"))
-    assert table.column_names == list(run.COLUMNS)
+    assert table.column_names == list(COLUMNS)
     assert table.column("event_id").to_pylist() == [1, 2, 3]
 
 
@@ -351,12 +352,12 @@ def parquet(path: Path, metadata: dict[bytes, bytes]) -> None:
 def test_something_else_is_not_a_saved_run(tmp_path: Path, write: Any) -> None:
     write(tmp_path / "other.parquet")
     with pytest.raises(LabkitError, match=r"other\.parquet is not a saved run \(.*write one with run\.save\(path\)"):
-        run.load(tmp_path / "other.parquet")
+        load(tmp_path / "other.parquet")
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(LabkitError, match="cannot be read: No such file"):
-        run.load(tmp_path / "none.parquet")
+        load(tmp_path / "none.parquet")
 
 
 def test_a_newer_format_says_so(tmp_path: Path) -> None:
@@ -371,7 +372,7 @@ def test_a_newer_format_says_so(tmp_path: Path) -> None:
     with pytest.raises(
         LabkitError, match=rf"newer labkit \(format {run_file.FORMAT + 1}; this one reads {run_file.FORMAT}\)"
     ):
-        run.load(path)
+        load(path)
 
 
 # Side by side
