@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any
 
-from labkit import loop
+from labkit import address, loop
 from labkit.events import now_ns
 from labkit.measurement import remember
 from labkit.progress import Progress
@@ -26,11 +26,15 @@ def listen(
     arrival, unless the server is a lab.
 
     Args:
-        url: the full address.
+        url: the full address, with ``http://``, ``ws://``, or ``tcp://`` for a plugin socket.
         technique: which of the kit's clients to use.
         options: what its ``connect`` takes besides.
+
+    Raises:
+        AddressError: an address that the client does not speak to. Nothing was sent.
     """
     chosen = find(technique) if isinstance(technique, str) else technique
+    address.split(url, chosen.schemes)
     progress_line, run_started_ns = Progress(enabled=progress), now_ns()
     interrupted = False
 

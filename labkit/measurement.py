@@ -402,8 +402,8 @@ class Measurement:
 def _as_path(through: Hop | Sequence[Hop] | None) -> list[Hop]:
     if through is None:
         return []
-    if isinstance(through, Relay) or (isinstance(through, tuple) and isinstance(through[0], str)):
-        return [through]
+    if isinstance(through, (Relay, str)) or (isinstance(through, tuple) and isinstance(through[0], str)):
+        return [through]  # a URL, which is text, is refused as a whole
     return list(through)  # type: ignore[arg-type]
 
 

@@ -21,8 +21,8 @@ PACKAGE = Path(__file__).parent.parent / "labkit"
 
 # Values in, values out: these import one another, and nothing that waits or draws on a screen.
 PURE = {
-    *("browser_clock", "browser_settings", "charts", "checks", "choosing", "claims", "confidence", "encoding"),
-    *("errors", "events", "exercises", "hop_fields"),
+    *("address", "backoff", "browser_clock", "browser_settings", "charts", "checks", "choosing", "claims"),
+    *("confidence", "encoding", "errors", "events", "exercises", "hop_fields"),
     *("explain", "export", "homes", "ledger", "limits", "live_settings", "logbook", "models", "run_file", "runs"),
     *("schedules", "sources", "style", "summaries", "tallies", "verdicts", "wire"),
 }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tornado.web import RequestHandler
 
+from labkit import address
 from labkit.connection import Opened
 from labkit.context import Context, Refusal
 from labkit.events import Gap, now_ns, size_bytes
@@ -81,10 +82,14 @@ class Technique:
     http1_only: tuple[str, ...] = ()
     hint: str = ""
 
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """How its addresses may begin; the first is how the lab's do."""
+        return address.WEB if self.port == "http" else address.TCP
+
     def url(self, host: str, ports: dict[str, int]) -> str:
         """Its full address on a host with these ports."""
-        scheme = "tcp" if self.port != "http" else "http"
-        return f"{scheme}://{host}:{ports[self.port]}{self.route}"
+        return f"{self.schemes[0]}://{host}:{ports[self.port]}{self.route}"
 
 
 class Reader:

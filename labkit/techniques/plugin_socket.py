@@ -11,12 +11,11 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncGenerator, Callable
-from urllib.parse import urlsplit
 
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 from tornado.tcpserver import TCPServer
 
-from labkit import fanout
+from labkit import address, fanout
 from labkit.connection import Connection, Opened, Wiring
 from labkit.context import Context
 from labkit.encoding import Item
@@ -138,7 +137,7 @@ async def connect(
     **_: object,
 ) -> AsyncGenerator[Delivery | Gap, None]:
     """Subscribe on ``tcp://host:port`` and read NUL-terminated JSON until the server closes."""
-    parts = urlsplit(url)
+    parts = address.split(url, address.TCP)
     wiring = Wiring(ledger or Ledger(0), "plugin-socket", subscriber)
     connection = await Connection.open(parts.hostname or "", parts.port or 843, wiring)
     reader, body, position, rest = Reader(after, on_open), Body(connection.record), 0, b""
@@ -148,6 +147,7 @@ async def connect(
         await connection.write(hello)
         connection.record.mark("out", 0, len(hello), "envelope", "subscribe")
         while data := await connection.read():
+            connection.accepted()
             body.add(position, position + len(data))
             position += len(data)
             *messages, rest = (rest + data).split(b"\0")
