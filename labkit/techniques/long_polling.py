@@ -7,8 +7,10 @@ leaves (RFC 6202 section 5.2), so the server goes on from what this connection w
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 
+from labkit.backoff import Backoff
 from labkit.connection import Opened, Wiring
 from labkit.encoding import Item
 from labkit.events import Cursor, Gap
@@ -17,6 +19,9 @@ from labkit.http1 import connection_state
 from labkit.http_client import HTTPClient
 from labkit.ledger import Ledger
 from labkit.techniques.base import Delivery, Reader, Technique, read_answer
+
+RAN_OUT = (204, 408)
+"""How other people's servers, and intermediaries, end a poll that brought nothing (RFC 6202 section 5.5)."""
 
 
 class LongPollingHandler(PushHandler):
@@ -72,6 +77,9 @@ async def connect(
 ) -> AsyncGenerator[Delivery | Gap, None]:
     """Poll again and again, each request held by the server for at most *hold_s* seconds (None: its default).
 
+    A poll that ran out by 204 or 408, as other people's servers have it, is asked again; after one that did so at
+    once, with backoff.
+
     Args:
         pipelined: keep one more request waiting behind the parked one. Opt-in: an intermediary that shares its
             connections among clients would mix up what each of them was given.
@@ -79,7 +87,7 @@ async def connect(
     """
     wiring = Wiring(ledger or Ledger(0), "long-polling", subscriber)
     client = HTTPClient(url, topic=topic, token=token, wiring=wiring, keep_alive=keep_alive, version=http_version)
-    reader = Reader(after, on_open)
+    reader, backoff, clock = Reader(after, on_open), Backoff(), asyncio.get_running_loop().time
     query = {
         "timeout": hold_s,
         "pipelined": "1" if pipelined else None,
@@ -87,12 +95,19 @@ async def connect(
     }
     try:
         while True:
+            asked_s = clock()
             await client.ask({"after": reader.cursor, **query})
             if reader.cursor:
                 reader.opened(reader.cursor)  # parked, as far as a client can know
             if pipelined:
                 await client.ask({"after": reader.cursor, **query}, ahead=1)
-            _response, text = await client.answer()
+            response, text = await client.answer(*RAN_OUT)
+            has_run_out = response.status in RAN_OUT or not text
+            backoff.answered(clock() - asked_s, brought=not has_run_out)
+            if has_run_out:
+                client.discard()  # a 408 may have a page for people
+                await asyncio.sleep(backoff.next_s())
+                continue
             for item in read_answer(client, reader, text):
                 yield item
     finally:

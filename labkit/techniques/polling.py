@@ -70,7 +70,7 @@ async def connect(
             condition = {"If-None-Match": seen} if etag and seen else {}
             query = {"after": reader.cursor, "etag": "1" if etag else None, "conflate": "1" if conflate else None}
             await client.ask(query, condition)
-            response, text = await client.answer()
+            response, text = await client.answer(204)
             next_s = max(clock(), next_s + interval_s) if not wait_after_answer else clock() + interval_s
             seen = response.headers.get("etag")
             for item in read_answer(client, reader, text):
