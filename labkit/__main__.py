@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from labkit.errors import LabkitError
+from labkit.errors import AddressError, LabkitError
 
 if TYPE_CHECKING:
     from labkit.runs import Run
@@ -135,7 +135,11 @@ def _measure(arguments: argparse.Namespace) -> int:
     if arguments.url:
         if not arguments.technique:
             raise LabkitError("--url needs --technique: which of the kit's clients to use; see `labkit techniques`")
-        run = listen(arguments.url, arguments.technique, seconds=arguments.seconds)
+        try:
+            run = listen(arguments.url, arguments.technique, seconds=arguments.seconds)
+        except AddressError as error:  # nothing came from there, as from a port where nobody listens
+            print(f"labkit: {error}", file=sys.stderr)
+            return 1
     else:
         from labkit.lab import Lab
 
@@ -162,11 +166,11 @@ def _measure(arguments: argparse.Namespace) -> int:
 
 
 def _print(run: Run) -> None:
-    summary = run.summary()
-    if run.foreign:
-        print(run.intervals().to_string(float_format=lambda value: f"{value:,.1f}"))
-    else:
-        print(summary[SHOWN].to_string(float_format=lambda value: f"{value:,.1f}", na_rep="-"))
+    from labkit.summaries import INTERVALS
+
+    table = run.intervals().rename(columns=INTERVALS) if run.foreign else run.summary()[SHOWN]
+    if not (run.foreign and table.empty):  # the notes say why nothing came
+        print(table.to_string(float_format=lambda value: f"{value:,.1f}", na_rep="-"))
     for note in run.notes:
         print(note)
 

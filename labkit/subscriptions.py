@@ -60,6 +60,7 @@ class Subscription:
         items: what arrived, each with the bytes that its connections had carried by then.
         newest: the highest event id so far.
         failure: why it ended before its time; None if it did not.
+        lost: why the newest attempt came to nothing; None since the server has been heard.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Subscription:
         self.newest = 0
         self.carried_bytes = 0  # before the first of the items
         self.failure: str | None = None
+        self.lost: str | None = None
 
     async def receive(
         self, url: str, after: str | None, on_delivery: Callable[[Subscription, Delivery], None] | None = None
@@ -89,11 +91,13 @@ class Subscription:
                 ledger=self.ledger,
                 subscriber=self.number,
                 on_open=lambda _: self.opened.set(),
+                on_lost=self._is_lost,
                 **self.options,
             )
             async with aclosing(items) as arriving:
                 async for item in arriving:
                     self.opened.set()
+                    self.lost = None
                     self.put(item)
                     if isinstance(item, Delivery) and on_delivery is not None:
                         on_delivery(self, item)
@@ -105,6 +109,9 @@ class Subscription:
             self.opened.set()
             for record in self.ledger.connections:
                 record.technique = self.technique.name
+
+    def _is_lost(self, error: LabkitError) -> None:
+        self.lost = str(error)
 
     def put(self, item: Delivery | Gap) -> None:
         """Keep what arrived."""
