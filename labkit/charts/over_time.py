@@ -64,7 +64,9 @@ def timeline(
         _panel(figure, row, _seconds(row, start_ns), stop_s, axis, where, grey)
         bottom = index + columns >= len(rows)
         figure.update_xaxes(
-            title_text=f"{row.moment}, after the first {'event' if row.timed else 'one here'} (s)" if bottom else "", showticklabels=bottom, **where
+            title_text=f"{row.moment}, after the first {'event' if row.timed else 'one here'} (s)" if bottom else "",
+            showticklabels=bottom,
+            **where,
         )
         figure.update_yaxes(title_text=f"{row.measure} (ms)" if where["col"] == 1 else "", **where)
         for span in spans:
