@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--poll-interval", type=float, default=1.0, metavar="S", help="of polling (%(default)s s)")
     measure.add_argument("--subscribers", type=int, default=1, metavar="N", help="of each technique (%(default)s)")
     measure.add_argument("--process", action="store_true", help="serve from a process of its own")
-    measure.add_argument("--url", help="listen to this http, ws or tcp address instead of a lab of our own; needs --technique")
+    measure.add_argument("--url", help="listen to this http, ws or tcp address, not to a lab; needs --technique")
     measure.add_argument("--technique", help="which client to use with --url")
     measure.add_argument("--out", metavar="RUN.parquet", help="save the run")
     measure.add_argument("--html", metavar="PAGE.html", help="write a page with the table and the charts")
