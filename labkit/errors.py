@@ -15,6 +15,10 @@ class AddressError(LabkitError, ValueError):
     """An address that the kit's clients do not speak to: another scheme (``https``, ``ftp``), no host, no port."""
 
 
+class NoAnswer(LabkitError):
+    """The lab's process lives but does not answer: it stands still or is busy."""
+
+
 class UnknownTechnique(LabkitError, ValueError):
     """No technique has that name; the message lists the known ones."""
 

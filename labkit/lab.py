@@ -136,6 +136,7 @@ class Lab:
 
         Raises:
             LabClosed: the lab is closed, or its process has died.
+            NoAnswer: its process stands still or is busy; the event may still be published.
             EventTooLarge: more bytes than the lab takes (1 MiB by default).
         """
         return self.publish_event(data, topic).id

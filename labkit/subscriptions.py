@@ -105,6 +105,8 @@ class Subscription:
             self.failure = str(error)
         except Exception as error:  # a learner's own technique may do anything; the run goes on and says so
             self.failure = f"{type(error).__name__}: {error}"
+        except (SystemExit, KeyboardInterrupt) as error:  # no signal is raised on this thread: it was the technique
+            self.failure = f"the technique's own code raised {error!r}, which ends this subscriber and nothing else"
         finally:
             self.opened.set()
             for record in self.ledger.connections:
