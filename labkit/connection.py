@@ -17,7 +17,7 @@ from typing import Any
 from labkit.errors import ConnectionLost
 from labkit.events import now_ns
 from labkit.ledger import ConnectionRecord, Ledger
-from labkit.sockets import MSS, READ_BYTES, read_segments, set_mss
+from labkit.sockets import MSS, READ_BYTES, read_segments, send_at_once, set_mss
 
 CONNECT_TIMEOUT_S = 10.0
 
@@ -57,7 +57,7 @@ class Connection:
         sock = socket.socket(family, kind, proto)
         try:
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            send_at_once(sock)
             if wiring.mss is not None:
                 set_mss(sock, wiring.mss)
             opened_ns = now_ns()

@@ -22,7 +22,7 @@ from labkit.events import now_ns
 from labkit.ledger import Ledger
 from labkit.relay_target import HOST, SockAddr, Target, addresses, check_address, resolve
 from labkit.relay_wire import RESET, Flow, Wire
-from labkit.sockets import MSS, set_mss
+from labkit.sockets import MSS, send_at_once, set_mss
 
 
 class Conversation:
@@ -213,7 +213,7 @@ class Relay:
     def tune(self, sock: socket.socket) -> None:
         """Set the options of a new socket, before it listens or connects."""
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        send_at_once(sock)
         if self.mss is not None:
             set_mss(sock, self.mss)
 

@@ -1,4 +1,4 @@
-"""What the kit asks of a TCP socket: the size of its segments and of its send buffer, and the kernel's own counts.
+"""What the kit asks of a TCP socket: segments and send buffer of a size, no Nagle delay, and the kernel's own counts.
 
 Each platform has what it has. What is missing is left alone, and a count that is not to be had stays unknown.
 """
@@ -21,6 +21,22 @@ def set_mss(sock: socket.socket, mss: int) -> None:
     if option is not None:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, option, mss)
+
+
+def send_at_once(sock: socket.socket) -> None:
+    """Turn Nagle's algorithm off: nothing that is sent waits for an acknowledgement (RFC 9293 section 3.7.4)."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def dial(port: int, timeout_s: float | None = None) -> socket.socket:
+    """A blocking connection to a port of 127.0.0.1, where nobody counts bytes.
+
+    Raises:
+        OSError: nobody listens there, or does not answer in time.
+    """
+    sock = socket.create_connection(("127.0.0.1", port), timeout_s)
+    send_at_once(sock)
+    return sock
 
 
 def limit_send_buffer(sock: socket.socket, size: int | None) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from labkit import confidence
 from labkit.checks.common import TOLERANCE, Finding, NoVerdict, Part, ends
+from labkit.checks.websocket_late import late_part
 from labkit.checks.websocket_seen import (
     BothWays,
     Cell,
@@ -65,7 +66,10 @@ def begins_as_http(seen: Handshake) -> Finding:
 
 
 def either_side_at_any_time(seen: BothWays) -> Finding:
-    """W2: each way the median is d, while messages cross, and none is lost. ``measured``: the median of both."""
+    """W2: each way the median is d, next to none is later, while messages cross, and none is lost.
+
+    ``measured``: the median of both.
+    """
     n = len(seen.up) + len(seen.down)
     if min(len(seen.up), len(seen.down)) < LEAST_MESSAGES:
         raise NoVerdict("undecided", f"too few messages: {len(seen.up)} up, {len(seen.down)} down", n)
@@ -74,10 +78,11 @@ def either_side_at_any_time(seen: BothWays) -> Finding:
         raise NoVerdict("undecided", f"this machine is too busy: timers are {shown(seen.late_s, 's')} late", n)
     low, high = (1 - TOLERANCE) * d, (1 + TOLERANCE) * d + seen.late_s
     parts = [_said(not seen.lost, "none lost", f"{seen.lost} lost")]
-    for name, sent in (("up", seen.up), ("down", seen.down)):
+    for name, sent, other in (("up", seen.up, seen.down), ("down", seen.down, seen.up)):
         median = confidence.median_interval([latency_s for _, latency_s in sent])
         text = f"{name}: median {shown(median.value, 's')}, {ends(median)} at 99 % (n = {len(sent)})"
         parts.append(Part(confidence.within(median, low, high), text))
+        parts.append(late_part(name, sent, other, high))
     crossed = seen.crossed
     many = crossed >= LEAST_MESSAGES
     parts.append(Part("confirmed" if many else "undecided", f"{crossed} crossed one that came the other way"))

@@ -16,6 +16,7 @@ from labkit.checks.polling_load_seen import Burden
 from labkit.lab import Lab
 from labkit.progress import Progress
 from labkit.server import available_connections
+from labkit.sockets import dial
 
 KINDS = ("kept alive", "closed each time", "websocket")
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 section 1.3
@@ -152,7 +153,7 @@ class Clients:
                     self._ready.unregister(number)
 
     def _open(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.lab.port), READ_TIMEOUT_S)
+        return dial(self.lab.port, READ_TIMEOUT_S)
 
     def _ask(self, sock: socket.socket) -> None:
         sock.sendall(self._requests[self.kind].encode())
