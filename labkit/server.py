@@ -24,6 +24,7 @@ from labkit.errors import LabkitError
 from labkit.handler import NotFoundHandler, PublishHandler, PushHandler
 from labkit.http1 import LabStream
 from labkit.hub import Hub
+from labkit.limits import message_limit
 from labkit.pages import Pages
 from labkit.sockets import MSS, limit_send_buffer, set_mss
 from labkit.subscriber import SlowPolicy
@@ -43,9 +44,9 @@ class PageHandler(PushHandler):
     """``GET /`` and its files: a plain page that shows every technique live, with no notebook."""
 
     def get(self, name: str = "index.html") -> None:
-        path = PAGE / name
-        if path.parent != PAGE or not path.is_file():
-            raise Refusal(404, f"no such file: {name[:80]}")
+        path = next((path for path in PAGE.iterdir() if path.name == name), None)  # the name itself opens nothing
+        if path is None or not path.is_file():
+            raise Refusal(404, f"no such file: {name[:80]!a}")
         self.set_header("Content-Type", f"{PAGE_TYPES.get(path.suffix, 'text/plain')}; charset=utf-8")
         self.set_header("Content-Security-Policy", PAGE_POLICY)
         self.finish(path.read_bytes())
@@ -66,7 +67,6 @@ class LabHTTPServer(HTTPServer):
         if not self.has_room():
             turn_away(connection)
             return
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         limit_send_buffer(connection, self.send_buffer_bytes)
         stream = LabStream(connection, max_buffer_size=self.max_buffer_size, read_chunk_size=self.read_chunk_size)
         stream.held_in(self.streams)
@@ -164,7 +164,8 @@ class Server:
             self._application(),
             has_room=lambda: self.connections < self.max_connections,
             send_buffer_bytes=send_buffer_bytes,
-            max_buffer_size=2 * max_event_bytes + (1 << 20),
+            max_buffer_size=message_limit(max_event_bytes) + (1 << 20),  # a WebSocket's frame is read whole
+            max_body_size=2 * max_event_bytes + (1 << 20),
             idle_connection_timeout=600.0,
             body_timeout=60.0,
         )
@@ -190,7 +191,7 @@ class Server:
             log_function=lambda handler: None,
             websocket_ping_interval=self.context.heartbeat_s,
             websocket_ping_timeout=self.context.heartbeat_s,
-            websocket_max_message_size=6 * self.context.max_event_bytes + 1024,  # JSON may escape each byte
+            websocket_max_message_size=message_limit(self.context.max_event_bytes),
         )
 
     def start(

@@ -21,6 +21,8 @@ a close reason that is not UTF-8 (8.1)                            ends without a
 deflated data that is none (7692 7.2.2)                           logs a fault, ends           fails, 1002
 more than the limit (10.4)                                        1009, which a reset may eat  fails, 1009
 an offer to deflate each message alone (7692 7.1.1)               overlooks it                 agrees
+an offer with a parameter that cannot be (7692 7.1)               logs a fault, ends           declines it
+an offer of a window of 8 bits, which zlib has not (7692 7.1.2)   answers 500                  declines it
 ================================================================  ===========================  ====================
 
 And a peer that leaves a ping unanswered is let go when the ping's time-out is over, not 5 s later (5.5.2).
@@ -65,6 +67,23 @@ _OPCODES = frozenset(Opcode)
 _REASON_BYTES = 123  # section 5.5: 125 for a control frame, less the two of the code
 
 
+_WINDOWS = {"server_max_window_bits": range(9, 16), "client_max_window_bits": range(8, 16)}
+
+
+def _acceptable(asked: list[tuple[str, str | None]]) -> bool:
+    """Whether an offer of permessage-deflate can be agreed to (RFC 7692 section 7.1): else it is declined."""
+    for key, value in asked:
+        if key in _WINDOWS:
+            known = value in {str(bits) for bits in _WINDOWS[key]} or (
+                value is None and key == "client_max_window_bits"
+            )
+        else:
+            known = key in ("server_no_context_takeover", "client_no_context_takeover") and value is None
+        if not known:
+            return False
+    return len(dict(asked)) == len(asked)
+
+
 class CorrectedHandler(WebSocketHandler):
     """A handler whose connection is a :class:`CorrectedProtocol`."""
 
@@ -80,11 +99,13 @@ class CorrectedProtocol(WebSocketProtocol13):
 
     def _parse_extensions_header(self, headers: HTTPHeaders) -> list[tuple[str, dict[str, Any]]]:
         """What the client offers; a parameter without a value counts (RFC 7692 section 7.1.1)."""
-        offers = []
+        offers: list[tuple[str, dict[str, Any]]] = []
         for offer in headers.get("Sec-WebSocket-Extensions", "").split(","):
             name, *parameters = (part.strip() for part in offer.split(";"))
             pairs = (parameter.partition("=") for parameter in parameters)
-            offers.append((name, {key.strip(): value.strip(' "') if equals else None for key, equals, value in pairs}))
+            asked = [(key.strip(), value.strip(' "') if equals else None) for key, equals, value in pairs]
+            if name != "permessage-deflate" or _acceptable(asked):
+                offers.append((name, dict(asked)))
         return offers
 
     async def _receive_frame(self) -> None:

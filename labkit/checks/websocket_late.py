@@ -18,9 +18,9 @@ SHADOW_S = 0.04
 def late_part(name: str, sent: Sent, other: Sent, limit_s: float) -> Part:
     """Whether next to none of *sent* took longer than *limit_s*.
 
-    Nagle's algorithm holds back what is sent while something is not acknowledged: on a WebSocket, what follows the answer
-    to a message of the *other* side's. A busy machine makes late whatever comes; so more late ones than chance gives
-    refute where they are late in that shadow, and decide nothing where they are late anywhere.
+    Nagle's algorithm holds back what is sent while something is not acknowledged: on a WebSocket, what follows the
+    answer to a message of the *other* side's. A busy machine makes late whatever comes; so more late ones than chance
+    gives refute where they are late in that shadow, and decide nothing where they are late anywhere.
     """
     arrivals = [at + took for at, took in other]
     shadowed = [any(0 <= at - came < SHADOW_S for came in arrivals) for at, _ in sent]

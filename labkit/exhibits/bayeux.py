@@ -44,12 +44,13 @@ class BayeuxHandler(PushHandler):
 
     async def post(self) -> None:
         try:
-            messages = json.loads(self.request.body)
+            messages = envelope.request(self.request.body)
             answers = [part for message in messages for part in await self.reply(message)]
-        except (ValueError, TypeError, KeyError, AttributeError):
+            answer = ("[" + ",".join(answers) + "]").encode()  # a channel that is a lone surrogate cannot be
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise Refusal(400, "expected a JSON array of Bayeux messages") from None
         self.set_header("Content-Type", "application/json")
-        self.finish("[" + ",".join(answers) + "]")
+        self.finish(answer)
 
     async def reply(self, message: dict[str, Any]) -> list[str]:
         channel = message["channel"]

@@ -199,7 +199,7 @@ def answer_publish(context: Context, topic: str, message: str | bytes) -> str:
     published_ns = now_ns()
     ref: object = None
     try:
-        request = json.loads(message)
+        request = envelope.request(message)
         if not isinstance(request, dict):
             raise ValueError
         ref = request.pop("ref", None)

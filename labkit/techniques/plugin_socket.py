@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import AsyncGenerator, Callable
 
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
@@ -21,11 +22,11 @@ from labkit.context import Context
 from labkit.encoding import Item
 from labkit.errors import CursorError
 from labkit.events import Cursor, Gap
-from labkit.http1 import accepted
+from labkit.http1 import LINGER_S, accepted
 from labkit.http_connection import Body
 from labkit.ledger import Ledger
-from labkit.limits import check_topic
-from labkit.sockets import limit_send_buffer
+from labkit.limits import check_topic, message_limit
+from labkit.sockets import READ_BYTES, limit_send_buffer
 from labkit.subscriber import Subscriber
 from labkit.techniques.base import Delivery, Reader, Technique, answer_publish, mark_json
 from labkit.wire import envelope
@@ -48,7 +49,7 @@ class PluginSocketServer(TCPServer):
     """Answers the policy request, or sends every event as NUL-terminated JSON and takes events to publish."""
 
     def __init__(self, context: Context, has_room: Callable[[], bool], send_buffer_bytes: int | None = None) -> None:
-        super().__init__(max_buffer_size=2 * context.max_event_bytes + (1 << 20))
+        super().__init__(max_buffer_size=1 << 20)  # messages are read piece by piece
         self.context = context
         self.has_room = has_room
         self.send_buffer_bytes = send_buffer_bytes
@@ -87,14 +88,27 @@ class PluginSocketServer(TCPServer):
             return
         subscriber = self.context.hub.subscribe(topic, cursor, nul_terminated)
         writer = asyncio.ensure_future(self.write_events(stream, subscriber))
+        limit = message_limit(self.context.max_event_bytes)
         try:
-            while True:
-                request = await stream.read_until(b"\0", max_bytes=2 * self.context.max_event_bytes)
-                answer = answer_publish(self.context, topic, request[:-1]).encode() + b"\0"
-                await accepted(stream.write(answer), self.context.write_timeout_s)
+            async with contextlib.aclosing(messages(stream, limit)) as requests:
+                async for request in requests:
+                    answer = answer_publish(self.context, topic, request).encode() + b"\0"
+                    await accepted(stream.write(answer), self.context.write_timeout_s)
         finally:
             subscriber.close()
             writer.cancel()
+        await self.refuse(stream, f"a message has at most {limit} bytes")
+
+    async def refuse(self, stream: IOStream, why: str) -> None:
+        """Say why, and end. What the peer still sends is dropped: a reset would take the answer back."""
+        answer = json.dumps({"error": why, "ref": None}).encode() + b"\0"
+        await accepted(stream.write(answer), self.context.write_timeout_s)
+        if not stream.closed():
+            with contextlib.suppress(OSError):
+                stream.socket.shutdown(socket.SHUT_WR)
+        async with asyncio.timeout(LINGER_S):
+            while True:
+                await stream.read_bytes(READ_BYTES, partial=True)
 
     async def write_events(self, stream: IOStream, subscriber: Subscriber) -> None:
         with contextlib.suppress(StreamClosedError, TimeoutError):
@@ -112,10 +126,24 @@ class PluginSocketServer(TCPServer):
             stream.close()
 
 
+async def messages(stream: IOStream, limit: int) -> AsyncGenerator[bytes, None]:
+    """The NUL-terminated messages, until one has more than *limit* bytes."""
+    held = bytearray()
+    while len(held) <= limit:
+        *ends, rest = (await stream.read_bytes(READ_BYTES, partial=True)).split(b"\0")
+        for end in ends:
+            held += end
+            if len(held) > limit:
+                return
+            yield bytes(held)
+            held.clear()
+        held += rest
+
+
 def read_subscription(message: bytes) -> tuple[str, Cursor | None]:
     """Topic and cursor of ``{"subscribe": {"topic": "", "after": "17@k3f9"}}``."""
     try:
-        request = json.loads(message)["subscribe"]
+        request = envelope.request(message)["subscribe"]
         topic, after = request.get("topic", ""), request.get("after", "")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError('expected {"subscribe": {"topic": "", "after": "17@k3f9"}}') from None

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -122,6 +123,32 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _loads = json.JSONDecoder(object_pairs_hook=_unique).decode
+
+
+def request(text: str | bytes) -> Any:
+    """The JSON that a client sent, in UTF-8.
+
+    Raises:
+        ValueError: it is none (RFC 8259; Python's NaN and Infinity are none), or has a number that no float can hold,
+            and which an answer would have to give back as Infinity.
+        RecursionError: it is nested too deep.
+    """
+    return _strict(text if isinstance(text, str) else text.decode())
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits[:40]} is beyond what a float can hold")
+    return number
+
+
+def _whole(digits: str) -> int:
+    _finite(digits)
+    return int(digits)
+
+
+_strict = json.JSONDecoder(parse_float=_finite, parse_int=_whole, parse_constant=_finite).decode
 
 
 def _json(text: str | bytes) -> Any:
