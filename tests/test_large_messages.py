@@ -1,0 +1,77 @@
+"""Messages as large as they may be, and larger: what a client publishes on its own connection."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from labkit.lab import Lab
+from labkit.techniques import find
+from labkit.wire.frames import Frame, FrameDecoder, Opcode
+from test_websocket_server import RawClient
+from wait import Receiver, dial, read_all, read_until, until
+
+MIB = 1 << 20
+GROWS = {"control characters": "\x01" * MIB, "emoji": "\N{GRINNING FACE}" * (MIB // 4), "quotes": '"\\' * (MIB // 2)}
+
+
+def published(lab: Lab, technique: str, messages: list[bytes]) -> list[dict[str, Any]]:
+    """What messages that publish are answered with, on one connection; the events that come back are left out."""
+    answers: list[dict[str, Any]] = []
+    if technique == "websocket":
+        client = RawClient(lab.port, "/websocket?topic=large")
+        client.decoder = FrameDecoder(masked=False, max_payload_bytes=8 * MIB)
+        with client.sock:
+            for message in messages:
+                client.send(Frame(Opcode.TEXT, message, mask=bytes(4)))
+                while len(answers) < len(messages):
+                    frame = client.frame()
+                    assert frame is not None and frame.opcode is Opcode.TEXT
+                    answers += [json.loads(frame.payload)] if b'"ref"' in frame.payload[:80] else []
+        return answers
+    with dial(lab.plugin_port, b'{"subscribe":{"topic":"large"}}\0') as sock:
+        for message in messages:
+            sock.sendall(message + b"\0")
+        got = b""
+        while len(answers) < len(messages):
+            got += sock.recv(MIB)
+            *lines, got = got.split(b"\0")
+            answers += [json.loads(line) for line in lines if b'"ref"' in line[:80]]
+    return answers
+
+
+@pytest.mark.parametrize("technique", ["websocket", "plugin-socket"])
+@pytest.mark.parametrize("data", GROWS.values(), ids=GROWS)
+def test_an_event_of_the_largest_size_is_published_however_its_json_grows(technique: str, data: str) -> None:
+    message = json.dumps({"publish": data, "ref": 1}).encode()
+    assert len(message) >= 2 * MIB
+    with Lab("large-messages") as lab:
+        assert published(lab, technique, [message]) == [{"published": 1, "ref": 1}]
+        with Receiver(find(technique), lab.url_of(technique), topic="large", after="0") as receiver:
+            assert receiver.wait_for(1)[0].data == data
+
+
+@pytest.mark.parametrize("parts", [1, 7])
+def test_a_message_over_the_limit_is_told_so_by_a_close_frame(parts: int) -> None:
+    with Lab("large-messages") as lab:
+        limit = 6 * MIB + 1024
+        client = RawClient(lab.port, "/websocket/echo")
+        with client.sock:
+            for part in range(parts):
+                opcode = Opcode.CONTINUATION if part else Opcode.TEXT
+                client.send(Frame(opcode, b"a" * (limit // parts + 1), fin=part == parts - 1, mask=bytes(4)))
+            assert client.closing()[0] == 1009
+        until(lambda: lab.stats()["connections"] == 0)
+
+
+def test_a_message_over_the_limit_is_told_so_by_an_error_line() -> None:
+    with Lab("large-messages") as lab:
+        with dial(lab.plugin_port, b'{"subscribe":{}}\0') as sock:
+            read_until(sock, b"\0")
+            sock.sendall(b'{"publish":"' + b"a" * (6 * MIB + 1024) + b'"}\0{"publish":"after it"}\0')
+            answer = json.loads(read_all(sock)[:-1])
+        assert answer == {"error": f"a message has at most {6 * MIB + 1024} bytes", "ref": None}
+        until(lambda: lab.stats()["connections"] == 0)
+        assert lab.stats()["published"] == 0
