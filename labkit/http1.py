@@ -84,8 +84,9 @@ class LabStream(fanout.TellingStream):
             super().close()
 
     def _say(self, status: bytes) -> None:
-        with suppress(OSError):
-            self.socket.send(b"HTTP/1.1 " + status + b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        if not len(self._write_buffer):  # else an answer before this one is not out yet
+            with suppress(OSError):
+                self.socket.send(b"HTTP/1.1 " + status + b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 
     def close(self, exc_info: Any = False) -> None:
         """Close; say why first, to a peer whose request has a head, or a chunk's head, beyond Tornado's limits."""

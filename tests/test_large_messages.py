@@ -17,29 +17,27 @@ MIB = 1 << 20
 GROWS = {"control characters": "\x01" * MIB, "emoji": "\N{GRINNING FACE}" * (MIB // 4), "quotes": '"\\' * (MIB // 2)}
 
 
-def published(lab: Lab, technique: str, messages: list[bytes]) -> list[dict[str, Any]]:
-    """What messages that publish are answered with, on one connection; the events that come back are left out."""
-    answers: list[dict[str, Any]] = []
+def answer_to(lab: Lab, technique: str, message: bytes) -> Any:
+    """What a message that publishes is answered with; the event that comes back beside it is left out."""
     if technique == "websocket":
         client = RawClient(lab.port, "/websocket?topic=large")
         client.decoder = FrameDecoder(masked=False, max_payload_bytes=8 * MIB)
         with client.sock:
-            for message in messages:
-                client.send(Frame(Opcode.TEXT, message, mask=bytes(4)))
-                while len(answers) < len(messages):
-                    frame = client.frame()
-                    assert frame is not None and frame.opcode is Opcode.TEXT
-                    answers += [json.loads(frame.payload)] if b'"ref"' in frame.payload[:80] else []
-        return answers
+            client.send(Frame(Opcode.TEXT, message, mask=bytes(4)))
+            while True:
+                frame = client.frame()
+                assert frame is not None and frame.opcode is Opcode.TEXT
+                if b'"ref"' in frame.payload[:80]:
+                    return json.loads(frame.payload)
     with dial(lab.plugin_port, b'{"subscribe":{"topic":"large"}}\0') as sock:
-        for message in messages:
-            sock.sendall(message + b"\0")
-        got = b""
-        while len(answers) < len(messages):
-            got += sock.recv(MIB)
-            *lines, got = got.split(b"\0")
-            answers += [json.loads(line) for line in lines if b'"ref"' in line[:80]]
-    return answers
+        sock.sendall(message + b"\0")
+        rest = b""
+        while more := sock.recv(MIB):
+            *lines, rest = (rest + more).split(b"\0")
+            for line in lines:
+                if b'"ref"' in line[:80]:
+                    return json.loads(line)
+    raise AssertionError("the connection ended without an answer")
 
 
 @pytest.mark.parametrize("technique", ["websocket", "plugin-socket"])
@@ -48,7 +46,7 @@ def test_an_event_of_the_largest_size_is_published_however_its_json_grows(techni
     message = json.dumps({"publish": data, "ref": 1}).encode()
     assert len(message) >= 2 * MIB
     with Lab("large-messages") as lab:
-        assert published(lab, technique, [message]) == [{"published": 1, "ref": 1}]
+        assert answer_to(lab, technique, message) == {"published": 1, "ref": 1}
         with Receiver(find(technique), lab.url_of(technique), topic="large", after="0") as receiver:
             assert receiver.wait_for(1)[0].data == data
 
