@@ -21,6 +21,7 @@ from labkit.browser_clock import ROUND_TRIPS, TICK_MS, Clock
 from labkit.errors import LabClosed, UnknownTechnique
 from labkit.pages import MAX_PAGES, MAX_STREAMS, Malformed, Pages
 from labkit.tokens import MAX_TOKENS, Tokens
+from wait import until
 
 ARRIVED = {"sse": [[1, 2.0, 5]]}
 JUPYTER = "https://hub.example.org"
@@ -372,6 +373,7 @@ def test_what_had_arrived_is_there_while_the_lab_s_process_stands_still(monkeypa
         subscriber.keep()
         monkeypatch.setattr("labkit.pipe.ANSWER_S", 0.1)
         psutil.Process(lab.pid).suspend()
+        until(lambda: psutil.Process(lab.pid).status() == psutil.STATUS_STOPPED)
         assert subscriber.count() == 1 and not subscriber.closed
         assert subscriber.deliveries["event_id"].tolist() == [1]
         subscriber.end()

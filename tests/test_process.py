@@ -223,9 +223,7 @@ def test_a_killed_child_is_lab_closed_with_its_exit_status() -> None:
 
 def test_a_child_that_dies_during_a_call_ends_the_call() -> None:
     with Lab("killed", process=True) as lab:
-        assert lab.pid is not None
-        os.kill(lab.pid, signal.SIGSTOP)
-        threading.Timer(0.05, os.kill, (lab.pid, signal.SIGKILL)).start()
+        threading.Timer(0.05, os.kill, (stop(lab), signal.SIGKILL)).start()
         with pytest.raises(LabClosed, match="exit status -9"):
             lab.publish("x")
 
@@ -236,7 +234,7 @@ def test_closing_a_child_that_no_longer_answers_ends_it_and_the_call_that_waits(
     monkeypatch.setattr("labkit.process.STOP_TIMEOUT_S", 0.1)
     lab = Lab("hangs", process=True)
     assert lab.pid is not None
-    os.kill(lab.pid, signal.SIGSTOP)
+    stop(lab)
     faults: list[BaseException] = []
 
     def publish() -> None:
