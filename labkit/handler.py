@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from asyncio import Future
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,9 +23,9 @@ from labkit.context import Context, Refusal
 from labkit.encoding import Encode
 from labkit.errors import CursorError
 from labkit.events import Cursor, Page, now_ns
-from labkit.http1 import abort, end_body_by_closing, forget_headers, linger, watch
+from labkit.http1 import abort, end_body_by_closing, forget_headers, let_go_unread, linger, watch
 from labkit.limits import check_topic, too_large
-from labkit.subscriber import Subscriber
+from labkit.subscriber import BLOCK_BYTES, Subscriber
 
 MAX_TIMEOUT_S = 600.0
 _LENGTH = re.compile(r"[0-9]{1,40}", re.ASCII)
@@ -165,8 +166,26 @@ class PushHandler(RequestHandler):
         except StreamClosedError:
             self.on_connection_close()
 
+    async def answer(self, body: bytes) -> None:
+        """Finish with *body*, written as a stream is: in blocks, each to be accepted within the write time-out."""
+        self.set_header("Content-Length", str(len(body)))
+        last = max(0, len(body) - 1) // BLOCK_BYTES * BLOCK_BYTES
+        for start in range(0, last, BLOCK_BYTES):
+            await self.send(body[start : start + BLOCK_BYTES])
+            await asyncio.sleep(0)  # the loop belongs to others too
+        self.finish(body[last:])
+
+    def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> Future[None]:
+        """End the exchange. Who does not take the end of an answer, of any answer, within the time-out is let go."""
+        let_go_unread(self, self.context.write_timeout_s)
+        accepted = super().finish(chunk)
+        if not accepted.done():
+            late = self.context.hub.loop.call_later(self.context.write_timeout_s, abort, self)
+            accepted.add_done_callback(lambda _: late.cancel())
+        return accepted
+
     def page(self, cursor: Cursor | None) -> Page:
-        """What a poll answers: everything after *cursor*, or only the newest of it with ``?conflate=1``."""
+        """What a poll answers: what one answer carries after *cursor*, or only the newest with ``?conflate=1``."""
         return self.context.hub.since(self.topic, cursor, conflate=self.flag("conflate"))
 
     def on_connection_close(self) -> None:

@@ -19,6 +19,7 @@ from tornado.iostream import UnsatisfiableReadError
 from tornado.web import RequestHandler
 
 from labkit import fanout
+from labkit.sockets import limit_unread
 
 LINGER_S = 2.0
 HEAD_S = 20.0
@@ -180,6 +181,13 @@ def connection_state(handler: RequestHandler) -> dict[str, Any]:
             connection.stream.state = {}
         return connection.stream.state
     return {}
+
+
+def let_go_unread(handler: RequestHandler, timeout_s: float) -> None:
+    """Give up a connection that the end of an answer was written to when its peer takes nothing of it for so long."""
+    connection = handler.request.connection
+    if isinstance(connection, HTTP1Connection) and not connection.stream.closed():
+        limit_unread(connection.stream.socket, timeout_s)
 
 
 def forget_headers(handler: RequestHandler) -> None:

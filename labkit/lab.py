@@ -38,8 +38,9 @@ class Lab:
         port, plugin_port: fixed ports; 0 takes those of the lab that is replaced, or free ones.
         techniques: which to serve, by name too; add your own with ``(*labkit.TECHNIQUES, mine)``.
         options: those of :class:`labkit.server.Server`: ``slow``, ``queue``, ``history_events``,
-            ``history_bytes``, ``max_event_bytes``, ``max_topics``, ``max_connections``, ``allow_origins``, ``hold_s``,
-            ``heartbeat_s``, ``write_timeout_s``, ``fanout``, ``mss``, ``send_buffer_bytes``.
+            ``history_bytes``, ``history_total_bytes``, ``max_event_bytes``, ``max_topics``, ``max_connections``,
+            ``allow_origins``, ``hold_s``, ``heartbeat_s``, ``write_timeout_s``, ``fanout``, ``mss``,
+            ``send_buffer_bytes``.
 
     Raises:
         LabkitError: a fixed port is in use.

@@ -94,13 +94,15 @@ class Server:
         techniques: which to serve.
         slow, queue: the slow-subscriber policy and the number of events that it lets a subscriber fall behind.
         history_events, history_bytes: bounds of each topic's history.
+        history_total_bytes: bound of all histories together. The topic that nobody has published or listened to for
+            longest is let go of first, its oldest event first; its ids go on, so an old cursor is a gap.
         max_event_bytes: the largest event, 1 MiB by default.
         max_topics: how many topics may hold a log.
         max_connections: None takes what the descriptor limit allows.
         allow_origins: pages of other origins that may use the lab, such as ``https://hub.example.org``.
         hold_s: how long a long poll is held by default (RFC 6202 section 5.5).
         heartbeat_s: an idle stream gets a heartbeat at least this often.
-        write_timeout_s: a subscriber that takes nothing for so long is let go.
+        write_timeout_s: who takes nothing of a stream or an answer for so long is let go.
         fanout: ``direct``, or ``plain`` for Tornado's own writes only.
         mss: largest TCP segment, bytes of payload; None leaves it to the system.
         send_buffer_bytes: how much the system may hold of what a slow subscriber has not taken yet, for each
@@ -118,6 +120,7 @@ class Server:
         queue: int = 256,
         history_events: int = 10_000,
         history_bytes: int = 8 << 20,
+        history_total_bytes: int = 256 << 20,
         max_event_bytes: int = 1 << 20,
         max_topics: int = 10_000,
         max_connections: int | None = None,
@@ -142,6 +145,7 @@ class Server:
             queue=queue,
             history_events=history_events,
             history_bytes=history_bytes,
+            history_total_bytes=history_total_bytes,
             max_topics=max_topics,
             heartbeat_s=heartbeat_s,
         )

@@ -39,6 +39,17 @@ def dial(port: int, timeout_s: float | None = None) -> socket.socket:
     return sock
 
 
+def limit_unread(sock: socket.socket, timeout_s: float) -> None:
+    """Let the system end a connection whose peer takes nothing of what it was sent for so long, where it can.
+
+    RFC 5482's user time-out, which only Linux has. What the system has accepted, no writer sees any more.
+    """
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        timeout_ms = int(min(max(1.0, 1000 * timeout_s), 2**31 - 1))
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
+
+
 def limit_send_buffer(sock: socket.socket, size: int | None) -> None:
     """Set how many bytes the system holds for a peer that does not take them; None leaves it to the system."""
     if size is not None:

@@ -63,7 +63,7 @@ class BOSHHandler(PushHandler):
         for text in _MESSAGE.findall(whole[2] or ""):
             self.context.publish(unescape(text), self.topic, now_ns())
         session.held.set()  # hold='1': the request before is answered now
-        self.finish(await self.hold(session))
+        await self.answer((await self.hold(session)).encode())
 
     def begin(self, attributes: dict[str, str]) -> str:
         wait = attributes.get("wait", "30")

@@ -102,6 +102,7 @@ class Reader:
     def __init__(self, after: str | None, on_open: Opened | None) -> None:
         self.cursor = after or ""
         self.count = 0
+        self.more = False  # the newest answer to a poll was cut: the rest is to be asked for at once
         self._on_open = on_open
         self._epoch = (after or "").partition("@")[2]
 
@@ -173,11 +174,15 @@ def mark_json(body: Body, raw: bytes, items: Iterable[Delivery | Gap | None]) ->
 
 
 def read_answer(client: HTTPClient, reader: Reader, text: str) -> list[Delivery | Gap]:
-    """What one whole answer to a poll brought, in order; the reader's cursor moves on, the bytes are marked."""
+    """What one whole answer to a poll brought, in order; the reader's cursor moves on, the bytes are marked.
+
+    ``reader.more`` says whether to ask again at once.
+    """
     assert client.http is not None
     received_ns = client.http.connection.received_ns
     answer = envelope.decode_answer(text)
     items: list[Delivery | Gap] = []
+    reader.more = answer is not None and answer.more
     if answer is not None:
         if answer.gap is not None:
             items.append(answer.gap)

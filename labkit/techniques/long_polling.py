@@ -39,7 +39,7 @@ class LongPollingHandler(PushHandler):
         page = self.page(cursor)
         given[self.topic] = cursor, Cursor.parse(page.cursor)
         self.set_header("Content-Type", "application/json")
-        self.finish(self.context.hub.answer(self.topic, page))
+        await self.answer(self.context.hub.answer(self.topic, page).encode())
 
 
 def woken(_: Item, __: str) -> bytes:

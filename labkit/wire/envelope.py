@@ -6,6 +6,7 @@
 ``{"gap":{"after":"17@k3f9","next":42},"cursor":"41@p7q2"}``           events that cannot be delivered
 ``{"closing":"slow subscriber"}``                                      why the server ends a stream
 ``{"events":[...],"cursor":"17@k3f9"}``, and ``gap`` beside them       the answer to a poll
+``"more":true`` beside ``cursor``                                      it was cut: ask again at once
 =====================================================================  =================================
 
 Separators are compact and UTF-8 is not escaped; LF, CR and NUL always are, so one line, one message or one
@@ -51,11 +52,12 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to a poll: perhaps a gap, then events; ``cursor`` is the one to ask with next."""
+    """The answer to a poll: perhaps a gap, then events; ``cursor`` is the one to ask with next, at once if ``more``."""
 
     events: tuple[Received, ...]
     cursor: str
     gap: Gap | None = None
+    more: bool = False
 
 
 def event_json(event: Event) -> str:
@@ -86,7 +88,8 @@ def answer(page: Page, *, render: Callable[[Event], str] = event_json) -> str:
     """
     events = ",".join(map(render, page.events))
     gap = "" if page.gap is None else f',"gap":{_dumps({"after": page.gap.after, "next": page.gap.next})}'
-    return f'{{"events":[{events}],"cursor":{_dumps(page.cursor)}{gap}}}'
+    more = ',"more":true' if page.more else ""
+    return f'{{"events":[{events}],"cursor":{_dumps(page.cursor)}{more}{gap}}}'
 
 
 def decode(text: str | bytes) -> Received | Gap | Start | Closing | None:
@@ -107,11 +110,15 @@ def decode(text: str | bytes) -> Received | Gap | Start | Closing | None:
 def decode_answer(text: str | bytes) -> Answer | None:
     """Read the answer to a poll; None if it is not one. Never raises."""
     match _json(text):
-        case {"events": list(items), "cursor": str(cursor), **rest} if _parse(cursor) and not rest.keys() - {"gap"}:
+        case {"events": list(items), "cursor": str(cursor), **rest} if (
+            _parse(cursor) and not rest.keys() - {"gap", "more"} and rest.get("more", True) is True
+        ):
             events = tuple(event for item in items if (event := _event(item)) is not None)
+            more = "more" in rest
             gap = _answer_gap(rest["gap"], cursor) if "gap" in rest else None
-            if len(events) == len(items) and (gap is not None) is ("gap" in rest):
-                return Answer(events, cursor, gap)
+            cut_short = more and not events  # asked again at once, that would have no end
+            if len(events) == len(items) and (gap is not None) is ("gap" in rest) and not cut_short:
+                return Answer(events, cursor, gap, more)
     return None
 
 
