@@ -23,7 +23,7 @@ from labkit.context import Context, Refusal
 from labkit.encoding import Encode
 from labkit.errors import CursorError
 from labkit.events import Cursor, Page, now_ns
-from labkit.http1 import abort, end_body_by_closing, forget_headers, let_go_unread, linger, watch
+from labkit.http1 import abort, accepted_in_time, end_body_by_closing, forget_headers, let_go_unread, linger, watch
 from labkit.limits import check_topic, too_large
 from labkit.subscriber import BLOCK_BYTES, Subscriber
 
@@ -146,6 +146,7 @@ class PushHandler(RequestHandler):
         """Send where the stream begins, then every event as it comes, until one side has had enough."""
         if self.request.version == "HTTP/1.0":  # whatever its Connection says: nothing else can end the body
             end_body_by_closing(self)
+        let_go_unread(self, None)  # a poll may have been answered on this connection
         with self.subscribe(encode) as subscriber:
             await self.send(subscriber.encoded(subscriber.start()))
             forget_headers(self)
@@ -173,16 +174,14 @@ class PushHandler(RequestHandler):
         for start in range(0, last, BLOCK_BYTES):
             await self.send(body[start : start + BLOCK_BYTES])
             await asyncio.sleep(0)  # the loop belongs to others too
+        let_go_unread(self, self.context.write_timeout_s)
         self.finish(body[last:])
 
     def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> Future[None]:
-        """End the exchange. Who does not take the end of an answer, of any answer, within the time-out is let go."""
-        let_go_unread(self, self.context.write_timeout_s)
-        accepted = super().finish(chunk)
-        if not accepted.done():
-            late = self.context.hub.loop.call_later(self.context.write_timeout_s, abort, self)
-            accepted.add_done_callback(lambda _: late.cancel())
-        return accepted
+        """End the exchange. Who does not take the end of any answer within the write time-out is let go."""
+        written = super().finish(chunk)
+        accepted_in_time(self, written, self.context.write_timeout_s)
+        return written
 
     def page(self, cursor: Cursor | None) -> Page:
         """What a poll answers: what one answer carries after *cursor*, or only the newest with ``?conflate=1``."""

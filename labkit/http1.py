@@ -183,11 +183,22 @@ def connection_state(handler: RequestHandler) -> dict[str, Any]:
     return {}
 
 
-def let_go_unread(handler: RequestHandler, timeout_s: float) -> None:
-    """Give up a connection that the end of an answer was written to when its peer takes nothing of it for so long."""
+def let_go_unread(handler: RequestHandler, timeout_s: float | None) -> None:
+    """Give up the connection when its peer takes nothing of what was written for so long; None: leave that to us.
+
+    The end of an answer is no longer waited for once the system has accepted it.
+    """
     connection = handler.request.connection
     if isinstance(connection, HTTP1Connection) and not connection.stream.closed():
         limit_unread(connection.stream.socket, timeout_s)
+
+
+def accepted_in_time(handler: RequestHandler, written: Future[None], timeout_s: float) -> None:
+    """Give up the connection unless the system has accepted the end of an answer in time. Nothing waits for it."""
+    connection = handler.request.connection
+    if isinstance(connection, HTTP1Connection) and not written.done():
+        late = asyncio.get_running_loop().call_later(timeout_s, connection.stream.close)
+        written.add_done_callback(lambda _: late.cancel())
 
 
 def forget_headers(handler: RequestHandler) -> None:

@@ -39,13 +39,13 @@ def dial(port: int, timeout_s: float | None = None) -> socket.socket:
     return sock
 
 
-def limit_unread(sock: socket.socket, timeout_s: float) -> None:
+def limit_unread(sock: socket.socket, timeout_s: float | None) -> None:
     """Let the system end a connection whose peer takes nothing of what it was sent for so long, where it can.
 
     RFC 5482's user time-out, which only Linux has. What the system has accepted, no writer sees any more.
     """
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        timeout_ms = int(min(max(1.0, 1000 * timeout_s), 2**31 - 1))
+        timeout_ms = 0 if timeout_s is None else int(min(max(1.0, 1000 * timeout_s), 2**31 - 1))  # 0: its default
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
 

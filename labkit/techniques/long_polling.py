@@ -47,13 +47,13 @@ def woken(_: Item, __: str) -> bytes:
     return b""
 
 
-def later(asked: Cursor | None, began: Cursor | None, given: Cursor | None) -> Cursor | None:
+def later(asked: Cursor | None, before: Cursor | None, given: Cursor | None) -> Cursor | None:
     """The later of the request's cursor and what its connection was given by the answer before.
 
     Epochs have no order: a request that asks from where that answer began was sent before the answer was read.
     """
     if given is None or (
-        asked is not None and asked != began and (asked.epoch not in (None, given.epoch) or asked.n > given.n)
+        asked is not None and asked != before and (asked.epoch not in (None, given.epoch) or asked.n > given.n)
     ):
         return asked
     return given

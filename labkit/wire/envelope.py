@@ -116,8 +116,8 @@ def decode_answer(text: str | bytes) -> Answer | None:
             events = tuple(event for item in items if (event := _event(item)) is not None)
             more = "more" in rest
             gap = _answer_gap(rest["gap"], cursor) if "gap" in rest else None
-            cut_short = more and not events  # asked again at once, that would have no end
-            if len(events) == len(items) and (gap is not None) is ("gap" in rest) and not cut_short:
+            endless = more and not events  # asked again at once, time after time
+            if len(events) == len(items) and (gap is not None) is ("gap" in rest) and not endless:
                 return Answer(events, cursor, gap, more)
     return None
 
