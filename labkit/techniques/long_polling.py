@@ -37,7 +37,7 @@ class LongPollingHandler(PushHandler):
             if parked.closed and not self.context.hub.closed:
                 return  # the client has gone
         page = self.page(cursor)
-        given[self.topic] = cursor, Cursor.parse(page.cursor)
+        given[self.topic] = self.after or cursor, Cursor.parse(page.cursor)
         self.set_header("Content-Type", "application/json")
         await self.answer(self.context.hub.answer(self.topic, page).encode())
 
@@ -50,7 +50,7 @@ def woken(_: Item, __: str) -> bytes:
 def later(asked: Cursor | None, before: Cursor | None, given: Cursor | None) -> Cursor | None:
     """The later of the request's cursor and what its connection was given by the answer before.
 
-    Epochs have no order: a request that asks from where that answer began was sent before the answer was read.
+    Epochs have no order: a request that asks what the one before has asked was sent before its answer was read.
     """
     if given is None or (
         asked is not None and asked != before and (asked.epoch not in (None, given.epoch) or asked.n > given.n)
