@@ -30,14 +30,16 @@ class LongPollingHandler(PushHandler):
     async def get(self) -> None:
         timeout_s = self.seconds("timeout", self.context.hold_s)
         given = connection_state(self)
-        cursor = later(self.after, *given.get(self.topic, (None, None))) if self.flag("pipelined") else self.after
+        asked, began, end = given.get(self.topic, (None, None, None))
+        cursor = self.after if self.after != asked else began  # asked again: before the answer was read
+        cursor = later(cursor, began, end) if self.flag("pipelined") else self.after
         cursor = cursor or self.context.hub.cursor(self.topic)
         with self.subscribe(woken, after=cursor) as parked:
             await parked.wait_until_ready(timeout_s)
             if parked.closed and not self.context.hub.closed:
                 return  # the client has gone
         page = self.page(cursor)
-        given[self.topic] = self.after or cursor, Cursor.parse(page.cursor)
+        given[self.topic] = self.after, cursor, Cursor.parse(page.cursor)
         self.set_header("Content-Type", "application/json")
         await self.answer(self.context.hub.answer(self.topic, page).encode())
 
@@ -47,13 +49,13 @@ def woken(_: Item, __: str) -> bytes:
     return b""
 
 
-def later(asked: Cursor | None, before: Cursor | None, given: Cursor | None) -> Cursor | None:
+def later(asked: Cursor | None, began: Cursor | None, given: Cursor | None) -> Cursor | None:
     """The later of the request's cursor and what its connection was given by the answer before.
 
-    Epochs have no order: a request that asks what the one before has asked was sent before its answer was read.
+    Epochs have no order: a request that asks from where that answer began was sent before the answer was read.
     """
     if given is None or (
-        asked is not None and asked != before and (asked.epoch not in (None, given.epoch) or asked.n > given.n)
+        asked is not None and asked != began and (asked.epoch not in (None, given.epoch) or asked.n > given.n)
     ):
         return asked
     return given
