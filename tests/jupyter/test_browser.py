@@ -95,7 +95,8 @@ def test_what_an_answer_to_a_poll_left_over_is_asked_for_at_once(jupyter: Jupyte
     )
     notebook.run_all()
     told = report(notebook, 1)
-    assert told["ids"]["polling"] == told["published"] and len(told["published"]) == 100  # 2 MB: eight answers
+    # an answer's events have one time of arrival: rows of two reports may change places when the clock is set between
+    assert sorted(told["ids"]["polling"]) == told["published"] and len(told["published"]) == 100  # 2 MB: eight answers
     assert max(told["rows"]["transit_ms"]) < 3 * 1000 * interval_s
     clean(notebook)
 
