@@ -13,6 +13,7 @@ import time
 
 from labkit.errors import LabkitError
 from labkit.server.fanout import as_chunk
+from labkit.sockets import dial
 from labkit.techniques.sse import block
 from labkit.techniques.websocket import text, text_frame
 from labkit.wire.envelope import encode
@@ -53,7 +54,7 @@ class Sink:
         ]
         request = "\r\n".join([*headers, "", ""]).encode()
         for start in range(0, count, AT_ONCE):
-            some = [socket.create_connection(("127.0.0.1", port)) for _ in range(min(AT_ONCE, count - start))]
+            some = [dial(port) for _ in range(min(AT_ONCE, count - start))]
             for sock in some:
                 sock.sendall(request)
             for sock in some:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from labkit.errors import LabkitError
+from labkit.errors import AddressError, LabkitError
 
 if TYPE_CHECKING:
     from labkit.measuring.run import Run
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--poll-interval", type=float, default=1.0, metavar="S", help="of polling (%(default)s s)")
     measure.add_argument("--subscribers", type=int, default=1, metavar="N", help="of each technique (%(default)s)")
     measure.add_argument("--process", action="store_true", help="serve from a process of its own")
-    measure.add_argument("--url", help="listen to this address instead of a lab of our own; needs --technique")
+    measure.add_argument("--url", help="listen to this http, ws or tcp address, not to a lab; needs --technique")
     measure.add_argument("--technique", help="which client to use with --url")
     measure.add_argument("--out", metavar="RUN.parquet", help="save the run")
     measure.add_argument("--html", metavar="PAGE.html", help="write a page with the table and the charts")
@@ -128,7 +128,11 @@ def _measure(arguments: argparse.Namespace) -> int:
     if arguments.url:
         if not arguments.technique:
             raise LabkitError("--url needs --technique: which of the kit's clients to use; see `labkit techniques`")
-        run = listen(arguments.url, arguments.technique, seconds=arguments.seconds)
+        try:
+            run = listen(arguments.url, arguments.technique, seconds=arguments.seconds)
+        except AddressError as error:  # nothing came from there, as from a port where nobody listens
+            print(f"labkit: {error}", file=sys.stderr)
+            return 1
     else:
         from labkit.lab.lab import Lab
 
@@ -155,11 +159,11 @@ def _measure(arguments: argparse.Namespace) -> int:
 
 
 def _print(run: Run) -> None:
-    summary = run.summary()
-    if run.foreign:
-        print(run.intervals().to_string(float_format=lambda value: f"{value:,.1f}"))
-    else:
-        print(summary[SHOWN].to_string(float_format=lambda value: f"{value:,.1f}", na_rep="-"))
+    from labkit.measuring.summaries import INTERVALS
+
+    table = run.intervals().rename(columns=INTERVALS) if run.foreign else run.summary()[SHOWN]
+    if not (run.foreign and table.empty):  # the notes say why nothing came
+        print(table.to_string(float_format=lambda value: f"{value:,.1f}", na_rep="-"))
     for note in run.notes:
         print(note)
 

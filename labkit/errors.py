@@ -11,6 +11,14 @@ class LabClosed(LabkitError):
     """The lab was closed, replaced by a newer one of its name, or its process has died."""
 
 
+class AddressError(LabkitError, ValueError):
+    """An address that the kit's clients do not speak to: another scheme (``https``, ``ftp``), no host, no port."""
+
+
+class NoAnswer(LabkitError):
+    """The lab's process lives but does not answer: it stands still or is busy."""
+
+
 class UnknownTechnique(LabkitError, ValueError):
     """No technique has that name; the message lists the known ones."""
 

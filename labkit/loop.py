@@ -43,13 +43,27 @@ def get_loop() -> asyncio.AbstractEventLoop:
 def _serve(loop: asyncio.AbstractEventLoop, ready: threading.Event) -> None:
     asyncio.set_event_loop(loop)
     loop.call_soon(ready.set)
-    loop.run_forever()
+    while _fell(loop):
+        pass
     if tasks := asyncio.all_tasks(loop):
         for task in tasks:
             task.cancel()
         loop.run_until_complete(asyncio.wait(tasks, timeout=CLEAN_UP_S))
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
+
+
+def _fell(loop: asyncio.AbstractEventLoop) -> bool:
+    """Run *loop* until somebody stops it; whether it fell over instead.
+
+    asyncio raises these two out of the loop, whichever task they came from; the task itself keeps them for those who
+    wait for it. Neither an ``exit()`` nor a stray interrupt in one task ends the others.
+    """
+    try:
+        loop.run_forever()
+    except (SystemExit, KeyboardInterrupt):
+        return True
+    return False
 
 
 def on_lab_loop() -> bool:
@@ -68,8 +82,12 @@ def run(coro: Coroutine[Any, Any, T]) -> T:
     An interrupt (Ctrl-C, the kernel's interrupt button) cancels the coroutine and is raised here.
 
     Raises:
+        TypeError: *coro* is no coroutine.
         RuntimeError: called on the lab loop itself, which would wait for itself; ``await`` there.
     """
+    if not asyncio.iscoroutine(coro):
+        how = "call it, as in labkit.run(f())" if callable(coro) else "use it as it is"
+        raise TypeError(f"labkit.run takes a coroutine, and {coro!r:.80} is none: {how}")
     if on_lab_loop():
         coro.close()
         raise RuntimeError("labkit.run was called on the lab loop itself: use `await` there")

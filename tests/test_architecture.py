@@ -22,7 +22,20 @@ from conftest import UNIT
 PACKAGE = Path(__file__).parent.parent / "labkit"
 
 ROOMS = (
-    *("errors", "loop", "nested", "wire", "theory", "server", "client", "techniques", "lab", "network", "subscribing"),
+    *(
+        "errors",
+        "loop",
+        "nested",
+        "sockets",
+        "wire",
+        "theory",
+        "server",
+        "client",
+        "techniques",
+        "lab",
+        "network",
+        "subscribing",
+    ),
     *("measuring", "claims", "charts", "choosing", "webpage", "course", "room", "commands"),
 )
 """From below to above."""

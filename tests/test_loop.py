@@ -123,6 +123,32 @@ def test_a_failed_run_keeps_nothing_alive() -> None:
         gc.enable()
 
 
+@pytest.mark.parametrize("what", [17, None, where, asyncio.Event()], ids=["number", "None", "function", "object"])
+def test_run_of_what_is_no_coroutine_is_an_error_at_once(what: object) -> None:
+    with pytest.raises(TypeError, match=r"takes a coroutine, and .* is none: (use it as it is|call it)"):
+        loop.run(what)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"call it, as in labkit\.run\(f\(\)\)"):
+        loop.run(where)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_an_exit_in_one_coroutine_is_its_callers_and_does_not_stop_the_loop(error: type[BaseException]) -> None:
+    async def leave() -> None:
+        raise error("from inside")
+
+    async def go_on() -> str:
+        await asyncio.sleep(0.01)
+        return "went on"
+
+    beside, before = loop.submit(go_on()), loop.get_loop()
+    with pytest.raises(error, match="from inside"):
+        loop.run(leave())
+    left = loop.submit(leave())
+    assert beside.result(TIMEOUT_S) == "went on"
+    assert isinstance(left.exception(TIMEOUT_S), error)
+    assert loop.get_loop() is before and loop.run(where()).name == "labkit-loop"
+
+
 def test_an_interrupt_cancels_the_coroutine_and_waits_for_its_clean_up() -> None:
     steps: list[str] = []
 

@@ -18,6 +18,7 @@ from labkit.charts.rows import (
     floor_of,
     identity,
     latency_axis,
+    nothing_timed,
     one_way_ms,
     rows_of,
 )
@@ -78,7 +79,7 @@ def _latency_title(rows: Sequence[Row], run: Any) -> str:
     """The slowest against those that are near the fastest."""
     rows = [row for row in rows if len(row.deliveries)]
     if not rows:
-        return "No delivery has a latency"
+        return nothing_timed(run)
     d_ms = one_way_ms(run)
     transit = f" (one transit: {style.ms(d_ms)})" if d_ms > 0 else ""
     slowest = max(rows, key=lambda row: row.mean_ms)

@@ -114,6 +114,7 @@ def _window(panels: Sequence[Panel], first: int) -> tuple[tuple[int, int], int]:
         start = min(p.arrows[0].first_ns for p in panels)
         ends = [p.arrows[min(first, len(p.arrows)) - 1].last_ns for p in panels]
         stop = min((e for p, e in zip(panels, ends, strict=True) if len(p.arrows) > first), default=max(ends))
+        stop = max(stop, start + 1_000_000)  # one write that was never answered takes no time
         return (start - (stop - start) // 20, stop + (stop - start) // 20), start
     begun = [p.due_ns or p.published_ns for p in panels if p.due_ns or p.published_ns]
     begun = begun or [p.carrier.first_ns for p in panels if p.carrier]

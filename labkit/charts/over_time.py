@@ -13,7 +13,17 @@ from plotly.subplots import make_subplots
 
 from labkit.charts import style
 from labkit.charts.pictures import finished
-from labkit.charts.rows import Row, drawn_of, expected_on, floor_of, identity, latency_axis, rows_of, thinned
+from labkit.charts.rows import (
+    Row,
+    drawn_of,
+    expected_on,
+    floor_of,
+    identity,
+    latency_axis,
+    nothing_timed,
+    rows_of,
+    thinned,
+)
 
 
 def timeline(
@@ -31,7 +41,8 @@ def timeline(
 
     Returns:
         A figure whose points carry ``customdata`` (event_id, technique, subscriber), so that a click on a point
-        can open that event. Time in s after the first due time, latency in ms.
+        can open that event. Time in s after the first due time, latency in ms; where nobody knows what was due, the
+        interval since the delivery before, at the time when it was received.
     """
     rows, grey = rows_of(run), style.theme(theme)
     columns = columns or (1 if len(rows) <= 3 else 2)
@@ -53,11 +64,11 @@ def timeline(
         _panel(figure, row, _seconds(row, start_ns), stop_s, axis, where, grey)
         bottom = index + columns >= len(rows)
         figure.update_xaxes(
-            title_text="due, after the first event (s)" if bottom else "", showticklabels=bottom, **where
+            title_text=f"{row.moment}, after the first {'event' if row.timed else 'one here'} (s)" if bottom else "",
+            showticklabels=bottom,
+            **where,
         )
-        figure.update_yaxes(
-            title_text=f"{'latency' if row.timed else 'interval'} (ms)" if where["col"] == 1 else "", **where
-        )
+        figure.update_yaxes(title_text=f"{row.measure} (ms)" if where["col"] == 1 else "", **where)
         for span in spans:
             _shade(figure, span, where, grey)
     for index in range(len(rows), lines * columns):
@@ -71,7 +82,7 @@ def timeline(
             calm = next(i for i in mine if slowest[i] <= 1.25 * min(slowest.values()))
             where = {"row": calm // columns + 1, "col": column + 1}
             _name_span(figure, (start_s + stop_s) / 2, label, where, grey)
-    figure.update_layout(title=style.heading(_timeline_title(rows), _timeline_note(rows, axis)))
+    figure.update_layout(title=style.heading(_timeline_title(rows, run), _timeline_note(rows, axis)))
     return finished(figure)
 
 
@@ -115,14 +126,15 @@ def _panel(
             marker={"symbol": mark.symbol, "size": 5 if len(drawn) <= 200 else 3.5, "color": mark.color},
             name=row.technique,
             customdata=identity(drawn),
-            hovertemplate="event %{customdata[0]}, due %{x:.3f} s<br>%{y:.4~g} ms<extra>%{customdata[1]}</extra>",
+            hovertemplate=f"event %{{customdata[0]}}, {row.moment} %{{x:.3f}} s<br>"
+            "%{y:.4~g} ms<extra>%{customdata[1]}</extra>",
             **where,
         )
     _name_panel(figure, row, where, grey)
 
 
 def _name_panel(figure: go.Figure, row: Row, where: dict[str, int], grey: style.Theme) -> None:
-    said = [f"mean {style.ms(row.mean_ms)}"] if len(row.deliveries) else []
+    said = [f"mean{'' if row.timed else ' interval'} {style.ms(row.mean_ms)}"] if len(row.deliveries) else []
     said += [f"theory {style.ms(row.expected_ms)}"] if row.expected_ms is not None else []
     said += [row.trouble] if row.trouble else []
     text = f'<b>{style.title_of(row.technique)}</b>  <span style="color:{grey.muted}">{", ".join(said)}</span>'
@@ -149,11 +161,14 @@ def _name_span(figure: go.Figure, x: float, label: str, where: dict[str, int], g
     )  # fmt: skip
 
 
-def _timeline_title(rows: Sequence[Row]) -> str:
+def _timeline_title(rows: Sequence[Row], run: Any) -> str:
     """The technique whose latency swings most against the one that swings least."""
     rows = [row for row in rows if len(row.deliveries)]
     if not rows:
-        return "No delivery has a latency"
+        return nothing_timed(run)
+    if not all(row.timed for row in rows):
+        extents = [f"{_extent([row])} over {style.title_of(row.technique)}" for row in rows]
+        return f"From one delivery to the next: {style.joined(extents)}"
     wide = max(rows, key=_swing_ms)
     limit = 1.25 * float(min(rows, key=_swing_ms).latency_ms.max())
     calm = [row for row in rows if float(row.latency_ms.max()) <= limit]
@@ -173,7 +188,8 @@ def _extent(rows: Sequence[Row]) -> str:
 
 
 def _timeline_note(rows: Sequence[Row], axis: dict[str, Any]) -> str:
-    parts = ["band and dashed line: the range and the mean that theory expects"]
-    parts += ["latency on a logarithmic scale"] if axis["type"] == "log" else []
+    has_theory, what = any(row.expected_ms is not None for row in rows), rows[0].measure if rows else "latency"
+    parts = ["band and dashed line: the range and the mean that theory expects"] if has_theory else []
+    parts += [f"{what} on a logarithmic scale"] if axis["type"] == "log" else []
     parts += [thinned(rows)] if thinned(rows) else []
     return "; ".join(parts)

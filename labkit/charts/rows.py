@@ -30,6 +30,16 @@ class Row:
     """False against a server that is not ours: when events were due is unknown, ``latency_ms`` is the interval."""
 
     @property
+    def measure(self) -> str:
+        """What ``latency_ms`` is."""
+        return "latency" if self.timed else "interval"
+
+    @property
+    def moment(self) -> str:
+        """What ``due_ns`` is the time of."""
+        return "due" if self.timed else "received"
+
+    @property
     def latency_ms(self) -> pd.Series[float]:
         return self.deliveries["latency_ms"]
 
@@ -41,7 +51,7 @@ class Row:
 def rows_of(run: Any) -> list[Row]:
     frame = run.deliveries
     frame = frame[frame["scheduled"].astype(bool) | frame["due_ns"].isna()]
-    timed = bool(frame["latency_ms"].notna().any()) or frame.empty
+    timed = not getattr(run, "foreign", False) and (bool(frame["latency_ms"].notna().any()) or frame.empty)
     frame = frame if timed else _with_intervals(frame)
     frame = frame[frame["latency_ms"].notna()]
     frame = frame.assign(technique=frame["technique"].where(frame["client"] != "browser", frame["technique"] + BROWSER))
@@ -144,6 +154,11 @@ def expected_on(axis: dict[str, Any], row: Row) -> tuple[float, float, float] | 
     return max(low, floor), max(row.expected_ms, floor), max(high, floor)
 
 
+def nothing_timed(run: Any) -> str:
+    """The title where no delivery has anything to show."""
+    return "Too few deliveries for an interval" if getattr(run, "foreign", False) else "No delivery has a latency"
+
+
 def drawn_of(frame: pd.DataFrame) -> pd.DataFrame:
     """At most DRAWN deliveries: every k-th, and the slowest whatever its place."""
     if len(frame) <= DRAWN:
@@ -168,7 +183,8 @@ def conditions(run: Any, rows: Sequence[Row]) -> str:
         said[0] += f" at {style.number(schedule['rate_per_s'])} per second, {process}".rstrip(", ")
     if any(row.technique.startswith("polling") for row in rows) and settings.get("poll_interval_s"):
         said.append(f"a poll every {style.seconds(settings['poll_interval_s'])}")
-    said += [f"one transit {style.ms(one_way_ms(run))}"] if one_way_ms(run) > 0 else ["no delay injected"]
+    if all(row.timed for row in rows):  # of the way to somebody else's server nothing is known
+        said += [f"one transit {style.ms(one_way_ms(run))}"] if one_way_ms(run) > 0 else ["no delay injected"]
     said += [thinned(rows)] if thinned(rows) else []
     failed = [f"{style.title_of(technique)} failed: {why}"[:70] for technique, why in (run.failures or {}).items()]
     return "; ".join([", ".join(said), *failed])

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit.client.ledger import ConnectionRecord, Ledger
-from labkit.client.sockets import MSS, READ_BYTES, read_segments, set_mss
+from labkit.client.segments import read_segments
 from labkit.errors import ConnectionLost
+from labkit.sockets import MSS, READ_BYTES, send_at_once, set_mss
 from labkit.wire.events import now_ns
 
 CONNECT_TIMEOUT_S = 10.0
@@ -38,8 +39,9 @@ class Wiring:
 class Connection:
     """One counted TCP connection. Use :meth:`open`; close it in a ``finally``."""
 
-    def __init__(self, sock: socket.socket, record: ConnectionRecord) -> None:
+    def __init__(self, sock: socket.socket, record: ConnectionRecord, ledger: Ledger) -> None:
         self._sock = sock
+        self._ledger = ledger
         self._loop = asyncio.get_running_loop()
         self.record = record
         self.received_ns = 0
@@ -56,7 +58,7 @@ class Connection:
         sock = socket.socket(family, kind, proto)
         try:
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            send_at_once(sock)
             if wiring.mss is not None:
                 set_mss(sock, wiring.mss)
             opened_ns = now_ns()
@@ -71,7 +73,7 @@ class Connection:
             raise
         record = wiring.ledger.opened(wiring.technique, wiring.subscriber, local=local, remote=remote, t_ns=opened_ns)
         record.connected_ns = now_ns()
-        return cls(sock, record)
+        return cls(sock, record, wiring.ledger)
 
     async def read(self) -> bytes:
         """The next bytes; empty when the other side has ended the connection.
@@ -105,6 +107,10 @@ class Connection:
                 raise ConnectionLost(f"connection reset while writing: {error}") from None
             self.record.transferred("out", data[:sent], t_ns)
             data = data[sent:]
+
+    def accepted(self) -> None:
+        """Put down that what was just read is a success, by the rules of what is spoken here."""
+        self._ledger.accepted_ns = self.received_ns
 
     async def _writable(self) -> None:
         ready = asyncio.Event()

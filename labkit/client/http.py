@@ -6,8 +6,9 @@ One connection at a time, and one topic. The bytes and their marks are the affai
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import SplitResult, quote
 
+from labkit.client import address
 from labkit.client.connection import Connection, Wiring
 from labkit.client.http_connection import HTTPConnection, Response
 from labkit.errors import Refused
@@ -17,11 +18,14 @@ class HTTPClient:
     """One address, one connection at a time, kept alive unless told otherwise.
 
     Args:
-        url: the technique's full address.
+        url: the technique's full address, with ``http://`` or ``ws://``.
         topic, token: sent with every request.
         wiring: where the bytes are put down.
         keep_alive: False opens a connection for each request.
         version: ``1.1`` or ``1.0``.
+
+    Raises:
+        AddressError: any other scheme.
     """
 
     def __init__(
@@ -34,7 +38,7 @@ class HTTPClient:
         keep_alive: bool = True,
         version: str = "1.1",
     ) -> None:
-        self.parts: SplitResult = urlsplit(url)
+        self.parts: SplitResult = address.split(url)
         self.topic = topic
         self.wiring = wiring
         self.keep_alive = keep_alive
@@ -75,14 +79,23 @@ class HTTPClient:
         assert self.http is not None, "ask first"
         return await self.http.response(), self.http
 
-    async def answer(self) -> tuple[Response, str]:
-        """The whole response to the oldest unanswered request. Anything but 200 or 304 is :class:`Refused`."""
+    async def answer(self, *others: int) -> tuple[Response, str]:
+        """The whole response to the oldest unanswered request.
+
+        Raises:
+            Refused: any status but 200, 304 and the *others*.
+        """
         response, http = await self.head()
         text = (await http.read_body()).decode("utf-8", "replace")
         if not http.next_cycle() or not self.keep_alive:
             http.connection.close()  # its marks are still to come
-        refuse_unless(response, (200, 304), text)
+        refuse_unless(response, (200, 304, *others), text)
         return response, text
+
+    def discard(self) -> None:
+        """Mark what was read of an answer that is not for the reader."""
+        if self.http is not None:
+            self.http.body.mark_rest()
 
     def close(self) -> None:
         if self.http is not None:

@@ -133,6 +133,8 @@ class HTTPConnection:
                 continue
             if isinstance(event, (h11.Response, h11.InformationalResponse)):
                 self.record.responses += 1
+                if 200 <= event.status_code < 300 or event.status_code == 304:
+                    self.connection.accepted()
                 return Response(
                     event.status_code,
                     event.reason.decode("latin-1"),

@@ -144,6 +144,8 @@ class Ledger:
     def __init__(self, keep_bytes: int = 1 << 20) -> None:
         self.keep_bytes = keep_bytes
         self.connections: list[ConnectionRecord] = []
+        self.accepted_ns = 0
+        """When the newest answer came that was a success: 2xx, 304 or 101. A request that was written is none."""
 
     def opened(
         self,

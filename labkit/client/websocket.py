@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from urllib.parse import urlsplit
 
 from websockets.client import ClientProtocol
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
@@ -18,6 +17,7 @@ from websockets.frames import Opcode as CoreOpcode
 from websockets.http11 import Response
 from websockets.uri import parse_uri
 
+from labkit.client import address
 from labkit.client.connection import Connection, Wiring
 from labkit.client.http import target
 from labkit.client.http_connection import Body
@@ -63,10 +63,11 @@ class WebSocketConnection:
         """Connect and shake hands (RFC 6455 section 4.1).
 
         Raises:
+            AddressError: neither ``ws://`` nor ``http://``.
             ConnectionLost: nobody listens there, or the connection ended during the handshake.
             Refused: any answer but 101.
         """
-        parts = urlsplit(url)
+        parts = address.split(url)
         path = target(parts, topic=topic, deflate="1" if deflate else None, **query)
         core = ClientProtocol(
             parse_uri(f"ws://{parts.netloc}{path}"),
@@ -108,6 +109,7 @@ class WebSocketConnection:
                 status=response.status_code,
             )
         record.responses += 1
+        self.connection.accepted()
         record.mark("in", 0, end, "headers", "101, headers")
         self.deflated = bool(self._core.extensions)
         self._frames.extend(e for e in events if isinstance(e, CoreFrame))

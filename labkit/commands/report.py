@@ -15,8 +15,9 @@ table { border-collapse: collapse; font-size: .85rem } td, th { padding: .2rem .
 
 def write_html(run: Run, path: str | Path) -> Path:
     """Write the page and return its path."""
-    figures = [charts.timeline(run)] if run.foreign else [charts.latency(run), charts.timeline(run)]
-    figures += [charts.overhead(run), charts.sequence(run)]
+    figures = [] if run.foreign else [charts.latency(run)]
+    figures += [charts.timeline(run), charts.overhead(run)] if len(run.deliveries) or not run.foreign else []
+    figures.append(charts.sequence(run))
     parts = [figure.to_html(full_html=False, include_plotlyjs=index == 0) for index, figure in enumerate(figures)]
     title = html.escape(f"labkit: {', '.join(run.settings.get('techniques', ()))}")
     settings = html.escape(", ".join(f"{name} {value}" for name, value in sorted(run.versions.items())))

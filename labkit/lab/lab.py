@@ -36,8 +36,9 @@ class Lab:
         port, plugin_port: fixed ports; 0 takes those of the lab that is replaced, or free ones.
         techniques: which to serve, by name too; add your own with ``(*labkit.TECHNIQUES, mine)``.
         options: those of :class:`labkit.server.Server`: ``slow``, ``queue``, ``history_events``,
-            ``history_bytes``, ``max_event_bytes``, ``max_topics``, ``max_connections``, ``allow_origins``, ``hold_s``,
-            ``heartbeat_s``, ``write_timeout_s``, ``fanout``, ``mss``, ``send_buffer_bytes``.
+            ``history_bytes``, ``history_total_bytes``, ``max_event_bytes``, ``max_topics``, ``max_connections``,
+            ``allow_origins``, ``hold_s``, ``heartbeat_s``, ``write_timeout_s``, ``fanout``, ``mss``,
+            ``send_buffer_bytes``.
 
     Raises:
         LabkitError: a fixed port is in use.
@@ -134,6 +135,7 @@ class Lab:
 
         Raises:
             LabClosed: the lab is closed, or its process has died.
+            NoAnswer: its process stands still or is busy; the event may still be published.
             EventTooLarge: more bytes than the lab takes (1 MiB by default).
         """
         return self.publish_event(data, topic).id

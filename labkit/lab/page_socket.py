@@ -12,11 +12,11 @@ Messages are JSON objects. From a page:
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from labkit.lab.pages import Malformed, Page, Pages, text
+from labkit.lab.pages import MAX_MS, Malformed, Page, Pages, text
 from labkit.techniques.websocket import WebSocketRoute
+from labkit.wire import envelope
 from labkit.wire.events import now_ns
 
 
@@ -37,7 +37,7 @@ class BrowserSocket(WebSocketRoute):
     async def on_message(self, message: str | bytes) -> None:
         received_ns = now_ns()
         try:
-            answer = self._answer(json.loads(message), received_ns)
+            answer = self._answer(envelope.request(message), received_ns)
         except (ValueError, RecursionError) as error:
             sentence = str(error) if isinstance(error, Malformed) else "expected a JSON object"
             answer = {"error": sentence}
@@ -45,7 +45,7 @@ class BrowserSocket(WebSocketRoute):
 
     def _answer(self, told: Any, received_ns: int) -> dict[str, Any]:
         match told:
-            case {"clock": int() | float() as clock}:
+            case {"clock": int() | float() as clock} if abs(clock) < MAX_MS:
                 return self._tell_time(clock, told.get("last"), received_ns)
             case {"attach": dict(what)}:
                 return self._attach(what)
@@ -57,7 +57,7 @@ class BrowserSocket(WebSocketRoute):
         more = {}
         if self._page is not None and self._asked is not None and isinstance(last, list) and len(last) == 2:
             asked_ms, received_before_ns, sent_before_ns = self._asked
-            if last[0] == asked_ms and isinstance(last[1], int | float):
+            if last[0] == asked_ms and isinstance(last[1], int | float) and abs(last[1]) < MAX_MS:
                 self._page.clock.add(asked_ms, last[1], received_before_ns, sent_before_ns)
             if self._page.clock.trips:
                 offset_ms, error_ms = self._page.clock.estimate

@@ -24,6 +24,8 @@ MAX_STREAMS = 12  # of one page
 MAX_ARRIVALS = 400_000  # of all pages; what is older is forgotten, and counted
 MAX_GAPS = 1000
 MAX_TEXT = 300
+MAX_MS = 4e12  # of a page's clock, years since 1970: the sum of two such times, in ns, has 63 bits
+MAX_NUMBER = 1 << 63  # of ids, sizes and serial numbers: what a table of a run holds
 
 
 @dataclass(slots=True)
@@ -135,7 +137,7 @@ class Pages:
     def report(self, page: Page, told: dict[str, Any]) -> int:
         """Put down what a page tells; the serial number of what is kept."""
         serial = told["report"]
-        if not isinstance(serial, int):
+        if not isinstance(serial, int) or not small(serial):
             raise Malformed("report: must be a serial number")
         with self._lock:
             if serial <= page.kept:
@@ -161,7 +163,7 @@ class Pages:
     @staticmethod
     def _arrival(row: Any, offset_ms: float, error_ms: float) -> tuple[int, int, float, int]:
         match row:
-            case [int(event_id), int() | float() as at_ms, int(size)] if abs(at_ms) < 1e13:
+            case [int(event_id), int() | float() as at_ms, int(size)] if abs(at_ms) < MAX_MS and small(event_id, size):
                 if math.isnan(offset_ms):
                     raise Malformed("arrivals before the first round trip: their times mean nothing")
                 return event_id, round((at_ms + offset_ms) * 1e6), error_ms, size
@@ -170,7 +172,11 @@ class Pages:
     @staticmethod
     def _gap(row: Any, stream: Stream, offset_ms: float) -> dict[str, Any]:
         match row:
-            case [str(after), int(following), str(cursor), int() | float() as at_ms]:
+            case [str(after), int(following), str(cursor), int() | float() as at_ms] if abs(at_ms) < MAX_MS and small(
+                following
+            ):
+                if math.isnan(offset_ms):
+                    raise Malformed("gaps before the first round trip: their times mean nothing")
                 at_ns = round((at_ms + offset_ms) * 1e6)
                 told = {"after": after[:MAX_TEXT], "next": following, "cursor": cursor[:MAX_TEXT], "at_ns": at_ns}
                 return {"technique": stream.technique, "subscriber": stream.number, "client": "browser", **told}
@@ -187,7 +193,8 @@ class Pages:
         if not presence:
             return
         hidden, late_ms = presence.get("hidden") is True, presence.get("late_ms")
-        page.presence = {"hidden": hidden, "late_ms": late_ms if isinstance(late_ms, int | float) else 0}
+        known = isinstance(late_ms, int | float) and abs(late_ms) < MAX_MS
+        page.presence = {"hidden": hidden, "late_ms": late_ms if known else 0}
         if hidden and page.hidden_ns is None:
             page.hidden_ns = now_ns()
         elif not hidden and page.hidden_ns is not None:
@@ -236,6 +243,10 @@ class Pages:
 def last_of(items: deque[tuple[int, int, float, int]], count: int) -> list[tuple[int, int, float, int]]:
     """The last *count* items, or as many as there are, in order."""
     return list(islice(reversed(items), max(0, count)))[::-1]
+
+
+def small(*numbers: int) -> bool:
+    return all(abs(number) < MAX_NUMBER for number in numbers)
 
 
 def text(told: dict[str, Any], name: str, default: str | None = None) -> str:

@@ -2,49 +2,31 @@
 
 Both ends of ``Lab(process=True)``: :class:`Child` in the parent, :func:`main` in the child. The child is in a session
 of its own, so the kernel's interrupt does not reach it, and ends when the pipe does: a parent that was killed leaves
-no orphan. Messages are pickles with a length before them; both ends are the same program of the same user.
+no orphan, whatever the child is doing then.
 """
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import os
 import pickle
+import select
 import signal
-import struct
 import subprocess
 import sys
 import threading
 import time
 from typing import IO, Any
 
-from labkit.errors import LabClosed, LabkitError
+from labkit.errors import LabClosed, LabkitError, NoAnswer
+from labkit.lab.pipe import Calls, Unanswered, receive, send
 from labkit.server.hub import CLOSED
 
-LENGTH = struct.Struct("!I")
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 3.0
+GUARD_S = 0.5
 IMPORTABLE = "Lab(process=True) needs techniques from a module that can be imported, not from a cell or a script: {}"
-
-
-def send(pipe: IO[bytes], message: Any) -> None:
-    data = pickle.dumps(message)
-    pipe.write(LENGTH.pack(len(data)) + data)
-    pipe.flush()
-
-
-def receive(pipe: IO[bytes]) -> Any:
-    """The next message. Raises EOFError when the other end is gone."""
-    head = pipe.read(LENGTH.size)
-    if len(head) < LENGTH.size:
-        raise EOFError
-    (size,) = LENGTH.unpack(head)
-    data = pipe.read(size)
-    if len(data) < size:
-        raise EOFError
-    return pickle.loads(data)
 
 
 class Child:
@@ -56,9 +38,7 @@ class Child:
             pickle.dumps(setup)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise LabkitError(IMPORTABLE.format(error)) from None
-        self._lock = threading.Lock()
         self._closed = False
-        self._worker = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="labkit-child")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "labkit.lab.process"],
             stdin=subprocess.PIPE,
@@ -68,10 +48,11 @@ class Child:
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._to, self._from = self._process.stdin, self._process.stdout
+        self._calls = Calls(self._to, self._from)
         too_late = threading.Timer(START_TIMEOUT_S, self._process.kill)
         too_late.start()
         try:
-            self.id, self.ports = self._round_trip(setup)
+            self.id, self.ports = self._ask(setup, START_TIMEOUT_S)
         except BaseException:
             self.close()
             raise
@@ -92,27 +73,34 @@ class Child:
 
         Raises:
             LabClosed: the child has ended.
+            NoAnswer: it does not answer.
         """
-        # An interrupt is raised in the main thread only, in the middle of anything; there a worker does the talking,
-        # so that no half message is left in the pipe.
-        if threading.current_thread() is not threading.main_thread():
-            return self._round_trip((name, args))
-        try:
-            answer = self._worker.submit(self._round_trip, (name, args))
-        except RuntimeError:  # shut down, by close() or with the interpreter
-            raise LabClosed(CLOSED) from None
-        return answer.result()
+        return self._ask((name, args))
 
-    def _round_trip(self, message: Any) -> Any:
+    def _ask(self, message: Any, answer_s: float | None = None) -> Any:
+        if self._closed:
+            raise LabClosed(CLOSED)
         try:
-            with self._lock:
-                send(self._to, message)
-                failed, value = receive(self._from)
+            failed, value = self._calls.call(message, answer_s)
+        except Unanswered as late:
+            raise NoAnswer(self._why_no_answer(late.sent)) from None
         except (OSError, EOFError, ValueError):
             raise LabClosed(self._why_ended()) from None
         if failed:
             raise value
         return value
+
+    def _why_no_answer(self, sent: bool) -> str:
+        import psutil
+
+        stopped = False
+        with contextlib.suppress(psutil.Error):
+            stopped = psutil.Process(self.pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+        how = f"it stands still. Let it go on (kill -CONT {self.pid})" if stopped else "it is busy. Try again later"
+        return (
+            f"the lab's process {self.pid} does not answer: {how}, or end it with lab.close() and start another with "
+            f"labkit.Lab(). What was asked of it {'may still be done' if sent else 'was not sent'}."
+        )
 
     def _why_ended(self) -> str:
         if self._closed:
@@ -143,10 +131,9 @@ class Child:
     def close(self) -> None:
         """End the child: by the end of the pipe, else by force."""
         self._closed = True
-        if not self._lock.acquire(timeout=STOP_TIMEOUT_S):  # it does not answer: the call that waits for it ends too
+        if not self._calls.end(STOP_TIMEOUT_S):  # it does not answer: the call that waits for it ends too
             self._process.kill()
-            self._lock.acquire()
-        self._lock.release()
+            self._calls.end(STOP_TIMEOUT_S)
         for pipe in (self._to, self._from):
             with contextlib.suppress(OSError):
                 pipe.close()
@@ -155,7 +142,6 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._worker.shutdown(wait=False)
 
     def abandon(self) -> None:
         """Let go without ending the child: this is a fork of its parent. The pipe must end with the parent alone."""
@@ -168,12 +154,40 @@ class Child:
 def main() -> None:
     """The child: serve until the parent's end of the pipe is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "fork"):  # elsewhere a process cannot be stopped by a signal
+        _guard()
     pipe_in, pipe_out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever is printed must not get between the messages
     devnull = os.open(os.devnull, os.O_RDONLY)
     os.dup2(devnull, 0)
     os.close(devnull)
     asyncio.run(_serve(pipe_in, pipe_out))
+
+
+def _guard() -> None:
+    """Fork a guard, which ends this process when the parent is gone and it does not end by itself.
+
+    A process that was stopped cannot see the end of the pipe. Linux can have it killed with its parent (prctl), macOS
+    cannot.
+    """
+    server, (lives, life) = os.getpid(), os.pipe()
+    if os.fork():
+        os.close(lives)
+        return
+    try:
+        os.setsid()  # or what stops this process's group would stop the guard
+        for descriptor in (life, 1, 2):  # they have to end with this process
+            os.close(descriptor)
+        ends = select.poll()
+        for descriptor in (0, lives):
+            ends.register(descriptor, select.POLLIN)  # macOS tells POLLHUP to nobody who asks for nothing
+        while not (ended := {descriptor for descriptor, what in ends.poll() if what & select.POLLHUP}):
+            time.sleep(GUARD_S)  # there was something to read, which is not for the guard
+        ends.unregister(0)
+        if lives not in ended and not ends.poll((STOP_TIMEOUT_S + GUARD_S) * 1000):
+            os.kill(server, signal.SIGKILL)
+    finally:
+        os._exit(0)
 
 
 async def _serve(pipe_in: IO[bytes], pipe_out: IO[bytes]) -> None:

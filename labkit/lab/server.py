@@ -18,7 +18,6 @@ from typing import Any
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
-from labkit.client.sockets import MSS, limit_send_buffer, set_mss
 from labkit.errors import LabkitError
 from labkit.lab.page_socket import BrowserSocket
 from labkit.lab.pages import Pages
@@ -26,7 +25,9 @@ from labkit.server.access import Context, Refusal
 from labkit.server.handler import NotFoundHandler, PublishHandler, PushHandler
 from labkit.server.http1 import LabStream
 from labkit.server.hub import Hub
+from labkit.server.limits import message_limit
 from labkit.server.subscriber import SlowPolicy
+from labkit.sockets import MSS, limit_send_buffer, set_mss
 from labkit.techniques import TECHNIQUES, Technique
 from labkit.techniques.plugin_socket import PluginSocketServer
 from labkit.techniques.websocket import EchoSocket
@@ -43,9 +44,9 @@ class PageHandler(PushHandler):
     """``GET /`` and its files: a plain page that shows every technique live, with no notebook."""
 
     def get(self, name: str = "index.html") -> None:
-        path = PAGE / name
-        if path.parent != PAGE or not path.is_file():
-            raise Refusal(404, f"no such file: {name[:80]}")
+        path = next((path for path in PAGE.iterdir() if path.name == name), None)  # the name itself opens nothing
+        if path is None or not path.is_file():
+            raise Refusal(404, f"no such file: {name[:80]!a}")
         self.set_header("Content-Type", f"{PAGE_TYPES.get(path.suffix, 'text/plain')}; charset=utf-8")
         self.set_header("Content-Security-Policy", PAGE_POLICY)
         self.finish(path.read_bytes())
@@ -66,7 +67,6 @@ class LabHTTPServer(HTTPServer):
         if not self.has_room():
             turn_away(connection)
             return
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         limit_send_buffer(connection, self.send_buffer_bytes)
         stream = LabStream(connection, max_buffer_size=self.max_buffer_size, read_chunk_size=self.read_chunk_size)
         stream.held_in(self.streams)
@@ -94,13 +94,15 @@ class Server:
         techniques: which to serve.
         slow, queue: the slow-subscriber policy and the number of events that it lets a subscriber fall behind.
         history_events, history_bytes: bounds of each topic's history.
+        history_total_bytes: bound of all histories together. The topic that nobody has published or listened to for
+            longest is let go of first, its oldest event first; its ids go on, so an old cursor is a gap.
         max_event_bytes: the largest event, 1 MiB by default.
         max_topics: how many topics may hold a log.
         max_connections: None takes what the descriptor limit allows.
         allow_origins: pages of other origins that may use the lab, such as ``https://hub.example.org``.
         hold_s: how long a long poll is held by default (RFC 6202 section 5.5).
         heartbeat_s: an idle stream gets a heartbeat at least this often.
-        write_timeout_s: a subscriber that takes nothing for so long is let go.
+        write_timeout_s: who takes nothing of a stream or an answer for so long is let go.
         fanout: ``direct``, or ``plain`` for Tornado's own writes only.
         mss: largest TCP segment, bytes of payload; None leaves it to the system.
         send_buffer_bytes: how much the system may hold of what a slow subscriber has not taken yet, for each
@@ -118,6 +120,7 @@ class Server:
         queue: int = 256,
         history_events: int = 10_000,
         history_bytes: int = 8 << 20,
+        history_total_bytes: int = 256 << 20,
         max_event_bytes: int = 1 << 20,
         max_topics: int = 10_000,
         max_connections: int | None = None,
@@ -142,6 +145,7 @@ class Server:
             queue=queue,
             history_events=history_events,
             history_bytes=history_bytes,
+            history_total_bytes=history_total_bytes,
             max_topics=max_topics,
             heartbeat_s=heartbeat_s,
         )
@@ -164,7 +168,8 @@ class Server:
             self._application(),
             has_room=lambda: self.connections < self.max_connections,
             send_buffer_bytes=send_buffer_bytes,
-            max_buffer_size=2 * max_event_bytes + (1 << 20),
+            max_buffer_size=message_limit(max_event_bytes) + (1 << 20),  # a WebSocket's frame is read whole
+            max_body_size=2 * max_event_bytes + (1 << 20),
             idle_connection_timeout=600.0,
             body_timeout=60.0,
         )
@@ -190,7 +195,7 @@ class Server:
             log_function=lambda handler: None,
             websocket_ping_interval=self.context.heartbeat_s,
             websocket_ping_timeout=self.context.heartbeat_s,
-            websocket_max_message_size=6 * self.context.max_event_bytes + 1024,  # JSON may escape each byte
+            websocket_max_message_size=message_limit(self.context.max_event_bytes),
         )
 
     def start(

@@ -20,7 +20,6 @@ from typing import Any
 
 from labkit import loop
 from labkit.client.ledger import CATEGORIES, Ledger
-from labkit.client.sockets import MSS
 from labkit.errors import LabClosed, LabkitError
 from labkit.lab.attached import Part
 from labkit.lab.lab import Lab
@@ -32,6 +31,7 @@ from labkit.measuring.source import Source
 from labkit.measuring.tallies import BROWSER
 from labkit.measuring.window import COUNTERS, FRESH, LiveSubscription, Window, frozen_copy
 from labkit.network.link import Link
+from labkit.sockets import MSS
 from labkit.techniques import find
 from labkit.techniques.sse import RETRY_S
 from labkit.wire.events import now_ns
@@ -39,6 +39,7 @@ from labkit.wire.events import now_ns
 KEEP_EVENTS = 5000
 KEEP_BYTES = 256 << 10
 OPEN_TIMEOUT_S = 10.0
+LEAVE_S = 0.5  # what is under way when a stop is interrupted may take this long to end
 TEND_S = 0.25
 TOLD_WITHIN_S = 5.0
 """How long a page may take to tell what arrived, and still have a dot."""
@@ -116,6 +117,7 @@ class LiveRun:
         self._fresh: deque[tuple[int, int, int]] = deque(maxlen=4096)
         self._apparatus = Apparatus(keep_events)
         self._newest = 0
+        self._source_ended = threading.Event()
         self._publisher = threading.Thread(target=self._publish_all, name="labkit-source", daemon=True)
 
     # -- from any thread --------------------------------------------------------------------------------------
@@ -128,7 +130,7 @@ class LiveRun:
                 self.link.bind(self.lab).start()
             undo.callback(lambda: loop.run(self._end()))
             self.link.heal()
-            loop.run(self._begin())
+            loop.run(self._begin(self.lab.cursor()))
             undo.pop_all()
         self._publisher.start()
 
@@ -198,16 +200,19 @@ class LiveRun:
         An interrupt ends the wait, and the run is marked so.
         """
         self._source.stop()
-        if self._publisher.ident is not None:
-            self._publisher.join()
         interrupted = False
         try:
-            if settle:
-                try:
+            try:
+                if self._publisher.ident is not None:
+                    while not self._source_ended.wait(1.0):  # a join() that is interrupted takes its thread for ended
+                        pass
+                if settle:
                     loop.run(self._settle())
                     self._settle_elsewhere()
-                except KeyboardInterrupt:
-                    interrupted = True
+            except KeyboardInterrupt:
+                interrupted = True
+                if not self._source_ended.wait(LEAVE_S):
+                    self.publish_failure = "the run was stopped while the lab did not answer to an event"
             loop.run(self._end())
             run = self.snapshot()
             run.interrupted = interrupted
@@ -278,8 +283,7 @@ class LiveRun:
 
     # -- on the lab loop --------------------------------------------------------------------------------------
 
-    async def _begin(self) -> None:
-        after = self.lab.cursor()
+    async def _begin(self, after: str) -> None:
         self._newest = int(after.partition("@")[0])
         self.window.start(self._newest)
         for technique in self.techniques:
@@ -404,12 +408,13 @@ class LiveRun:
     # -- on the source's thread -------------------------------------------------------------------------------
 
     def _publish_all(self) -> None:
-        for due_ns, data in self._source.events(self.started_ns):
-            try:
+        try:
+            for due_ns, data in self._source.events(self.started_ns):
                 self._publish(due_ns, data)
-            except (LabkitError, OSError) as error:
-                self.publish_failure = str(error)
-                return
+        except (LabkitError, OSError) as error:
+            self.publish_failure = str(error)
+        finally:
+            self._source_ended.set()
 
     def _publish(self, due_ns: int, data: str | bytes) -> int:
         event = self.lab.publish_event(data)

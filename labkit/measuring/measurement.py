@@ -12,12 +12,11 @@ import asyncio
 import concurrent.futures
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from labkit import loop
 from labkit.client.ledger import Ledger
-from labkit.client.sockets import MSS
 from labkit.errors import LabClosed, LabkitError
 from labkit.lab.lab import Lab
 from labkit.measuring.apparatus import Apparatus
@@ -30,11 +29,14 @@ from labkit.network.link import Link
 from labkit.network.relay import Relay
 from labkit.network.relay_chain import Hop, chain
 from labkit.network.relay_target import Target
+from labkit.sockets import MSS
 from labkit.techniques import Delivery, Technique, find
 from labkit.wire.events import now_ns
 
 OPEN_TIMEOUT_S = 10.0
 ATTACH_TIMEOUT_S = 15.0  # for pages
+LEAVE_S = 0.5  # what is under way when the run is stopped may take this long to end
+T = TypeVar("T")
 _last: Run | None = None
 
 
@@ -94,6 +96,7 @@ def measure(
         UnknownTechnique: names the known ones.
         ScheduleError: before anything starts.
         LabClosed: the lab is closed.
+        NoAnswer: the lab's process stands still or is busy from the beginning. Later, that is the run's failure.
     """
     plan = schedule if schedule is not None else poisson(rate_per_s=5, duration_s=8)
     measurement = Measurement(
@@ -166,6 +169,7 @@ class Measurement:
         self._apparatus = Apparatus()
         self._relays: list[Relay] = []
         self._stop = threading.Event()
+        self._stopped = asyncio.Event()  # the same, for the lab loop
         self._one_way_s = self._jitter_s = 0.0
 
     # -- in the caller's thread -------------------------------------------------------------------------------
@@ -197,6 +201,7 @@ class Measurement:
         """End the run early: nothing more is published, and what arrived is kept. Safe from any thread."""
         self.interrupted = True
         self._stop.set()
+        loop.get_loop().call_soon_threadsafe(self._stopped.set)
 
     def _wait_for_pages(self, progress: bool) -> None:
         deadline = time.monotonic() + ATTACH_TIMEOUT_S
@@ -229,7 +234,10 @@ class Measurement:
         host, ports = _address(target)
         tasks: list[asyncio.Task[None]] = []
         planned = list(self.schedule.plan())
-        after = self.lab.cursor(self.topic)
+        after = await self._or_stopped(asyncio.to_thread(self.lab.cursor, self.topic))
+        if after is None:
+            self.started_ns = now_ns()
+            return
         own_topics = {p.topic: p.starts_s for p in planned if p.topic}
         if any(not p.topic for p in planned) or not planned:
             for technique in self.techniques:
@@ -248,7 +256,8 @@ class Measurement:
                 for topic, starts_s in own_topics.items()
             ]
             tasks += [asyncio.ensure_future(self._act(at_s, action)) for at_s, action in self.at.items()]
-            await asyncio.to_thread(self._publish, planned)
+            if await self._or_stopped(asyncio.to_thread(self._publish, planned)) is None:
+                self.publish_failure = "the run was stopped while the lab did not answer to an event"
             tasks += jobs
             await self._settle()
         finally:
@@ -279,9 +288,20 @@ class Measurement:
         """Wait until every subscriber is attached, has failed, or has had its chance."""
         waits = [asyncio.ensure_future(s.opened.wait()) for s in self._subscriptions]
         if waits:
-            _, late = await asyncio.wait(waits, timeout=OPEN_TIMEOUT_S + self.poll_interval_s)
-            for wait in late:
+            await self._or_stopped(asyncio.wait(waits, timeout=OPEN_TIMEOUT_S + self.poll_interval_s))
+            for wait in waits:
                 wait.cancel()
+
+    async def _or_stopped(self, work: Awaitable[T]) -> T | None:
+        """What *work* gives; None when the run is stopped before that: a lab that stands still may not answer."""
+        working, stopped = asyncio.ensure_future(work), asyncio.ensure_future(self._stopped.wait())
+        try:
+            await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([working], timeout=LEAVE_S)
+            return working.result() if working.done() else None
+        finally:
+            working.cancel()
+            stopped.cancel()
 
     async def _job(
         self, topic: str, starts_s: float, host: str, ports: Mapping[str, int], tasks: list[asyncio.Task[None]]
@@ -308,7 +328,7 @@ class Measurement:
             limit_s = max([limit_s, *(s.settle_s for s in self.lab.attached)])
         deadline = clock() + (0.0 if self._stop.is_set() else limit_s)
         while clock() < deadline and not self._stop.is_set():
-            if await self._all_arrived():
+            if await self._or_stopped(self._all_arrived()):
                 break
             await asyncio.sleep(0.01)
 
@@ -322,26 +342,29 @@ class Measurement:
 
     # -- on the publishing thread -----------------------------------------------------------------------------
 
-    def _publish(self, planned: Iterable[Planned]) -> None:
+    def _publish(self, planned: Iterable[Planned]) -> bool:
+        """Publish them all, each when it is due; whether it came to that."""
         for event in planned:
             due_ns = self.started_ns + int(event.offset_s * 1e9)
             while (left_s := (due_ns - now_ns()) / 1e9) > 0:
                 if self._stop.wait(left_s):
-                    return
+                    return False
             data = event.data() if callable(event.data) else event.data
             topic = event.topic or self.topic
             try:
                 done = self.lab.publish_event(data, topic)
             except LabkitError as error:
                 self.publish_failure = str(error)
-                return
+                return False
             self.published[topic, done.id] = (due_ns, done.published_ns)
             self._newest[topic] = done.id
             self._apparatus.published()
+        return True
 
     # -- afterwards -------------------------------------------------------------------------------------------
 
     def _run(self, usage_before: Mapping[str, float] | None) -> Run:
+        published = dict(self.published)  # the thread that publishes may have been left behind
         ledger = Ledger(self.keep_bytes)
         for subscription in self._subscriptions:
             ledger.connections += subscription.ledger.connections
@@ -356,11 +379,11 @@ class Measurement:
             failures["publisher"] = self.publish_failure
         if self.action_failure is not None:
             failures["action"] = self.action_failure
-        elsewhere = [s.part(self.published, self.started_ns) for s in self.lab.attached if self.started_ns]
+        elsewhere = [s.part(published, self.started_ns) for s in self.lab.attached if self.started_ns]
         return Run(
-            deliveries=[row for s in self._subscriptions for row in s.rows(self.published)]
+            deliveries=[row for s in self._subscriptions for row in s.rows(published)]
             + [row for part in elsewhere for row in part.rows],
-            published={key: list(times) for key, times in self.published.items()},
+            published={key: list(times) for key, times in published.items()},
             ledger=ledger,
             settings={**self._settings(usage_before), **told(elsewhere)},
             floor_ms=self._apparatus.floor_ms,
@@ -402,8 +425,8 @@ class Measurement:
 def _as_path(through: Hop | Sequence[Hop] | None) -> list[Hop]:
     if through is None:
         return []
-    if isinstance(through, Relay) or (isinstance(through, tuple) and isinstance(through[0], str)):
-        return [through]
+    if isinstance(through, (Relay, str)) or (isinstance(through, tuple) and isinstance(through[0], str)):
+        return [through]  # a URL, which is text, is refused as a whole
     return list(through)  # type: ignore[arg-type]
 
 

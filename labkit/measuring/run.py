@@ -87,8 +87,13 @@ class Run(Recording):
         return f"<Run of {techniques}: {len(self.deliveries)} deliveries{', interrupted' if self.interrupted else ''}>"
 
     def _repr_html_(self) -> str:
-        table = self.intervals() if self.foreign else self.summary()[_SHOWN].rename(columns=_SHORT)
+        if self.foreign:
+            table = self.intervals().rename(columns=summaries.INTERVALS | _SHORT)
+        else:
+            table = self.summary()[_SHOWN].rename(columns=_SHORT)
         shown = table.to_html(na_rep="", float_format=lambda value: f"{value:,.1f}", border=0, index_names=False)
+        if self.foreign and table.empty:
+            shown = ""  # silence is no measurement; the notes say why
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
         return f'<div class="labkit-run" style="overflow-x: auto">{shown}{notes}</div>'
 

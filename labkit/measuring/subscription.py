@@ -24,6 +24,7 @@ class Subscription:
         items: what arrived, each with the bytes that its connections had carried by then.
         newest: the highest event id so far.
         failure: why it ended before its time; None if it did not.
+        lost: why the newest attempt came to nothing; None since the server has been heard.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Subscription:
         self.newest = 0
         self.carried_bytes = 0  # before the first of the items
         self.failure: str | None = None
+        self.lost: str | None = None
 
     async def receive(
         self, url: str, after: str | None, on_delivery: Callable[[Subscription, Delivery], None] | None = None
@@ -53,11 +55,13 @@ class Subscription:
                 ledger=self.ledger,
                 subscriber=self.number,
                 on_open=lambda _: self.opened.set(),
+                on_lost=self._is_lost,
                 **self.options,
             )
             async with aclosing(items) as arriving:
                 async for item in arriving:
                     self.opened.set()
+                    self.lost = None
                     self.put(item)
                     if isinstance(item, Delivery) and on_delivery is not None:
                         on_delivery(self, item)
@@ -65,10 +69,15 @@ class Subscription:
             self.failure = str(error)
         except Exception as error:  # a learner's own technique may do anything; the run goes on and says so
             self.failure = f"{type(error).__name__}: {error}"
+        except (SystemExit, KeyboardInterrupt) as error:  # no signal is raised on this thread: it was the technique
+            self.failure = f"the technique's own code raised {error!r}, which ends this subscriber and nothing else"
         finally:
             self.opened.set()
             for record in self.ledger.connections:
                 record.technique = self.technique.name
+
+    def _is_lost(self, error: LabkitError) -> None:
+        self.lost = str(error)
 
     def put(self, item: Delivery | Gap) -> None:
         """Keep what arrived."""

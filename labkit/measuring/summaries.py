@@ -67,6 +67,10 @@ def _row(run: Recording, group: Group) -> dict[str, Any]:
     }
 
 
+INTERVALS = {name: f"interval: {name}" for name in ("p50_ms", "p95_ms", "max_ms", "mean_ms")}
+"""What to call the columns of :func:`intervals` where nothing else says that they are no latencies."""
+
+
 def intervals(run: Recording) -> pd.DataFrame:
     """The time between deliveries, per technique: the columns are those of ``Run.intervals``."""
     import pandas as pd

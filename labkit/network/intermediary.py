@@ -19,11 +19,11 @@ from typing import Literal, TypeAlias, get_args
 import h11
 
 from labkit.client.ledger import Ledger
-from labkit.client.sockets import MSS
 from labkit.network.hop_fields import OF_A_HOP, forwarded, kept
 from labkit.network.relay import Conversation, Relay
 from labkit.network.relay_target import Target
 from labkit.network.relay_wire import Wire
+from labkit.sockets import MSS
 
 IdleEnd = Literal["fin", "reset", "silent", "504"]
 _Event: TypeAlias = h11.Event

@@ -23,10 +23,10 @@ import socket
 from collections import deque
 
 from labkit.client.ledger import Ledger
-from labkit.client.sockets import MSS
 from labkit.network.relay import Conversation, Relay
 from labkit.network.relay_target import Target
 from labkit.network.relay_wire import Flow, Wire
+from labkit.sockets import MSS
 
 _WATCH_S = 0.05
 _UNLIMITED_IN_FLIGHT_BYTES = 4 << 20

@@ -18,10 +18,10 @@ from typing import Self
 
 from labkit import loop as lab_loop
 from labkit.client.ledger import Ledger
-from labkit.client.sockets import MSS, set_mss
 from labkit.errors import LabkitError
 from labkit.network.relay_target import HOST, SockAddr, Target, addresses, check_address, resolve
 from labkit.network.relay_wire import RESET, Flow, Wire
+from labkit.sockets import MSS, send_at_once, set_mss
 from labkit.wire.events import now_ns
 
 
@@ -213,7 +213,7 @@ class Relay:
     def tune(self, sock: socket.socket) -> None:
         """Set the options of a new socket, before it listens or connects."""
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        send_at_once(sock)
         if self.mss is not None:
             set_mss(sock, self.mss)
 

@@ -28,6 +28,7 @@ def chain(through: Hop | Sequence[Hop] | None, target: Target) -> Iterator[Targe
         What the client connects to: something with ``.ports``, or ``(host, port)``.
 
     Raises:
+        AddressError: a URL in place of ``(host, port)``.
         ValueError: a bound relay or an address is not the last, or a relay is named twice.
     """
     path = _path(through)
@@ -49,7 +50,7 @@ def _path(through: Hop | Sequence[Hop] | None) -> list[Hop]:
         return []
     if isinstance(through, Relay):
         return [through]
-    if isinstance(through, tuple) and len(through) == 2 and isinstance(through[0], str):
+    if isinstance(through, str) or (isinstance(through, tuple) and len(through) == 2 and isinstance(through[0], str)):
         return [check_address(through)]
     path = [hop if isinstance(hop, Relay) else check_address(hop) for hop in through]
     if len({id(hop) for hop in path}) < len(path):

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Mapping
 from typing import Protocol
 
-from labkit.errors import LabkitError
+from labkit.errors import AddressError, LabkitError
 
 HOST = "127.0.0.1"
 
@@ -28,11 +28,12 @@ SockAddr = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, in
 
 
 def check_address(address: object) -> tuple[str, int]:
-    """*address* when it is ``(host, port)``; else ValueError."""
+    """*address* when it is ``(host, port)``; else ValueError, an AddressError where it is text such as a URL."""
     match address:
         case (str() as host, int() as port) if host and 0 < port < 65536 and not isinstance(port, bool):
             return host, port
-    raise ValueError(f"a target is a lab, a relay or (host, port), not {address!r}")
+    refused = AddressError if isinstance(address, str) else ValueError
+    raise refused(f"a target is a lab, a relay or (host, port), not {address!r}")
 
 
 def addresses(target: Target | None, name: str, kinds: tuple[str, ...] | None) -> dict[str, tuple[str, int]]:

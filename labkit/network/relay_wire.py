@@ -15,7 +15,8 @@ import time
 from typing import Literal
 
 from labkit.client.ledger import ConnectionRecord, Direction
-from labkit.client.sockets import READ_BYTES, read_segments
+from labkit.client.segments import read_segments
+from labkit.sockets import READ_BYTES
 from labkit.wire.events import now_ns
 
 _LINGER_S = 1.0

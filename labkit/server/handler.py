@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from asyncio import Future
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,9 +22,17 @@ from labkit.errors import CursorError
 from labkit.server import fanout
 from labkit.server.access import Context, Refusal
 from labkit.server.encoding import Encode
-from labkit.server.http1 import abort, end_body_by_closing, forget_headers, linger, watch
+from labkit.server.http1 import (
+    abort,
+    accepted_in_time,
+    end_body_by_closing,
+    forget_headers,
+    let_go_unread,
+    linger,
+    watch,
+)
 from labkit.server.limits import check_topic, too_large
-from labkit.server.subscriber import Subscriber
+from labkit.server.subscriber import BLOCK_BYTES, Subscriber
 from labkit.wire.events import Cursor, Page, now_ns
 
 MAX_TIMEOUT_S = 600.0
@@ -78,8 +87,8 @@ class PushHandler(RequestHandler):
             if all(context.allowed(origin, host, self.token())):
                 self.set_header("Access-Control-Allow-Origin", origin)
 
-    def options(self) -> None:
-        """Answer a browser's preflight (Fetch section 3.2)."""
+    def options(self, *_: str) -> None:
+        """Answer a browser's preflight (Fetch section 3.2), on a page's file too."""
         self.set_header("Access-Control-Allow-Methods", "GET, POST")
         self.set_header("Access-Control-Allow-Headers", "Content-Type, Last-Event-ID, Authorization")
         self.set_header("Access-Control-Max-Age", "600")
@@ -145,6 +154,7 @@ class PushHandler(RequestHandler):
         """Send where the stream begins, then every event as it comes, until one side has had enough."""
         if self.request.version == "HTTP/1.0":  # whatever its Connection says: nothing else can end the body
             end_body_by_closing(self)
+        let_go_unread(self, None)  # a poll may have been answered on this connection
         with self.subscribe(encode) as subscriber:
             await self.send(subscriber.encoded(subscriber.start()))
             forget_headers(self)
@@ -165,8 +175,24 @@ class PushHandler(RequestHandler):
         except StreamClosedError:
             self.on_connection_close()
 
+    async def answer(self, body: bytes) -> None:
+        """Finish with *body*, written as a stream is: in blocks, each to be accepted within the write time-out."""
+        self.set_header("Content-Length", str(len(body)))
+        last = max(0, len(body) - 1) // BLOCK_BYTES * BLOCK_BYTES
+        for start in range(0, last, BLOCK_BYTES):
+            await self.send(body[start : start + BLOCK_BYTES])
+            await asyncio.sleep(0)  # the loop belongs to others too
+        let_go_unread(self, self.context.write_timeout_s)
+        self.finish(body[last:])
+
+    def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> Future[None]:
+        """End the exchange. Who does not take the end of any answer within the write time-out is let go."""
+        written = super().finish(chunk)
+        accepted_in_time(self, written, self.context.write_timeout_s)
+        return written
+
     def page(self, cursor: Cursor | None) -> Page:
-        """What a poll answers: everything after *cursor*, or only the newest of it with ``?conflate=1``."""
+        """What a poll answers: what one answer carries after *cursor*, or only the newest with ``?conflate=1``."""
         return self.context.hub.since(self.topic, cursor, conflate=self.flag("conflate"))
 
     def on_connection_close(self) -> None:
@@ -197,8 +223,8 @@ class PushHandler(RequestHandler):
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         if not isinstance(value, (HTTPError, StreamClosedError)):
-            # not Tornado's own, which puts the whole address down, token and all
-            app_log.error("in %s %s", self.request.method, self.request.path, exc_info=(typ, value, tb))
+            # not Tornado's own, which puts the whole address down, token and all; what is sent writes no log's lines
+            app_log.error("in %s %.80a", self.request.method, self.request.path, exc_info=(typ, value, tb))
 
 
 @stream_request_body

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from asyncio import Future
 from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any
@@ -18,8 +19,11 @@ from tornado.iostream import UnsatisfiableReadError
 from tornado.web import RequestHandler
 
 from labkit.server import fanout
+from labkit.sockets import limit_unread
 
 LINGER_S = 2.0
+HEAD_S = 20.0
+"""How long a head may take from its first bytes to its last; before it has begun, a kept connection may be idle."""
 MAX_AHEAD_BYTES = 256 << 10  # of requests pipelined behind a parked one; who sends more is let go
 
 
@@ -31,13 +35,18 @@ class LabStream(fanout.TellingStream):
 
     A stream that is closed while its peer still sends a body would take the answer back: the system resets such a
     connection. With ``lingering`` it first throws away what comes, for a bounded time (RFC 9112 section 9.6).
+
+    Nagle's algorithm is off from the first byte to the last. Tornado turns it on again after each finished response,
+    the 101 included, and then what is sent after something unacknowledged waits for the peer's delayed acknowledgement.
     """
 
-    __slots__ = ("_drain", "_holder", "lingering", "state", "watching")
+    __slots__ = ("_drain", "_holder", "_timed_head", "lingering", "state", "watching")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        super().set_nodelay(True)
         self.watching = self.lingering = False
+        self._timed_head: Future[bytes] | None = None
         self._drain: tuple[socket.socket, asyncio.TimerHandle] | None = None
         self.state: dict[str, Any] | None = None
         self._holder: set[LabStream] = set()
@@ -47,12 +56,44 @@ class LabStream(fanout.TellingStream):
         self._holder = holder
         holder.add(self)
 
+    def set_nodelay(self, value: bool) -> None:
+        """Nothing: it is off for good."""
+
+    def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> Awaitable[bytes]:
+        """Read a request's head (Tornado reads nothing else by a regex)."""
+        head = super().read_until_regex(regex, max_bytes)
+        self._time_head()  # a part of it may have come with the request before
+        return head
+
+    def _handle_read(self) -> None:
+        super()._handle_read()
+        self._time_head()
+
+    def _time_head(self) -> None:
+        """Give a head that has begun, and is not whole, its time; one that comes at once has no timer."""
+        head = self._read_future
+        if self._read_regex is None or head is None or head is self._timed_head or not self._read_buffer_size:
+            return
+        self._timed_head = head
+        timer = asyncio.get_running_loop().call_later(HEAD_S, self._end_head)
+        head.add_done_callback(lambda _: timer.cancel())
+
+    def _end_head(self) -> None:
+        if not self.closed():
+            self._say(b"408 Request Timeout")
+            self.lingering = True  # it may still send
+            super().close()
+
+    def _say(self, status: bytes) -> None:
+        if not len(self._write_buffer):  # else an answer before this one is not out yet
+            with suppress(OSError):
+                self.socket.send(b"HTTP/1.1 " + status + b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+
     def close(self, exc_info: Any = False) -> None:
         """Close; say why first, to a peer whose request has a head, or a chunk's head, beyond Tornado's limits."""
         if isinstance(exc_info, UnsatisfiableReadError) and not self.closed():
             status = b"400 Bad Request" if self._read_regex is None else b"431 Request Header Fields Too Large"
-            with suppress(OSError):
-                self.socket.send(b"HTTP/1.1 " + status + b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            self._say(status)
         super().close(exc_info)
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
@@ -140,6 +181,24 @@ def connection_state(handler: RequestHandler) -> dict[str, Any]:
             connection.stream.state = {}
         return connection.stream.state
     return {}
+
+
+def let_go_unread(handler: RequestHandler, timeout_s: float | None) -> None:
+    """Give up the connection when its peer takes nothing of what was written for so long; None: leave that to us.
+
+    The end of an answer is no longer waited for once the system has accepted it.
+    """
+    connection = handler.request.connection
+    if isinstance(connection, HTTP1Connection) and not connection.stream.closed():
+        limit_unread(connection.stream.socket, timeout_s)
+
+
+def accepted_in_time(handler: RequestHandler, written: Future[None], timeout_s: float) -> None:
+    """Give up the connection unless the system has accepted the end of an answer in time. Nothing waits for it."""
+    connection = handler.request.connection
+    if isinstance(connection, HTTP1Connection) and not written.done():
+        late = asyncio.get_running_loop().call_later(timeout_s, connection.stream.close)
+        written.add_done_callback(lambda _: late.cancel())
 
 
 def forget_headers(handler: RequestHandler) -> None:

@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict, deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from labkit.errors import LabClosed, LabkitError
 from labkit.server.encoding import Encode, Wrap
+from labkit.server.history import Histories
 from labkit.server.subscriber import SLOW_POLICIES, Direct, SlowPolicy, Subscriber
 from labkit.server.topic import Topic
 from labkit.wire import envelope
 from labkit.wire.envelope import event_json
 from labkit.wire.events import Cursor, Event, EventLog, Page, new_epoch
 
+PAGE_BYTES = 256 << 10  # of payload that one answer to a poll carries, but for a single larger event
 CLOSED = "this lab is closed: start another with labkit.Lab()"
 
 
@@ -45,6 +47,7 @@ class Hub:
         slow: what happens to a subscriber that is more than *queue* events behind.
         queue: that number.
         history_events, history_bytes: bounds of each topic's history.
+        history_total_bytes: bound of all histories together, with what is kept encoded of them.
         max_topics: beyond it, the topic longest without publish or subscriber is forgotten.
         heartbeat_s: an idle subscriber is woken at least this often.
     """
@@ -57,13 +60,16 @@ class Hub:
         queue: int = 256,
         history_events: int = 10_000,
         history_bytes: int = 8 << 20,
+        history_total_bytes: int = 256 << 20,
         max_topics: int = 10_000,
         heartbeat_s: float = 15.0,
     ) -> None:
         if slow not in SLOW_POLICIES:
             raise ValueError(f"slow={slow!r}: expected one of {', '.join(SLOW_POLICIES)}")
-        if queue < 1 or history_events < 1 or history_bytes < 1 or max_topics < 1:
-            raise ValueError("queue, history_events, history_bytes and max_topics must be at least 1")
+        if min(queue, history_events, history_bytes, history_total_bytes, max_topics) < 1:
+            raise ValueError(
+                "queue, history_events, history_bytes, history_total_bytes and max_topics must be at least 1"
+            )
         self.loop = loop
         self.slow: SlowPolicy = slow
         self.queue = queue
@@ -76,6 +82,7 @@ class Hub:
         self._lock = threading.Lock()
         self._topics: OrderedDict[str, Topic] = OrderedDict()  # least recently active first
         self._logs = 0
+        self.histories = Histories(loop, history_total_bytes)
         self._dirty: deque[Topic] = deque()
         self._drain_scheduled = False
         self._tick_s = heartbeat_s / 2
@@ -125,20 +132,20 @@ class Hub:
             if topic.log is not None and not any(g.subscribers for g in list(topic.groups.values())):
                 del self._topics[name]
                 self._logs -= 1
+                topic.forgotten = True
+                self._dirty.append(topic)  # what it held is counted on the loop
                 self.epoch = new_epoch()  # an old cursor must be a gap, never a silent match
                 return
         raise TooManyTopics(f"{self.max_topics} topics are in use: close subscribers or raise Lab(max_topics=...)")
 
     def since(self, topic: str, cursor: Cursor | None, *, conflate: bool = False) -> Page:
-        """Everything held after *cursor* (None: after the newest), or only the newest of it.
+        """What one answer carries of all that is held after *cursor* (None: after the newest), or only the newest.
 
         Makes no log. Safe from any thread.
         """
         log = self._log_or_empty(topic)
-        page = log.since(log.cursor() if cursor is None else cursor)
-        if conflate and len(page.events) > 1:
-            self.counts.conflated += len(page.events) - 1
-            page = replace(page, events=page.events[-1:])
+        page = log.since(log.cursor() if cursor is None else cursor, max_bytes=PAGE_BYTES, conflate=conflate)
+        self.counts.conflated += page.conflated
         self.counts.delivered += len(page.events)
         return page
 
@@ -238,6 +245,7 @@ class Hub:
         with self._lock:
             self.closed = True
         self._ticker.cancel()
+        self.histories.close()
         for topic in list(self._topics.values()):
             for _, future in topic._all_taken:
                 if not future.done():

@@ -8,6 +8,11 @@ from labkit.wire.events import size_bytes
 MAX_TOPIC_BYTES = 256
 
 
+def message_limit(max_event_bytes: int) -> int:
+    """The largest message that may publish an event: JSON may take six bytes to escape one."""
+    return 6 * max_event_bytes + 1024
+
+
 def too_large(max_event_bytes: int) -> str:
     return f"an event may have at most {max_event_bytes} bytes: send less, or raise Lab(max_event_bytes=...)"
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Group:
     """The subscribers of a topic that are told in the same bytes: an event is encoded once for all of them."""
 
-    __slots__ = ("_once", "encode", "open", "subscribers", "topic", "wrap")
+    __slots__ = ("encode", "once", "open", "subscribers", "topic", "wrap")
 
     def __init__(self, topic: Topic, encode: Encode, wrap: Wrap | None) -> None:
         self.topic = topic
@@ -27,10 +27,10 @@ class Group:
         self.subscribers: set[Subscriber] = set()
         self.open: dict[Subscriber, Callable[[bytes], int]] = {}
         """Those that are parked, were handed all that was fanned out, and can be sent to directly; and how."""
-        self._once: Once[bytes] = Once(lambda event: encode(event, topic.epoch))
+        self.once: Once[bytes] = Once(lambda event: encode(event, topic.epoch), topic.hub.histories.count)
 
     def encoded(self, item: Item) -> bytes:
-        return self._once(item) if isinstance(item, Event) else self.encode(item, self.topic.epoch)
+        return self.once(item) if isinstance(item, Event) else self.encode(item, self.topic.epoch)
 
     def deliver(self, events: list[Event]) -> int:
         """Hand consecutive *events* to every subscriber; returns how many deliveries went straight out."""
@@ -78,7 +78,7 @@ class Group:
 class Topic:
     """The log of one topic and who listens to it. Its log is made by the first event."""
 
-    __slots__ = ("_all_taken", "epoch", "fanned", "groups", "hub", "json", "log", "name")
+    __slots__ = ("_all_taken", "cost_bytes", "epoch", "fanned", "forgotten", "groups", "hub", "json", "log", "name")
 
     def __init__(self, hub: Hub, name: str) -> None:
         self.hub = hub
@@ -87,8 +87,15 @@ class Topic:
         self.log: EventLog | None = None
         self.fanned = 0  # the newest event that fan-out has reached
         self.groups: dict[tuple[Encode, Wrap | None], Group] = {}
-        self.json: Once[str] = Once(event_json)  # as the answers to polls carry them
+        self.json: Once[str] = Once(event_json, hub.histories.count)  # as the answers to polls carry them
+        self.cost_bytes = 0  # of the log, as the histories have counted it
+        self.forgotten = False  # by the hub, to make room for another topic
         self._all_taken: list[tuple[int, asyncio.Future[None]]] = []
+
+    @property
+    def in_use(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self.groups)
 
     @property
     def subscribers(self) -> Iterable[Subscriber]:
@@ -104,12 +111,14 @@ class Topic:
         subscriber.group.subscribers.add(subscriber)
         if subscriber.slow == "unbounded":
             self.pin()
+        self._account()
 
     def leave(self, subscriber: Subscriber) -> None:
         self.part(subscriber, subscriber.group)
         if subscriber.slow == "unbounded":
             self.pin()
         self.moved(subscriber)
+        self._account()
         self.hub.left(self)
 
     def part(self, subscriber: Subscriber, group: Group) -> None:
@@ -118,13 +127,14 @@ class Topic:
         group.open.pop(subscriber, None)
         if not group.subscribers:
             self.groups.pop((group.encode, group.wrap), None)
+            group.once.retire()
 
     def group(self, encode: Encode, wrap: Wrap | None = None) -> Group:
         return self.groups.setdefault((encode, wrap), Group(self, encode, wrap))
 
     def fan_out(self) -> None:
         """Deliver everything in the log that has not been fanned out yet, in id order."""
-        if self.log is None:
+        if self.log is None or (self.fanned == self.log.newest and not self.forgotten):
             return
         newest = self.log.newest  # what is published meanwhile has its own turn: the loop belongs to others too
         while events := self.log.after(self.fanned, upto=newest, limit=1024):
@@ -138,11 +148,38 @@ class Topic:
         if self.log.pinned is not None:
             self.pin()
         self._settle()
+        self._account()
 
     def pin(self) -> None:
         """Keep what the unbounded subscribers have not been given yet."""
         if self.log is not None:
             self.log.pin(min((s.position for s in self.subscribers if s.slow == "unbounded"), default=None))
+            self._account()
+
+    def let_go(self, size: int) -> None:
+        """Free at least *size* bytes, if that can be: what can be encoded again, then the oldest events.
+
+        Held in any case: what fan-out has not reached, and what an unbounded subscriber has not been given.
+        """
+        wanted = self.hub.histories.held_bytes - size
+        self.json.clear()
+        for group in self.groups.values():
+            group.once.clear()
+        if self.log is not None and self.hub.histories.held_bytes > wanted:
+            self.log.let_go(self.fanned, self.hub.histories.held_bytes - wanted)
+            self._count()
+
+    def _account(self) -> None:
+        """Tell the histories what the log takes now, and that the topic was used just now."""
+        self._count()
+        self.hub.histories.used(self)
+
+    def _count(self) -> None:
+        before = self.cost_bytes
+        self.cost_bytes = 0 if self.log is None or self.forgotten else self.log.cost_bytes
+        self.hub.histories.count(self.cost_bytes - before)
+        if self.forgotten:
+            self.json.retire()
 
     def moved(self, subscriber: Subscriber) -> None:
         if subscriber.slow == "unbounded" and not subscriber.closed:

@@ -21,6 +21,7 @@ a close reason that is not UTF-8 (8.1)                            ends without a
 deflated data that is none (7692 7.2.2)                           logs a fault, ends           fails, 1002
 more than the limit (10.4)                                        1009, which a reset may eat  fails, 1009
 an offer to deflate each message alone (7692 7.1.1)               overlooks it                 agrees
+an offer to deflate with what cannot be (7692 7.1)                answers 500                  declines it
 ================================================================  ===========================  ====================
 
 And a peer that leaves a ping unanswered is let go when the ping's time-out is over, not 5 s later (5.5.2).
@@ -63,6 +64,13 @@ FAREWELL_S = 2.0
 """How long a close frame that fails the connection may take to leave."""
 _OPCODES = frozenset(Opcode)
 _REASON_BYTES = 123  # section 5.5: 125 for a control frame, less the two of the code
+_AGREEABLE: dict[str, set[str | None]] = {
+    "server_no_context_takeover": {None},
+    "client_no_context_takeover": {None},
+    "server_max_window_bits": {str(bits) for bits in range(9, 16)},  # 8 is valid, but zlib deflates with no such window
+    "client_max_window_bits": {None, *(str(bits) for bits in range(8, 16))},
+}
+"""What an offer of permessage-deflate may ask for (RFC 7692 section 7.1); any other is declined."""
 
 
 class CorrectedHandler(WebSocketHandler):
@@ -79,12 +87,15 @@ class CorrectedProtocol(WebSocketProtocol13):
     __slots__ = ()
 
     def _parse_extensions_header(self, headers: HTTPHeaders) -> list[tuple[str, dict[str, Any]]]:
-        """What the client offers; a parameter without a value counts (RFC 7692 section 7.1.1)."""
-        offers = []
+        """What the client offers and can be agreed to; a parameter without a value counts (RFC 7692 section 7.1.1)."""
+        offers: list[tuple[str, dict[str, Any]]] = []
         for offer in headers.get("Sec-WebSocket-Extensions", "").split(","):
             name, *parameters = (part.strip() for part in offer.split(";"))
             pairs = (parameter.partition("=") for parameter in parameters)
-            offers.append((name, {key.strip(): value.strip(' "') if equals else None for key, equals, value in pairs}))
+            asked = [(key.strip(), value.strip(' "') if equals else None) for key, equals, value in pairs]
+            known = all(value in _AGREEABLE.get(key, ()) for key, value in asked) and len(dict(asked)) == len(asked)
+            if known or name != "permessage-deflate":
+                offers.append((name, dict(asked)))
         return offers
 
     async def _receive_frame(self) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tornado.web import RequestHandler
 
+from labkit.client import address
 from labkit.client.connection import Opened
 from labkit.client.http import HTTPClient
 from labkit.client.http_connection import Body
@@ -81,10 +82,14 @@ class Technique:
     http1_only: tuple[str, ...] = ()
     hint: str = ""
 
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """How its addresses may begin; the first is how the lab's do."""
+        return address.WEB if self.port == "http" else address.TCP
+
     def url(self, host: str, ports: dict[str, int]) -> str:
         """Its full address on a host with these ports."""
-        scheme = "tcp" if self.port != "http" else "http"
-        return f"{scheme}://{host}:{ports[self.port]}{self.route}"
+        return f"{self.schemes[0]}://{host}:{ports[self.port]}{self.route}"
 
 
 class Reader:
@@ -97,6 +102,7 @@ class Reader:
     def __init__(self, after: str | None, on_open: Opened | None) -> None:
         self.cursor = after or ""
         self.count = 0
+        self.more = False  # the newest answer to a poll was cut: the rest is to be asked for at once
         self._on_open = on_open
         self._epoch = (after or "").partition("@")[2]
 
@@ -168,11 +174,15 @@ def mark_json(body: Body, raw: bytes, items: Iterable[Delivery | Gap | None]) ->
 
 
 def read_answer(client: HTTPClient, reader: Reader, text: str) -> list[Delivery | Gap]:
-    """What one whole answer to a poll brought, in order; the reader's cursor moves on, the bytes are marked."""
+    """What one whole answer to a poll brought, in order; the reader's cursor moves on, the bytes are marked.
+
+    ``reader.more`` says whether to ask again at once.
+    """
     assert client.http is not None
     received_ns = client.http.connection.received_ns
     answer = envelope.decode_answer(text)
     items: list[Delivery | Gap] = []
+    reader.more = answer is not None and answer.more
     if answer is not None:
         if answer.gap is not None:
             items.append(answer.gap)
@@ -194,7 +204,7 @@ def answer_publish(context: Context, topic: str, message: str | bytes) -> str:
     published_ns = now_ns()
     ref: object = None
     try:
-        request = json.loads(message)
+        request = envelope.request(message)
         if not isinstance(request, dict):
             raise ValueError
         ref = request.pop("ref", None)

@@ -7,8 +7,10 @@ leaves (RFC 6202 section 5.2), so the server goes on from what this connection w
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 
+from labkit.client.backoff import Backoff
 from labkit.client.connection import Opened, Wiring
 from labkit.client.http import HTTPClient
 from labkit.client.ledger import Ledger
@@ -18,6 +20,9 @@ from labkit.server.http1 import connection_state
 from labkit.techniques.base import Delivery, Reader, Technique, read_answer
 from labkit.wire.events import Cursor, Gap
 
+RAN_OUT = (204, 408)
+"""How other people's servers, and intermediaries, end a poll that brought nothing (RFC 6202 section 5.5)."""
+
 
 class LongPollingHandler(PushHandler):
     """Answers when there is an event after the cursor, or with an empty list when the hold time-out has passed."""
@@ -25,16 +30,18 @@ class LongPollingHandler(PushHandler):
     async def get(self) -> None:
         timeout_s = self.seconds("timeout", self.context.hold_s)
         given = connection_state(self)
-        cursor = later(self.after, *given.get(self.topic, (None, None))) if self.flag("pipelined") else self.after
+        asked, began, end = given.get(self.topic, (None, None, None))
+        cursor = self.after if self.after != asked else began  # asked again: before the answer was read
+        cursor = later(cursor, began, end) if self.flag("pipelined") else self.after
         cursor = cursor or self.context.hub.cursor(self.topic)
         with self.subscribe(woken, after=cursor) as parked:
             await parked.wait_until_ready(timeout_s)
             if parked.closed and not self.context.hub.closed:
                 return  # the client has gone
         page = self.page(cursor)
-        given[self.topic] = cursor, Cursor.parse(page.cursor)
+        given[self.topic] = self.after, cursor, Cursor.parse(page.cursor)
         self.set_header("Content-Type", "application/json")
-        self.finish(self.context.hub.answer(self.topic, page))
+        await self.answer(self.context.hub.answer(self.topic, page).encode())
 
 
 def woken(_: Item, __: str) -> bytes:
@@ -72,6 +79,9 @@ async def connect(
 ) -> AsyncGenerator[Delivery | Gap, None]:
     """Poll again and again, each request held by the server for at most *hold_s* seconds (None: its default).
 
+    A poll that ran out by 204 or 408, as other people's servers have it, is asked again; after one that did so at
+    once, with backoff.
+
     Args:
         pipelined: keep one more request waiting behind the parked one. Opt-in: an intermediary that shares its
             connections among clients would mix up what each of them was given.
@@ -79,7 +89,7 @@ async def connect(
     """
     wiring = Wiring(ledger or Ledger(0), "long-polling", subscriber)
     client = HTTPClient(url, topic=topic, token=token, wiring=wiring, keep_alive=keep_alive, version=http_version)
-    reader = Reader(after, on_open)
+    reader, backoff, clock = Reader(after, on_open), Backoff(), asyncio.get_running_loop().time
     query = {
         "timeout": hold_s,
         "pipelined": "1" if pipelined else None,
@@ -87,12 +97,19 @@ async def connect(
     }
     try:
         while True:
+            asked_s = clock()
             await client.ask({"after": reader.cursor, **query})
             if reader.cursor:
                 reader.opened(reader.cursor)  # parked, as far as a client can know
             if pipelined:
                 await client.ask({"after": reader.cursor, **query}, ahead=1)
-            _response, text = await client.answer()
+            response, text = await client.answer(*RAN_OUT)
+            has_run_out = response.status in RAN_OUT or not text
+            backoff.answered(clock() - asked_s, brought=not has_run_out)
+            if has_run_out:
+                client.discard()  # a 408 may have a page for people
+                await asyncio.sleep(backoff.next_s())
+                continue
             for item in read_answer(client, reader, text):
                 yield item
     finally:

@@ -10,23 +10,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import AsyncGenerator, Callable
-from urllib.parse import urlsplit
 
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 from tornado.tcpserver import TCPServer
 
+from labkit.client import address
 from labkit.client.connection import Connection, Opened, Wiring
 from labkit.client.http_connection import Body
 from labkit.client.ledger import Ledger
-from labkit.client.sockets import limit_send_buffer
 from labkit.errors import CursorError
 from labkit.server import fanout
 from labkit.server.access import Context
 from labkit.server.encoding import Item
-from labkit.server.http1 import accepted
-from labkit.server.limits import check_topic
+from labkit.server.http1 import LINGER_S, accepted
+from labkit.server.limits import check_topic, message_limit
 from labkit.server.subscriber import Subscriber
+from labkit.sockets import READ_BYTES, limit_send_buffer
 from labkit.techniques.base import Delivery, Reader, Technique, answer_publish, mark_json
 from labkit.wire import envelope
 from labkit.wire.events import Cursor, Gap
@@ -49,7 +50,7 @@ class PluginSocketServer(TCPServer):
     """Answers the policy request, or sends every event as NUL-terminated JSON and takes events to publish."""
 
     def __init__(self, context: Context, has_room: Callable[[], bool], send_buffer_bytes: int | None = None) -> None:
-        super().__init__(max_buffer_size=2 * context.max_event_bytes + (1 << 20))
+        super().__init__(max_buffer_size=1 << 20)  # messages are read piece by piece
         self.context = context
         self.has_room = has_room
         self.send_buffer_bytes = send_buffer_bytes
@@ -88,14 +89,27 @@ class PluginSocketServer(TCPServer):
             return
         subscriber = self.context.hub.subscribe(topic, cursor, nul_terminated)
         writer = asyncio.ensure_future(self.write_events(stream, subscriber))
+        limit = message_limit(self.context.max_event_bytes)
         try:
-            while True:
-                request = await stream.read_until(b"\0", max_bytes=2 * self.context.max_event_bytes)
-                answer = answer_publish(self.context, topic, request[:-1]).encode() + b"\0"
-                await accepted(stream.write(answer), self.context.write_timeout_s)
+            async with contextlib.aclosing(messages(stream, limit)) as requests:
+                async for request in requests:
+                    answer = answer_publish(self.context, topic, request).encode() + b"\0"
+                    await accepted(stream.write(answer), self.context.write_timeout_s)
         finally:
             subscriber.close()
             writer.cancel()
+        await self.refuse(stream, f"a message has at most {limit} bytes")
+
+    async def refuse(self, stream: IOStream, why: str) -> None:
+        """Say why, and end. What the peer still sends is dropped: a reset would take the answer back."""
+        answer = json.dumps({"error": why, "ref": None}).encode() + b"\0"
+        await accepted(stream.write(answer), self.context.write_timeout_s)
+        if not stream.closed():
+            with contextlib.suppress(OSError):
+                stream.socket.shutdown(socket.SHUT_WR)
+        async with asyncio.timeout(LINGER_S):
+            while True:
+                await stream.read_bytes(READ_BYTES, partial=True)
 
     async def write_events(self, stream: IOStream, subscriber: Subscriber) -> None:
         with contextlib.suppress(StreamClosedError, TimeoutError):
@@ -113,10 +127,24 @@ class PluginSocketServer(TCPServer):
             stream.close()
 
 
+async def messages(stream: IOStream, limit: int) -> AsyncGenerator[bytes, None]:
+    """The NUL-terminated messages, until one has more than *limit* bytes."""
+    held = bytearray()
+    while len(held) <= limit:
+        *ends, rest = (await stream.read_bytes(READ_BYTES, partial=True)).split(b"\0")
+        for end in ends:
+            held += end
+            if len(held) > limit:
+                return
+            yield bytes(held)
+            held.clear()
+        held += rest
+
+
 def read_subscription(message: bytes) -> tuple[str, Cursor | None]:
     """Topic and cursor of ``{"subscribe": {"topic": "", "after": "17@k3f9"}}``."""
     try:
-        request = json.loads(message)["subscribe"]
+        request = envelope.request(message)["subscribe"]
         topic, after = request.get("topic", ""), request.get("after", "")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError('expected {"subscribe": {"topic": "", "after": "17@k3f9"}}') from None
@@ -138,7 +166,7 @@ async def connect(
     **_: object,
 ) -> AsyncGenerator[Delivery | Gap, None]:
     """Subscribe on ``tcp://host:port`` and read NUL-terminated JSON until the server closes."""
-    parts = urlsplit(url)
+    parts = address.split(url, address.TCP)
     wiring = Wiring(ledger or Ledger(0), "plugin-socket", subscriber)
     connection = await Connection.open(parts.hostname or "", parts.port or 843, wiring)
     reader, body, position, rest = Reader(after, on_open), Body(connection.record), 0, b""
@@ -148,6 +176,7 @@ async def connect(
         await connection.write(hello)
         connection.record.mark("out", 0, len(hello), "envelope", "subscribe")
         while data := await connection.read():
+            connection.accepted()
             body.add(position, position + len(data))
             position += len(data)
             *messages, rest = (rest + data).split(b"\0")

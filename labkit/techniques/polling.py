@@ -18,18 +18,18 @@ from labkit.wire.events import Gap
 
 
 class PollingHandler(PushHandler):
-    """Answers at once with everything after the cursor."""
+    """Answers at once with what is held after the cursor, or as much of it as one answer carries."""
 
     async def get(self) -> None:
         page = self.page(self.after)
         self.set_header("Content-Type", "application/json")
-        if self.flag("etag"):
+        if self.flag("etag") and not page.more:  # whoever holds only a part of it is to ask again
             self.set_header("Cache-Control", "no-cache")  # a cache may keep it, and must ask again
             self.set_header("ETag", f'"{page.cursor}"')
             if self.check_etag_header():
                 self.set_status(304)
                 return
-        self.finish(self.context.hub.answer(self.topic, page))
+        await self.answer(self.context.hub.answer(self.topic, page).encode())
 
 
 async def connect(
@@ -52,6 +52,9 @@ async def connect(
 ) -> AsyncGenerator[Delivery | Gap, None]:
     """Poll every *interval_s* seconds, from the start of one request to the start of the next.
 
+    An answer that says that there is more is followed by the next request at once; the interval counts from the
+    first of them.
+
     Args:
         wait_after_answer: count the interval from the answer instead, as careless clients do.
         start_delay_s: the phase of the first poll.
@@ -62,16 +65,18 @@ async def connect(
     client = HTTPClient(url, topic=topic, token=token, wiring=wiring, keep_alive=keep_alive, version=http_version)
     reader = Reader(after, on_open)
     clock = asyncio.get_running_loop().time
-    next_s = clock() + start_delay_s
+    began_s = next_s = clock() + start_delay_s
     seen: str | None = None
     try:
         while True:
-            await asyncio.sleep(max(0.0, next_s - clock()))
+            if not reader.more:
+                await asyncio.sleep(max(0.0, next_s - clock()))
+                began_s = next_s
             condition = {"If-None-Match": seen} if etag and seen else {}
             query = {"after": reader.cursor, "etag": "1" if etag else None, "conflate": "1" if conflate else None}
             await client.ask(query, condition)
-            response, text = await client.answer()
-            next_s = max(clock(), next_s + interval_s) if not wait_after_answer else clock() + interval_s
+            response, text = await client.answer(204)
+            next_s = max(clock(), began_s + interval_s) if not wait_after_answer else clock() + interval_s
             seen = response.headers.get("etag")
             for item in read_answer(client, reader, text):
                 yield item

@@ -8,8 +8,10 @@ type and never looks into the data. The id is the cursor, so that a browser's ow
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Iterator
 
+from labkit.client.backoff import Backoff
 from labkit.client.connection import Opened, Wiring
 from labkit.client.http import HTTPClient, refuse_unless
 from labkit.client.http_connection import Body
@@ -68,25 +70,31 @@ async def connect(
     on_open: Opened | None = None,
     subscriber: int = 0,
     retry_s: float = RETRY_S,
+    give_up_s: float = math.inf,
     conflate: bool = False,
     http_version: str = "1.1",
     **_: object,
 ) -> AsyncGenerator[Delivery | Gap, None]:
     """Read an event stream; reconnect when it ends, *retry_s* seconds later, with ``Last-Event-ID``.
 
-    Ends for good at a 204 (WHATWG HTML 9.2.3).
+    Where the backoff asks for more, it rules, "to avoid overloading a potentially already overloaded server"; ends
+    for good at a 204 (both WHATWG HTML 9.2.3).
+
+    Args:
+        give_up_s: seconds without a stream after which the last error is raised; a browser never gives up.
 
     Raises:
-        ConnectionLost: the first connection could not be made.
+        ConnectionLost: the first connection could not be made, or none for *give_up_s* seconds.
         Refused: another status than 200, or another type than ``text/event-stream``.
     """
     wiring = Wiring(ledger or Ledger(0), "sse", subscriber)
     client = HTTPClient(url, topic=topic, token=token, wiring=wiring, version=http_version)
     reader = Reader(after, on_open)
-    decoder = EventStreamDecoder()
-    connected = False
+    decoder, backoff, clock = EventStreamDecoder(), Backoff(), asyncio.get_running_loop().time
+    held_s: float | None = None  # until when there was a stream
     try:
         while True:
+            began_s, before, open_ = clock(), reader.count, False
             try:
                 last = {"Last-Event-ID": decoder.last_event_id} if decoder.last_event_id else {}
                 query = {"after": None if last else after, "conflate": "1" if conflate else None}
@@ -97,19 +105,22 @@ async def connect(
                 refuse_unless(response, (200,))
                 if response.headers.get("content-type", "").partition(";")[0].strip() != "text/event-stream":
                     raise Refused(f"not an event stream: Content-Type {response.headers.get('content-type')!r}")
-                connected = True
+                open_ = True
                 decoder = EventStreamDecoder(decoder.last_event_id)
                 async for piece in http.pieces():
                     for event in blocks(decoder, piece, http.body, reader):
                         if (item := read(reader, event, http.connection.received_ns)) is not None:
                             yield item
             except ConnectionLost:
-                if not connected:
+                if not open_ and (held_s is None or clock() - held_s > give_up_s):
                     raise
             client.close()
+            if open_:
+                held_s = clock()
+                backoff.answered(held_s - began_s, brought=reader.count > before)
             if decoder.retry_ms is not None:
                 retry_s = decoder.retry_ms / 1000
-            await asyncio.sleep(retry_s)
+            await asyncio.sleep(max(retry_s, backoff.next_s()))
     finally:
         client.close()
 

@@ -273,14 +273,15 @@ async function askWhole(url, away, limit_ms = ANSWER_MS) {
 
 // Each of these runs one conversation until it ends, and throws when it breaks.
 
-/** RFC 6202 section 2.1: from the start of one poll to the start of the next. */
+/** RFC 6202 section 2.1: from the start of one poll to the start of the next; at once where there is more. */
 async function polling(stream, away, { url, settings }) {
-  while (!away.aborted) {
-    const next = performance.now() + settings.poll_interval_s * 1000;
+  for (let [more, next] = [false, 0]; !away.aborted; ) {
+    if (!more) next = performance.now() + settings.poll_interval_s * 1000;
     const { page, at } = await askWhole(url("polling", { after: stream.cursor }), away);
     stream.tell("subscribed", `asks every ${settings.poll_interval_s} s`);
     stream.answer(page, at);
-    await pause(next - performance.now(), away);
+    more = page.more === true;
+    if (!more) await pause(next - performance.now(), away);
   }
 }
 

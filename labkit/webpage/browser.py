@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit import loop
-from labkit.errors import LabClosed, LabkitError
+from labkit.errors import LabClosed, LabkitError, NoAnswer
 from labkit.lab.attached import Part, Published
 from labkit.lab.pages import MAX_ARRIVALS
 from labkit.measuring.progress import Progress
@@ -155,7 +155,7 @@ class BrowserSubscriber(anywidget.AnyWidget):
         """The page says what its origin is: pages of it may use the lab, with this widget's token."""
         origin = content.get("origin") if isinstance(content, dict) else None
         if isinstance(origin, str) and not self.closed:
-            with contextlib.suppress(LabClosed):
+            with contextlib.suppress(LabClosed, NoAnswer):
                 self.lab.allow_origin(origin, self.token)
 
     async def _push(self) -> None:
@@ -210,6 +210,8 @@ class BrowserSubscriber(anywidget.AnyWidget):
                 self._told = self.lab.pages_of(self.key, have)
             except LabClosed:
                 self._over = True
+            except NoAnswer:  # what the pages have told by then is there another time
+                return
             else:
                 self._absorb()
         if self._over:
@@ -333,7 +335,7 @@ class BrowserSubscriber(anywidget.AnyWidget):
             self._comm_task.cancel()
         if self in self.lab.attached:
             self.lab.attached.remove(self)
-        with contextlib.suppress(LabClosed):
+        with contextlib.suppress(LabClosed, NoAnswer):
             self.lab.forget_pages(self.key, self.token)
 
     def close(self) -> None:

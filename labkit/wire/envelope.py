@@ -6,6 +6,7 @@
 ``{"gap":{"after":"17@k3f9","next":42},"cursor":"41@p7q2"}``           events that cannot be delivered
 ``{"closing":"slow subscriber"}``                                      why the server ends a stream
 ``{"events":[...],"cursor":"17@k3f9"}``, and ``gap`` beside them       the answer to a poll
+``"more":true`` beside ``cursor``                                      it was cut: ask again at once
 =====================================================================  =================================
 
 Separators are compact and UTF-8 is not escaped; LF, CR and NUL always are, so one line, one message or one
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -50,11 +52,12 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to a poll: perhaps a gap, then events; ``cursor`` is the one to ask with next."""
+    """The answer to a poll: perhaps a gap, then events; ``cursor`` is the one to ask with next, at once if ``more``."""
 
     events: tuple[Received, ...]
     cursor: str
     gap: Gap | None = None
+    more: bool = False
 
 
 def event_json(event: Event) -> str:
@@ -85,7 +88,8 @@ def answer(page: Page, *, render: Callable[[Event], str] = event_json) -> str:
     """
     events = ",".join(map(render, page.events))
     gap = "" if page.gap is None else f',"gap":{_dumps({"after": page.gap.after, "next": page.gap.next})}'
-    return f'{{"events":[{events}],"cursor":{_dumps(page.cursor)}{gap}}}'
+    more = ',"more":true' if page.more else ""
+    return f'{{"events":[{events}],"cursor":{_dumps(page.cursor)}{more}{gap}}}'
 
 
 def decode(text: str | bytes) -> Received | Gap | Start | Closing | None:
@@ -106,11 +110,15 @@ def decode(text: str | bytes) -> Received | Gap | Start | Closing | None:
 def decode_answer(text: str | bytes) -> Answer | None:
     """Read the answer to a poll; None if it is not one. Never raises."""
     match _json(text):
-        case {"events": list(items), "cursor": str(cursor), **rest} if _parse(cursor) and not rest.keys() - {"gap"}:
+        case {"events": list(items), "cursor": str(cursor), **rest} if (
+            _parse(cursor) and not rest.keys() - {"gap", "more"} and rest.get("more", True) is True
+        ):
             events = tuple(event for item in items if (event := _event(item)) is not None)
+            more = "more" in rest
             gap = _answer_gap(rest["gap"], cursor) if "gap" in rest else None
-            if len(events) == len(items) and (gap is not None) is ("gap" in rest):
-                return Answer(events, cursor, gap)
+            endless = more and not events  # asked again at once, time after time
+            if len(events) == len(items) and (gap is not None) is ("gap" in rest) and not endless:
+                return Answer(events, cursor, gap, more)
     return None
 
 
@@ -122,6 +130,32 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _loads = json.JSONDecoder(object_pairs_hook=_unique).decode
+
+
+def request(text: str | bytes) -> Any:
+    """The JSON that a client sent, in UTF-8.
+
+    Raises:
+        ValueError: it is none (RFC 8259; Python's NaN and Infinity are none), or has a number that no float can hold,
+            and which an answer would have to give back as Infinity.
+        RecursionError: it is nested too deep.
+    """
+    return _strict(text if isinstance(text, str) else text.decode())
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits[:40]} is beyond what a float can hold")
+    return number
+
+
+def _whole(digits: str) -> int:
+    _finite(digits)
+    return int(digits)
+
+
+_strict = json.JSONDecoder(parse_float=_finite, parse_int=_whole, parse_constant=_finite).decode
 
 
 def _json(text: str | bytes) -> Any:

@@ -15,6 +15,8 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
 
 from labkit.errors import CursorError
 
@@ -23,6 +25,9 @@ now_ns = time.perf_counter_ns
 
 _CURSOR = re.compile(r"(0|[1-9][0-9]{0,18})(?:@([a-z0-9]{4,12}))?", re.ASCII)
 _EPOCH_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
+
+EVENT_BYTES = 160  # that a log needs for an event beside its payload
+T = TypeVar("T")
 
 
 def new_epoch() -> str:
@@ -96,11 +101,18 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What comes after a cursor: perhaps a gap, then events; ``cursor`` is the one to ask with next."""
+    """What comes after a cursor: perhaps a gap, then events; ``cursor`` is the one to ask with next.
+
+    Attributes:
+        more: the log holds more after ``cursor``.
+        conflated: how many events were passed over, because only the newest was asked for.
+    """
 
     gap: Gap | None
     events: list[Event]
     cursor: str
+    more: bool = False
+    conflated: int = 0
 
 
 class EventLog:
@@ -133,6 +145,12 @@ class EventLog:
         """Payload bytes in the history."""
         return self._held_bytes
 
+    @property
+    def cost_bytes(self) -> int:
+        """What the history takes: its payload, and what each event needs beside it. Safe from any thread."""
+        with self._lock:
+            return self._held_bytes + EVENT_BYTES * len(self._held)
+
     def append(self, data: str | bytes, published_ns: int) -> Event:
         """Give *data* the next id and hold it. Safe from any thread."""
         with self._lock:
@@ -149,8 +167,20 @@ class EventLog:
         while len(self._held) > 1 and (len(self._held) > self.max_events or self._held_bytes > self.max_bytes):
             if self.pinned is not None and self._held[0].id > self.pinned:
                 return
-            self._held.popleft()
-            self._held_bytes -= self._sizes.popleft()
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        self._held.popleft()
+        self._held_bytes -= self._sizes.popleft()
+
+    def let_go(self, upto: int, cost_bytes: int) -> None:
+        """Free at least *cost_bytes*, the oldest event first, the newest too; none above *upto*, and none pinned."""
+        with self._lock:
+            if self.pinned is not None:
+                upto = min(upto, self.pinned)
+            enough = self.cost_bytes - cost_bytes
+            while self._held and self._held[0].id <= upto and self.cost_bytes > enough:
+                self._drop_oldest()
 
     def pin(self, after: int | None) -> None:
         """Hold every event after that id until told otherwise; None lets the bounds rule again."""
@@ -170,16 +200,7 @@ class EventLog:
             last = min(self.newest if upto is None else upto, self.newest, first + limit - 1)
             if first > last:
                 return []
-            start, count = first - oldest, last - first + 1
-            if len(self._held) - start <= start:  # walk from the nearer end
-                tail = []
-                for event in reversed(self._held):
-                    if event.id < first:
-                        break
-                    if event.id <= last:
-                        tail.append(event)
-                return tail[::-1]
-            return [self._held[i] for i in range(start, start + count)]
+            return _between(self._held, first - oldest, last + 1 - oldest)
 
     def where(self, cursor: Cursor) -> tuple[Gap | None, int]:
         """Where a subscriber with this cursor goes on: a gap if it must be told one, and the position.
@@ -193,10 +214,33 @@ class EventLog:
             return None, position
         return Gap(str(cursor), position + 1, str(self.cursor(position))), position
 
-    def since(self, cursor: Cursor) -> Page:
-        """Everything held after *cursor*, with the gap if there is one."""
+    def since(self, cursor: Cursor, *, max_bytes: int | None = None, conflate: bool = False) -> Page:
+        """What is held after *cursor*, with the gap if there is one.
+
+        Args:
+            max_bytes: of payload; one larger event comes alone. None: everything.
+            conflate: only the newest of all that is held.
+        """
         with self._lock:
             gap, position = self.where(cursor)
-            events = self.after(position)
-        last = events[-1].id if events else position
-        return Page(gap, events, str(self.cursor(last)))
+            first = max(position, self.newest - 1) if conflate else position
+            events = self.after(first, upto=None if max_bytes is None else self._fitting(first, max_bytes))
+            last = events[-1].id if events else position
+            return Page(gap, events, str(self.cursor(last)), last < self.newest, first - position)
+
+    def _fitting(self, position: int, max_bytes: int) -> int:
+        """The last of the events held after *position* that *max_bytes* of payload leave room for, the first anyway."""
+        last, total = position, 0
+        for size in _between(self._sizes, position + 1 - self.oldest, len(self._sizes)):
+            total += size
+            if total > max_bytes and last > position:
+                break
+            last += 1
+        return last
+
+
+def _between(items: deque[T], start: int, stop: int) -> list[T]:
+    """The items from *start* up to *stop*, walking from the nearer end."""
+    if len(items) - start > start:
+        return list(islice(items, start, stop))
+    return list(islice(reversed(items), len(items) - stop, len(items) - start))[::-1]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
+import re
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -335,7 +337,28 @@ def test_without_due_times_intervals_are_drawn(run: Any) -> None:
     figure = charts.latency(foreign)
     assert figure.layout.title.text.startswith("A delivery every ")
     assert "due times are unknown" in figure.layout.xaxis.title.text
-    assert charts.timeline(foreign).layout.yaxis.title.text == "interval (ms)"
+    timeline = charts.timeline(foreign)
+    assert timeline.layout.yaxis.title.text == "interval (ms)"
+    assert timeline.layout.title.text.startswith("From one delivery to the next: ")
+    assert {axis.title.text for axis in timeline.select_xaxes() if axis.title.text} == {
+        "received, after the first one here (s)"
+    }
+    said = json.dumps(timeline.to_plotly_json(), default=str)
+    assert not re.search(r"\b(due|theory|latency|takes?)\b", said)
+
+
+def test_of_somebody_elses_server_that_brought_nothing_no_theory_is_drawn(run: Any) -> None:
+    nothing = {"deliveries": run.deliveries[:0], "foreign": True, "failures": {"sse": "no connection"}}
+    figure = charts.timeline(SimpleNamespace(**{**vars(run), **nothing}))
+    assert not any("theory" in (trace.name or "") for trace in figure.data)
+    assert figure.layout.title.text == "Too few deliveries for an interval"
+    assert "latency" not in json.dumps(figure.to_plotly_json(), default=str)
+
+
+def test_a_conversation_of_one_write_is_drawn() -> None:
+    ledger = Ledger()
+    ledger.opened("sse", 0, local=("", 1), remote=("", 2), t_ns=0).transferred("out", b"GET", 5)
+    assert charts.sequence(ledger).data
 
 
 # Timeline

@@ -63,6 +63,47 @@ def test_measure_listens_to_an_address() -> None:
     assert re.search(r"^sse +\d\d ", done.stdout, re.M)
 
 
+def test_a_page_of_somebody_elses_server_calls_intervals_intervals(tmp_path: Path) -> None:
+    page = tmp_path / "run.html"
+    with serving("--source", "periodic", "--rate", "20") as (_, address):
+        done = run(
+            *("measure", "--url", f"{address}/sse", "--technique", "sse", "--seconds", "1", "--html", str(page)),
+        )
+    assert done.returncode == 0, done.stderr
+    assert "interval: p50_ms" in done.stdout and not re.search(r"(?<!interval: )p50_ms", done.stdout)
+    text = re.sub(r"<script>/\*\*.*?</script>", "", page.read_text(), count=1, flags=re.S)  # plotly itself
+    assert len(text) < 1_000_000
+    assert "interval (ms)" in text and "interval: p50_ms" in text
+    assert not re.search(r"\b(latency|due|theory|takes?)\b", text)
+
+
+@pytest.mark.parametrize("technique", [t.name for t in labkit.TECHNIQUES])
+def test_where_nobody_listens_the_reason_is_told_and_the_status_is_1(technique: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    scheme, page = "tcp" if technique == "plugin-socket" else "http", tmp_path / "run.html"
+    where = ("--url", f"{scheme}://127.0.0.1:{port}/x", "--technique", technique)
+    done = run("measure", *where, "--seconds", "0.3", "--html", str(page))
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.startswith(f"{technique} failed: nothing came: no connection to 127.0.0.1:{port}")
+    assert "nothing came" in page.read_text()
+
+
+@pytest.mark.parametrize(("asked", "of"), [("polling", "sse"), ("plugin-socket", "sse"), ("websocket", "polling")])
+def test_where_the_technique_is_wrong_the_reason_is_told_and_the_status_is_1(asked: str, of: str) -> None:
+    with serving("--source", "periodic", "--rate", "20") as (_, address):
+        url = f"{address.replace('http', 'tcp') if asked == 'plugin-socket' else address}/{of}"
+        done = run("measure", "--url", url, "--technique", asked, "--seconds", "0.5")
+    assert done.returncode == 1 and done.stdout.startswith(f"{asked} failed: ") and done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("url", ["not-a-url", "https://127.0.0.1:1/", "wss://127.0.0.1:1/", "ftp://127.0.0.1/", "x:y"])
+def test_an_address_that_is_not_spoken_to_is_one_sentence_and_the_status_is_1(url: str) -> None:
+    done = run("measure", "--url", url, "--technique", "sse")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith(f"labkit: {url!r} ") and "nothing was sent" in done.stderr
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_serve_ends_cleanly(sent: signal.Signals) -> None:
     with serving("--source", "machine") as (process, address):

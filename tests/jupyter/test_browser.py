@@ -83,6 +83,24 @@ def test_every_technique_of_a_page_receives_all_in_order_during_a_synchronous_me
     clean(notebook)
 
 
+def test_what_an_answer_to_a_poll_left_over_is_asked_for_at_once(jupyter: Jupyter, browser: Any) -> None:
+    interval_s = 2
+    notebook = opened(
+        jupyter,
+        browser,
+        f"sub = labkit.BrowserSubscriber(lab, 'polling', poll_interval_s={interval_s})\n"
+        "large = labkit.periodic(rate_per_s=200, duration_s=0.5, payload_bytes=20_000)\n"
+        "run = labkit.measure(lab, ['websocket'], large, settle_s=20, progress=False)\n" + REPORT,
+        "lab.close()",
+    )
+    notebook.run_all()
+    told = report(notebook, 1)
+    # an answer's events have one time of arrival: rows of two reports may change places when the clock is set between
+    assert sorted(told["ids"]["polling"]) == told["published"] and len(told["published"]) == 100  # 2 MB: eight answers
+    assert max(told["rows"]["transit_ms"]) < 3 * 1000 * interval_s
+    clean(notebook)
+
+
 def test_a_run_keeps_apart_what_it_did_not_publish(jupyter: Jupyter, browser: Any) -> None:
     notebook = opened(
         jupyter,

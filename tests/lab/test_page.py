@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.request import urlopen
@@ -360,3 +361,23 @@ def test_the_page_needs_nothing_from_elsewhere(lab: labkit.Lab) -> None:
             kind = {"js": "text/javascript", "css": "text/css"}[name.rpartition(".")[2]]
             assert answer.headers["Content-Type"] == f"{kind}; charset=utf-8"
     assert "//" not in page.replace("http://www.w3.org/2000/svg", "")
+
+
+@pytest.mark.browser
+def test_what_an_answer_to_a_poll_left_over_is_asked_for_at_once(lab: labkit.Lab, context: Any) -> None:
+    page = context.new_page()
+    page.faults = []
+    asked_s: list[float] = []
+
+    def in_parts(route: Any) -> None:
+        asked_s.append(time.monotonic())
+        number = len(asked_s) - 1  # the first is where every technique starts from
+        events = [{"id": number, "data": "x"}] if 0 < number <= 12 else []
+        more = {"more": True} if 0 < number < 12 else {}
+        route.fulfill(json={"events": events, "cursor": f"{min(number, 12)}@eeeeee", **more})
+
+    page.route(re.compile("/polling"), in_parts)
+    page.goto(lab.url)
+    shown = seen(page, lambda s: s["polling"]["count"] == "12")
+    assert regular(shown["polling"])
+    assert asked_s[12] - asked_s[1] < 5.5, "eleven intervals of a second, when each waits for its own"

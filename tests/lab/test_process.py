@@ -21,11 +21,17 @@ import pytest
 from test_lab import get, refused
 
 from conftest import UNIT
-from labkit.errors import EventTooLarge, LabClosed, LabkitError
+from labkit import measure
+from labkit.errors import EventTooLarge, LabClosed, LabkitError, NoAnswer
 from labkit.lab.lab import Lab
+from labkit.lab.process import Child
+from labkit.measuring.endless import LiveRun
+from labkit.measuring.schedules import periodic
+from labkit.measuring.settings import Settings
 from labkit.server.hub import TooManyTopics
 from labkit.techniques import TECHNIQUES
 from test_loop import script
+from wait import dial, until
 
 TIMEOUT_S = 10 * UNIT
 
@@ -34,6 +40,29 @@ TIMEOUT_S = 10 * UNIT
 def lab() -> Iterator[Lab]:
     with Lab("apart", process=True) as lab:
         yield lab
+
+
+def under_way(lab: Lab) -> bool:
+    """Whether a call to the lab's process is waiting for its answer."""
+    assert isinstance(lab._server, Child)
+    return lab._server._calls._since_s is not None
+
+
+def in_vain(lab: Lab) -> bool:
+    """Whether it waits for one that cannot come: the process stands still, and what it had answered has been read."""
+    assert isinstance(lab._server, Child)
+    if psutil.Process(lab.pid).status() != psutil.STATUS_STOPPED:
+        return False
+    since_s = lab._server._calls._since_s
+    return since_s is not None and time.monotonic() - since_s > 0.3 * UNIT
+
+
+def stop(lab: Lab) -> int:
+    """Make the lab's process stand still."""
+    assert lab.pid is not None
+    os.kill(lab.pid, signal.SIGSTOP)
+    until(lambda: psutil.Process(lab.pid).status() == psutil.STATUS_STOPPED)
+    return lab.pid
 
 
 def child_gone(pid: int) -> None:
@@ -194,9 +223,7 @@ def test_a_killed_child_is_lab_closed_with_its_exit_status() -> None:
 
 def test_a_child_that_dies_during_a_call_ends_the_call() -> None:
     with Lab("killed", process=True) as lab:
-        assert lab.pid is not None
-        os.kill(lab.pid, signal.SIGSTOP)
-        threading.Timer(0.05, os.kill, (lab.pid, signal.SIGKILL)).start()
+        threading.Timer(0.05, os.kill, (stop(lab), signal.SIGKILL)).start()
         with pytest.raises(LabClosed, match="exit status -9"):
             lab.publish("x")
 
@@ -207,7 +234,7 @@ def test_closing_a_child_that_no_longer_answers_ends_it_and_the_call_that_waits(
     monkeypatch.setattr("labkit.lab.process.STOP_TIMEOUT_S", 0.1)
     lab = Lab("hangs", process=True)
     assert lab.pid is not None
-    os.kill(lab.pid, signal.SIGSTOP)
+    stop(lab)
     faults: list[BaseException] = []
 
     def publish() -> None:
@@ -218,8 +245,7 @@ def test_closing_a_child_that_no_longer_answers_ends_it_and_the_call_that_waits(
 
     thread = threading.Thread(target=publish)
     thread.start()
-    while not lab._server._lock.locked():  # type: ignore[union-attr]
-        time.sleep(0.001)
+    until(lambda: under_way(lab))
     lab.close()
     thread.join(TIMEOUT_S)
     assert len(faults) == 1 and not psutil.pid_exists(lab.pid)
@@ -256,6 +282,141 @@ def test_close_leaves_no_zombie_and_the_second_does_nothing() -> None:
         lab.usage()
 
 
+# -- the child does not answer ----------------------------------------------------------------------------------------
+
+
+def test_a_child_that_stands_still_is_an_error_in_any_thread_and_its_late_answer_is_nobody_elses(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labkit.lab.pipe.ANSWER_S", 0.2)
+    pid = stop(lab)
+    errors: list[str] = []
+
+    def publish() -> None:
+        with pytest.raises(NoAnswer) as caught:
+            lab.publish("late" * 50_000)  # more than the pipe takes
+        errors.append(str(caught.value))
+
+    publish()
+    thread = threading.Thread(target=publish)
+    thread.start()
+    thread.join(TIMEOUT_S)
+    first, second = errors
+    assert f"process {pid} does not answer: it stands still" in first and f"kill -CONT {pid}" in first
+    assert "may still be done" in first and "was not sent" in second and not lab.closed
+    monkeypatch.setattr("labkit.lab.pipe.ANSWER_S", TIMEOUT_S)
+    os.kill(pid, signal.SIGCONT)
+    event = lab.publish_event("next")
+    assert (event.id, event.data) == (2, "next") and lab.cursor().startswith("2@") and lab.stats()["published"] == 2
+
+
+def test_a_child_that_is_busy_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "held_up.py").write_text(
+        "import time\n"
+        "from pathlib import Path\n"
+        "from labkit.techniques.polling import PollingHandler\n"
+        "class HeldUp(PollingHandler):\n"
+        "    async def get(self):\n"
+        "        Path(__file__).with_name('begun').touch()\n"
+        "        while not Path(__file__).with_name('go').exists():\n"
+        "            time.sleep(0.01)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("labkit.lab.pipe.ANSWER_S", 0.2)
+    mine = replace(TECHNIQUES[0], name="mine", route="/mine", handler=importlib.import_module("held_up").HeldUp)
+    with Lab("apart", process=True, techniques=[mine]) as lab:
+        with dial(lab.port, b"GET /mine HTTP/1.1\r\nHost: localhost\r\n\r\n"):
+            until((tmp_path / "begun").exists)
+            with pytest.raises(NoAnswer, match=rf"process {lab.pid} .* is busy\. Try again later"):
+                lab.stats()
+            (tmp_path / "go").touch()
+            monkeypatch.setattr("labkit.lab.pipe.ANSWER_S", TIMEOUT_S)
+            assert lab.stats()["published"] == 0
+
+
+def test_a_measurement_of_a_child_that_stands_still_ends(monkeypatch: pytest.MonkeyPatch, lab: Lab) -> None:
+    monkeypatch.setattr("labkit.lab.process.STOP_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("labkit.lab.pipe.ANSWER_S", 0.5)
+    run = measure(lab, schedule=periodic(20, 1), at={0.3: lambda: stop(lab)}, settle_s=0.1, progress=False)
+    assert f"process {lab.pid} does not answer: it stands still" in run.failures["publisher"]
+    assert 0 < len(run.published) < 20 and not run.interrupted
+    with pytest.raises(NoAnswer, match="kill -CONT"):
+        measure(lab, "sse", schedule=periodic(20, 1), progress=False)
+
+
+@pytest.mark.parametrize("when", ["from the beginning", "while subscribers open", "while it publishes"])
+def test_the_first_interrupt_ends_a_measurement_of_a_child_that_stands_still(
+    monkeypatch: pytest.MonkeyPatch, lab: Lab, when: str
+) -> None:
+    monkeypatch.setattr("labkit.lab.process.STOP_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("labkit.lab.pipe.ANSWER_S", 600 * UNIT)
+    cursor, opening = lab.cursor, threading.Event()
+
+    def cursor_and_stop(topic: str) -> str:
+        found = cursor(topic)
+        stop(lab)
+        opening.set()
+        return found
+
+    if when == "from the beginning":
+        stop(lab)
+    elif when == "while subscribers open":
+        monkeypatch.setattr(lab, "cursor", cursor_and_stop)
+
+    def interrupt() -> None:
+        if when == "while subscribers open":
+            assert opening.wait(TIMEOUT_S)
+        else:
+            until(lambda: in_vain(lab))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    at = {0.3: lambda: stop(lab)} if when == "while it publishes" else {}
+    begin = time.monotonic()
+    run = measure(lab, schedule=periodic(20, 600), at=at, poll_interval_s=0.1, progress=False)
+    thread.join()
+    assert run.interrupted and time.monotonic() - begin < TIMEOUT_S
+    if when == "while it publishes":
+        assert len(run.published) > 0 and len(run.deliveries) > 0 and "did not answer" in run.failures["publisher"]
+    else:
+        assert len(run.published) == 0
+
+
+def test_the_first_interrupt_ends_an_endless_run_of_a_child_that_stands_still(
+    monkeypatch: pytest.MonkeyPatch, lab: Lab
+) -> None:
+    monkeypatch.setattr("labkit.lab.process.STOP_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("labkit.lab.pipe.ANSWER_S", 600 * UNIT)
+    live = LiveRun(lab, Settings(techniques=("sse",), rate_per_s=50))
+    live.start()
+    until(lambda: live.arrived["sse"] >= 3)
+    stop(lab)
+    until(lambda: in_vain(lab))
+    interrupt = threading.Timer(0.1 * UNIT, os.kill, (os.getpid(), signal.SIGINT))
+    interrupt.start()
+    run = live.stop()
+    interrupt.join()
+    assert run.interrupted and len(run.published) >= 3 and "did not answer" in run.failures["publisher"]
+
+
+def test_the_interpreter_does_not_wait_for_a_child_that_stands_still() -> None:
+    done = script(
+        "import os, psutil, signal, labkit, labkit.lab.pipe, labkit.lab.process\n"
+        "labkit.lab.pipe.ANSWER_S = labkit.lab.process.STOP_TIMEOUT_S = 0.1\n"
+        "lab = labkit.Lab(process=True)\n"
+        "os.kill(lab.pid, signal.SIGSTOP)\n"
+        "while psutil.Process(lab.pid).status() != psutil.STATUS_STOPPED: pass\n"
+        "try:\n"
+        "    lab.publish('x')\n"
+        "except labkit.errors.NoAnswer:\n"
+        "    print(lab.pid)\n",
+        python=("-W", "error"),
+    )
+    assert done.returncode == 0 and done.stderr == ""
+    child_gone(int(done.stdout))
+
+
 # -- the parent dies, or is interrupted -------------------------------------------------------------------------------
 
 PARENT = """
@@ -285,6 +446,30 @@ def test_a_killed_parent_leaves_no_orphan_and_its_port_is_free(then: str) -> Non
     assert refused(port)
     with socket.create_server(("127.0.0.1", port)):
         pass
+
+
+PUBLISHES = "while True: lab.publish('x' * 100_000)"
+
+
+@pytest.mark.parametrize(
+    ("stopped", "then"),
+    [("parent", "time.sleep(3600)"), ("parent", PUBLISHES), ("child", "time.sleep(3600)"), ("both", PUBLISHES)],
+)
+def test_a_parent_that_is_killed_leaves_no_orphan_when_it_or_its_child_stands_still(stopped: str, then: str) -> None:
+    process, pid, port = parent(then)
+    with process:
+        for one in {"parent": [process.pid], "child": [pid], "both": [pid, process.pid]}[stopped]:
+            os.kill(one, signal.SIGSTOP)
+        process.kill()
+    child_gone(pid)
+    assert refused(port)
+
+
+def test_the_guard_of_a_child_ends_with_it(lab: Lab) -> None:
+    (guard,) = psutil.Process(lab.pid).children()
+    assert os.getsid(guard.pid) != os.getsid(lab.pid or 0)
+    lab.close()
+    child_gone(guard.pid)
 
 
 def test_an_interrupt_of_the_parents_group_does_not_reach_the_child() -> None:

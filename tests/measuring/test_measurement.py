@@ -13,6 +13,7 @@ import pytest
 
 import labkit
 from conftest import UNIT
+from labkit import loop
 from labkit.errors import LabClosed, ScheduleError, UnknownTechnique
 from labkit.measuring.listening import listen
 from labkit.measuring.measurement import Measurement
@@ -141,6 +142,21 @@ def test_a_technique_that_dies_keeps_its_rows_says_why_and_the_others_finish(lab
     assert (summary.loc["mortal", "events"], summary.loc["websocket", "events"]) == (3, 10)
     assert "fell over" in summary.loc["mortal", "failed"]
     assert "fell over" in run._repr_html_()
+
+
+@pytest.mark.parametrize("error", [SystemExit("enough"), KeyboardInterrupt()], ids=repr)
+def test_a_technique_that_exits_ends_itself_and_nothing_else(lab: labkit.Lab, error: BaseException) -> None:
+    async def leaves(url: str, **options: object) -> AsyncGenerator[Delivery | Gap, None]:
+        async for item in find("sse").connect(url, **options):
+            yield item
+            raise error
+
+    before = loop.get_loop()
+    leaver = dataclasses.replace(find("sse"), name="leaver", connect=leaves)
+    run = labkit.measure(lab, [leaver, "websocket"], labkit.periodic(rate_per_s=20, duration_s=0.5), progress=False)
+    assert list(run.failures) == ["leaver"] and f"own code raised {error!r}" in run.failures["leaver"]
+    assert (run.summary().loc["leaver", "events"], run.summary().loc["websocket", "events"]) == (1, 10)
+    assert loop.get_loop() is before and not run.interrupted
 
 
 def test_the_lab_closed_in_the_middle_ends_the_run_and_says_so() -> None:

@@ -172,6 +172,36 @@ def test_7_1_5_an_empty_close_is_answered_by_an_empty_one(client: RawClient) -> 
     assert client.closing() == (1005, "")
 
 
+@pytest.mark.parametrize(
+    ("offers", "agreed"),
+    [
+        ("permessage-deflate; server_max_window_bits=10", "permessage-deflate; server_max_window_bits=10"),
+        ("permessage-deflate; client_max_window_bits", "permessage-deflate"),
+        ("permessage-deflate; server_max_window_bits=8", ""),  # valid (RFC 7692 7.1.2.1), but zlib has no such window
+        ("permessage-deflate; server_max_window_bits=8, permessage-deflate", "permessage-deflate"),
+        ("permessage-deflate; server_max_window_bits=7", ""),
+        ("permessage-deflate; server_max_window_bits=16", ""),
+        ("permessage-deflate; server_max_window_bits=010", ""),
+        ("permessage-deflate; server_max_window_bits=ten", ""),
+        ("permessage-deflate; server_max_window_bits", ""),
+        ("permessage-deflate; client_max_window_bits=99999999999", ""),
+        ("permessage-deflate; server_no_context_takeover=1", ""),
+        ("permessage-deflate; unknown", ""),
+        ("permessage-deflate; client_max_window_bits; client_max_window_bits", ""),
+    ],
+)
+def test_7692_7_1_an_offer_that_cannot_be_is_declined_and_the_socket_opens(
+    lab: labkit.Lab, offers: str, agreed: str
+) -> None:
+    client = RawClient(lab.port, "/websocket/echo?deflate=1", f"Sec-WebSocket-Extensions: {offers}\r\n")
+    with client.sock:
+        fields = [line.partition(": ") for line in client.head.split("\r\n")]
+        assert [value for name, _, value in fields if name.lower().endswith("extensions")] == [agreed] * bool(agreed)
+        client.send(text(b"hello"))
+        frame = client.frame()
+        assert frame is not None and (frame.payload == b"hello") is not bool(agreed)
+
+
 def test_5_4_fragments_make_one_message_and_a_ping_between_them_is_answered_first(client: RawClient) -> None:
     client.send(text(b"one ", fin=False), ping(b"there?"), rest("zw\u00f6lf".encode()[:3], fin=False))
     assert client.frame() == Frame(Opcode.PONG, b"there?")

@@ -21,7 +21,9 @@ from labkit.errors import LabClosed, UnknownTechnique
 from labkit.lab.page_clock import ROUND_TRIPS, TICK_MS, Clock
 from labkit.lab.pages import MAX_PAGES, MAX_STREAMS, Malformed, Pages
 from labkit.server.tokens import MAX_TOKENS, Tokens
+from wait import until
 
+ARRIVED = {"sse": [[1, 2.0, 5]]}
 JUPYTER = "https://hub.example.org"
 
 
@@ -360,14 +362,32 @@ def test_a_closed_lab_and_a_replaced_subscriber_are_said(lab: labkit.Lab) -> Non
 
 
 @pytest.mark.usefixtures("headless")
+def test_what_had_arrived_is_there_while_the_lab_s_process_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    import psutil
+
+    monkeypatch.setattr("labkit.lab.process.STOP_TIMEOUT_S", 0.1)
+    with labkit.Lab("still", process=True) as lab:
+        subscriber = labkit.BrowserSubscriber(lab, "sse")
+        hello = {"attach": {"subscriber": subscriber.key, "page": "p", "streams": ["sse"]}}
+        converse(lab, hello, {"clock": 1.0}, {"clock": 3.0, "last": [1.0, 2.0]}, {"report": 1, "arrivals": ARRIVED})
+        subscriber.keep()
+        monkeypatch.setattr("labkit.lab.pipe.ANSWER_S", 0.1)
+        psutil.Process(lab.pid).suspend()
+        until(lambda: psutil.Process(lab.pid).status() == psutil.STATUS_STOPPED)
+        assert subscriber.count() == 1 and not subscriber.closed
+        assert subscriber.deliveries["event_id"].tolist() == [1]
+        subscriber.end()
+        assert lab.attached == []
+
+
+@pytest.mark.usefixtures("headless")
 def test_what_had_arrived_outlives_a_lab_whose_process_was_killed() -> None:
     import psutil
 
     lab = labkit.Lab("killed", process=True)
     subscriber = labkit.BrowserSubscriber(lab, "sse")
     hello = {"attach": {"subscriber": subscriber.key, "page": "p", "streams": ["sse"]}}
-    arrived = {"report": 1, "arrivals": {"sse": [[1, 2.0, 5]]}}
-    converse(lab, hello, {"clock": 1.0}, {"clock": 3.0, "last": [1.0, 2.0]}, arrived)
+    converse(lab, hello, {"clock": 1.0}, {"clock": 3.0, "last": [1.0, 2.0]}, {"report": 1, "arrivals": ARRIVED})
     subscriber.keep()
     assert lab.pid is not None
     psutil.Process(lab.pid).kill()

@@ -55,6 +55,16 @@ PAGES = [
         '{"events":[],"cursor":"41@p7q2","gap":{"after":"17@k3f9","next":42}}',
         Answer((), "41@p7q2", GAP),
     ),
+    (
+        Page(None, [Event(1, "a", 5)], "1@k3f9", more=True),
+        '{"events":[{"id":1,"data":"a"}],"cursor":"1@k3f9","more":true}',
+        Answer((Received(1, "a"),), "1@k3f9", more=True),
+    ),
+    (
+        Page(GAP, [Event(42, "a", 5)], "42@p7q2", more=True),
+        '{"events":[{"id":42,"data":"a"}],"cursor":"42@p7q2","more":true,"gap":{"after":"17@k3f9","next":42}}',
+        Answer((Received(42, "a"),), "42@p7q2", GAP, more=True),
+    ),
 ]
 
 
@@ -158,7 +168,10 @@ def test_bytes_that_are_not_utf_8_are_not_ours(raw: bytes) -> None:
         '{"events":[1],"cursor":"1@k3f9"}',
         '{"events":[{"id":1,"data":"a"},{"id":2}],"cursor":"2@k3f9"}',
         '{"events":[{"id":1,"id":1,"data":"a"}],"cursor":"1@k3f9"}',
-        '{"events":[],"cursor":"1@k3f9","more":1}',
+        '{"events":[],"cursor":"1@k3f9","most":1}',
+        '{"events":[{"id":1,"data":"a"}],"cursor":"1@k3f9","more":1}',
+        '{"events":[{"id":1,"data":"a"}],"cursor":"1@k3f9","more":false}',
+        '{"events":[],"cursor":"1@k3f9","more":true}',  # asked again at once, that would have no end
         '{"events":[],"cursor":"1@k3f9","gap":null}',
         '{"events":[],"cursor":"1@k3f9","gap":{"after":"1","next":0}}',
         '{"events":[],"events":[],"cursor":"1@k3f9"}',

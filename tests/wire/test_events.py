@@ -197,6 +197,62 @@ def test_an_empty_log_names_1_as_next(cursor: str, is_gap: bool) -> None:
     assert page == Page(Gap(cursor, 1, "0@k3f9") if is_gap else None, [], "0@k3f9")
 
 
+@given(
+    st.lists(st.integers(0, 9), max_size=12), st.integers(0, 12), st.integers(1, 20), st.integers(1, 12), st.booleans()
+)
+def test_pages_from_any_cursor_are_all_that_is_held_in_order_within_their_bound(
+    sizes: list[int], after: int, max_bytes: int, max_events: int, foreign: bool
+) -> None:
+    log = EventLog(epoch="k3f9", max_events=max_events)
+    for size in sizes:
+        log.append("x" * size, 0)
+    whole = log.since(cursor := Cursor(after, "zzzz" if foreign else "k3f9"))
+    page = log.since(cursor, max_bytes=max_bytes)
+    assert page.gap == whole.gap
+    events = list(page.events)
+    while page.more:
+        assert len(page.events) == 1 or sum(e.size_bytes for e in page.events) <= max_bytes
+        page = log.since(Cursor.parse(page.cursor), max_bytes=max_bytes)
+        assert page.events and page.gap is None
+        assert events[-1].size_bytes + page.events[0].size_bytes > 0
+        events += page.events
+    assert events == whole.events and page.cursor == whole.cursor and not whole.more
+
+
+def test_a_page_is_as_full_as_can_be_and_a_larger_event_comes_alone() -> None:
+    log = EventLog(epoch="k3f9")
+    for size in (4, 6, 1, 11, 10, 0, 0):
+        log.append("x" * size, 0)
+    pages, cursor = [], Cursor(0)
+    while not pages or pages[-1].more:
+        pages.append(log.since(cursor, max_bytes=10))
+        cursor = Cursor.parse(pages[-1].cursor)
+    assert [ids(page.events) for page in pages] == [[1, 2], [3], [4], [5, 6, 7]]
+
+
+def test_conflated_it_is_the_newest_of_all_that_is_held() -> None:
+    page = a_log(10, max_events=4).since(Cursor(1), max_bytes=1, conflate=True)
+    assert (ids(page.events), page.cursor, page.more, page.conflated) == ([10], "10@k3f9", False, 3)
+    assert page.gap == Gap("1", 7, "6@k3f9")
+    assert a_log(3).since(Cursor(3), conflate=True) == Page(None, [], "3@k3f9")
+
+
+def test_what_is_let_go_is_the_oldest_the_newest_too_and_nothing_above_a_pin() -> None:
+    log = a_log(6)
+    cost = log.cost_bytes // 6
+    log.let_go(6, cost + 1)
+    assert log.oldest == 3
+    log.let_go(3, 100 * cost)
+    assert log.oldest == 4
+    log.pin(4)
+    log.let_go(6, 100 * cost)
+    assert log.oldest == 5 and log.cost_bytes == 2 * cost
+    log.pin(None)
+    log.let_go(6, 100 * cost)
+    assert (log.oldest, log.newest, log.cost_bytes, log.after(0)) == (7, 6, 0, [])
+    assert log.append("x", 0).id == 7 and log.since(Cursor(5, "k3f9")).gap == Gap("5@k3f9", 7, "6@k3f9")
+
+
 def test_a_foreign_cursor_is_always_a_gap_that_says_what_was_received() -> None:
     page = a_log(3).since(Cursor.foreign("what?"))
     assert page.gap == Gap("what?", 1, "0@k3f9") and ids(page.events) == [1, 2, 3]

@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
-from labkit.client.sockets import kernel_bytes
 from labkit.course.long_polling.seen_held import Held, Threads
 from labkit.lab.lab import Lab
 from labkit.lab.server import available_connections
 from labkit.measuring.progress import Progress
+from labkit.sockets import dial, kernel_bytes
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 section 1.3
 QUIET_S = 600
@@ -69,7 +69,7 @@ def _batches(lab: Lab, technique: str, batch: int, batches: int) -> tuple[tuple[
 
 def _held(lab: Lab, technique: str) -> socket.socket:
     path, fields = REQUESTS[technique]
-    sock = socket.create_connection(("127.0.0.1", lab.port), timeout=READ_TIMEOUT_S)
+    sock = dial(lab.port, READ_TIMEOUT_S)
     sock.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{lab.port}\r\n{fields}\r\n".encode())
     return sock
 
@@ -111,6 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
     """``/polling`` answers at once, ``/long-polling?timeout=S`` when something has happened or the time is up."""
 
     server: ThreadServer
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         path, _, query = self.path.partition("?")
@@ -190,6 +191,6 @@ def _short(port: int, count: int, for_s: float, every_s: float = 0.2) -> float:
 
 
 def _ask(port: int, path: str) -> socket.socket:
-    sock = socket.create_connection(("127.0.0.1", port), timeout=READ_TIMEOUT_S)
+    sock = dial(port, READ_TIMEOUT_S)
     sock.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode())
     return sock

@@ -47,7 +47,7 @@ class JobHandler(PushHandler):
         self.set_header("Retry-After", str(retry_after_s(0.0, self.usual_s)))
         self.finish()
 
-    def get(self) -> None:
+    async def get(self) -> None:
         page = self.page(Cursor.parse("0"))
         self.set_header("Content-Type", "application/json")
         if page.events:
@@ -56,7 +56,7 @@ class JobHandler(PushHandler):
             waited_s = time.monotonic() - self.submitted.get(self.topic, time.monotonic())
             self.set_status(202)
             self.set_header("Retry-After", str(retry_after_s(waited_s, self.usual_s)))
-        self.finish(self.context.hub.answer(self.topic, page))
+        await self.answer(self.context.hub.answer(self.topic, page).encode())
 
 
 def retry_after_s(waited_s: float, usual_s: float) -> int:

@@ -12,11 +12,11 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from labkit.client.sockets import kernel_bytes
 from labkit.course.polling.seen_load import Burden
 from labkit.lab.lab import Lab
 from labkit.lab.server import available_connections
 from labkit.measuring.progress import Progress
+from labkit.sockets import dial, kernel_bytes
 
 KINDS = ("kept alive", "closed each time", "websocket")
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 section 1.3
@@ -153,7 +153,7 @@ class Clients:
                     self._ready.unregister(number)
 
     def _open(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.lab.port), READ_TIMEOUT_S)
+        return dial(self.lab.port, READ_TIMEOUT_S)
 
     def _ask(self, sock: socket.socket) -> None:
         sock.sendall(self._requests[self.kind].encode())

@@ -11,6 +11,7 @@ from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.finding import Finding, NoVerdict
 from labkit.claims.judging import TOLERANCE, Part, ends
 from labkit.claims.values import shown
+from labkit.course.websocket.late import late_part
 from labkit.course.websocket.seen import (
     BothWays,
     Cell,
@@ -66,7 +67,10 @@ def begins_as_http(seen: Handshake) -> Finding:
 
 
 def either_side_at_any_time(seen: BothWays) -> Finding:
-    """W2: each way the median is d, while messages cross, and none is lost. ``measured``: the median of both."""
+    """W2: each way the median is d, next to none is later, while messages cross, and none is lost.
+
+    ``measured``: the median of both.
+    """
     n = len(seen.up) + len(seen.down)
     if min(len(seen.up), len(seen.down)) < LEAST_MESSAGES:
         raise NoVerdict("undecided", f"too few messages: {len(seen.up)} up, {len(seen.down)} down", n)
@@ -75,10 +79,11 @@ def either_side_at_any_time(seen: BothWays) -> Finding:
         raise NoVerdict("undecided", f"this machine is too busy: timers are {shown(seen.late_s, 's')} late", n)
     low, high = (1 - TOLERANCE) * d, (1 + TOLERANCE) * d + seen.late_s
     parts = [_said(not seen.lost, "none lost", f"{seen.lost} lost")]
-    for name, sent in (("up", seen.up), ("down", seen.down)):
+    for name, sent, other in (("up", seen.up, seen.down), ("down", seen.down, seen.up)):
         median = confidence.median_interval([latency_s for _, latency_s in sent])
         text = f"{name}: median {shown(median.value, 's')}, {ends(median)} at 99 % (n = {len(sent)})"
         parts.append(Part(confidence.within(median, low, high), text))
+        parts.append(late_part(name, sent, other, high))
     crossed = seen.crossed
     many = crossed >= LEAST_MESSAGES
     parts.append(Part("confirmed" if many else "undecided", f"{crossed} crossed one that came the other way"))

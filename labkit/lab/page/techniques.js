@@ -97,15 +97,16 @@ async function askWhole(url, away, limit_ms = ANSWER_MS, options = {}) {
 
 // -- the techniques ---------------------------------------------------------------------------------------------------
 
-/** RFC 6202 section 2.1: ask every second, from the start of one poll to the start of the next. */
+/** RFC 6202 section 2.1: ask every second, from the start of one poll to the start of the next; at once for more. */
 async function polling(feed, away) {
-  while (!away.aborted) {
-    const next = performance.now() + POLL_INTERVAL_MS;
+  for (let [more, next] = [false, 0]; !away.aborted; ) {
+    if (!more) next = performance.now() + POLL_INTERVAL_MS;
     const { json, bytes, at } = await askWhole(address("polling", { after: feed.cursor }), away);
     feed.tell("connected", `asks every ${POLL_INTERVAL_MS / 1000}\u00a0s`);
     feed.received(bytes);
     feed.answer(json, at);
-    await pause(next - performance.now(), away);
+    more = json.more === true;
+    if (!more) await pause(next - performance.now(), away);
   }
 }
 

@@ -44,12 +44,13 @@ class BayeuxHandler(PushHandler):
 
     async def post(self) -> None:
         try:
-            messages = json.loads(self.request.body)
+            messages = envelope.request(self.request.body)
             answers = [part for message in messages for part in await self.reply(message)]
-        except (ValueError, TypeError, KeyError, AttributeError):
+            answer = ("[" + ",".join(answers) + "]").encode()  # a channel that is a lone surrogate cannot be
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise Refusal(400, "expected a JSON array of Bayeux messages") from None
         self.set_header("Content-Type", "application/json")
-        self.finish("[" + ",".join(answers) + "]")
+        await self.answer(answer)
 
     async def reply(self, message: dict[str, Any]) -> list[str]:
         channel = message["channel"]
@@ -58,8 +59,8 @@ class BayeuxHandler(PushHandler):
             self.clients[id] = _Client()
             while len(self.clients) > CLIENTS:
                 self.clients.popitem(last=False)
-            types = {"supportedConnectionTypes": ["long-polling"], "version": "1.0"}
-            return [self.meta(channel, clientId=id, **types)]
+            types = ["long-polling"]
+            return [self.meta(channel, clientId=id, supportedConnectionTypes=types, version="1.0")]
         client = self.clients.get(message["clientId"])
         if client is None:  # restarted, or forgotten: Bayeux 1.0 section 5.2
             return [_dumps({"channel": channel, "successful": False, "advice": {"reconnect": "handshake"}})]
@@ -67,22 +68,24 @@ class BayeuxHandler(PushHandler):
             client.cursor = self.after or self.context.hub.cursor(self.topic)
             return [self.meta(channel, subscription=CHANNEL, ext={"cursor": str(client.cursor)})]
         if channel == "/meta/connect":
-            return [*await self.events(client), self.meta(channel)]
+            events, more = await self.events(client)
+            return [*events, self.meta(channel, at_once=more)]
         return [_dumps({"channel": channel, "successful": False, "error": "400::unknown channel"})]
 
-    async def events(self, client: _Client) -> list[str]:
-        """What has come since the answer before; waits for something."""
+    async def events(self, client: _Client) -> tuple[list[str], bool]:
+        """What has come since the answer before, and whether there is more than one answer carries; waits for it."""
         with self.subscribe(woken, after=client.cursor) as parked:
             await parked.wait_until_ready(self.seconds("timeout", self.context.hold_s))
         page = self.page(client.cursor)
         client.cursor = Cursor.parse(page.cursor)
         gap = [f'{{"channel":"{CHANNEL}","data":{envelope.encode(page.gap)}}}'] if page.gap else []
-        return gap + [f'{{"channel":"{CHANNEL}","data":{envelope.event_json(event)}}}' for event in page.events]
+        events = [f'{{"channel":"{CHANNEL}","data":{envelope.event_json(event)}}}' for event in page.events]
+        return gap + events, page.more
 
-    def meta(self, channel: str, **more: Any) -> str:
+    def meta(self, channel: str, at_once: bool = False, **more: Any) -> str:
         advice = {
             "reconnect": "retry",
-            "interval": int(self.seconds("interval", 0.0) * 1000),
+            "interval": 0 if at_once else int(self.seconds("interval", 0.0) * 1000),
             "timeout": int(self.seconds("timeout", self.context.hold_s) * 1000),
         }
         return _dumps({"channel": channel, "successful": True, **more, "advice": advice})

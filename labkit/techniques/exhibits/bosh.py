@@ -31,6 +31,7 @@ SPACE = "http://jabber.org/protocol/httpbind"
 SESSIONS = 1000
 _BODY = re.compile(r"<body((?:\s+[\w:]+='[^'<>]*')*)\s*(?:/>|>(.*)</body>)", re.DOTALL)
 _ATTRIBUTE = re.compile(r"([\w:]+)='([^'<>]*)'")
+_WAIT = re.compile(r"[0-9]{1,6}(\.[0-9]{1,9})?", re.ASCII)
 _MESSAGE = re.compile(r"<message><body>(.*?)</body></message>", re.DOTALL)
 
 
@@ -62,10 +63,13 @@ class BOSHHandler(PushHandler):
         for text in _MESSAGE.findall(whole[2] or ""):
             self.context.publish(unescape(text), self.topic, now_ns())
         session.held.set()  # hold='1': the request before is answered now
-        self.finish(await self.hold(session))
+        await self.answer((await self.hold(session)).encode())
 
     def begin(self, attributes: dict[str, str]) -> str:
-        wait_s = min(float(attributes.get("wait", "30")), self.context.hold_s)
+        wait = attributes.get("wait", "30")
+        if not _WAIT.fullmatch(wait):
+            raise Refusal(400, f"wait: {wait[:40]!r} is not a number of seconds")
+        wait_s = min(float(wait), self.context.hold_s)
         cursor, sid = self.after or self.context.hub.cursor(self.topic), secrets.token_hex(8)
         self.sessions[sid] = _Session(cursor, wait_s)
         while len(self.sessions) > SESSIONS:

@@ -37,7 +37,7 @@ class JSONPPollingHandler(PushHandler):
         answer = self.context.hub.answer(self.topic, self.page(self.after))
         self.set_header("Content-Type", "text/javascript; charset=utf-8")
         # the comment keeps a caller from choosing the first bytes of the answer, which Flash would have run
-        self.finish(f"/**/{callback}({_for_script(answer)});")
+        await self.answer(f"/**/{callback}({_for_script(answer)});".encode())
 
 
 def _for_script(text: str) -> str:

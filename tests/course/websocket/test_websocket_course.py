@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from statistics import median
 from typing import Any
 
 import h11
 import pytest
+from tornado.iostream import IOStream
 from tornado.websocket import WebSocketHandler
 
 import labkit
@@ -30,6 +32,7 @@ from labkit.course.websocket.seen import (
     Headers,
 )
 from labkit.errors import LabClosed, LabkitError
+from labkit.server import http1
 from labkit.server.websocket import CorrectedHandler
 from labkit.wire.frames import accept_key
 
@@ -109,6 +112,42 @@ def test_both_ways_are_one_transit() -> None:
 )
 def test_another_world_is_not_confirmed(world: BothWays, expected: str) -> None:
     assert verdict("W2", world) == expected
+
+
+def held_back(wait_s: float, shadow_s: float, every_s: float = 0.1) -> BothWays:
+    """Both sides send; what goes down within *shadow_s* after one that came up has to wait."""
+    up = [(every_s * i, D + 0.001) for i in range(40)]
+    down = []
+    for i in range(66):
+        at = 0.06 * (i + 1)
+        after = min((at - came - took for came, took in up if came + took <= at), default=9.0)
+        down.append((at, D + 0.001 + (wait_s if after < shadow_s else 0.0)))
+    return BothWays(D, up, down, 0, 0.001)
+
+
+def test_messages_that_wait_for_an_acknowledgement_refute_it_although_the_median_is_right() -> None:
+    world = held_back(0.031, 0.02)
+    late = sum(took > 1.2 * D for _, took in world.down)
+    assert late == 14 and median(took for _, took in world.down) < 1.1 * D
+    assert verdict("W2", world) == "refuted"
+    assert f"{late} of 66 down later" in reason("W2", world) and f"{late} of them within" in reason("W2", world)
+    assert verdict("W2", held_back(0.0, 0.02)) == "confirmed"
+
+
+def test_messages_that_are_late_whatever_came_before_decide_nothing() -> None:
+    world = held_back(0.0, 0.0)
+    slow = [(at, took + 0.031 * (i % 7 == 0)) for i, (at, took) in enumerate(world.down)]
+    assert verdict("W2", dataclasses.replace(world, down=slow)) == "undecided"
+    one = [(at, took + 0.031 * (i == 7)) for i, (at, took) in enumerate(world.down)]
+    assert verdict("W2", dataclasses.replace(world, down=one)) == "confirmed"
+
+
+def test_a_server_with_nagles_algorithm_on_is_seen(lab: labkit.Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http1.LabStream, "set_nodelay", IOStream.set_nodelay)
+    seen = websocket.both_ways(lab, duration_s=3.0)
+    assert verdict("W2", seen) in ("refuted", "undecided")
+    waited = [took for _, took in seen.down if took > 1.2 * D]
+    assert len(waited) > 3 * sum(took > 1.2 * D for _, took in seen.up)
 
 
 def test_traffic_crosses_on_one_socket(lab: labkit.Lab) -> None:
