@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from test_websocket_server import RawClient
 
 from labkit.lab.lab import Lab
 from labkit.techniques import find
 from labkit.wire.frames import Frame, FrameDecoder, Opcode
+from raw_websocket import RawClient
 from wait import Receiver, dial, read_all, read_until, until
 
 MIB = 1 << 20

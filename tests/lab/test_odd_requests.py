@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from test_websocket_server import MASK, RawClient
 
 from conftest import UNIT
 from labkit.lab.lab import Lab
@@ -20,6 +19,7 @@ from labkit.lab.server import PageHandler
 from labkit.server import http1
 from labkit.techniques import TECHNIQUES, exhibits
 from labkit.wire.frames import Frame, Opcode
+from raw_websocket import MASK, RawClient
 from wait import dial, get, read_until
 
 TECHNIQUES_AND_EXHIBITS = (*TECHNIQUES, *exhibits.EXHIBITS)

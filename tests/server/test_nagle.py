@@ -10,13 +10,13 @@ import sys
 
 import psutil
 import pytest
-from test_websocket_server import RawClient
 
 from labkit.lab.lab import Lab
 from labkit.lab.process import Child
 from labkit.network.intermediary import Intermediary
 from labkit.network.link import Link
 from labkit.techniques import TECHNIQUES, Technique, exhibits
+from raw_websocket import RawClient
 from wait import Receiver, dial, get, read_until
 
 PIDFD_GETFD = 438  # the system call, which has the same number on every architecture
