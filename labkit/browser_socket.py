@@ -18,6 +18,7 @@ from labkit.events import now_ns
 from labkit.pages import MAX_MS, Malformed, Page, Pages, text
 from labkit.techniques.websocket import WebSocketRoute
 from labkit.wire import envelope
+from labkit.wire.frames import Opcode
 
 
 class BrowserSocket(WebSocketRoute):
@@ -32,7 +33,7 @@ class BrowserSocket(WebSocketRoute):
         self.pages = pages if pages is not None else Pages()
 
     async def open(self) -> None:
-        await self.say({"lab": self.context.lab_id})
+        await self.say((Opcode.TEXT, json.dumps({"lab": self.context.lab_id}).encode()))
 
     async def on_message(self, message: str | bytes) -> None:
         received_ns = now_ns()
@@ -41,7 +42,7 @@ class BrowserSocket(WebSocketRoute):
         except (ValueError, RecursionError) as error:
             sentence = str(error) if isinstance(error, Malformed) else "expected a JSON object"
             answer = {"error": sentence}
-        await self.say(answer)
+        await self.say((Opcode.TEXT, json.dumps(answer).encode()))
 
     def _answer(self, told: Any, received_ns: int) -> dict[str, Any]:
         match told:

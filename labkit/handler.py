@@ -159,8 +159,12 @@ class PushHandler(RequestHandler):
         """Write *data* and wait until it was accepted, for a bounded time: a peer may stop reading."""
         try:
             self.write(data)
-            async with asyncio.timeout(self.context.write_timeout_s):
-                await self.flush()
+            flushed = self.flush()
+            if flushed.done():  # as it mostly is: the system took all of it
+                flushed.result()
+            else:
+                async with asyncio.timeout(self.context.write_timeout_s):
+                    await flushed
         except TimeoutError:
             abort(self)
             self.on_connection_close()

@@ -58,7 +58,6 @@ class Subscriber:
         "gap",
         "group",
         "position",
-        "seen_by_ticker",
         "slow",
         "topic",
         "written",
@@ -75,7 +74,6 @@ class Subscriber:
         self.closing: str | None = None
         self.closed = False
         self.direct: Direct | None = None
-        self.seen_by_ticker = -1
         self._waiter: asyncio.Future[None] | None = None
 
     @property
@@ -101,21 +99,24 @@ class Subscriber:
         return self.closed or self.closing is not None or self.gap is not None or self.topic.fanned > self.position
 
     async def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait for something to pull. False after *timeout_s* seconds, or when a heartbeat is due."""
+        """Wait for something to pull. False after *timeout_s* seconds; without them, when a heartbeat is due."""
         if self.ready():
             return True
         self._waiter = self.topic.hub.loop.create_future()
-        if self.direct is not None and self.position == self.written == self.topic.fanned and self.direct.free():
-            self.group.open[self] = self.direct.send
+        self.go_direct()
         timer = None
-        if timeout_s is not None:
+        if timeout_s is None:
+            self.topic.heartbeats.park(self)
+        else:
             timer = self.topic.hub.loop.call_later(timeout_s, self.wake)
         try:
             await self._waiter
         finally:
             self._waiter = None
             self.go_ordinary_way()
-            if timer is not None:
+            if timer is None:
+                self.topic.heartbeats.unpark(self)
+            else:
                 timer.cancel()
         return self.ready()
 
@@ -125,8 +126,15 @@ class Subscriber:
         while not self.ready() and (left_s := deadline - self.topic.hub.loop.time()) > 0:
             await self.wait(left_s)
 
+    def go_direct(self) -> None:
+        """Have events sent directly: if the handler is parked, was handed all that was fanned out, and all has left."""
+        if self.direct is None or self._waiter is None or self.closed or self.gap is not None:
+            return
+        if self.position == self.written == self.topic.fanned and self.direct.free():
+            self.group.open[self] = self.direct.send
+
     def go_ordinary_way(self) -> None:
-        """Send nothing directly until the handler is parked again."""
+        """Send nothing directly from now on."""
         self.group.open.pop(self, None)
 
     def wake(self) -> None:
@@ -214,6 +222,8 @@ class Subscriber:
                 yield items
                 if isinstance(items[-1], Closing):
                     return
+                if self.ready():  # it catches up: the loop belongs to others too, whatever the socket takes
+                    await asyncio.sleep(0)
             elif not await self.wait() and not self.closed:
                 yield items
 

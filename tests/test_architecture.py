@@ -31,7 +31,20 @@ NO_SOCKETS = {"socket", "selectors", "ssl"}
 
 # What moves events, from below to above: a module may import from its own row and from those before it.
 ROWS = [
-    {"loop", "pipe", "hub", "history", "topic", "subscriber", "fanout", "kernels", "nested", "nesting", "tokens"},
+    {
+        "loop",
+        "pipe",
+        "hub",
+        "history",
+        "topic",
+        "subscriber",
+        "heartbeat",
+        "fanout",
+        "kernels",
+        "nested",
+        "nesting",
+        "tokens",
+    },
     {
         *("context", "handler", "http1", "sockets", "connection", "http_connection", "http_client"),
         *("websocket_client", "websocket_server"),

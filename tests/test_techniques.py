@@ -897,7 +897,7 @@ def test_a_plugin_publishes_on_its_own_connection() -> None:
 # -- heartbeats ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("route", "heartbeat"), [("/sse", b":\n\n"), ("/http-streaming", b"\n")])
+@pytest.mark.parametrize(("route", "heartbeat"), [("/sse", b":\n"), ("/http-streaming", b"\n")])
 def test_an_idle_stream_gets_a_heartbeat_which_is_no_event(route: str, heartbeat: bytes) -> None:
     with a_lab(heartbeat_s=0.05 * UNIT) as lab, dial(lab.port, get(route)) as sock:
         head_of(sock)
@@ -953,14 +953,14 @@ def test_a_multipart_stream_has_no_heartbeat_in_its_bytes(options: dict[str, Any
         with Receiver(find("http-streaming"), lab.url_of("http-streaming"), **options) as receiver:
             until(lambda: b'"cursor"' in receiver.received)
             before = receiver.received
-            until(lambda: beside.received.count(b":\n\n") >= 6)
+            until(lambda: beside.received.count(b":\n") >= 6)
             assert receiver.received == before
 
 
 def test_a_parked_poll_is_not_answered_by_a_heartbeat() -> None:
     with a_lab(heartbeat_s=0.02 * UNIT) as lab, Receiver(find("sse"), lab.url_of("sse")) as beside:
         with dial(lab.port, get("/long-polling")) as sock:
-            until(lambda: beside.received.count(b":\n\n") >= 6)
+            until(lambda: beside.received.count(b":\n") >= 6)
             sock.setblocking(False)
             with pytest.raises(BlockingIOError):
                 sock.recv(1)

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
-from tornado.websocket import WebSocketClosedError, WebSocketProtocol13
+from tornado.iostream import StreamClosedError
 
 from labkit import fanout
 from labkit.connection import Opened, Wiring
@@ -26,7 +26,7 @@ from labkit.ledger import Ledger
 from labkit.subscriber import Subscriber
 from labkit.techniques.base import Delivery, Reader, Technique, answer_publish, mark_json
 from labkit.websocket_client import WebSocketConnection
-from labkit.websocket_server import CorrectedHandler
+from labkit.websocket_server import CorrectedHandler, CorrectedProtocol, Message
 from labkit.wire import envelope
 from labkit.wire.frames import Frame, Opcode, encode_frame
 
@@ -71,15 +71,28 @@ class WebSocketRoute(PushHandler, CorrectedHandler):
     def get_compression_options(self) -> dict[str, Any] | None:
         return {} if self.flag("deflate") else None
 
-    async def say(self, message: str | bytes | dict[str, Any]) -> None:
-        """Write one message and wait until it was accepted, for a bounded time: a peer may stop reading."""
-        try:
-            await accepted(self.write_message(message, isinstance(message, bytes)), self.context.write_timeout_s)
-        except TimeoutError:
-            if isinstance(self.ws_connection, WebSocketProtocol13):
-                self.ws_connection.stream.close()
-        except WebSocketClosedError:
+    def put(self, *messages: Message) -> Coroutine[Any, Any, None] | None:
+        """Write messages in one piece. If the system did not take all of it, returns what is to be awaited."""
+        protocol = self.ws_connection
+        if not isinstance(protocol, CorrectedProtocol) or protocol.is_closing():
             PushHandler.on_connection_close(self)
+            return None
+        written = protocol.write_messages(messages)
+        return None if written.done() and not written.exception() else self._taken(protocol, written)
+
+    async def _taken(self, protocol: CorrectedProtocol, written: asyncio.Future[None]) -> None:
+        """Wait until a write was accepted, for a bounded time: a peer may stop reading."""
+        try:
+            await accepted(written, self.context.write_timeout_s)
+        except TimeoutError:
+            protocol.stream.close()
+        except StreamClosedError:
+            PushHandler.on_connection_close(self)
+
+    async def say(self, *messages: Message) -> None:
+        """Write messages in one piece, and wait until they were accepted."""
+        if (waiting := self.put(*messages)) is not None:
+            await waiting
 
 
 class EventsSocket(WebSocketRoute):
@@ -104,19 +117,18 @@ class EventsSocket(WebSocketRoute):
             async for items in subscriber.batches():
                 if self.ws_connection is None or self.ws_connection.is_closing():
                     return  # a close frame was sent: nothing may follow it (RFC 6455 section 5.5.1)
-                for item in items:
-                    await self.say(self.message(subscriber, item))
+                if items:
+                    await self.say(*[self.message(subscriber, item) for item in items])
                 if items and isinstance(items[-1], envelope.Closing):
                     self.close(1013, items[-1].reason)  # "try again later"
                     return
             self.close(1001, "the lab has closed")  # no effect when it was the client that left
 
-    def message(self, subscriber: Subscriber, item: Item) -> str | bytes:
-        payload = subscriber.encoded(item)
-        return payload if self.binary and isinstance(item, Event) else payload.decode()
+    def message(self, subscriber: Subscriber, item: Item) -> Message:
+        return Opcode.BINARY if self.binary and isinstance(item, Event) else Opcode.TEXT, subscriber.encoded(item)
 
-    async def on_message(self, message: str | bytes) -> None:
-        await self.say(answer_publish(self.context, self.topic, message))
+    def on_message(self, message: str | bytes) -> Coroutine[Any, Any, None] | None:
+        return self.put((Opcode.TEXT, answer_publish(self.context, self.topic, message).encode()))
 
     def on_close(self) -> None:
         self.on_connection_close()
@@ -127,8 +139,10 @@ class EventsSocket(WebSocketRoute):
 class EchoSocket(WebSocketRoute):
     """Sends back what it gets."""
 
-    async def on_message(self, message: str | bytes) -> None:
-        await self.say(message)
+    def on_message(self, message: str | bytes) -> Coroutine[Any, Any, None] | None:
+        if isinstance(message, str):
+            return self.put((Opcode.TEXT, message.encode()))
+        return self.put((Opcode.BINARY, message))
 
 
 async def connect(
