@@ -11,8 +11,7 @@ answer to a publish): a write closes the direct way, and opens it again only if 
 what must come last: with the last chunk the subscriber is closed, and before a close frame the stream parts from it.
 The handler learns from its position in the log that the event was delivered.
 
-The private names of Tornado used here: ``IOStream._write_buffer``, ``HTTP1Connection._chunking_output``,
-``WebSocketProtocol13._compressor``.
+The private names of Tornado used here: ``IOStream._write_buffer``, ``HTTP1Connection._chunking_output``.
 ``Lab(fanout="plain")`` does without.
 """
 
@@ -25,7 +24,6 @@ from typing import Any
 from tornado.http1connection import HTTP1Connection
 from tornado.iostream import IOStream
 from tornado.web import RequestHandler
-from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
 from labkit.encoding import Wrap
 from labkit.subscriber import Subscriber
@@ -37,13 +35,6 @@ def attach(handler: RequestHandler, subscriber: Subscriber) -> None:
     if isinstance(connection, HTTP1Connection):
         wrap = as_chunk if connection._chunking_output else None
         attach_stream(connection.stream, subscriber, wrap)
-
-
-def attach_websocket(handler: WebSocketHandler, subscriber: Subscriber, frame: Wrap) -> None:
-    """The same for a WebSocket whose messages are not deflated; *frame* puts the frame header around one."""
-    protocol = handler.ws_connection
-    if isinstance(protocol, WebSocketProtocol13) and protocol._compressor is None and not protocol.is_closing():
-        attach_stream(protocol.stream, subscriber, frame)
 
 
 def attach_stream(stream: IOStream, subscriber: Subscriber, wrap: Wrap | None) -> None:

@@ -29,7 +29,7 @@ And a peer that leaves a ping unanswered is let go when the ping's time-out is o
 The private names of Tornado used here: ``_receive_frame``, ``_read_bytes``, ``_handle_message``, ``_run_callback``,
 ``_abort``, ``_parse_extensions_header``, ``_DecompressTooLargeError``, and the attributes ``_decompressor``,
 ``_frame_compressed``, ``_fragmented_message_buffer``, ``_fragmented_message_opcode``, ``_message_bytes_in``,
-``_message_bytes_out``, ``_wire_bytes_out``, ``_compressor``.
+``_compressor``.
 
 Not here: the rest of the opening handshake, which stays Tornado's.
 """
@@ -38,7 +38,6 @@ from __future__ import annotations
 
 import zlib
 from asyncio import Future
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -64,8 +63,6 @@ from labkit.wire.frames import (
     failure_code,
 )
 
-Message = tuple[Opcode, bytes]
-"""Text or binary, and the payload."""
 FAREWELL_S = 2.0
 """How long a close frame that fails the connection may take to leave."""
 _OPCODES = frozenset(Opcode)
@@ -208,22 +205,17 @@ class CorrectedProtocol(WebSocketProtocol13):
         except zlib.error as error:
             raise WireError(f"not deflated data: {error}", clause=COMPRESSION) from None
 
-    def write_messages(self, messages: Iterable[Message]) -> Future[None]:
-        """Write text and binary messages in one piece. It is done at once if the system took all of it.
+    @property
+    def deflates(self) -> bool:
+        """Whether the two have agreed on permessage-deflate."""
+        return self._compressor is not None
 
-        Raises:
-            StreamClosedError: the connection has ended.
-        """
-        frames = []
-        for opcode, payload in messages:
-            self._message_bytes_out += len(payload)
-            deflated = self._compressor is not None
-            if self._compressor is not None:
-                payload = self._compressor.compress(payload)
-            frames.append(encode_frame(Frame(opcode, payload, rsv1=deflated)))
-        joined = b"".join(frames)
-        self._wire_bytes_out += len(joined)
-        return self.stream.write(joined)
+    def frame(self, message: str | bytes) -> bytes:
+        """A message in one frame, deflated if that was agreed: then frames are to be written in the order of making."""
+        opcode, payload = (Opcode.TEXT, message.encode()) if isinstance(message, str) else (Opcode.BINARY, message)
+        if self._compressor is not None:
+            return encode_frame(Frame(opcode, self._compressor.compress(payload), rsv1=True))
+        return encode_frame(Frame(opcode, payload))
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         """Nothing follows a close frame (section 5.5.1): what is fanned out directly neither."""

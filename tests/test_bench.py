@@ -30,7 +30,7 @@ def test_quick_runs_and_counts_every_delivery(tmp_path: Path) -> None:
     settings = result["settings"]
     assert settings["subscribers"] == 20
     rows = [(row["server"], row["technique"]) for row in result["fan_out"]]
-    assert len(rows) == 6 and {("labkit direct", "websocket"), ("labkit direct", "sse")} <= set(rows)
+    assert len(rows) == 8 and {("labkit direct", "websocket"), ("labkit direct", "sse")} <= set(rows)
     for row in result["fan_out"]:
         # one round more than is counted: the first
         assert row["deliveries"] == 20 * settings["events"] * (settings["rounds"] + 1)

@@ -13,11 +13,11 @@ import struct
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
-from tornado.iostream import StreamClosedError
+from tornado.iostream import IOStream, StreamClosedError
 
 from labkit import fanout
 from labkit.connection import Opened, Wiring
-from labkit.encoding import Item
+from labkit.encoding import Encode, Item
 from labkit.errors import ConnectionLost, Refused
 from labkit.events import Event, Gap
 from labkit.handler import PushHandler
@@ -26,7 +26,7 @@ from labkit.ledger import Ledger
 from labkit.subscriber import Subscriber
 from labkit.techniques.base import Delivery, Reader, Technique, answer_publish, mark_json
 from labkit.websocket_client import WebSocketConnection
-from labkit.websocket_server import CorrectedHandler, CorrectedProtocol, Message
+from labkit.websocket_server import CorrectedHandler, CorrectedProtocol
 from labkit.wire import envelope
 from labkit.wire.frames import Frame, Opcode, encode_frame
 
@@ -44,6 +44,16 @@ def binary(item: Item, epoch: str) -> bytes:
     if isinstance(item, Event):
         return ID.pack(item.id) + (item.data.encode() if isinstance(item.data, str) else item.data)
     return text(item, epoch)
+
+
+def text_message(item: Item, epoch: str) -> bytes:
+    """An item as a text message, framed once for all sockets that are told in the same bytes."""
+    return text_frame(text(item, epoch))
+
+
+def binary_message(item: Item, epoch: str) -> bytes:
+    """The same for an event as a binary message."""
+    return (binary_frame if isinstance(item, Event) else text_frame)(binary(item, epoch))
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -71,28 +81,32 @@ class WebSocketRoute(PushHandler, CorrectedHandler):
     def get_compression_options(self) -> dict[str, Any] | None:
         return {} if self.flag("deflate") else None
 
-    def put(self, *messages: Message) -> Coroutine[Any, Any, None] | None:
+    def say(self, *messages: str | bytes) -> Coroutine[Any, Any, None] | None:
         """Write messages in one piece. If the system did not take all of it, returns what is to be awaited."""
-        protocol = self.ws_connection
-        if not isinstance(protocol, CorrectedProtocol) or protocol.is_closing():
+        protocol = self.open_protocol()
+        return self.put(b"".join(map(protocol.frame, messages)) if protocol is not None else b"")
+
+    def put(self, frames: bytes) -> Coroutine[Any, Any, None] | None:
+        """The same for messages that are framed."""
+        if (protocol := self.open_protocol()) is None:
             PushHandler.on_connection_close(self)
             return None
-        written = protocol.write_messages(messages)
-        return None if written.done() and not written.exception() else self._taken(protocol, written)
+        written = protocol.stream.write(frames)
+        return None if written.done() and not written.exception() else self._taken(protocol.stream, written)
 
-    async def _taken(self, protocol: CorrectedProtocol, written: asyncio.Future[None]) -> None:
+    def open_protocol(self) -> CorrectedProtocol | None:
+        """The connection, for as long as neither side has begun to close it."""
+        protocol = self.ws_connection
+        return protocol if isinstance(protocol, CorrectedProtocol) and not protocol.is_closing() else None
+
+    async def _taken(self, stream: IOStream, written: asyncio.Future[None]) -> None:
         """Wait until a write was accepted, for a bounded time: a peer may stop reading."""
         try:
             await accepted(written, self.context.write_timeout_s)
         except TimeoutError:
-            protocol.stream.close()
+            stream.close()
         except StreamClosedError:
             PushHandler.on_connection_close(self)
-
-    async def say(self, *messages: Message) -> None:
-        """Write messages in one piece, and wait until they were accepted."""
-        if (waiting := self.put(*messages)) is not None:
-            await waiting
 
 
 class EventsSocket(WebSocketRoute):
@@ -109,26 +123,43 @@ class EventsSocket(WebSocketRoute):
 
     async def write_events(self) -> None:
         """The one writer of this socket: where the stream begins, then each event as a message."""
-        with self.subscribe(binary if self.binary else text) as subscriber:
-            await self.say(self.message(subscriber, subscriber.start()))
+        if (protocol := self.open_protocol()) is None:
+            return
+        with self.subscribe(self.encoding(protocol)) as subscriber:
+            await self.write_items(subscriber, [subscriber.start()], protocol.deflates)
             forget_headers(self)
-            if self.context.fanout == "direct":
-                fanout.attach_websocket(self, subscriber, binary_frame if self.binary else text_frame)
+            if self.context.fanout == "direct" and not protocol.deflates:
+                fanout.attach_stream(protocol.stream, subscriber, None)
             async for items in subscriber.batches():
-                if self.ws_connection is None or self.ws_connection.is_closing():
+                if protocol.is_closing():
                     return  # a close frame was sent: nothing may follow it (RFC 6455 section 5.5.1)
                 if items:
-                    await self.say(*[self.message(subscriber, item) for item in items])
+                    await self.write_items(subscriber, items, protocol.deflates)
                 if items and isinstance(items[-1], envelope.Closing):
                     self.close(1013, items[-1].reason)  # "try again later"
                     return
             self.close(1001, "the lab has closed")  # no effect when it was the client that left
 
-    def message(self, subscriber: Subscriber, item: Item) -> Message:
-        return Opcode.BINARY if self.binary and isinstance(item, Event) else Opcode.TEXT, subscriber.encoded(item)
+    def encoding(self, protocol: CorrectedProtocol) -> Encode:
+        """Whole frames, made once for all sockets; deflated, they depend on what the socket was sent before."""
+        if protocol.deflates:
+            return binary if self.binary else text
+        return binary_message if self.binary else text_message
+
+    async def write_items(self, subscriber: Subscriber, items: list[Item], deflates: bool) -> None:
+        if deflates:
+            waiting = self.say(*[self.message(subscriber, item) for item in items])
+        else:
+            waiting = self.put(b"".join(map(subscriber.encoded, items)))
+        if waiting is not None:
+            await waiting
+
+    def message(self, subscriber: Subscriber, item: Item) -> str | bytes:
+        payload = subscriber.encoded(item)
+        return payload if self.binary and isinstance(item, Event) else payload.decode()
 
     def on_message(self, message: str | bytes) -> Coroutine[Any, Any, None] | None:
-        return self.put((Opcode.TEXT, answer_publish(self.context, self.topic, message).encode()))
+        return self.say(answer_publish(self.context, self.topic, message))
 
     def on_close(self) -> None:
         self.on_connection_close()
@@ -140,9 +171,7 @@ class EchoSocket(WebSocketRoute):
     """Sends back what it gets."""
 
     def on_message(self, message: str | bytes) -> Coroutine[Any, Any, None] | None:
-        if isinstance(message, str):
-            return self.put((Opcode.TEXT, message.encode()))
-        return self.put((Opcode.BINARY, message))
+        return self.say(message)
 
 
 async def connect(
