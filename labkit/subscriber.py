@@ -200,6 +200,8 @@ class Subscriber:
             self.position = newest
             if self.slow == "conflate":
                 self.written = newest
+        if len(events) == 1:
+            return events
         total = 0
         for count, event in enumerate(events, 1):
             total += event.size_bytes
@@ -217,15 +219,14 @@ class Subscriber:
         Ends when the subscriber is closed, and after a closing message.
         """
         while not self.closed:
-            items = self.pull()
-            if items:
+            if not self.ready() and not await self.wait():
+                yield []
+            elif items := self.pull():
                 yield items
                 if isinstance(items[-1], Closing):
                     return
                 if self.ready():  # it catches up: the loop belongs to others too, whatever the socket takes
                     await asyncio.sleep(0)
-            elif not await self.wait() and not self.closed:
-                yield items
 
     async def blocks(self, heartbeat: bytes = b"") -> AsyncIterator[bytes]:
         """What to write next, encoded: several events at once when they have queued, *heartbeat* when idle.
