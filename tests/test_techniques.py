@@ -22,7 +22,7 @@ from labkit.connection import Wiring
 from labkit.errors import ConnectionLost, LabkitError, Refused, UnknownTechnique
 from labkit.events import Cursor, Gap
 from labkit.lab import Lab
-from labkit.ledger import Ledger
+from labkit.ledger import Ledger, Mark
 from labkit.techniques import TECHNIQUES, find, plugin_socket
 from labkit.techniques.long_polling import later
 from labkit.websocket_client import WebSocketConnection
@@ -914,6 +914,19 @@ def test_an_idle_stream_gets_a_heartbeat_which_is_no_event(route: str, heartbeat
             receiver.wait_for(1)
         assert receiver.ids == [1] and len(receiver.items) == 1
         check_marks(receiver.ledger.connections[0])
+
+
+def test_a_comment_is_put_down_as_it_comes_and_belongs_to_no_event() -> None:
+    with a_lab(heartbeat_s=0.05 * UNIT) as lab, Receiver(find("sse"), lab.url_of("sse")) as receiver:
+
+        def comments() -> list[Mark]:
+            return [mark for record in receiver.ledger.connections for mark in record.marks if mark.label == ":"]
+
+        until(lambda: len(comments()) >= 2, "before there is any event")
+        lab.publish("x")
+        receiver.wait_for(1)
+        assert {(mark.category, mark.event_id, mark.stop - mark.start) for mark in comments()} == {("framing", None, 1)}
+    check_marks(receiver.ledger.connections[0])
 
 
 def test_an_idle_websocket_is_pinged_and_one_that_does_not_answer_is_let_go() -> None:
