@@ -96,26 +96,27 @@ class Subscriber:
         return self.group.encoded(item)
 
     def ready(self) -> bool:
-        return self.closed or self.closing is not None or self.gap is not None or self.topic.fanned > self.position
+        return self.topic.fanned > self.position or self.closed or self.closing is not None or self.gap is not None
 
     async def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for something to pull. False after *timeout_s* seconds; without them, when a heartbeat is due."""
         if self.ready():
             return True
-        self._waiter = self.topic.hub.loop.create_future()
+        topic = self.topic
+        self._waiter = waiter = topic.hub.loop.create_future()
         self.go_direct()
         timer = None
         if timeout_s is None:
-            self.topic.heartbeats.park(self)
+            topic.heartbeats.park(self)
         else:
-            timer = self.topic.hub.loop.call_later(timeout_s, self.wake)
+            timer = topic.hub.loop.call_later(timeout_s, self.wake)
         try:
-            await self._waiter
+            await waiter
         finally:
             self._waiter = None
             self.go_ordinary_way()
             if timer is None:
-                self.topic.heartbeats.unpark(self)
+                topic.heartbeats.unpark(self)
             else:
                 timer.cancel()
         return self.ready()

@@ -19,6 +19,7 @@ from labkit.hub import Hub
 from labkit.lab import Lab
 from labkit.subscriber import Subscriber
 from labkit.techniques import find
+from labkit.techniques.websocket import EventsSocket
 from labkit.wire.frames import Frame, Opcode
 from test_hub import Socket, a_hub, ids, on_loop, plain, put, read
 from test_websocket_server import MASK, RawClient
@@ -303,6 +304,32 @@ def test_neither_a_delivery_nor_an_answer_takes_a_task(options: dict[str, bool])
             in_all = made
             loop.run(watch(None))
         assert in_all == 0
+
+
+class Farewell(EventsSocket):
+    """Says goodbye at the client's first word, and waits for the client's answer to that."""
+
+    def on_message(self, message: str | bytes) -> None:
+        self.close(4000, "goodbye")
+
+
+def test_nothing_follows_a_close_frame_while_its_answer_is_waited_for() -> None:
+    websocket = find("websocket")
+    mine = dataclasses.replace(websocket, name="farewell", route="/farewell", handler=Farewell)
+    with (
+        Lab("fanout-test", techniques=(websocket, mine)) as lab,
+        Receiver(websocket, lab.url_of("websocket")) as beside,
+    ):
+        beside.wait(lambda: beside.begins)
+        client = RawClient(lab.port, "/farewell")
+        with client.sock:
+            assert read_frame(client).opcode is Opcode.TEXT
+            client.send(Frame(Opcode.TEXT, b"well?", mask=MASK))
+            assert read_frame(client).opcode is Opcode.CLOSE
+            lab.publish("too late")
+            beside.wait_for(1)
+            client.send(Frame(Opcode.CLOSE, mask=MASK))
+            assert client.frame() is None
 
 
 PUBLISH = b'{"publish":"x"}'
