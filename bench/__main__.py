@@ -1,8 +1,10 @@
 """The bench: what one delivery and one held subscriber cost the server. ``python bench [--quick]``.
 
 Fan-out: server CPU per delivery, for labkit's ``direct`` and ``plain`` fan-out over WebSocket and SSE; beside them,
-``broadcast()`` of the ``websockets`` library, and a bare loop of ``send()``. All servers hold their subscribers at
-once. Memory: growth of the server's resident memory per subscriber held, beyond the first few hundred.
+``broadcast()`` of the ``websockets`` library, Tornado's own handlers written to in a loop, and a bare loop of
+``send()``. All servers hold their subscribers at once, and send heartbeats as often as a lab does by default. The same
+at one event a second to a few. Memory: growth of the server's resident memory per subscriber held, beyond the first
+few hundred.
 
 This is the command: its arguments, what it needs of the machine, its table. ``costs`` measures, ``roles``
 has the processes, ``sink`` the subscribers' end.
@@ -25,10 +27,12 @@ from statistics import median
 from typing import Any
 
 import labkit
-from costs import Settings, fan_out, memory
+from costs import Settings, fan_out, memory, trickle
 from labkit.errors import LabkitError
 from labkit.lab.server import SPARE_DESCRIPTORS, available_connections
 from sink import Void
+
+QUICK = Settings(50, rounds=2, events=5, few=20, trickle_s=2, held=100, first=20)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--subscribers", type=int, metavar="N", help="of each server in fan-out (default: 1000)")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write every round to this file")
     arguments = parser.parse_args(argv)
-    settings = Settings(50, rounds=2, events=5, held=100, first=20) if arguments.quick else Settings()
+    settings = QUICK if arguments.quick else Settings()
     if arguments.subscribers is not None:
         settings = Settings(**{**asdict(settings), "subscribers": arguments.subscribers})
     check(settings)
@@ -76,6 +80,7 @@ def measure(settings: Settings) -> dict[str, Any]:
         "versions": {"labkit": labkit.__version__, "python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in ("tornado", "websockets")},
         "fan_out": fan_out(settings),
+        "trickle": trickle(settings),
         "memory": [memory(technique, settings) for technique in ("sse", "websocket", "long-polling")],
     }
     return result | {"load": [*load, os.getloadavg()[0]]}
@@ -101,6 +106,11 @@ def table(result: dict[str, Any]) -> str:
             f"{row['server']:<24}{row['technique']:<12}{spread(row['cpu_us']):<30}"
             f"{spread(row['ratios'])} to {row['reference']}"
         )
+    few = min(settings["few"], settings["subscribers"])
+    lines.append(f"one event a second to {few} subscribers, for {settings['trickle_s']} s: mean")
+    for row in result["trickle"]:
+        ratio = f"{row['ratios'][0]:.2f} to {row['reference']}"
+        lines.append(f"{row['server']:<24}{row['technique']:<12}{row['cpu_us'][0]:<30.2f}{ratio}")
     lines.append("server memory per subscriber held")
     for row in result["memory"]:
         lines.append(f"{row['technique']:<24}{row['held']:<12}{row['kib_per_subscriber']:.1f} KiB")

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
 from labkit.lab.lab import Lab
@@ -22,17 +23,21 @@ from roles import Role
 from sink import GIVE_UP_S, Void
 
 BROADCAST = "websockets broadcast()"
-QUIET_S = 600.0  # heartbeats, pings and hold time-outs come after the end
+TORNADO = "Tornado's own loop"
+HOLD_S = 600.0  # a parked poll is held until the end
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How much is measured: fan-out rounds of some events each, and subscribers held, beyond a first few."""
+    """How much is measured: fan-out rounds of some events each, a trickle of one event a second to a few subscribers,
+    and subscribers held, beyond a first few."""
 
     subscribers: int = 1000
     rounds: int = 12
     events: int = 40
     payload_bytes: int = 20
+    few: int = 100
+    trickle_s: int = 32
     held: int = 5000
     first: int = 500
 
@@ -84,7 +89,7 @@ def on_core(number: int) -> Iterator[None]:
 @contextlib.contextmanager
 def lab_on_core(name: str, fanout: str = "direct") -> Iterator[Lab]:
     with on_core(0):
-        lab = Lab(name, process=True, fanout=fanout, heartbeat_s=QUIET_S)
+        lab = Lab(name, process=True, fanout=fanout)
     with lab:
         yield lab
 
@@ -99,7 +104,7 @@ def subscribers(stack: contextlib.ExitStack, technique: str, port: int, path: st
 
 
 def path_of(technique: str, topic: str, after: str) -> str:
-    return f"{find(technique).route}?topic={topic}&after={after}&timeout={QUIET_S:.0f}"
+    return f"{find(technique).route}?topic={topic}&after={after}&timeout={HOLD_S:.0f}"
 
 
 def fan_out(settings: Settings) -> list[dict[str, Any]]:
@@ -118,23 +123,46 @@ def fan_out(settings: Settings) -> list[dict[str, Any]]:
     return [fan_out_row(subject, subjects) for subject in subjects]
 
 
+def trickle(settings: Settings) -> list[dict[str, Any]]:
+    """The same at one event a second, where pings and heartbeats come between the events."""
+    with contextlib.ExitStack() as stack:
+        subjects = list(start_subjects(stack, min(settings.few, settings.subscribers)))
+        due_s = time.monotonic()
+        for _ in range(settings.trickle_s):
+            due_s += 1
+            time.sleep(max(0.0, due_s - time.monotonic()))
+            for subject in subjects:
+                subject.round(1, settings.payload_bytes)
+        for subject in subjects:
+            subject.sink.ask("close")
+            subject.cpu_us = [fmean(subject.cpu_us)]  # one slow second counts as much as it takes
+    return [fan_out_row(subject, subjects) for subject in subjects]
+
+
 def publisher(lab: Lab, topic: str) -> Callable[[int, str], object]:
     """What publishes the n-th event of a round."""
     return lambda n, data: lab.publish(data, topic)
 
 
 def start_subjects(stack: contextlib.ExitStack, count: int) -> Iterator[Subject]:
-    """Two references, then labkit in both ways with both techniques."""
+    """The references, then labkit in both ways with both techniques."""
     for name, role in ((BROADCAST, "broadcast"), ("a loop of send()", "bare")):
         with on_core(0):
             peer = Role(role)
         stack.callback(peer.end)
         sink = subscribers(stack, "websocket", peer.answer(), "/", count)
         yield Subject(name, "websocket", BROADCAST, peer.process.pid, peer.publish, sink)
+    for technique, reference in (("websocket", BROADCAST), ("sse", TORNADO)):
+        with on_core(0):
+            peer = Role("tornado", technique)
+        stack.callback(peer.end)
+        sink = subscribers(stack, technique, peer.answer(), find(technique).route, count)
+        yield Subject(TORNADO, technique, reference, peer.process.pid, peer.publish, sink)
     for fanout in ("direct", "plain"):
         lab = stack.enter_context(lab_on_core(f"bench {fanout}", fanout))
         assert lab.pid is not None
-        for technique, reference in (("websocket", BROADCAST), ("sse", "labkit plain")):
+        for technique in ("websocket", "sse"):
+            reference = BROADCAST if (fanout, technique) == ("direct", "websocket") else TORNADO
             sink = subscribers(stack, technique, lab.port, path_of(technique, technique, lab.cursor(technique)), count)
             yield Subject(f"labkit {fanout}", technique, reference, lab.pid, publisher(lab, technique), sink)
 

@@ -1,8 +1,8 @@
 """The roles of the bench: a process each for its sinks, and for the servers that labkit is compared with.
 
 A :class:`Role` is a child process that plays one role of this file: a sink, a server built on the ``websockets``
-library, or the least that a server can do. What a sink is told and answers is a line of JSON each; a line to a server
-is a message to all of its subscribers.
+library or on Tornado alone, or the least that a server can do. What a sink is told and answers is a line of JSON each;
+a line to a server is a message to all of its subscribers. All but the least ping as often as a lab does.
 """
 
 from __future__ import annotations
@@ -11,26 +11,41 @@ import asyncio
 import contextlib
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
 import threading
+from collections.abc import AsyncIterator
 from typing import Any
 
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application, RequestHandler
+from tornado.websocket import WebSocketHandler
+
 from labkit.lab.server import available_connections
+from labkit.techniques.sse import block
 from labkit.techniques.websocket import text_frame
 from labkit.wire.envelope import Start, encode
 from labkit.wire.events import Event
 from sink import ACCEPT, Sink, Void
+
+HEARTBEAT_S = 15.0  # what a lab has by default
+REST_S = 0.1  # from one look of an idle sink for pings to the next
 
 
 def play_sink(technique: str, epoch: str) -> None:
     """The role of the clients: a command a line, an answer a line."""
     available_connections()
     sink = Sink(technique, epoch)
-    for line in sys.stdin:
-        name, *arguments = json.loads(line)
+    while True:
         try:
+            while not select.select([sys.stdin], [], [], REST_S)[0]:
+                sink.rest()
+            if not (line := sys.stdin.readline()):
+                return
+            name, *arguments = json.loads(line)
             answer = {"value": getattr(sink, name)(*arguments)}
         except (Void, OSError) as error:
             answer = {"void": str(error)}
@@ -50,12 +65,59 @@ async def play_broadcast() -> None:
         await connection.wait_closed()
         connections.discard(connection)
 
+    async with serve(
+        hold, "127.0.0.1", 0, compression=None, ping_interval=HEARTBEAT_S, ping_timeout=HEARTBEAT_S, backlog=4096
+    ) as server:
+        async for line in told(server.sockets[0].getsockname()[1]):
+            broadcast(connections, line)
+
+
+async def told(port: int) -> AsyncIterator[str]:
+    """Say which port a server listens on; then what it is to send, message by message."""
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-    async with serve(hold, "127.0.0.1", 0, compression=None, ping_interval=None, backlog=4096) as server:
-        print(json.dumps({"value": server.sockets[0].getsockname()[1]}), flush=True)
-        while line := await lines.readline():
-            broadcast(connections, line[:-1].decode())
+    print(json.dumps({"value": port}), flush=True)
+    while line := await lines.readline():
+        yield line[:-1].decode()
+
+
+async def play_tornado(technique: str) -> None:
+    """The role of a server built on Tornado alone: a loop over the handlers, each writes for itself."""
+    available_connections()
+    sockets: set[WebSocketHandler] = set()
+    streams: set[RequestHandler] = set()
+
+    class Socket(WebSocketHandler):
+        def open(self) -> None:
+            self.write_message(encode(Start("0@peer")))
+            sockets.add(self)
+
+        def on_close(self) -> None:
+            sockets.discard(self)
+
+    class Stream(RequestHandler):
+        async def get(self) -> None:
+            self.set_header("Content-Type", "text/event-stream")
+            self.write(block(Start("0@peer"), "peer"))
+            await self.flush()
+            streams.add(self)
+            await asyncio.Event().wait()  # for good: the process ends first
+
+        def on_connection_close(self) -> None:
+            streams.discard(self)
+
+    server = HTTPServer(Application([("/websocket", Socket), ("/sse", Stream)], websocket_ping_interval=HEARTBEAT_S))
+    listening = bind_sockets(0, "127.0.0.1", backlog=4096)
+    server.add_sockets(listening)
+    async for line in told(listening[0].getsockname()[1]):
+        if technique == "sse":
+            event = json.loads(line)
+            data = block(Event(event["id"], event["data"], 0), "peer")
+            for stream in streams:
+                stream.write(data)
+                stream.flush()
+        for handler in sockets:
+            handler.write_message(line)
 
 
 def play_bare() -> None:
@@ -128,6 +190,8 @@ def play() -> None:
             play_sink(*arguments)
         elif role == "bare":
             play_bare()
+        elif role == "tornado":
+            asyncio.run(play_tornado(*arguments))
         else:
             asyncio.run(play_broadcast())
 

@@ -1,7 +1,7 @@
 """The receiving end of the bench: many client connections in one process, each expecting the same events.
 
-Raw sockets, compared to the byte with what the next event must look like. A run in which one connection loses, repeats
-or swaps an event is void. Linux only: it looks with epoll.
+Raw sockets, compared to the byte with what the next event must look like. Between events there may be heartbeats; pings
+are answered. A run in which one connection loses, repeats or swaps an event is void. Linux only: it looks with epoll.
 """
 
 from __future__ import annotations
@@ -17,11 +17,15 @@ from labkit.sockets import dial
 from labkit.techniques.sse import block
 from labkit.techniques.websocket import text, text_frame
 from labkit.wire.envelope import encode
+from labkit.wire.event_stream import encode_comment
 from labkit.wire.events import Event
+from labkit.wire.frames import Frame, Opcode, encode_frame
 
 GIVE_UP_S = 30.0
 NAP_S = 0.001  # a sink asleep in epoll is woken by each send, at the server's expense and by chance
 AT_ONCE = 64  # connections being made at a time
+PING = encode_frame(Frame(Opcode.PING))[:1]
+COMMENT = as_chunk(encode_comment())
 KEY, ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455 section 1.3
 UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {KEY}")
 BEGINS = {  # an answer's beginning, up to and including the cursor that the stream starts from
@@ -43,6 +47,7 @@ class Sink:
         self.technique = technique
         self.epoch = epoch
         self.sockets: dict[int, socket.socket] = {}
+        self.parts: dict[int, bytes] = {}  # of what is not whole yet
         self.ready = select.epoll()
 
     def open(self, port: int, path: str, count: int) -> int:
@@ -61,6 +66,7 @@ class Sink:
                 if self.technique in BEGINS:
                     self.epoch = self._begin(sock)
                 self.hold(sock)
+            self.rest()
         return len(self.sockets)
 
     def _begin(self, sock: socket.socket) -> str:
@@ -93,8 +99,6 @@ class Sink:
             Void: one did not.
         """
         wanted = self.wanted(Event(event_id, data, 0))
-        head = b"\r\n\r\n" if self.technique == "long-polling" else b""
-        parts: dict[int, bytes] = {}
         left, size = set(self.sockets), 4096 + len(wanted)
         give_up_s += time.monotonic()
         while left:
@@ -104,23 +108,53 @@ class Sink:
                 raise Void(f"{self.technique}: {len(left)} of {len(self.sockets)} did not get event {event_id}")
             for number, _ in ready:
                 got: bytes = self.sockets[number].recv(size)
-                if got == wanted and number in left and number not in parts:
+                whole = got == wanted and number not in self.parts
+                if number in left and (whole or self._brings(wanted, number, got)):
                     left.remove(number)
-                    continue
-                parts[number] = whole = parts.get(number, b"") + got
-                body = whole.partition(head)[2] if head else whole
-                if not got or number not in left or not wanted.startswith(body):
-                    raise Void(f"{self.technique}: expected {wanted!r}, but the next bytes are {whole[-200:]!r}")
-                if body == wanted:
-                    left.remove(number)
+                elif number not in left:
+                    self._brings(b"", number, got)
         return len(self.sockets)
+
+    def rest(self) -> None:
+        """Between events: see to the heartbeats. Raises Void if anything else has come."""
+        for number, _ in () if self.ready.closed else self.ready.poll(0):
+            self._brings(b"", number, self.sockets[number].recv(4096))
+
+    def _brings(self, wanted: bytes, number: int, got: bytes) -> bool:
+        """Whether these bytes complete what is *wanted*. Raises Void if they are neither that nor heartbeats."""
+        whole = self._behind_beats(number, self.parts.pop(number, b"") + got)
+        body = whole.partition(b"\r\n\r\n")[2] if self.technique == "long-polling" else whole
+        complete = bool(wanted) and body.startswith(wanted)
+        rest = self._behind_beats(number, body[len(wanted) :]) if complete else whole
+        begun = self._begins_beat(rest) or (not complete and wanted.startswith(body))
+        if not got or not begun:
+            raise Void(f"{self.technique}: expected {wanted!r}, but the next bytes are {rest[-200:]!r}")
+        if rest:
+            self.parts[number] = rest
+        return complete
+
+    def _behind_beats(self, number: int, data: bytes) -> bytes:
+        """*data* without the heartbeats that it begins with; a ping is answered."""
+        if self.technique == "websocket":
+            while data[:1] == PING and len(data) > 1 and len(data) >= (end := 2 + data[1]):
+                self.sockets[number].send(encode_frame(Frame(Opcode.PONG, data[2:end], mask=bytes(4))))
+                data = data[end:]
+        while self.technique == "sse" and data.startswith(COMMENT):
+            data = data[len(COMMENT) :]
+        return data
+
+    def _begins_beat(self, data: bytes) -> bool:
+        """Whether a heartbeat may begin with *data*, if there is any."""
+        return not data or (data[:1] == PING if self.technique == "websocket" else COMMENT.startswith(data))
 
     def close(self) -> int:
         """End every connection; returns how many there were. Raises Void if one was sent more than expected."""
-        more = len(self.ready.poll(0))
-        for sock in self.sockets.values():
-            sock.close()
-        self.ready.close()
-        if more:
-            raise Void(f"{self.technique}: {more} subscribers were sent more than was published")
+        try:
+            self.rest()
+        except Void:
+            raise Void(f"{self.technique}: subscribers were sent more than was published") from None
+        finally:
+            for sock in self.sockets.values():
+                sock.close()
+            self.ready.close()
         return len(self.sockets)

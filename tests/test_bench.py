@@ -32,7 +32,7 @@ def test_quick_runs_and_counts_every_delivery(tmp_path: Path) -> None:
     settings = result["settings"]
     assert settings["subscribers"] == 20
     rows = [(row["server"], row["technique"]) for row in result["fan_out"]]
-    assert len(rows) == 6 and {("labkit direct", "websocket"), ("labkit direct", "sse")} <= set(rows)
+    assert len(rows) == 8 and {("labkit direct", "websocket"), ("labkit direct", "sse")} <= set(rows)
     for row in result["fan_out"]:
         # one round more than is counted: the first
         assert row["deliveries"] == 20 * settings["events"] * (settings["rounds"] + 1)
@@ -111,3 +111,26 @@ def test_a_run_that_loses_repeats_or_swaps_an_event_is_void(sent: list[bytes], w
                         two.sendall(more)
                 sink.expect(event_id, f"x{event_id}", 0.1 * UNIT)
             sink.close()
+
+
+def test_a_sink_answers_pings_and_takes_no_heartbeat_for_an_event() -> None:
+    with a_sink() as (one, two, sink):
+        one.sendall(b"\x89\x02hi" + frame(1)[:5])
+        one.sendall(frame(1)[5:] + b"\x89")
+        two.sendall(frame(1))
+        assert sink.expect(1, "x1", UNIT) == 2
+        one.sendall(b"\x00")
+        two.sendall(b"\x89\x00")
+        sink.rest()
+        assert one.recv(100) == b"\x8a\x82\0\0\0\0hi" and one.recv(100) == two.recv(100) == b"\x8a\x80\0\0\0\0"
+        assert sink.close() == 2
+
+
+def test_plain_fan_out_costs_little_more_than_tornados_own_loop() -> None:
+    from labkit.bench_costs import TORNADO, Settings, fan_out
+
+    rows = {(row["server"], row["technique"]): row for row in fan_out(Settings(100, rounds=8, events=10))}
+    for technique in ("websocket", "sse"):
+        row = rows["labkit plain", technique]
+        assert row["reference"] == TORNADO
+        assert min(row["ratios"]) <= 1.5  # of rounds that the rest of the machine left alone

@@ -76,10 +76,10 @@ MEASURED: dict[str, Figures] = {
         Range(12.5, 10, 15),
     ),
     "http-streaming": Figures(
-        309, _NONE, 26, 12, _POST_BYTES, Range(500, 300, 800), Range(11.5, 9, 14), _POST_US, Range(13.4, 12.5, 14.5)
+        309, _NONE, 26, 6, _POST_BYTES, Range(500, 300, 800), Range(11.5, 9, 14), _POST_US, Range(13.4, 12.5, 14.5)
     ),
     "sse": Figures(
-        301, _NONE, 27.5, 16, _POST_BYTES, Range(500, 300, 800), Range(11.5, 9, 14), _POST_US, Range(13.3, 12.4, 14.3)
+        301, _NONE, 27.5, 7, _POST_BYTES, Range(500, 300, 800), Range(11.5, 9, 14), _POST_US, Range(13.3, 12.4, 14.3)
     ),
     "websocket": Figures(
         425, _NONE, 20.5, 8, 58, Range(600, 400, 900), Range(11.5, 9, 14), Range(300, 180, 420), Range(16.2, 13.5, 19)

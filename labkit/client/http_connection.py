@@ -61,6 +61,10 @@ class Body:
         before, last = (b"\n", *self._held)[-2:]
         return last in (b"\n", b"\r", b"\r\n") and before.endswith((b"\n", b"\r")) and before[-1:] + last != b"\r\n"
 
+    def holds_comment(self) -> bool:
+        """Whether what is kept is a comment line of an event stream, such as a heartbeat: no event waits for it."""
+        return bool(self._held) and self._held[0].startswith(b":") and self._held[-1].endswith((b"\n", b"\r"))
+
     def held(self) -> bytes:
         """The bytes that were kept, once."""
         raw, self._held = b"".join(self._held), []

@@ -12,6 +12,8 @@ Messages are JSON objects. From a page:
 
 from __future__ import annotations
 
+import json
+from collections.abc import Coroutine
 from typing import Any
 
 from labkit.lab.pages import MAX_MS, Malformed, Page, Pages, text
@@ -31,17 +33,17 @@ class BrowserSocket(WebSocketRoute):
         super().initialize(context)
         self.pages = pages if pages is not None else Pages()
 
-    async def open(self) -> None:
-        await self.say({"lab": self.context.lab_id})
+    def open(self) -> Coroutine[Any, Any, None] | None:
+        return self.say(json.dumps({"lab": self.context.lab_id}))
 
-    async def on_message(self, message: str | bytes) -> None:
+    def on_message(self, message: str | bytes) -> Coroutine[Any, Any, None] | None:
         received_ns = now_ns()
         try:
             answer = self._answer(envelope.request(message), received_ns)
         except (ValueError, RecursionError) as error:
             sentence = str(error) if isinstance(error, Malformed) else "expected a JSON object"
             answer = {"error": sentence}
-        await self.say(answer)
+        return self.say(json.dumps(answer))
 
     def _answer(self, told: Any, received_ns: int) -> dict[str, Any]:
         match told:

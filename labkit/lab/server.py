@@ -101,7 +101,7 @@ class Server:
         max_connections: None takes what the descriptor limit allows.
         allow_origins: pages of other origins that may use the lab, such as ``https://hub.example.org``.
         hold_s: how long a long poll is held by default (RFC 6202 section 5.5).
-        heartbeat_s: an idle stream gets a heartbeat at least this often.
+        heartbeat_s: a stream that was silent for so long gets a heartbeat; a WebSocket is pinged as often.
         write_timeout_s: who takes nothing of a stream or an answer for so long is let go.
         fanout: ``direct``, or ``plain`` for Tornado's own writes only.
         mss: largest TCP segment, bytes of payload; None leaves it to the system.

@@ -5,13 +5,13 @@ nothing buffered. Then an event need not wake the handler: its bytes, framed onc
 go to ``socket.send`` from the fan-out loop. Whatever the socket does not take at once is given to Tornado's stream,
 in order, and the next events go the ordinary way until handler and stream are idle again.
 
-Why that is safe: everything runs on one thread; bytes are sent directly only after the handler was parked with the
-stream's write buffer empty and until anything is written to the stream, so they cannot overtake, split or follow
-what Tornado writes (a pong, a close frame, the last chunk); and the handler learns from its position in the log that
-the event was delivered.
+Why that is safe: everything runs on one thread; bytes are sent directly only while the handler is parked and the
+stream's write buffer is empty, so they cannot overtake or split what Tornado writes meanwhile (a ping, a pong, the
+answer to a publish): a write closes the direct way, and opens it again only if all of it has left. They cannot follow
+what must come last: with the last chunk the subscriber is closed, and before a close frame the stream parts from it.
+The handler learns from its position in the log that the event was delivered.
 
-The private names of Tornado used here: ``IOStream._write_buffer``, ``HTTP1Connection._chunking_output``,
-``WebSocketProtocol13._compressor``.
+The private names of Tornado used here: ``IOStream._write_buffer``, ``HTTP1Connection._chunking_output``.
 ``Lab(fanout="plain")`` does without.
 """
 
@@ -24,7 +24,6 @@ from typing import Any
 from tornado.http1connection import HTTP1Connection
 from tornado.iostream import IOStream
 from tornado.web import RequestHandler
-from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
 from labkit.server.encoding import Wrap
 from labkit.server.subscriber import Subscriber
@@ -38,20 +37,11 @@ def attach(handler: RequestHandler, subscriber: Subscriber) -> None:
         attach_stream(connection.stream, subscriber, wrap)
 
 
-def attach_websocket(handler: WebSocketHandler, subscriber: Subscriber, frame: Wrap) -> None:
-    """The same for a WebSocket whose messages are not deflated; *frame* puts the frame header around one."""
-    protocol = handler.ws_connection
-    if isinstance(protocol, WebSocketProtocol13) and protocol._compressor is None:
-        attach_stream(protocol.stream, subscriber, frame, protocol)
-
-
-def attach_stream(
-    stream: IOStream, subscriber: Subscriber, wrap: Wrap | None, protocol: WebSocketProtocol13 | None = None
-) -> None:
+def attach_stream(stream: IOStream, subscriber: Subscriber, wrap: Wrap | None) -> None:
     """The same for any stream: *wrap* adds what the connection puts around one event's bytes."""
     if isinstance(stream, TellingStream) and not subscriber.closed and not stream.closed():
         stream.told = subscriber
-        subscriber.topic.hub.regroup(subscriber, wrap, StreamSocket(stream, protocol))
+        subscriber.topic.hub.regroup(subscriber, wrap, StreamSocket(stream))
 
 
 def as_chunk(data: bytes) -> bytes:
@@ -69,24 +59,32 @@ class TellingStream(IOStream):
         self.told: Subscriber | None = None
 
     def write(self, data: bytes | memoryview) -> Future[None]:
+        if self.told is None:
+            return super().write(data)
+        self.told.go_ordinary_way()
+        written = super().write(data)
+        self.told.go_direct()
+        return written
+
+    def part(self) -> None:
+        """Let nothing be sent directly any more: what is written next comes last (RFC 6455 section 5.5.1)."""
         if self.told is not None:
             self.told.go_ordinary_way()
-        return super().write(data)
+            self.told.direct = None
+            self.told = None
 
 
 class StreamSocket:
     """The socket of a stream as a :class:`labkit.server.subscriber.Direct`."""
 
-    __slots__ = ("_protocol", "_stream", "send")
+    __slots__ = ("_stream", "send")
 
-    def __init__(self, stream: TellingStream, protocol: WebSocketProtocol13 | None) -> None:
+    def __init__(self, stream: TellingStream) -> None:
         self._stream = stream
-        self._protocol = protocol
         self.send: Callable[[bytes], int] = stream.socket.send
 
     def free(self) -> bool:
-        ended = self._protocol is not None and self._protocol.server_terminated  # RFC 6455 section 5.5.1
-        return not ended and not self._stream.closed() and not len(self._stream._write_buffer)
+        return not self._stream.closed() and not len(self._stream._write_buffer)
 
     def rest(self, data: memoryview) -> None:
         self._stream.write(data)

@@ -160,15 +160,23 @@ class PushHandler(RequestHandler):
             forget_headers(self)
             if self.context.fanout == "direct":
                 fanout.attach(self, subscriber)
-            async for block in subscriber.blocks(heartbeat):
-                await self.send(block)
+            async for items in subscriber.batches():
+                await self.send(b"".join(map(subscriber.encoded, items)) if items else heartbeat)
 
     async def send(self, data: bytes) -> None:
         """Write *data* and wait until it was accepted, for a bounded time: a peer may stop reading."""
         try:
-            self.write(data)
-            async with asyncio.timeout(self.context.write_timeout_s):
-                await self.flush()
+            connection = self.request.connection
+            if self._headers_written and not self._write_buffer and connection is not None:
+                flushed = connection.write(data)  # all that write() and flush() come to, once the head is out
+            else:
+                self.write(data)
+                flushed = self.flush()
+            if flushed.done():  # as it mostly is: the system took all of it
+                flushed.result()
+            else:
+                async with asyncio.timeout(self.context.write_timeout_s):
+                    await flushed
         except TimeoutError:
             abort(self)
             self.on_connection_close()

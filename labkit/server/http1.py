@@ -139,7 +139,7 @@ class LabStream(fanout.TellingStream):
         return self.watching or super().reading()
 
 
-async def accepted(write: Awaitable[None], timeout_s: float) -> None:
+async def accepted(write: asyncio.Future[None], timeout_s: float) -> None:
     """Wait until a write to a stream was accepted, at most *timeout_s* seconds: a peer may stop reading.
 
     The future is Tornado's own: cancelled, it is logged as an error, hence the shield; and its exception must be
@@ -148,10 +148,11 @@ async def accepted(write: Awaitable[None], timeout_s: float) -> None:
     Raises:
         TimeoutError: it was not.
     """
-    future = asyncio.ensure_future(write)
-    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    if write.done():  # as it mostly is: the system took all of it
+        return write.result()
+    write.add_done_callback(lambda done: done.cancelled() or done.exception())
     async with asyncio.timeout(timeout_s):
-        await asyncio.shield(future)
+        await asyncio.shield(write)
 
 
 def watch(handler: RequestHandler, on: bool) -> None:

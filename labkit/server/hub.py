@@ -49,7 +49,7 @@ class Hub:
         history_events, history_bytes: bounds of each topic's history.
         history_total_bytes: bound of all histories together, with what is kept encoded of them.
         max_topics: beyond it, the topic longest without publish or subscriber is forgotten.
-        heartbeat_s: an idle subscriber is woken at least this often.
+        heartbeat_s: a subscriber that was given nothing for so long is woken.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Hub:
         self.history_events = history_events
         self.history_bytes = history_bytes
         self.max_topics = max_topics
+        self.heartbeat_s = heartbeat_s
         self.epoch = new_epoch()
         self.counts = Counts()
         self.closed = False
@@ -85,8 +86,6 @@ class Hub:
         self.histories = Histories(loop, history_total_bytes)
         self._dirty: deque[Topic] = deque()
         self._drain_scheduled = False
-        self._tick_s = heartbeat_s / 2
-        self._ticker = loop.call_later(self._tick_s, self._tick)
 
     # -- publishing: any thread -------------------------------------------------------------------------------
 
@@ -231,20 +230,10 @@ class Hub:
         """How many topics hold a log."""
         return self._logs
 
-    def _tick(self) -> None:
-        """Wake those that nothing was sent to since the last tick, so that they send a heartbeat."""
-        for topic in list(self._topics.values()):
-            for subscriber in list(topic.subscribers):
-                if subscriber.seen_by_ticker == subscriber.written:
-                    subscriber.wake()
-                subscriber.seen_by_ticker = subscriber.written
-        self._ticker = self.loop.call_later(self._tick_s, self._tick)
-
     def close(self) -> None:
         """End every subscription; publishing raises from now on."""
         with self._lock:
             self.closed = True
-        self._ticker.cancel()
         self.histories.close()
         for topic in list(self._topics.values()):
             for _, future in topic._all_taken:

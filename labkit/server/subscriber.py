@@ -58,7 +58,6 @@ class Subscriber:
         "gap",
         "group",
         "position",
-        "seen_by_ticker",
         "slow",
         "topic",
         "written",
@@ -75,7 +74,6 @@ class Subscriber:
         self.closing: str | None = None
         self.closed = False
         self.direct: Direct | None = None
-        self.seen_by_ticker = -1
         self._waiter: asyncio.Future[None] | None = None
 
     @property
@@ -98,24 +96,28 @@ class Subscriber:
         return self.group.encoded(item)
 
     def ready(self) -> bool:
-        return self.closed or self.closing is not None or self.gap is not None or self.topic.fanned > self.position
+        return self.topic.fanned > self.position or self.closed or self.closing is not None or self.gap is not None
 
     async def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait for something to pull. False after *timeout_s* seconds, or when a heartbeat is due."""
+        """Wait for something to pull. False after *timeout_s* seconds; without them, when a heartbeat is due."""
         if self.ready():
             return True
-        self._waiter = self.topic.hub.loop.create_future()
-        if self.direct is not None and self.position == self.written == self.topic.fanned and self.direct.free():
-            self.group.open[self] = self.direct.send
+        topic = self.topic
+        self._waiter = waiter = topic.hub.loop.create_future()
+        self.go_direct()
         timer = None
-        if timeout_s is not None:
-            timer = self.topic.hub.loop.call_later(timeout_s, self.wake)
+        if timeout_s is None:
+            topic.heartbeats.park(self)
+        else:
+            timer = topic.hub.loop.call_later(timeout_s, self.wake)
         try:
-            await self._waiter
+            await waiter
         finally:
             self._waiter = None
             self.go_ordinary_way()
-            if timer is not None:
+            if timer is None:
+                topic.heartbeats.unpark(self)
+            else:
                 timer.cancel()
         return self.ready()
 
@@ -125,8 +127,15 @@ class Subscriber:
         while not self.ready() and (left_s := deadline - self.topic.hub.loop.time()) > 0:
             await self.wait(left_s)
 
+    def go_direct(self) -> None:
+        """Have events sent directly: if the handler is parked, was handed all that was fanned out, and all has left."""
+        if self.direct is None or self._waiter is None or self.closed or self.gap is not None:
+            return
+        if self.position == self.written == self.topic.fanned and self.direct.free():
+            self.group.open[self] = self.direct.send
+
     def go_ordinary_way(self) -> None:
-        """Send nothing directly until the handler is parked again."""
+        """Send nothing directly from now on."""
         self.group.open.pop(self, None)
 
     def wake(self) -> None:
@@ -192,6 +201,8 @@ class Subscriber:
             self.position = newest
             if self.slow == "conflate":
                 self.written = newest
+        if len(events) == 1:
+            return events
         total = 0
         for count, event in enumerate(events, 1):
             total += event.size_bytes
@@ -209,13 +220,14 @@ class Subscriber:
         Ends when the subscriber is closed, and after a closing message.
         """
         while not self.closed:
-            items = self.pull()
-            if items:
+            if not self.ready() and not await self.wait():
+                yield []
+            elif items := self.pull():
                 yield items
                 if isinstance(items[-1], Closing):
                     return
-            elif not await self.wait() and not self.closed:
-                yield items
+                if self.ready():  # it catches up: the loop belongs to others too, whatever the socket takes
+                    await asyncio.sleep(0)
 
     async def blocks(self, heartbeat: bytes = b"") -> AsyncIterator[bytes]:
         """What to write next, encoded: several events at once when they have queued, *heartbeat* when idle.

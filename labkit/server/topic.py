@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from labkit.server.encoding import Encode, Item, Once, Wrap
+from labkit.server.heartbeat import Heartbeats
 from labkit.server.subscriber import BLOCK_BYTES, Subscriber
 from labkit.wire.envelope import event_json
 from labkit.wire.events import Cursor, Event, EventLog
@@ -78,7 +79,19 @@ class Group:
 class Topic:
     """The log of one topic and who listens to it. Its log is made by the first event."""
 
-    __slots__ = ("_all_taken", "cost_bytes", "epoch", "fanned", "forgotten", "groups", "hub", "json", "log", "name")
+    __slots__ = (
+        "_all_taken",
+        "cost_bytes",
+        "epoch",
+        "fanned",
+        "forgotten",
+        "groups",
+        "heartbeats",
+        "hub",
+        "json",
+        "log",
+        "name",
+    )
 
     def __init__(self, hub: Hub, name: str) -> None:
         self.hub = hub
@@ -87,6 +100,7 @@ class Topic:
         self.log: EventLog | None = None
         self.fanned = 0  # the newest event that fan-out has reached
         self.groups: dict[tuple[Encode, Wrap | None], Group] = {}
+        self.heartbeats = Heartbeats(hub.loop, hub.heartbeat_s)
         self.json: Once[str] = Once(event_json, hub.histories.count)  # as the answers to polls carry them
         self.cost_bytes = 0  # of the log, as the histories have counted it
         self.forgotten = False  # by the hub, to make room for another topic
@@ -115,6 +129,9 @@ class Topic:
 
     def leave(self, subscriber: Subscriber) -> None:
         self.part(subscriber, subscriber.group)
+        self.heartbeats.unpark(subscriber)
+        if not self.groups:
+            self.heartbeats.stop()
         if subscriber.slow == "unbounded":
             self.pin()
         self.moved(subscriber)
@@ -143,6 +160,7 @@ class Topic:
                     group.open.clear()
             for batch in _batches(events):
                 self.fanned = batch[-1].id
+                self.heartbeats.told()
                 for group in list(self.groups.values()):
                     self.hub.counts.delivered += group.deliver(batch)
         if self.log.pinned is not None:

@@ -28,7 +28,8 @@ And a peer that leaves a ping unanswered is let go when the ping's time-out is o
 
 The private names of Tornado used here: ``_receive_frame``, ``_read_bytes``, ``_handle_message``, ``_run_callback``,
 ``_abort``, ``_parse_extensions_header``, ``_DecompressTooLargeError``, and the attributes ``_decompressor``,
-``_frame_compressed``, ``_fragmented_message_buffer``, ``_fragmented_message_opcode``, ``_message_bytes_in``.
+``_frame_compressed``, ``_fragmented_message_buffer``, ``_fragmented_message_opcode``, ``_message_bytes_in``,
+``_compressor``.
 
 Not here: the rest of the opening handshake, which stays Tornado's.
 """
@@ -54,9 +55,11 @@ from labkit.wire.frames import (
     LIMITS,
     MASKING,
     UTF8,
+    Frame,
     Opcode,
     apply_mask,
     decode_close,
+    encode_frame,
     failure_code,
 )
 
@@ -201,6 +204,24 @@ class CorrectedProtocol(WebSocketProtocol13):
             raise WireError("a message over the limit, once inflated", clause=LIMITS) from None
         except zlib.error as error:
             raise WireError(f"not deflated data: {error}", clause=COMPRESSION) from None
+
+    @property
+    def deflates(self) -> bool:
+        """Whether the two have agreed on permessage-deflate."""
+        return self._compressor is not None
+
+    def frame(self, message: str | bytes) -> bytes:
+        """A message in one frame, deflated if that was agreed: then frames are to be written in the order of making."""
+        opcode, payload = (Opcode.TEXT, message.encode()) if isinstance(message, str) else (Opcode.BINARY, message)
+        if self._compressor is not None:
+            return encode_frame(Frame(opcode, self._compressor.compress(payload), rsv1=True))
+        return encode_frame(Frame(opcode, payload))
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Nothing follows a close frame (section 5.5.1): what is fanned out directly neither."""
+        if isinstance(self.stream, LabStream):
+            self.stream.part()
+        super().close(code, reason)
 
     async def _fail(self, error: WireError) -> None:
         """Say why in a close frame, and end the connection; nothing more of it is read (section 7.1.7).

@@ -149,7 +149,7 @@ def blocks(decoder: EventStreamDecoder, piece: bytes, body: Body, reader: Reader
         for event in dispatched:
             mark_block(body, event)
             yield event
-        if not dispatched and body.holds_blank_line():
+        if not dispatched and (body.holds_blank_line() or body.holds_comment()):
             mark_block(body, None)
         if not dispatched and decoder.last_event_id and (reader.unopened or decoder.last_event_id != reader.cursor):
             reader.opened(decoder.last_event_id)

@@ -10,21 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
-from tornado.websocket import WebSocketClosedError, WebSocketProtocol13
+from tornado.iostream import IOStream, StreamClosedError
 
 from labkit.client.connection import Opened, Wiring
 from labkit.client.ledger import Ledger
 from labkit.client.websocket import WebSocketConnection
 from labkit.errors import ConnectionLost, Refused
 from labkit.server import fanout
-from labkit.server.encoding import Item
+from labkit.server.encoding import Encode, Item
 from labkit.server.handler import PushHandler
 from labkit.server.http1 import accepted, forget_headers
 from labkit.server.subscriber import Subscriber
-from labkit.server.websocket import CorrectedHandler
+from labkit.server.websocket import CorrectedHandler, CorrectedProtocol
 from labkit.techniques.base import Delivery, Reader, Technique, answer_publish, mark_json
 from labkit.wire import envelope
 from labkit.wire.events import Event, Gap
@@ -44,6 +44,16 @@ def binary(item: Item, epoch: str) -> bytes:
     if isinstance(item, Event):
         return ID.pack(item.id) + (item.data.encode() if isinstance(item.data, str) else item.data)
     return text(item, epoch)
+
+
+def text_message(item: Item, epoch: str) -> bytes:
+    """An item as a text message, framed once for all sockets that are told in the same bytes."""
+    return text_frame(text(item, epoch))
+
+
+def binary_message(item: Item, epoch: str) -> bytes:
+    """The same for an event as a binary message."""
+    return (binary_frame if isinstance(item, Event) else text_frame)(binary(item, epoch))
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -71,14 +81,31 @@ class WebSocketRoute(PushHandler, CorrectedHandler):
     def get_compression_options(self) -> dict[str, Any] | None:
         return {} if self.flag("deflate") else None
 
-    async def say(self, message: str | bytes | dict[str, Any]) -> None:
-        """Write one message and wait until it was accepted, for a bounded time: a peer may stop reading."""
+    def say(self, *messages: str | bytes) -> Coroutine[Any, Any, None] | None:
+        """Write messages in one piece. If the system did not take all of it, returns what is to be awaited."""
+        protocol = self.open_protocol()
+        return self.put(b"".join(map(protocol.frame, messages)) if protocol is not None else b"")
+
+    def put(self, frames: bytes) -> Coroutine[Any, Any, None] | None:
+        """The same for messages that are framed."""
+        if (protocol := self.open_protocol()) is None:
+            PushHandler.on_connection_close(self)
+            return None
+        written = protocol.stream.write(frames)
+        return None if written.done() and not written.exception() else self._taken(protocol.stream, written)
+
+    def open_protocol(self) -> CorrectedProtocol | None:
+        """The connection, for as long as neither side has begun to close it."""
+        protocol = self.ws_connection
+        return protocol if isinstance(protocol, CorrectedProtocol) and not protocol.is_closing() else None
+
+    async def _taken(self, stream: IOStream, written: asyncio.Future[None]) -> None:
+        """Wait until a write was accepted, for a bounded time: a peer may stop reading."""
         try:
-            await accepted(self.write_message(message, isinstance(message, bytes)), self.context.write_timeout_s)
+            await accepted(written, self.context.write_timeout_s)
         except TimeoutError:
-            if isinstance(self.ws_connection, WebSocketProtocol13):
-                self.ws_connection.stream.close()
-        except WebSocketClosedError:
+            stream.close()
+        except StreamClosedError:
             PushHandler.on_connection_close(self)
 
 
@@ -96,27 +123,43 @@ class EventsSocket(WebSocketRoute):
 
     async def write_events(self) -> None:
         """The one writer of this socket: where the stream begins, then each event as a message."""
-        with self.subscribe(binary if self.binary else text) as subscriber:
-            await self.say(self.message(subscriber, subscriber.start()))
+        if (protocol := self.open_protocol()) is None:
+            return
+        with self.subscribe(self.encoding(protocol)) as subscriber:
+            await self.write_items(subscriber, [subscriber.start()], protocol.deflates)
             forget_headers(self)
-            if self.context.fanout == "direct":
-                fanout.attach_websocket(self, subscriber, binary_frame if self.binary else text_frame)
+            if self.context.fanout == "direct" and not protocol.deflates:
+                fanout.attach_stream(protocol.stream, subscriber, None)
             async for items in subscriber.batches():
-                if self.ws_connection is None or self.ws_connection.is_closing():
+                if protocol.is_closing():
                     return  # a close frame was sent: nothing may follow it (RFC 6455 section 5.5.1)
-                for item in items:
-                    await self.say(self.message(subscriber, item))
+                if items:
+                    await self.write_items(subscriber, items, protocol.deflates)
                 if items and isinstance(items[-1], envelope.Closing):
                     self.close(1013, items[-1].reason)  # "try again later"
                     return
             self.close(1001, "the lab has closed")  # no effect when it was the client that left
 
+    def encoding(self, protocol: CorrectedProtocol) -> Encode:
+        """Whole frames, made once for all sockets; deflated, they depend on what the socket was sent before."""
+        if protocol.deflates:
+            return binary if self.binary else text
+        return binary_message if self.binary else text_message
+
+    async def write_items(self, subscriber: Subscriber, items: list[Item], deflates: bool) -> None:
+        if deflates:
+            waiting = self.say(*[self.message(subscriber, item) for item in items])
+        else:
+            waiting = self.put(b"".join(map(subscriber.encoded, items)))
+        if waiting is not None:
+            await waiting
+
     def message(self, subscriber: Subscriber, item: Item) -> str | bytes:
         payload = subscriber.encoded(item)
         return payload if self.binary and isinstance(item, Event) else payload.decode()
 
-    async def on_message(self, message: str | bytes) -> None:
-        await self.say(answer_publish(self.context, self.topic, message))
+    def on_message(self, message: str | bytes) -> Coroutine[Any, Any, None] | None:
+        return self.say(answer_publish(self.context, self.topic, message))
 
     def on_close(self) -> None:
         self.on_connection_close()
@@ -127,8 +170,8 @@ class EventsSocket(WebSocketRoute):
 class EchoSocket(WebSocketRoute):
     """Sends back what it gets."""
 
-    async def on_message(self, message: str | bytes) -> None:
-        await self.say(message)
+    def on_message(self, message: str | bytes) -> Coroutine[Any, Any, None] | None:
+        return self.say(message)
 
 
 async def connect(

@@ -71,7 +71,7 @@ def encode_id(id: str) -> bytes:
 def encode_comment(text: str = "") -> bytes:
     """A comment, which decoders ignore: keep-alive, or padding against buffers (WHATWG HTML 9.2.7).
 
-    The blank line after it makes it a block of its own, for clients that cut the stream at blank lines.
+    No blank line after it: there is nothing to dispatch, and some clients make an empty event of a block without data.
 
     Args:
         text: one comment line for each of its lines, split at LF.
@@ -82,7 +82,7 @@ def encode_comment(text: str = "") -> bytes:
     if "\r" in text:
         raise WireError("a comment cannot carry a CR", clause=PARSING)
     lines = (f": {line}\n" if line else ":\n" for line in text.split("\n"))
-    return _bytes("".join(lines) + "\n")
+    return _bytes("".join(lines))
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,6 +195,8 @@ class EventLog:
     def after(self, n: int, *, upto: int | None = None, limit: int = 1 << 62) -> list[Event]:
         """Events with ids above *n*, up to *upto*, at most *limit* of them, that are still held."""
         with self._lock:
+            if n + 1 == self.newest and (upto is None or upto >= self.newest) and self._held:
+                return [self._held[-1]]  # as each subscriber asks that keeps up
             oldest = self.oldest
             first = max(n + 1, oldest)
             last = min(self.newest if upto is None else upto, self.newest, first + limit - 1)

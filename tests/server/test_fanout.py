@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 from test_hub import Socket, a_hub, ids, on_loop, plain, put, read
+from test_websocket_server import MASK, RawClient
 from tornado.iostream import StreamClosedError
 
+from labkit import loop
+from labkit.lab.lab import Lab
 from labkit.server.fanout import TellingStream, attach_stream
 from labkit.server.hub import Hub
 from labkit.server.subscriber import Subscriber
+from labkit.techniques import find
+from labkit.techniques.websocket import EventsSocket
 from labkit.wire.events import Gap
+from labkit.wire.frames import Frame, Opcode
+from wait import Receiver, check_marks
 
 
 async def parked(hub: Hub, sent: list[bytes], **options: Any) -> tuple[Subscriber, asyncio.Task[Any]]:
@@ -169,3 +178,164 @@ async def test_a_peer_that_reset_the_connection_costs_the_others_nothing() -> No
         put(hub, "a")
         hub.drain()
         assert stream.closed() and await received(peer, len(LINE)) == LINE
+
+
+@on_loop
+async def test_after_a_write_that_left_whole_events_go_straight_out_again_behind_it() -> None:
+    async with a_hub() as hub, a_stream(hub) as (stream, peer, subscriber):
+        await asyncio.sleep(0)
+        done = stream.write(b"ping\n")
+        put(hub, "a")
+        hub.drain()
+        assert subscriber.written == 1  # its handler has had no turn
+        assert await received(peer, len(b"ping\n" + LINE)) == b"ping\n" + LINE
+        await done
+
+
+@on_loop
+async def test_nothing_is_sent_directly_after_what_must_come_last() -> None:
+    async with a_hub() as hub, a_stream(hub) as (stream, peer, subscriber):
+        await asyncio.sleep(0)
+        stream.part()
+        await stream.write(b"the last\n")
+        put(hub, "a")
+        hub.drain()
+        assert subscriber.written == 0
+        assert await received(peer, len(b"the last\n")) == b"the last\n"
+
+
+@on_loop
+async def test_one_that_catches_up_lets_others_have_their_turns() -> None:
+    async with a_hub() as hub:
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                await asyncio.sleep(0)
+                turns += 1
+
+        subscriber = hub.subscribe("", None, plain)
+        put(hub, *["x" * (64 << 10)] * 20)
+        hub.drain()
+        beside = asyncio.ensure_future(others())
+        blocks = 0
+        async for _ in subscriber.blocks():  # a socket that takes everything at once
+            blocks += 1
+            if blocks == 20:
+                break
+        beside.cancel()
+        subscriber.close()
+        assert turns >= 18
+
+
+# -- what a lab writes ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What is written to streams that tell; what fan-out sends directly is not among it."""
+    written: list[bytes] = []
+    write = TellingStream.write
+
+    def put_down(stream: TellingStream, data: bytes) -> Any:
+        written.append(bytes(data))
+        return write(stream, data)
+
+    monkeypatch.setattr(TellingStream, "write", put_down)
+    return written
+
+
+def test_a_pong_and_the_answer_to_a_publish_leave_a_socket_to_direct_fan_out(writes: list[bytes]) -> None:
+    with Lab("fanout-test") as lab:
+        client = RawClient(lab.port, "/websocket")
+        with client.sock:
+            assert b"cursor" in read_frame(client).payload
+            for asked, opcode in [(Frame(Opcode.PING, b"hi"), Opcode.PONG), (Frame(Opcode.TEXT, PUBLISH), Opcode.TEXT)]:
+                del writes[:]
+                client.send(dataclasses.replace(asked, mask=MASK))
+                assert read_frame(client).opcode is opcode
+                if opcode is Opcode.PONG:
+                    lab.publish("x")
+                assert b'"data":"x"' in read_frame(client).payload
+                assert len(writes) == 1  # the pong, or the answer
+
+
+@pytest.mark.parametrize("fanout", ["direct", "plain"])
+@pytest.mark.parametrize(
+    "options", [{}, {"binary": True}, {"deflate": True}, {"binary": True, "deflate": True}], ids=str
+)
+def test_a_batch_of_messages_is_one_write(writes: list[bytes], options: dict[str, bool], fanout: str) -> None:
+    with Lab("fanout-test", fanout=fanout) as lab:
+        for number in range(50):
+            lab.publish(f"event {number}")
+        technique = find("websocket")
+        with Receiver(technique, lab.url_of("websocket"), after="0", **options) as receiver:
+            receiver.wait_for(50)
+            assert receiver.ids == list(range(1, 51))
+            check_marks(receiver.ledger.connections[0])
+        begun = next(i for i, data in enumerate(writes) if data.startswith(b"HTTP/1.1 101 "))
+        assert len(writes[begun + 1 : -1]) == 2  # where it begins, and the batch; at the end the close frame
+
+
+@pytest.mark.parametrize("options", [{}, {"binary": True}, {"deflate": True}], ids=str)
+def test_neither_a_delivery_nor_an_answer_takes_a_task(options: dict[str, bool]) -> None:
+    made = 0
+
+    def count(running: asyncio.AbstractEventLoop, coro: Any, **more: Any) -> asyncio.Task[Any]:
+        nonlocal made
+        made += 1
+        return asyncio.Task(coro, loop=running, **more)
+
+    async def watch(factory: Any) -> None:
+        asyncio.get_running_loop().set_task_factory(factory)
+
+    query = "?" + "&".join(f"{name}=1" for name in options)
+    extensions = "Sec-WebSocket-Extensions: permessage-deflate\r\n" if "deflate" in options else ""
+    with Lab("fanout-test", fanout="plain") as lab:
+        client = RawClient(lab.port, "/websocket" + query, extensions)
+        with client.sock:
+            read_frame(client)
+            loop.run(watch(count))
+            made = 0
+            for _ in range(10):  # each is answered, and delivered
+                client.send(Frame(Opcode.TEXT, PUBLISH, mask=MASK))
+                read_frame(client), read_frame(client)
+            in_all = made
+            loop.run(watch(None))
+        assert in_all == 0
+
+
+class Farewell(EventsSocket):
+    """Says goodbye at the client's first word, and waits for the client's answer to that."""
+
+    def on_message(self, message: str | bytes) -> None:
+        self.close(4000, "goodbye")
+
+
+def test_nothing_follows_a_close_frame_while_its_answer_is_waited_for() -> None:
+    websocket = find("websocket")
+    mine = dataclasses.replace(websocket, name="farewell", route="/farewell", handler=Farewell)
+    with (
+        Lab("fanout-test", techniques=(websocket, mine)) as lab,
+        Receiver(websocket, lab.url_of("websocket")) as beside,
+    ):
+        beside.wait(lambda: beside.begins)
+        client = RawClient(lab.port, "/farewell")
+        with client.sock:
+            assert read_frame(client).opcode is Opcode.TEXT
+            client.send(Frame(Opcode.TEXT, b"well?", mask=MASK))
+            assert read_frame(client).opcode is Opcode.CLOSE
+            lab.publish("too late")
+            beside.wait_for(1)
+            client.send(Frame(Opcode.CLOSE, mask=MASK))
+            assert client.frame() is None
+
+
+PUBLISH = b'{"publish":"x"}'
+
+
+def read_frame(client: RawClient) -> Frame:
+    frame = client.frame()
+    assert frame is not None
+    return frame

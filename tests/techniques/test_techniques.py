@@ -19,7 +19,7 @@ import pytest
 from conftest import UNIT
 from labkit import loop
 from labkit.client.connection import Wiring
-from labkit.client.ledger import Ledger
+from labkit.client.ledger import Ledger, Mark
 from labkit.client.websocket import WebSocketConnection
 from labkit.errors import ConnectionLost, LabkitError, Refused, UnknownTechnique
 from labkit.lab.lab import Lab
@@ -897,7 +897,7 @@ def test_a_plugin_publishes_on_its_own_connection() -> None:
 # -- heartbeats ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("route", "heartbeat"), [("/sse", b":\n\n"), ("/http-streaming", b"\n")])
+@pytest.mark.parametrize(("route", "heartbeat"), [("/sse", b":\n"), ("/http-streaming", b"\n")])
 def test_an_idle_stream_gets_a_heartbeat_which_is_no_event(route: str, heartbeat: bytes) -> None:
     with a_lab(heartbeat_s=0.05 * UNIT) as lab, dial(lab.port, get(route)) as sock:
         head_of(sock)
@@ -914,6 +914,19 @@ def test_an_idle_stream_gets_a_heartbeat_which_is_no_event(route: str, heartbeat
             receiver.wait_for(1)
         assert receiver.ids == [1] and len(receiver.items) == 1
         check_marks(receiver.ledger.connections[0])
+
+
+def test_a_comment_is_put_down_as_it_comes_and_belongs_to_no_event() -> None:
+    with a_lab(heartbeat_s=0.05 * UNIT) as lab, Receiver(find("sse"), lab.url_of("sse")) as receiver:
+
+        def comments() -> list[Mark]:
+            return [mark for record in receiver.ledger.connections for mark in record.marks if mark.label == ":"]
+
+        until(lambda: len(comments()) >= 2, "before there is any event")
+        lab.publish("x")
+        receiver.wait_for(1)
+        assert {(mark.category, mark.event_id, mark.stop - mark.start) for mark in comments()} == {("framing", None, 1)}
+    check_marks(receiver.ledger.connections[0])
 
 
 def test_an_idle_websocket_is_pinged_and_one_that_does_not_answer_is_let_go() -> None:
@@ -953,14 +966,14 @@ def test_a_multipart_stream_has_no_heartbeat_in_its_bytes(options: dict[str, Any
         with Receiver(find("http-streaming"), lab.url_of("http-streaming"), **options) as receiver:
             until(lambda: b'"cursor"' in receiver.received)
             before = receiver.received
-            until(lambda: beside.received.count(b":\n\n") >= 6)
+            until(lambda: beside.received.count(b":\n") >= 6)
             assert receiver.received == before
 
 
 def test_a_parked_poll_is_not_answered_by_a_heartbeat() -> None:
     with a_lab(heartbeat_s=0.02 * UNIT) as lab, Receiver(find("sse"), lab.url_of("sse")) as beside:
         with dial(lab.port, get("/long-polling")) as sock:
-            until(lambda: beside.received.count(b":\n\n") >= 6)
+            until(lambda: beside.received.count(b":\n") >= 6)
             sock.setblocking(False)
             with pytest.raises(BlockingIOError):
                 sock.recv(1)

@@ -210,8 +210,8 @@ def test_an_encoded_event_has_exactly_these_bytes() -> None:
     )
     assert encode_event("") == b"data: \n\n"
     assert encode_id("17@k3f9") == b"id: 17@k3f9\n\n"
-    assert encode_comment() == b":\n\n"
-    assert encode_comment("x\ny") == b": x\n: y\n\n"
+    assert encode_comment() == b":\n"
+    assert encode_comment("x\ny") == b": x\n: y\n"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,66 @@
+"""When an idle subscriber is due for a heartbeat: as long after the last bytes that it was given as the lab was told.
+
+Parked subscribers of a topic are kept in the order in which they parked, and an event that is sent directly is sent to
+all of them at once. So whoever has been parked longest is due first, whatever happened since, and one timer of the
+topic is enough. What a heartbeat looks like is each technique's own affair. All of it belongs to the hub's loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from labkit.server.subscriber import Subscriber
+
+_AT_ONCE = 100  # thousands may be due at the same time; others have their turn in between
+
+
+class Heartbeats:
+    """The parked subscribers of one topic, and since when nothing was written for them."""
+
+    __slots__ = ("_interval_s", "_loop", "_parked", "_timer", "_told_s")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, interval_s: float) -> None:
+        self._loop = loop
+        self._interval_s = interval_s
+        self._parked: dict[Subscriber, float] = {}
+        self._told_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def told(self) -> None:
+        """An event went to everybody who is parked."""
+        self._told_s = self._loop.time()
+
+    def park(self, subscriber: Subscriber) -> None:
+        """From now on, wake the subscriber when a heartbeat is due."""
+        self._parked[subscriber] = self._loop.time()
+        self._set_timer()
+
+    def unpark(self, subscriber: Subscriber) -> None:
+        self._parked.pop(subscriber, None)
+
+    def stop(self) -> None:
+        """Nobody listens any more."""
+        self._parked.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _set_timer(self) -> None:
+        if self._timer is None and self._parked:
+            self._timer = self._loop.call_at(self._due_s(next(iter(self._parked.values()))), self._wake_due)
+
+    def _due_s(self, parked_s: float) -> float:
+        return max(parked_s, self._told_s) + self._interval_s
+
+    def _wake_due(self) -> None:
+        self._timer = None
+        now_s = self._loop.time()
+        for subscriber, parked_s in list(islice(self._parked.items(), _AT_ONCE)):
+            if self._due_s(parked_s) > now_s:
+                break
+            self.unpark(subscriber)
+            subscriber.wake()
+        self._set_timer()
