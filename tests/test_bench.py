@@ -127,7 +127,7 @@ def test_a_sink_answers_pings_and_takes_no_heartbeat_for_an_event() -> None:
 
 
 def test_plain_fan_out_costs_little_more_than_tornados_own_loop() -> None:
-    from labkit.bench_costs import TORNADO, Settings, fan_out
+    from costs import TORNADO, Settings, fan_out
 
     rows = {(row["server"], row["technique"]): row for row in fan_out(Settings(100, rounds=8, events=10))}
     for technique in ("websocket", "sse"):
