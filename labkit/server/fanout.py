@@ -41,7 +41,7 @@ def attach_stream(stream: IOStream, subscriber: Subscriber, wrap: Wrap | None) -
     """The same for any stream: *wrap* adds what the connection puts around one event's bytes."""
     if isinstance(stream, TellingStream) and not subscriber.closed and not stream.closed():
         stream.told = subscriber
-        subscriber.topic.hub.regroup(subscriber, wrap, StreamSocket(stream))
+        subscriber.attach(wrap, StreamSocket(stream))
 
 
 def as_chunk(data: bytes) -> bytes:

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from itertools import islice
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from labkit.server.subscriber import Subscriber
+from typing import Protocol
 
 _AT_ONCE = 100  # thousands may be due at the same time; others have their turn in between
+
+
+class Parked(Protocol):
+    """A subscriber that waits."""
+
+    def wake(self) -> None:
+        """End its wait."""
 
 
 class Heartbeats:
@@ -25,7 +29,7 @@ class Heartbeats:
     def __init__(self, loop: asyncio.AbstractEventLoop, interval_s: float) -> None:
         self._loop = loop
         self._interval_s = interval_s
-        self._parked: dict[Subscriber, float] = {}
+        self._parked: dict[Parked, float] = {}
         self._told_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -33,12 +37,12 @@ class Heartbeats:
         """An event went to everybody who is parked."""
         self._told_s = self._loop.time()
 
-    def park(self, subscriber: Subscriber) -> None:
+    def park(self, subscriber: Parked) -> None:
         """From now on, wake the subscriber when a heartbeat is due."""
         self._parked[subscriber] = self._loop.time()
         self._set_timer()
 
-    def unpark(self, subscriber: Subscriber) -> None:
+    def unpark(self, subscriber: Parked) -> None:
         self._parked.pop(subscriber, None)
 
     def stop(self) -> None:

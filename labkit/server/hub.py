@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict, deque
-from dataclasses import dataclass
 
 from labkit.errors import LabClosed, LabkitError
-from labkit.server.encoding import Encode, Wrap
+from labkit.server.commons import Commons
+from labkit.server.encoding import Encode
 from labkit.server.history import Histories
-from labkit.server.subscriber import SLOW_POLICIES, Direct, SlowPolicy, Subscriber
+from labkit.server.subscriber import SLOW_POLICIES, SlowPolicy, Subscriber
 from labkit.server.topic import Topic
 from labkit.wire import envelope
 from labkit.wire.envelope import event_json
@@ -26,17 +26,6 @@ CLOSED = "this lab is closed: start another with labkit.Lab()"
 
 class TooManyTopics(LabkitError):
     """Every topic that is held has a subscriber, and there is no room for another."""
-
-
-@dataclass(slots=True)
-class Counts:
-    """What a hub has done since it was made."""
-
-    published: int = 0
-    delivered: int = 0
-    dropped: int = 0
-    conflated: int = 0
-    disconnected: int = 0
 
 
 class Hub:
@@ -72,18 +61,16 @@ class Hub:
             )
         self.loop = loop
         self.slow: SlowPolicy = slow
-        self.queue = queue
         self.history_events = history_events
         self.history_bytes = history_bytes
         self.max_topics = max_topics
-        self.heartbeat_s = heartbeat_s
+        self.commons = Commons(loop, queue, heartbeat_s, Histories(loop, history_total_bytes))
+        self.counts = self.commons.counts
         self.epoch = new_epoch()
-        self.counts = Counts()
         self.closed = False
         self._lock = threading.Lock()
         self._topics: OrderedDict[str, Topic] = OrderedDict()  # least recently active first
         self._logs = 0
-        self.histories = Histories(loop, history_total_bytes)
         self._dirty: deque[Topic] = deque()
         self._drain_scheduled = False
 
@@ -113,25 +100,28 @@ class Hub:
     def _with_log(self, name: str) -> Topic:
         topic = self._topics.get(name)
         if topic is None:
-            topic = Topic(self, name)
+            topic = self._topic(name)
         if topic.log is None:
             if self._logs >= self.max_topics:
                 self._forget_one()
-                if topic.name not in self._topics:
-                    topic.epoch = self.epoch
-            topic.log = EventLog(epoch=topic.epoch, max_events=self.history_events, max_bytes=self.history_bytes)
+            epoch = topic.epoch if topic.name in self._topics else self.epoch
+            log = EventLog(epoch=epoch, max_events=self.history_events, max_bytes=self.history_bytes)
             if self.slow == "unbounded":
-                topic.log.pinned = 0  # until the first fan-out knows where the subscribers are
+                log.pin(0)  # until the first fan-out knows where the subscribers are
+            topic.begin(log)
             self._logs += 1
             self._topics[name] = topic
         return topic
+
+    def _topic(self, name: str) -> Topic:
+        return Topic(self.commons, name, self.epoch, self._left)
 
     def _forget_one(self) -> None:
         for name, topic in self._topics.items():
             if topic.log is not None and not any(g.subscribers for g in list(topic.groups.values())):
                 del self._topics[name]
                 self._logs -= 1
-                topic.forgotten = True
+                topic.forget()
                 self._dirty.append(topic)  # what it held is counted on the loop
                 self.epoch = new_epoch()  # an old cursor must be a gap, never a silent match
                 return
@@ -178,29 +168,21 @@ class Hub:
         with self._lock:
             found = self._topics.get(topic)
             if found is None:
-                found = self._topics[topic] = Topic(self, topic)
+                found = self._topics[topic] = self._topic(topic)
             if cursor is None:
                 gap, position = None, found.fanned
             else:
                 log = found.log or EventLog(epoch=found.epoch)
                 gap, position = log.where(cursor)  # a poll may have been given what fan-out has not reached yet
             slow = "conflate" if conflate else self.slow
-            subscriber = Subscriber(found, found.group(encode), gap, position, slow)
-            found.join(subscriber)
+            group = found.group(encode)
+            subscriber = Subscriber(found, group, gap, position, slow)
+            found.join(subscriber, group)
         if self.closed:
             subscriber.close()
         return subscriber
 
-    def regroup(self, subscriber: Subscriber, wrap: Wrap | None, direct: Direct) -> None:
-        """From now on send to this subscriber directly when it is parked: its encoded events, wrapped."""
-        topic, old = subscriber.topic, subscriber.group
-        subscriber.group = topic.group(old.encode, wrap)
-        subscriber.direct = direct
-        topic.join(subscriber)  # before it leaves the old group: another thread must not find the topic idle
-        if subscriber.group is not old:
-            topic.part(subscriber, old)
-
-    def left(self, topic: Topic) -> None:
+    def _left(self, topic: Topic) -> None:
         """A subscriber has left: a topic without a log and without subscribers is nothing any more."""
         with self._lock:
             if self._topics.get(topic.name) is topic and not topic.groups:
@@ -212,7 +194,7 @@ class Hub:
     def taken(self, topic: str, event_id: int) -> bool:
         """Whether every present subscriber of *topic* was handed the event."""
         found = self._topics.get(topic)
-        return found is None or event_id <= min((s.position for s in found.subscribers), default=found.fanned)
+        return found is None or found.taken(event_id)
 
     async def all_taken(self, topic: str, event_id: int) -> None:
         """Wait until every present subscriber of *topic* was handed the event."""
@@ -234,11 +216,6 @@ class Hub:
         """End every subscription; publishing raises from now on."""
         with self._lock:
             self.closed = True
-        self.histories.close()
+        self.commons.histories.close()
         for topic in list(self._topics.values()):
-            for _, future in topic._all_taken:
-                if not future.done():
-                    future.set_exception(LabClosed(CLOSED))
-            topic._all_taken.clear()
-            for subscriber in list(topic.subscribers):
-                subscriber.close()
+            topic.close(CLOSED)

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
-from labkit.server.encoding import Item
+from labkit.server.commons import Commons
+from labkit.server.encoding import Item, Wrap
+from labkit.server.heartbeat import Heartbeats
 from labkit.wire.envelope import Closing, Start
-from labkit.wire.events import Event, Gap
-
-if TYPE_CHECKING:
-    from labkit.server.topic import Group, Topic
+from labkit.wire.events import Cursor, Event, Gap
 
 SlowPolicy = Literal["drop-oldest", "drop-newest", "disconnect", "conflate", "unbounded"]
 SLOW_POLICIES: tuple[SlowPolicy, ...] = ("drop-oldest", "drop-newest", "disconnect", "conflate", "unbounded")
@@ -41,6 +40,44 @@ class Direct(Protocol):
         """The system took nothing."""
 
 
+class Group(Protocol):
+    """Those of a topic that are told in the same bytes (see :mod:`labkit.server.topic`)."""
+
+    def encoded(self, item: Item) -> bytes: ...
+
+    def open_to(self, subscriber: Subscriber, send: Callable[[bytes], int]) -> None:
+        """Send to it directly from now on."""
+
+    def shut_to(self, subscriber: Subscriber) -> None:
+        """Do not, any more."""
+
+
+class Feed(Protocol):
+    """What a subscriber asks of its topic."""
+
+    @property
+    def commons(self) -> Commons: ...
+
+    @property
+    def heartbeats(self) -> Heartbeats: ...
+
+    @property
+    def fanned(self) -> int:
+        """The newest event that fan-out has reached."""
+
+    def cursor(self, n: int) -> Cursor: ...
+
+    def after(self, n: int, upto: int) -> list[Event]: ...
+
+    def moved(self, subscriber: Subscriber) -> None:
+        """Its position is another."""
+
+    def regroup(self, subscriber: Subscriber, wrap: Wrap | None) -> Group:
+        """From now on it is told in wrapped bytes; the group of those that are."""
+
+    def leave(self, subscriber: Subscriber) -> None: ...
+
+
 class Subscriber:
     """One subscription: where it stands, what it is told, and how it is woken.
 
@@ -63,7 +100,7 @@ class Subscriber:
         "written",
     )
 
-    def __init__(self, topic: Topic, group: Group, gap: Gap | None, position: int, slow: SlowPolicy) -> None:
+    def __init__(self, topic: Feed, group: Group, gap: Gap | None, position: int, slow: SlowPolicy) -> None:
         self.topic = topic
         self.group = group
         self.gap = gap
@@ -103,13 +140,13 @@ class Subscriber:
         if self.ready():
             return True
         topic = self.topic
-        self._waiter = waiter = topic.hub.loop.create_future()
+        self._waiter = waiter = topic.commons.loop.create_future()
         self.go_direct()
         timer = None
         if timeout_s is None:
             topic.heartbeats.park(self)
         else:
-            timer = topic.hub.loop.call_later(timeout_s, self.wake)
+            timer = topic.commons.loop.call_later(timeout_s, self.wake)
         try:
             await waiter
         finally:
@@ -123,20 +160,29 @@ class Subscriber:
 
     async def wait_until_ready(self, timeout_s: float) -> None:
         """Wait for something to pull, at most *timeout_s* seconds, whatever else wakes the subscriber."""
-        deadline = self.topic.hub.loop.time() + timeout_s
-        while not self.ready() and (left_s := deadline - self.topic.hub.loop.time()) > 0:
+        deadline = self.topic.commons.loop.time() + timeout_s
+        while not self.ready() and (left_s := deadline - self.topic.commons.loop.time()) > 0:
             await self.wait(left_s)
+
+    def attach(self, wrap: Wrap | None, direct: Direct) -> None:
+        """From now on be sent to directly when parked: its encoded events, wrapped."""
+        self.direct = direct
+        self.group = self.topic.regroup(self, wrap)
+
+    def took(self, last: int) -> None:
+        """Everything up to this event went straight to its socket."""
+        self.position = self.written = last
 
     def go_direct(self) -> None:
         """Have events sent directly: if the handler is parked, was handed all that was fanned out, and all has left."""
         if self.direct is None or self._waiter is None or self.closed or self.gap is not None:
             return
         if self.position == self.written == self.topic.fanned and self.direct.free():
-            self.group.open[self] = self.direct.send
+            self.group.open_to(self, self.direct.send)
 
     def go_ordinary_way(self) -> None:
         """Send nothing directly from now on."""
-        self.group.open.pop(self, None)
+        self.group.shut_to(self)
 
     def wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -153,15 +199,15 @@ class Subscriber:
         """The socket did not take the newest event: apply the slow-subscriber policy, wake whoever is parked."""
         lag = self.topic.fanned - self.position
         busy = self._waiter is None  # one that was parked is not slow, it has only not had its turn yet
-        if busy and self.caught_up and lag > self.topic.hub.queue and self.closing is None:
+        if busy and self.caught_up and lag > self.topic.commons.queue and self.closing is None:
             if self.slow == "drop-oldest":
-                self.position = self.topic.fanned - self.topic.hub.queue
+                self.position = self.topic.fanned - self.topic.commons.queue
             elif self.slow == "drop-newest":
                 if self.full_at is None:
-                    self.full_at = self.position + self.topic.hub.queue
+                    self.full_at = self.position + self.topic.commons.queue
             elif self.slow == "disconnect":
                 self.closing = "slow subscriber"
-                self.topic.hub.counts.disconnected += 1
+                self.topic.commons.counts.disconnected += 1
         self.wake()
 
     def pull(self, max_bytes: int = BLOCK_BYTES) -> list[Item]:
@@ -180,7 +226,7 @@ class Subscriber:
                 items.append(self._mid_stream_gap(events[0].id))
             items += events
             self.position = self.written = events[-1].id
-            self.topic.hub.counts.delivered += len(events)
+            self.topic.commons.counts.delivered += len(events)
             self.topic.moved(self)
         if self.position >= self.topic.fanned:
             self.caught_up = True
@@ -189,7 +235,7 @@ class Subscriber:
     def _take(self, max_bytes: int) -> list[Event]:
         newest = self.topic.fanned
         if self.slow == "conflate" and newest > self.position + 1:
-            self.topic.hub.counts.conflated += newest - 1 - self.position
+            self.topic.commons.counts.conflated += newest - 1 - self.position
             self.position = self.written = newest - 1
         if self.full_at is not None:
             if self.position < self.full_at:
@@ -211,7 +257,7 @@ class Subscriber:
         return events
 
     def _mid_stream_gap(self, next_id: int) -> Gap:
-        self.topic.hub.counts.dropped += next_id - 1 - self.written
+        self.topic.commons.counts.dropped += next_id - 1 - self.written
         return Gap(self.cursor, next_id, str(self.topic.cursor(next_id - 1)))
 
     async def batches(self) -> AsyncIterator[list[Item]]:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
+from labkit.errors import LabClosed
+from labkit.server.commons import Commons
 from labkit.server.encoding import Encode, Item, Once, Wrap
 from labkit.server.heartbeat import Heartbeats
 from labkit.server.subscriber import BLOCK_BYTES, Subscriber
 from labkit.wire.envelope import event_json
 from labkit.wire.events import Cursor, Event, EventLog
-
-if TYPE_CHECKING:
-    from labkit.server.hub import Hub
 
 
 class Group:
@@ -28,10 +26,16 @@ class Group:
         self.subscribers: set[Subscriber] = set()
         self.open: dict[Subscriber, Callable[[bytes], int]] = {}
         """Those that are parked, were handed all that was fanned out, and can be sent to directly; and how."""
-        self.once: Once[bytes] = Once(lambda event: encode(event, topic.epoch), topic.hub.histories.count)
+        self.once: Once[bytes] = Once(lambda event: encode(event, topic.epoch), topic.commons.histories.count)
 
     def encoded(self, item: Item) -> bytes:
         return self.once(item) if isinstance(item, Event) else self.encode(item, self.topic.epoch)
+
+    def open_to(self, subscriber: Subscriber, send: Callable[[bytes], int]) -> None:
+        self.open[subscriber] = send
+
+    def shut_to(self, subscriber: Subscriber) -> None:
+        self.open.pop(subscriber, None)
 
     def deliver(self, events: list[Event]) -> int:
         """Hand consecutive *events* to every subscriber; returns how many deliveries went straight out."""
@@ -56,7 +60,7 @@ class Group:
             except OSError as error:
                 refused.append((subscriber, error))
                 continue
-            subscriber.position = subscriber.written = last
+            subscriber.took(last)
             if sent != size:
                 partly.append((subscriber, sent))
         direct = len(self.open) - len(refused)
@@ -81,27 +85,29 @@ class Topic:
 
     __slots__ = (
         "_all_taken",
+        "_left",
+        "commons",
         "cost_bytes",
         "epoch",
         "fanned",
         "forgotten",
         "groups",
         "heartbeats",
-        "hub",
         "json",
         "log",
         "name",
     )
 
-    def __init__(self, hub: Hub, name: str) -> None:
-        self.hub = hub
+    def __init__(self, commons: Commons, name: str, epoch: str, left: Callable[[Topic], None]) -> None:
+        self.commons = commons
         self.name = name
-        self.epoch = hub.epoch
+        self.epoch = epoch
+        self._left = left
         self.log: EventLog | None = None
         self.fanned = 0  # the newest event that fan-out has reached
         self.groups: dict[tuple[Encode, Wrap | None], Group] = {}
-        self.heartbeats = Heartbeats(hub.loop, hub.heartbeat_s)
-        self.json: Once[str] = Once(event_json, hub.histories.count)  # as the answers to polls carry them
+        self.heartbeats = Heartbeats(commons.loop, commons.heartbeat_s)
+        self.json: Once[str] = Once(event_json, commons.histories.count)  # as the answers to polls carry them
         self.cost_bytes = 0  # of the log, as the histories have counted it
         self.forgotten = False  # by the hub, to make room for another topic
         self._all_taken: list[tuple[int, asyncio.Future[None]]] = []
@@ -121,14 +127,23 @@ class Topic:
     def after(self, n: int, upto: int) -> list[Event]:
         return [] if self.log is None else self.log.after(n, upto=upto, limit=1024)
 
-    def join(self, subscriber: Subscriber) -> None:
-        subscriber.group.subscribers.add(subscriber)
+    def begin(self, log: EventLog) -> None:
+        """Its first event comes: this is its log."""
+        self.log, self.epoch = log, log.epoch
+
+    def forget(self) -> None:
+        """It made room for another topic: what it held is counted no more, at the next fan-out."""
+        self.forgotten = True
+
+    def join(self, subscriber: Subscriber, group: Group) -> None:
+        group.subscribers.add(subscriber)
         if subscriber.slow == "unbounded":
             self.pin()
         self._account()
 
     def leave(self, subscriber: Subscriber) -> None:
-        self.part(subscriber, subscriber.group)
+        for group in [group for group in self.groups.values() if subscriber in group.subscribers]:
+            self.part(subscriber, group)
         self.heartbeats.unpark(subscriber)
         if not self.groups:
             self.heartbeats.stop()
@@ -136,7 +151,7 @@ class Topic:
             self.pin()
         self.moved(subscriber)
         self._account()
-        self.hub.left(self)
+        self._left(self)
 
     def part(self, subscriber: Subscriber, group: Group) -> None:
         """Take the subscriber out of a group, which goes when it is empty."""
@@ -145,6 +160,16 @@ class Topic:
         if not group.subscribers:
             self.groups.pop((group.encode, group.wrap), None)
             group.once.retire()
+
+    def regroup(self, subscriber: Subscriber, wrap: Wrap | None) -> Group:
+        """Move a subscriber to the group that is told the same, wrapped."""
+        old = next(group for group in self.groups.values() if subscriber in group.subscribers)
+        new = self.group(old.encode, wrap)
+        new.subscribers.add(subscriber)  # before it leaves the old group: another thread must not find the topic idle
+        if new is not old:
+            self.part(subscriber, old)
+        self._account()
+        return new
 
     def group(self, encode: Encode, wrap: Wrap | None = None) -> Group:
         return self.groups.setdefault((encode, wrap), Group(self, encode, wrap))
@@ -162,7 +187,7 @@ class Topic:
                 self.fanned = batch[-1].id
                 self.heartbeats.told()
                 for group in list(self.groups.values()):
-                    self.hub.counts.delivered += group.deliver(batch)
+                    self.commons.counts.delivered += group.deliver(batch)
         if self.log.pinned is not None:
             self.pin()
         self._settle()
@@ -179,23 +204,23 @@ class Topic:
 
         Held in any case: what fan-out has not reached, and what an unbounded subscriber has not been given.
         """
-        wanted = self.hub.histories.held_bytes - size
+        wanted = self.commons.histories.held_bytes - size
         self.json.clear()
         for group in self.groups.values():
             group.once.clear()
-        if self.log is not None and self.hub.histories.held_bytes > wanted:
-            self.log.let_go(self.fanned, self.hub.histories.held_bytes - wanted)
+        if self.log is not None and self.commons.histories.held_bytes > wanted:
+            self.log.let_go(self.fanned, self.commons.histories.held_bytes - wanted)
             self._count()
 
     def _account(self) -> None:
         """Tell the histories what the log takes now, and that the topic was used just now."""
         self._count()
-        self.hub.histories.used(self)
+        self.commons.histories.used(self)
 
     def _count(self) -> None:
         before = self.cost_bytes
         self.cost_bytes = 0 if self.log is None or self.forgotten else self.log.cost_bytes
-        self.hub.histories.count(self.cost_bytes - before)
+        self.commons.histories.count(self.cost_bytes - before)
         if self.forgotten:
             self.json.retire()
 
@@ -207,10 +232,23 @@ class Topic:
 
     async def all_taken(self, event_id: int) -> None:
         """Wait until every present subscriber was handed the event (or has left, or dropped it)."""
-        future: asyncio.Future[None] = self.hub.loop.create_future()
+        future: asyncio.Future[None] = self.commons.loop.create_future()
         self._all_taken.append((event_id, future))
         self._settle()
         await future
+
+    def close(self, why: str) -> None:
+        """End every subscription, and every wait for one."""
+        for _, future in self._all_taken:
+            if not future.done():
+                future.set_exception(LabClosed(why))
+        self._all_taken.clear()
+        for subscriber in list(self.subscribers):
+            subscriber.close()
+
+    def taken(self, event_id: int) -> bool:
+        """Whether every present subscriber was handed the event."""
+        return event_id <= min((s.position for s in self.subscribers), default=self.fanned)
 
     def _settle(self) -> None:
         if not self._all_taken:

@@ -29,7 +29,7 @@ from wait import Receiver, check_marks
 async def parked(hub: Hub, sent: list[bytes], **options: Any) -> tuple[Subscriber, asyncio.Task[Any]]:
     """A subscriber whose handler is parked, and what is read through that handler."""
     subscriber = hub.subscribe("", None, plain, **options)
-    hub.regroup(subscriber, None, Socket(lambda data: not sent.append(data)))
+    subscriber.attach(None, Socket(lambda data: not sent.append(data)))
     reading = asyncio.ensure_future(read(subscriber, 1 << 30))
     await asyncio.sleep(0)
     assert subscriber.idle
@@ -83,7 +83,7 @@ async def test_nothing_is_sent_directly_while_the_handler_is_at_work() -> None:
     async with a_hub() as hub:
         sent: list[bytes] = []
         subscriber = hub.subscribe("", None, plain)
-        hub.regroup(subscriber, None, Socket(lambda data: not sent.append(data)))
+        subscriber.attach(None, Socket(lambda data: not sent.append(data)))
         waiting = asyncio.ensure_future(subscriber.wait())
         await asyncio.sleep(0)
         subscriber.wake()

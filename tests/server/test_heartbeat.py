@@ -44,7 +44,7 @@ async def test_beats_come_one_interval_apart_and_the_first_one_interval_after_th
 
 
 def direct(hub: Hub, subscriber: Subscriber) -> None:
-    hub.regroup(subscriber, None, Socket(lambda data: True))
+    subscriber.attach(None, Socket(lambda data: True))
 
 
 @pytest.mark.parametrize("prepare", [direct, lambda hub, subscriber: None], ids=["direct", "plain"])

@@ -117,7 +117,7 @@ async def test_what_fan_out_has_not_reached_is_held_whatever_the_bound() -> None
         hub.drain()
         assert ids(taken(subscriber)) == [1]
         put(hub, *"bcdef")
-        hub.histories._trim()  # all that was counted is to go, and more than the first event of this topic
+        hub.commons.histories._trim()  # all that was counted is to go, and more than the first event of this topic
         assert held(hub, "") == [2, 3, 4, 5, 6]
         hub.drain()
         assert ids(taken(subscriber)) == [2, 3, 4, 5, 6]
@@ -130,7 +130,7 @@ async def test_a_parked_subscriber_gets_what_is_let_go_right_after() -> None:
     async with a_hub(history_total_bytes=1) as hub:
         sent: list[bytes] = []
         direct = hub.subscribe("", None, plain)
-        hub.regroup(direct, None, Socket(lambda data: sent.append(data) or True))
+        direct.attach(None, Socket(lambda data: sent.append(data) or True))
         watching = asyncio.ensure_future(read(direct, 1 << 30))
         subscriber = hub.subscribe("", None, lambda item, _: plain(item, _))
         reading = asyncio.ensure_future(read(subscriber, 3))
@@ -151,7 +151,7 @@ async def test_what_an_unbounded_subscriber_has_not_been_given_is_held_and_goes_
         await fill(hub, "heard", count=10)
         await fill(hub, "b", count=3)
         assert held(hub, "heard") == list(range(1, 11)) and held(hub, "b") == []
-        assert hub.histories.held_bytes == 10 * COST
+        assert hub.commons.histories.held_bytes == 10 * COST
         items = slow.pull(max_bytes=4 * SIZE)
         await turn()
         assert ids(items) == [1, 2, 3, 4] and held(hub, "heard") == list(range(5, 11))
@@ -168,11 +168,11 @@ async def test_what_an_unbounded_subscriber_has_not_been_given_is_held_and_goes_
 async def test_what_is_kept_encoded_counts_and_goes_before_the_events_it_was_made_of() -> None:
     async with a_hub(history_total_bytes=5 * COST) as hub:
         await fill(hub, "a", count=3)
-        assert hub.histories.held_bytes == 3 * COST
+        assert hub.commons.histories.held_bytes == 3 * COST
         hub.answer("a", hub.since("a", Cursor(0)))
-        assert hub.histories.held_bytes > 6 * COST - 3 * EVENT_BYTES
+        assert hub.commons.histories.held_bytes > 6 * COST - 3 * EVENT_BYTES
         await turn()
-        assert hub.histories.held_bytes == 3 * COST == really_held(hub) and held(hub, "a") == [1, 2, 3]
+        assert hub.commons.histories.held_bytes == 3 * COST == really_held(hub) and held(hub, "a") == [1, 2, 3]
 
 
 @on_loop
@@ -183,21 +183,21 @@ async def test_what_leaves_is_counted_no_more() -> None:
         taken(subscriber)
         for event in hub.since("a", Cursor(0)).events:
             subscriber.encoded(event)
-        assert hub.histories.held_bytes == really_held(hub) > 6 * COST - 3 * EVENT_BYTES
+        assert hub.commons.histories.held_bytes == really_held(hub) > 6 * COST - 3 * EVENT_BYTES
         subscriber.close()
-        assert hub.histories.held_bytes == 3 * COST
+        assert hub.commons.histories.held_bytes == 3 * COST
         subscriber.encoded(Event(3, "x" * SIZE, 0))  # it was in the middle of a batch
-        assert hub.histories.held_bytes == 3 * COST
+        assert hub.commons.histories.held_bytes == 3 * COST
         hub.answer("a", hub.since("a", Cursor(0)))
         await fill(hub, "b", "c")  # forgets a
-        assert hub.histories.held_bytes == 2 * COST == really_held(hub)
+        assert hub.commons.histories.held_bytes == 2 * COST == really_held(hub)
 
 
 @on_loop
 async def test_a_topic_without_a_log_leaves_nothing_when_its_subscriber_has_left() -> None:
     async with a_hub() as hub:
         hub.subscribe("quiet", None, plain).close()
-        assert not hub.histories._idle and not hub.histories._in_use
+        assert not hub.commons.histories._idle and not hub.commons.histories._in_use
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -226,17 +226,17 @@ def test_the_count_is_what_is_held_whatever_happened(seed: int, slow: str) -> No
                         hub.answer(topic, hub.since(topic, Cursor(0)))
                     case 4 if present:
                         subscriber = chance.choice(present)
-                        hub.regroup(subscriber, None, Socket(lambda _: True))
+                        subscriber.attach(None, Socket(lambda _: True))
                     case _ if sum(1 for t in hub._topics.values() if t.groups) < 10:
                         put(hub, "é" * chance.randrange(1500), topic=topic)
                 await turn()
-                assert hub.histories.held_bytes == really_held(hub)
-                assert slow == "unbounded" or hub.histories.held_bytes <= 40_000
+                assert hub.commons.histories.held_bytes == really_held(hub)
+                assert slow == "unbounded" or hub.commons.histories.held_bytes <= 40_000
             for subscriber in present:
                 subscriber.close()
             put(hub, "é", topic="t0")
             await turn()
-            assert hub.histories.held_bytes == really_held(hub) <= 40_000
+            assert hub.commons.histories.held_bytes == really_held(hub) <= 40_000
 
     happen()
 

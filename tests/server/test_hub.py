@@ -231,7 +231,7 @@ async def test_a_subscriber_that_changes_to_the_direct_way_never_leaves_its_topi
                 return super().pop(*args)
 
         topic.groups = Watching(topic.groups)
-        hub.regroup(subscriber, bytes.upper, Socket(lambda data: True))
+        subscriber.attach(bytes.upper, Socket(lambda data: True))
         assert found_empty == [False]
         assert [g.wrap for g in topic.groups.values()] == [bytes.upper]
         subscriber.close()
@@ -391,7 +391,7 @@ async def test_unbounded_loses_nothing_even_beyond_the_history() -> None:
 async def test_unbounded_keeps_nothing_for_those_that_keep_up_or_have_left() -> None:
     async with a_hub(slow="unbounded", history_events=2) as hub:
         slow, quick = hub.subscribe("", None, plain), hub.subscribe("", None, plain)
-        hub.regroup(quick, None, Socket(lambda data: True))
+        quick.attach(None, Socket(lambda data: True))
         reading = asyncio.ensure_future(read(quick, 1 << 30))
         put(hub, *map(str, range(10)))
         hub.drain()
@@ -443,7 +443,7 @@ async def test_many_threads_publish_at_once_and_every_subscriber_gets_every_id_i
     count, threads = 200, 8
     async with a_hub(queue=count * threads) as hub:
         parked, direct, sent = hub.subscribe("", None, plain), hub.subscribe("", None, plain), []
-        hub.regroup(direct, None, Socket(lambda data: not sent.append(data)))
+        direct.attach(None, Socket(lambda data: not sent.append(data)))
         got: dict[int, list[int]] = {}
 
         def publish(thread: int) -> None:
@@ -485,7 +485,7 @@ async def test_a_publisher_that_never_rests_does_not_keep_the_loop_from_others()
             return True
 
         subscriber = hub.subscribe("", None, plain)
-        hub.regroup(subscriber, None, Socket(endless))
+        subscriber.attach(None, Socket(endless))
         reading = asyncio.ensure_future(read(subscriber, 1 << 30))
         await asyncio.sleep(0)
         put(hub, "first")
@@ -511,7 +511,7 @@ async def test_an_event_is_encoded_once_for_all_subscribers_of_a_group() -> None
         other = hub.subscribe("", None, plain)
         sent: list[bytes] = []
         for subscriber in subscribers[:10]:
-            hub.regroup(subscriber, None, Socket(lambda data: not sent.append(data)))
+            subscriber.attach(None, Socket(lambda data: not sent.append(data)))
         reading = [asyncio.ensure_future(read(s, 3)) for s in (*subscribers, other)]
         await asyncio.sleep(0)
         for data in "abc":
@@ -534,8 +534,8 @@ async def test_each_group_has_its_own_bytes() -> None:
     async with a_hub() as hub:
         sent: dict[str, list[bytes]] = {"plain": [], "wrapped": []}
         one, two = hub.subscribe("", None, plain), hub.subscribe("", None, plain)
-        hub.regroup(one, None, Socket(lambda data: not sent["plain"].append(data)))
-        hub.regroup(two, lambda data: b"<" + data + b">", Socket(lambda data: not sent["wrapped"].append(data)))
+        one.attach(None, Socket(lambda data: not sent["plain"].append(data)))
+        two.attach(lambda data: b"<" + data + b">", Socket(lambda data: not sent["wrapped"].append(data)))
         reading = [asyncio.ensure_future(read(s, 1 << 30)) for s in (one, two)]
         await asyncio.sleep(0)
         put(hub, "a", "b")
@@ -553,7 +553,7 @@ async def test_an_event_that_the_socket_refused_goes_the_ordinary_way_once() -> 
         takes = iter([True, False, False, True])
         sent: list[bytes] = []
         subscriber = hub.subscribe("", None, plain)
-        hub.regroup(subscriber, None, Socket(lambda data: next(takes) and not sent.append(data)))
+        subscriber.attach(None, Socket(lambda data: next(takes) and not sent.append(data)))
         reading = asyncio.ensure_future(read(subscriber, 3))
         for data in "abc":
             await asyncio.sleep(0)
@@ -569,7 +569,7 @@ async def test_an_event_does_not_overtake_one_that_the_socket_refused_just_befor
         takes = iter([False, True, True])
         sent: list[bytes] = []
         subscriber = hub.subscribe("", None, plain)
-        hub.regroup(subscriber, None, Socket(lambda data: next(takes) and not sent.append(data)))
+        subscriber.attach(None, Socket(lambda data: next(takes) and not sent.append(data)))
         reading = asyncio.ensure_future(read(subscriber, 2))
         await asyncio.sleep(0)
         for data in "ab":  # the handler has no turn in between
