@@ -86,7 +86,7 @@ test-all: $(VENV)/.installed $(KERNELS:%=.venv-ipykernel-%/.installed)  ## what 
 	@set -e; for python in $(PY) $(KERNEL_PYTHONS); do echo "--- $$python"; $(MAKE) test PY=$$python; done
 
 soak-claims: $(VENV)/.installed  ## put each claim to the test 20 times beside a busy core: hours; goes on where it ended
-	$(PY) -m labkit.commands.soak $(CLAIMS)
+	$(PY) -m labkit soak $(CLAIMS)
 
 lint: $(VENV)/.installed  ## check style, formatting and types
 	$(PY) -m ruff check .

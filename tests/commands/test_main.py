@@ -109,3 +109,22 @@ def test_a_port_in_use_is_named() -> None:
         done = run("serve", "--port", port)
     assert done.returncode == 2
     assert f"port {port} is in use" in done.stderr
+
+
+def test_help_lists_each_command_and_loads_nothing_large() -> None:
+    code = (
+        "import sys\nfrom labkit.__main__ import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: print(*({'pandas', 'pyarrow', 'plotly', 'tornado', 'ipywidgets', 'numpy'} & set(sys.modules)))"
+    )
+    modules = {path.stem for path in (Path(labkit.__file__).parent / "commands").glob("*.py")}
+    for words, said in [
+        ([], modules & {"lab", "notebooks", "serve", "measure", "verdicts", "soak"}),
+        (["measure"], {"--url"}),
+    ]:
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words, "--help"], capture_output=True, text=True, check=True
+        )
+        *text, large = done.stdout.split("\n")[:-1]
+        assert large == ""
+        assert said and all(re.search(rf"^ +{word}\b", "\n".join(text), re.M) for word in said)
