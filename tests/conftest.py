@@ -26,6 +26,7 @@ import hypothesis
 import psutil
 import pytest
 
+import labkit.course.claims  # noqa: F401  declares every claim, whichever file is run alone
 from labkit.loop import get_loop
 
 # Every time-out in the tests is a multiple of this many seconds. A slow machine sets LABKIT_TIME_SCALE=3.
