@@ -97,7 +97,7 @@ ipykernel-%: .venv-ipykernel-%/.installed
 pythons:  ## run the unit tests and three notebooks on every other Python from 3.11 on that this machine has
 	@set -e; seen=$$($(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true); \
 	for python in $$(for folder in $$(echo "$$PATH" | tr : ' ') $$HOME/.pyenv/versions/*/bin; do \
-	        ls $$folder/python3.1[1-9] $$folder/python3.[2-9][0-9] 2>/dev/null; done); do \
+	        ls $$folder/python3.1[1-9] $$folder/python3.[2-9][0-9] 2>/dev/null || :; done); do \
 	    version=$$($$python -c 'import sys, ensurepip, venv; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
 	    case " $$seen " in *" $$version "*) continue ;; esac; \
 	    seen="$$seen $$version"; \

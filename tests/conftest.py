@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import importlib
 import importlib.util
 import logging
 import os
@@ -26,7 +27,6 @@ import hypothesis
 import psutil
 import pytest
 
-import labkit.course.claims  # noqa: F401  declares every claim, whichever file is run alone
 from labkit.loop import get_loop
 
 # Every time-out in the tests is a multiple of this many seconds. A slow machine sets LABKIT_TIME_SCALE=3.
@@ -225,6 +225,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reason = why_no_browser()
     tests = Path(__file__).parent
+    if any((tests / "course") in item.path.parents for item in items):
+        importlib.import_module("labkit.course.claims")  # declares every claim, whichever file is run alone
     for item in items:
         if is_timed(item.path.relative_to(tests).as_posix(), getattr(item, "fixturenames", ())):
             item.add_marker("timing")
@@ -239,7 +241,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def is_timed(file: str, fixtures: Collection[str]) -> bool:
     """Whether a test of *file* with these fixtures compares measured times by its place in the tree."""
     return file.startswith(TIMED) or (
-        file.startswith(EXPERIMENTS) and not {"lab", "run", "upstream"}.isdisjoint(fixtures)
+        file.startswith(EXPERIMENTS) and not {"lab", "run", "ages", "upstream"}.isdisjoint(fixtures)
     )
 
 
