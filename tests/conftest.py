@@ -55,12 +55,7 @@ FIRST_IN_JUPYTER = ("test_control_room", "test_notebooks")
 
 # What compares measured times runs one at a time, after the rest has run on every core (`make test`): these files,
 # what else is marked so, and the course's experiments, which are the tests of it that want a lab.
-TIMED = (
-    "course/where_the_server_lives",
-    "jupyter",
-    "measuring/test_measurement.py",
-    "network",
-)
+TIMED = ("jupyter", "measuring/test_measurement.py", "network")
 EXPERIMENTS = ("choosing", "course")
 
 _failed = pytest.StashKey[bool]()
