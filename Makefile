@@ -3,16 +3,19 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help lab test test-all test-browser kernels soak-claims lint format bounds clean
+.PHONY: help lab test test-all test-browser kernels pythons one-python soak-claims lint format bounds clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
 BOUNDS := .venv-bounds
+PURE := wire theory claims/test_judging.py jupyter
+BOUND_TIMING := tests/lab tests/measuring tests/room tests/server tests/course/where_the_server_lives/test_kernel.py
 # Besides the newest ipykernel, which VENV has: they differ in the thread that a widget's callback runs on.
 KERNELS := 6.31.0 7.3
 KERNEL_PYTHONS := $(KERNELS:%=.venv-ipykernel-%/bin/python)
+# What depends on a kernel and its loops the most.
 KERNEL_NOTEBOOKS = $(wildcard notebooks/00_*.ipynb notebooks/07_*.ipynb notebooks/12_*.ipynb)
-NOTEBOOK_JOBS ?= 2
+JOBS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # $(call venv,DIRECTORY): a virtual environment there, from the first Python that can make one; PYTHON=... names it.
@@ -35,6 +38,21 @@ else \
     echo "labkit needs Python 3.11 or later; found:$${found:- no Python}. Name another: make PYTHON=/path/to/python3" >&2; \
     exit 1; \
 fi
+endef
+
+# $(call unit,PYTHON,TESTS[,AND]): first what compares no times, on JOBS cores, then the rest, one at a time.
+define unit
+$(1) -m pytest $(2) -m 'not timing$(3)' -n $(JOBS) --dist loadfile
+$(1) -m pytest $(2) -m 'timing$(3)'
+endef
+
+# $(call notebooks,PYTHON,CLAIMS,NOTEBOOKS). Here a warning is no error: labkit runs in the kernels, and what would warn
+# in pytest's own process is Jupyter. Charts are made and not photographed: a static picture starts a Chromium, and
+# `make test-browser` looks at them.
+define notebooks
+@mkdir -p build && rm -f build/$(2).jsonl
+LABKIT_CLAIMS="$(CURDIR)/build/$(2).jsonl" PLOTLY_RENDERER=plotly_mimetype \
+    $(1) -m pytest -W default --nbmake --timeout=900 -n $(JOBS) $(3)
 endef
 
 help:  ## list the targets
@@ -61,32 +79,41 @@ $(BOUNDS)/.installed: pyproject.toml constraints-lower.txt
 lab: $(VENV)/.installed  ## open JupyterLab on the first notebook
 	@$(PY) -m labkit lab
 
-# The unit tests first and one at a time, since some compare measured times; then the notebooks. There a warning is no
-# error: labkit runs in the kernels, and what would warn in pytest's own process is Jupyter. Charts are made and not
-# photographed: a static picture starts a Chromium, and `make test-browser` looks at them.
 test: $(VENV)/.installed  ## run the tests, every notebook, and the first two in a browser if there is one
-	$(PY) -m pytest tests
-	@mkdir -p build && rm -f build/claims.jsonl
-	LABKIT_CLAIMS="$(CURDIR)/build/claims.jsonl" PLOTLY_RENDERER=plotly_mimetype \
-	    $(PY) -m pytest -W default --nbmake --timeout=900 -n $(NOTEBOOK_JOBS) notebooks
+	$(call unit,$(PY),tests)
+	$(call notebooks,$(PY),claims,notebooks)
 
 test-browser: $(VENV)/.installed  ## run everything that needs a browser, every notebook in JupyterLab; fails without
 	LABKIT_REQUIRE_CHROMIUM=1 LABKIT_ALL_IN_JUPYTER=1 $(PY) -m pytest tests -m browser
 
-kernels: $(KERNELS:%=.venv-ipykernel-%/.installed)  ## run what depends on ipykernel on its older releases too
-	@mkdir -p build && rm -f build/claims-kernels.jsonl
-	@set -e; for python in $(KERNEL_PYTHONS); do \
+kernels: $(KERNELS:%=ipykernel-%)  ## run what depends on ipykernel on its older releases too
+
+ipykernel-%: export LABKIT_REQUIRE_CHROMIUM =
+ipykernel-%: .venv-ipykernel-%/.installed
+	$(<D)/bin/python -m pytest tests/course/where_the_server_lives/test_kernel.py tests/test_nested.py
+	$(call notebooks,$(<D)/bin/python,claims-kernels,$(KERNEL_NOTEBOOKS))
+
+# pyenv's shims are there for each version that is installed and refuse all but the chosen ones: look behind them too.
+pythons:  ## run the unit tests and three notebooks on every other Python from 3.11 on that this machine has
+	@set -e; seen=$$($(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true); \
+	for python in $$(for folder in $$(echo "$$PATH" | tr : ' ') $$HOME/.pyenv/versions/*/bin; do \
+	        ls $$folder/python3.1[1-9] $$folder/python3.[2-9][0-9] 2>/dev/null || :; done); do \
+	    version=$$($$python -c 'import sys, ensurepip, venv; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
+	    case " $$seen " in *" $$version "*) continue ;; esac; \
+	    seen="$$seen $$version"; \
 	    echo "--- $$python"; \
-	    LABKIT_REQUIRE_CHROMIUM= $$python -m pytest tests/course/where_the_server_lives/test_kernel.py tests/test_nested.py; \
-	    LABKIT_CLAIMS="$(CURDIR)/build/claims-kernels.jsonl" PLOTLY_RENDERER=plotly_mimetype LABKIT_REQUIRE_CHROMIUM= \
-	        $$python -m pytest -W default --nbmake --timeout=900 -n $(NOTEBOOK_JOBS) $(KERNEL_NOTEBOOKS); \
-	done
+	    $(MAKE) --no-print-directory one-python PYTHON=$$python VENV=.venv-python-$$version; \
+	done; echo "Pythons: $$seen"
+
+one-python: $(VENV)/.installed
+	$(call unit,$(PY),tests, and not browser)
+	$(call notebooks,$(PY),claims-pythons,$(KERNEL_NOTEBOOKS))
 
 test-all: $(VENV)/.installed $(KERNELS:%=.venv-ipykernel-%/.installed)  ## what `make test` runs, on three ipykernels
 	@set -e; for python in $(PY) $(KERNEL_PYTHONS); do echo "--- $$python"; $(MAKE) test PY=$$python; done
 
 soak-claims: $(VENV)/.installed  ## put each claim to the test 20 times beside a busy core: hours; goes on where it ended
-	$(PY) -m labkit.commands.soak $(CLAIMS)
+	$(PY) -m labkit soak $(CLAIMS)
 
 lint: $(VENV)/.installed  ## check style, formatting and types
 	$(PY) -m ruff check .
@@ -97,9 +124,13 @@ format: $(VENV)/.installed  ## format the code and the notebooks
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-bounds: $(BOUNDS)/.installed  ## run the tests at the lowest releases labkit supports
-	LABKIT_REQUIRE_CHROMIUM= $(BOUNDS)/bin/python -m pytest tests --ignore=tests/jupyter -m 'not browser'
+# Bytes and closed forms need no library, and the course's experiments none that the rest does not: what is left are
+# the rooms that use the libraries, the course's charts and tables among them, and what starts kernels and processes.
+bounds: export LABKIT_REQUIRE_CHROMIUM =
+bounds: $(BOUNDS)/.installed  ## run what depends on the libraries at the lowest releases labkit supports
+	$(BOUNDS)/bin/python -m pytest tests $(PURE:%=--ignore=tests/%) -m 'not timing and not browser' -n $(JOBS) --dist loadfile
+	$(BOUNDS)/bin/python -m pytest $(BOUND_TIMING) -m 'timing and not browser'
 
 clean:  ## remove the environments and everything built or cached
-	rm -rf $(VENV) $(BOUNDS) $(KERNELS:%=.venv-ipykernel-%) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find labkit tests notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(BOUNDS) .venv-ipykernel-* .venv-python-* build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find labkit bench tests notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import importlib
 import importlib.util
 import logging
 import os
@@ -18,7 +19,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,11 @@ hypothesis.settings.load_profile("labkit")
 
 # What `make test` runs in a real JupyterLab: the start notebook and the control room.
 FIRST_IN_JUPYTER = ("test_control_room", "test_notebooks")
+
+# What compares measured times runs one at a time, after the rest has run on every core (`make test`): these files,
+# what else is marked so, and the course's experiments, which are the tests of it that want a lab.
+TIMED = ("jupyter", "measuring/test_measurement.py", "network")
+EXPERIMENTS = ("choosing", "course")
 
 _failed = pytest.StashKey[bool]()
 
@@ -213,13 +219,25 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reason = why_no_browser()
+    tests = Path(__file__).parent
+    if any((tests / "course") in item.path.parents for item in items):
+        importlib.import_module("labkit.course.claims")  # declares every claim, whichever file is run alone
     for item in items:
-        if Path(__file__).parent / "jupyter" in item.path.parents:
+        if is_timed(item.path.relative_to(tests).as_posix(), getattr(item, "fixturenames", ())):
+            item.add_marker("timing")
+        if tests / "jupyter" in item.path.parents:
             item.add_marker("browser")
             if item.path.stem not in FIRST_IN_JUPYTER and os.environ.get("LABKIT_ALL_IN_JUPYTER") != "1":
                 item.add_marker(pytest.mark.skip(reason="`make test-browser` runs it (LABKIT_ALL_IN_JUPYTER=1)"))
         if reason and item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def is_timed(file: str, fixtures: Collection[str]) -> bool:
+    """Whether a test of *file* with these fixtures compares measured times by its place in the tree."""
+    return file.startswith(TIMED) or (
+        file.startswith(EXPERIMENTS) and not {"lab", "run", "ages", "upstream"}.isdisjoint(fixtures)
+    )
 
 
 @pytest.fixture(scope="session")

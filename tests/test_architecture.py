@@ -212,6 +212,7 @@ def test_importing_labkit_starts_no_thread_and_patches_no_loop() -> None:
     assert fresh(code).split() == ["True", "1"]
 
 
+@pytest.mark.timing
 def test_importing_labkit_takes_no_longer_than_a_few_starts_of_python() -> None:
     """A ratio, since machines differ: Python alone starts in about 20 ms, so 10 of those are well under 0.3 s."""
     clock = "import time; t = time.perf_counter(); {}; print(time.perf_counter() - t)"

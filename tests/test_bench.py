@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import select
 import socket
 import subprocess
@@ -49,6 +51,19 @@ def test_bad_arguments_are_named() -> None:
         assert done.returncode == 2 and named in done.stderr
     done = bench("--subscribers", str(10**9))
     assert done.returncode == 2 and "ulimit -n" in done.stderr
+
+
+def test_it_measures_its_own_checkout_and_says_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "labkit").mkdir()
+    (tmp_path / "labkit" / "__init__.py").write_text("raise RuntimeError('another labkit')")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    words = [sys.executable, str(BENCH), "--help"]
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "--quick" in done.stdout, done.stderr
+    words[1:1] = ["-S"]  # without site-packages
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, env={"PATH": os.defpath})
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert re.match("bench: (tornado|websockets) is not installed", done.stderr)
 
 
 @contextmanager

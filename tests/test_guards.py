@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import UNIT
+from conftest import EXPERIMENTS, TIMED, UNIT, is_timed
 
 ROOT = Path(__file__).parent.parent
 
@@ -102,3 +102,11 @@ def test_the_guards_let_everything_else_pass(output: str) -> None:
 
 def test_the_session_fails_for_what_is_left_at_its_end(output: str) -> None:
     assert "from a fixture that several tests share" in output
+
+
+def test_what_compares_times_is_known_by_its_place_and_its_fixtures() -> None:
+    assert [place for place in (*TIMED, *EXPERIMENTS) if not (ROOT / "tests" / place).exists()] == []
+    assert is_timed("network/test_link.py", ())
+    assert is_timed("course/polling/test_polling_course.py", ("tmp_path", "lab"))
+    assert not is_timed("course/polling/test_polling_course.py", ("tmp_path",))
+    assert not is_timed("lab/test_server.py", ("lab",))

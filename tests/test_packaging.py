@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -74,27 +76,93 @@ def test_every_lower_bound_is_one_that_is_tried() -> None:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel as it would be published, built without a network."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60 * UNIT)
     assert done.returncode == 0, done.stderr
     (path,) = folder.glob("*.whl")
-    with zipfile.ZipFile(path) as opened:
-        return opened
+    return path
 
 
-def test_the_wheel_holds_every_file_of_the_package(wheel: zipfile.ZipFile) -> None:
-    files = {p.relative_to(ROOT).as_posix() for p in (ROOT / "labkit").rglob("*") if p.is_file()}
-    files = {name for name in files if "__pycache__" not in name and "/." not in name}
-    packed = set(wheel.namelist())
-    assert files - packed == set()
-    assert {name for name in packed - files if ".dist-info/" not in name} == set()
+def names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as opened:
+        return set(opened.namelist())
 
 
-def test_the_wheel_holds_the_licence_and_the_command(wheel: zipfile.ZipFile) -> None:
-    names = wheel.namelist()
-    assert any(name.endswith("LICENSE") for name in names)
+def kept(folder: str) -> set[str]:
+    """The files of a folder of the checkout, by their paths from its root, without what is cached there."""
+    files = {p.relative_to(ROOT).as_posix() for p in (ROOT / folder).rglob("*") if p.is_file()}
+    return {name for name in files if "__pycache__" not in name and "/." not in name}
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_the_course(wheel: Path) -> None:
+    wanted = kept("labkit") | {f"labkit/{name}" for name in kept("notebooks")}
+    packed = names(wheel)
+    assert wanted - packed == set()
+    assert {name for name in packed - wanted if ".dist-info/" not in name} == set()
+
+
+def test_the_wheel_holds_the_licence_and_the_command(wheel: Path) -> None:
+    packed = names(wheel)
+    assert any(name.endswith("LICENSE") for name in packed)
     assert PROJECT["scripts"] == {"labkit": "labkit.__main__:main"}
-    assert any(name.endswith("entry_points.txt") for name in names)
+    assert any(name.endswith("entry_points.txt") for name in packed)
+
+
+def test_an_editable_installation_has_no_second_copy_of_the_course(tmp_path: Path) -> None:
+    code = "import sys, hatchling.build; hatchling.build.build_editable(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=True, timeout=60 * UNIT)
+    (path,) = tmp_path.glob("*.whl")
+    assert {name for name in names(path) if ".dist-info/" not in name} == {"_labkit.pth"}
+    with zipfile.ZipFile(path) as opened:
+        assert Path(opened.read("_labkit.pth").decode().strip()) == ROOT.resolve()
+
+
+# -- a machine that has the wheel and no checkout ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def stranger(wheel: Path, tmp_path: Path) -> dict[str, str]:
+    """The environment of somebody who has installed the wheel."""
+    with zipfile.ZipFile(wheel) as opened:
+        opened.extractall(tmp_path / "site")
+    (tmp_path / "home").mkdir()
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site"), "HOME": str(tmp_path / "home")}
+    environment |= {"JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"), "JUPYTER_CONFIG_DIR": str(tmp_path / "config")}
+    environment.pop("JUPYTER_TOKEN", None)
+    return environment
+
+
+def command(environment: dict[str, str], *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "labkit", *words],
+        cwd=environment["HOME"], env=environment, capture_output=True, text=True, timeout=60 * UNIT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_what_is_installed_measures_and_brings_the_course(stranger: dict[str, str]) -> None:
+    assert re.search(r"^sse +\d+ +0 ", command(stranger, "measure", "--seconds", "1", "--techniques", "sse"), re.M)
+    command(stranger, "notebooks", "course")
+    copied = Path(stranger["HOME"], "course")
+    found = {f"notebooks/{p.relative_to(copied).as_posix()}" for p in copied.rglob("*") if p.is_file()}
+    assert found == kept("notebooks")
+
+
+def test_outside_a_checkout_the_lab_opens_a_copy_of_the_course(stranger: dict[str, str]) -> None:
+    words = [sys.executable, "-m", "labkit", "lab", "--no-browser"]
+    with subprocess.Popen(
+        words, cwd=stranger["HOME"], env=stranger, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        address = next((line for line in process.stdout if "Ctrl-C" in line), "")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30 * UNIT)
+    folder = Path(stranger["HOME"], "labkit-notebooks")
+    assert first == f"Your copy of the course: {folder} ({len(kept('notebooks'))} files are new)\n"
+    assert "/lab/tree/00_start_here.ipynb" in address and process.returncode == 0
+    assert (folder / "solutions" / "00_start_here.ipynb").is_file()

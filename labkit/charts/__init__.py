@@ -1,6 +1,6 @@
 """Records in, plotly figures out: latency, latency along time, bytes per event, the conversation.
 
-Every chart that has a theory (``models.py``) draws it beside the measurement. Titles say what is seen and are
+Every chart that has a theory (``labkit.theory``) draws it beside the measurement. Titles say what is seen and are
 computed from the run. Statistics use every scheduled delivery; of many thousands only some are drawn, and the
 chart then says how many.
 

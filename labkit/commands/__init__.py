@@ -1,1 +1,1 @@
-"""What ``python -m labkit`` does, one module for each command."""
+"""What ``python -m labkit COMMAND`` does, one module for each command: its ``HELP``, its arguments, and its ``run``."""

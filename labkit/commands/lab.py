@@ -1,4 +1,4 @@
-"""``python -m labkit lab``: JupyterLab on the notebooks folder, from the Python that runs this.
+"""``python -m labkit lab``: JupyterLab on the notebooks, from the Python that runs this.
 
 JupyterLab runs as a child in a session of its own, so that Ctrl-C reaches only this process: it then stops the
 child once, without the question that a terminal would get from it.
@@ -6,6 +6,7 @@ child once, without the question that a terminal would get from it.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib.util
 import json
@@ -21,17 +22,30 @@ from types import FrameType
 from typing import Any
 from urllib.parse import quote
 
+from labkit.commands.notebooks import FIRST, find_notebook_to_open
 from labkit.errors import LabkitError
 
+HELP = "open JupyterLab on the first notebook"
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 15.0
 
 
-def open_lab(notebook: str = "00_start_here.ipynb", *, browser: bool | None = None, port: int | None = None) -> int:
-    """Run JupyterLab on the notebooks folder until it ends or Ctrl-C ends it.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("notebook", nargs="?", default=FIRST, help="which notebook (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=None, help="JupyterLab's port (default: a free one)")
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """As :func:`open_lab`."""
+    return open_lab(arguments.notebook, browser=False if arguments.no_browser else None, port=arguments.port)
+
+
+def open_lab(notebook: str = FIRST, *, browser: bool | None = None, port: int | None = None) -> int:
+    """Run JupyterLab on the notebook's folder until it ends or Ctrl-C ends it.
 
     Args:
-        notebook: the notebook to open, by its name in the notebooks folder, or a path.
+        notebook: the notebook to open, by its name in the course, or a path.
         browser: open a browser; None opens one where there is a display.
         port: the port to listen on; None takes 8888 or the next free one.
 
@@ -43,7 +57,7 @@ def open_lab(notebook: str = "00_start_here.ipynb", *, browser: bool | None = No
     """
     if importlib.util.find_spec("jupyterlab") is None:
         raise LabkitError(f"JupyterLab is not installed here. Install it: {sys.executable} -m pip install jupyterlab")
-    path = find_notebook(notebook)
+    path = find_notebook_to_open(notebook)
     with_browser = has_display() if browser is None else browser
     environment = dict(os.environ)
     environment.setdefault("JUPYTER_TOKEN", secrets.token_hex(24))
@@ -63,22 +77,6 @@ def open_lab(notebook: str = "00_start_here.ipynb", *, browser: bool | None = No
             return 0
         finally:
             _stop(process)
-
-
-def find_notebook(notebook: str) -> Path:
-    """The notebook's path: as given, in ``./notebooks``, or in the notebooks folder beside the package.
-
-    Raises:
-        LabkitError: it is in none of them.
-    """
-    folders = [Path.cwd(), Path.cwd() / "notebooks", Path(__file__).resolve().parents[2] / "notebooks"]
-    for folder in folders:
-        if (folder / notebook).is_file():
-            return (folder / notebook).resolve()
-    raise LabkitError(
-        f"{notebook} is neither in {folders[1]} nor in {folders[2]}."
-        " Start from a clone of labkit, or name the path of a notebook"
-    )
 
 
 def has_display() -> bool:

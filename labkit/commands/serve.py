@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import signal
 import threading
+from typing import TYPE_CHECKING
 
+from labkit.commands.publishing import add_source, schedule_of
 from labkit.errors import LabkitError
-from labkit.lab.server import Server
-from labkit.measuring.schedules import Schedule
 from labkit.wire.events import now_ns
+
+if TYPE_CHECKING:
+    from labkit.lab.server import Server
+    from labkit.measuring.schedules import Schedule
+
+HELP = "run a push server in the foreground, without a notebook"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, default=0, help="HTTP port on 127.0.0.1 (default: a free one)")
+    parser.add_argument("--plugin-port", type=int, default=0, help="plugin socket's port (default: a free one)")
+    add_source(parser, "publish by itself: ")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """As :func:`serve`."""
+    schedule = schedule_of(arguments, 1000.0) if arguments.source else None
+    return serve(port=arguments.port, plugin_port=arguments.plugin_port, schedule=schedule)
 
 
 def serve(*, port: int = 0, plugin_port: int = 0, schedule: Schedule | None = None) -> int:
@@ -29,6 +48,8 @@ def serve(*, port: int = 0, plugin_port: int = 0, schedule: Schedule | None = No
 
 
 async def _serve(port: int, plugin_port: int, schedule: Schedule | None) -> None:
+    from labkit.lab.server import Server
+
     stopped = asyncio.Event()
     for name in ("SIGINT", "SIGTERM"):
         with contextlib.suppress(NotImplementedError):

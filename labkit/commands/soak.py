@@ -1,9 +1,8 @@
-"""Each claim's check, again and again beside a busy core: does it give the same verdict?
+"""``python -m labkit soak``: each claim's check, again and again beside a busy core: does it give the same verdict?
 
-``python -m labkit.commands.soak`` puts one claim after the other to the test, each in a process of its own, while
-another process keeps a core busy. A claim passes if all its verdicts are the same, *undecided* aside: what noise may do
-to a check is to keep it from a verdict, never to turn it. What has been tried is kept in a file, and a second call goes
-on from there.
+One claim after the other is put to the test, each in a process of its own, while another process keeps a core busy. A
+claim passes if all its verdicts are the same, *undecided* aside: what noise may do to a check is to keep it from a
+verdict, never to turn it. What has been tried is kept in a file, and a second call goes on from there.
 """
 
 from __future__ import annotations
@@ -24,7 +23,38 @@ from typing import Any
 
 from labkit.errors import LabkitError
 
+HELP = "put claims to the test again and again beside a busy core"
 TIMEOUT_S = 300.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ids", nargs="*", metavar="CLAIM", help="which claims (default: all)")
+    parser.add_argument("--times", type=int, default=20, help="how often each (default: %(default)s)")
+    parser.add_argument("--file", type=Path, default=Path("build/soak.jsonl"), help="results (default: %(default)s)")
+    parser.add_argument("--once", metavar="CLAIM", help=argparse.SUPPRESS)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Try the claims that were named, or all; 1 if a verdict turned.
+
+    Raises:
+        LabkitError: a claim that has no experiment.
+    """
+    known = experiments()
+    ids = [arguments.once] if arguments.once else arguments.ids or list(known)
+    unknown = [id for id in ids if id not in known]
+    if unknown:
+        raise LabkitError(f"no experiment for {', '.join(unknown)}; there are: {', '.join(known)}")
+    if arguments.once:
+        try:
+            print(json.dumps(once(arguments.once)))
+        except LabkitError as error:
+            print(json.dumps({"id": arguments.once, "verdict": "error", "reason": str(error), "seconds": 0}))
+        return 0
+    arguments.file.parent.mkdir(parents=True, exist_ok=True)
+    results = soak(ids, arguments.times, arguments.file)
+    print("\n".join(_report(results)))
+    return 0 if all(steady(tried) for tried in results.values()) else 1
 
 
 def experiments() -> dict[str, Callable[[], Any]]:
@@ -85,7 +115,7 @@ def _apart(id: str) -> dict[str, Any]:
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "LABKIT_CLAIMS": str(Path(folder) / "claims.jsonl")}
-        words = [sys.executable, "-m", "labkit.commands.soak", "--once", id]
+        words = [sys.executable, "-m", "labkit", "soak", "--once", id]
         try:
             done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S)
             result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -111,32 +141,3 @@ def _report(results: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
         if not steady(tried):
             rarest = Counter(r["verdict"] for r in tried).most_common()[-1][0]
             yield from (f"       {r['verdict']}: {r['reason']}" for r in tried if r["verdict"] == rarest)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run it from the command line and return the exit status."""
-    parser = argparse.ArgumentParser(prog="labkit.commands.soak", description=__doc__, allow_abbrev=False)
-    parser.add_argument("ids", nargs="*", metavar="CLAIM", help="which claims (default: all)")
-    parser.add_argument("--times", type=int, default=20, help="how often each (default: %(default)s)")
-    parser.add_argument("--file", type=Path, default=Path("build/soak.jsonl"), help="results (default: %(default)s)")
-    parser.add_argument("--once", metavar="CLAIM", help=argparse.SUPPRESS)
-    arguments = parser.parse_args(argv)
-    known = experiments()
-    ids = [arguments.once] if arguments.once else arguments.ids or list(known)
-    unknown = [id for id in ids if id not in known]
-    if unknown:
-        parser.error(f"no experiment for {', '.join(unknown)}; there are: {', '.join(known)}")
-    if arguments.once:
-        try:
-            print(json.dumps(once(arguments.once)))
-        except LabkitError as error:
-            print(json.dumps({"id": arguments.once, "verdict": "error", "reason": str(error), "seconds": 0}))
-        return 0
-    arguments.file.parent.mkdir(parents=True, exist_ok=True)
-    results = soak(ids, arguments.times, arguments.file)
-    print("\n".join(_report(results)))
-    return 0 if all(steady(tried) for tried in results.values()) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

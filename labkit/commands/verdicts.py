@@ -5,6 +5,7 @@ Each runs in a kernel of its own, without a page. Claims that need one come out 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import sys
@@ -14,11 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from labkit import loop
-from labkit.commands.lab import find_notebook
-from labkit.course.claims import book
+from labkit.commands.notebooks import FIRST, find_notebook
 from labkit.errors import LabkitError
 
+HELP = "run every notebook and write the verdict on every claim"
 CELL_TIMEOUT_S = 300
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="only these (default: all, about ten minutes)")
+    parser.add_argument("--out", default="verdicts", metavar="FOLDER", help="where to write (default: %(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """As :func:`verdicts`."""
+    return verdicts(arguments.notebooks, arguments.out)
 
 
 def verdicts(notebooks: Sequence[str] = (), out: str | Path = "verdicts") -> int:
@@ -27,7 +38,7 @@ def verdicts(notebooks: Sequence[str] = (), out: str | Path = "verdicts") -> int
     What an earlier call has recorded in *out* stays, where this one does not record it anew.
 
     Args:
-        notebooks: names or paths; every one of the notebooks folder by default.
+        notebooks: names or paths; every one of the course by default.
         out: the folder to write to.
 
     Returns:
@@ -40,6 +51,8 @@ def verdicts(notebooks: Sequence[str] = (), out: str | Path = "verdicts") -> int
         import nbclient  # noqa: F401
     except ImportError:
         raise LabkitError(f"nbclient is not installed. Install it: {sys.executable} -m pip install nbclient") from None
+    from labkit.course.claims import book
+
     paths = [find_notebook(_named(name)) for name in notebooks] or _all()
     folder = Path(out).resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +78,7 @@ def _named(name: str) -> str:
 
 
 def _all() -> list[Path]:
-    first = find_notebook("00_start_here.ipynb")
+    first = find_notebook(FIRST)
     return sorted(first.parent.glob("[0-9][0-9]_*.ipynb"))
 
 

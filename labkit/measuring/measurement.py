@@ -118,7 +118,7 @@ def measure(
 class Measurement:
     """One run under way. ``measure`` is the simple way; this one can be stopped from outside, and watched.
 
-    Args: as for :func:`measure`. ``on_delivery`` is told each delivery, on the lab loop, as it arrives.
+    Args: as for :func:`measure`.
     """
 
     def __init__(
@@ -135,7 +135,6 @@ class Measurement:
         at: Mapping[float, Callable[[], object]] | None = None,
         settle_s: float | None = None,
         keep_bytes: int = 1 << 20,
-        on_delivery: Callable[[Subscription, Delivery], None] | None = None,
     ) -> None:
         if lab.closed:
             raise LabClosed(f"lab {lab.name!r} is closed: start another with labkit.Lab()")
@@ -157,7 +156,6 @@ class Measurement:
         self.at = dict(at or {})
         self.settle_s = settle_s
         self.keep_bytes = keep_bytes
-        self.on_delivery = on_delivery
         self.published: dict[tuple[str, int], tuple[int, int]] = {}
         """(topic, id) -> (due_ns, published_ns), as far as it has come."""
         self.publish_failure: str | None = None
@@ -282,7 +280,7 @@ class Measurement:
             subscription.opened.set()
             return asyncio.ensure_future(asyncio.sleep(0))
         url = technique.url(host, dict(ports))
-        return asyncio.ensure_future(subscription.receive(url, after, self.on_delivery))
+        return asyncio.ensure_future(subscription.receive(url, after))
 
     async def _opened(self) -> None:
         """Wait until every subscriber is attached, has failed, or has had its chance."""

@@ -7,7 +7,6 @@ from labkit.theory.closed_forms import (
     Expectation,
     empty_answer_fraction,
     expect,
-    long_polling_bytes_per_event,
     long_polling_empty_fraction,
     long_polling_events_per_answer,
     long_polling_latency,
@@ -15,7 +14,6 @@ from labkit.theory.closed_forms import (
     long_polling_parked_share,
     long_polling_requests_per_event,
     long_polling_requests_per_s,
-    polling_bytes_per_event,
     polling_latency,
     polling_period,
     polling_period_when_waiting,
@@ -23,7 +21,6 @@ from labkit.theory.closed_forms import (
     recycled_stream_max,
     request_gap,
     streaming_latency,
-    websocket_header_bytes,
 )
 
 __all__ = [
@@ -31,7 +28,6 @@ __all__ = [
     "Expectation",
     "empty_answer_fraction",
     "expect",
-    "long_polling_bytes_per_event",
     "long_polling_empty_fraction",
     "long_polling_events_per_answer",
     "long_polling_latency",
@@ -39,7 +35,6 @@ __all__ = [
     "long_polling_parked_share",
     "long_polling_requests_per_event",
     "long_polling_requests_per_s",
-    "polling_bytes_per_event",
     "polling_latency",
     "polling_period",
     "polling_period_when_waiting",
@@ -47,5 +42,4 @@ __all__ = [
     "recycled_stream_max",
     "request_gap",
     "streaming_latency",
-    "websocket_header_bytes",
 ]

@@ -131,11 +131,6 @@ def polling_requests_per_event(rate_per_s: float, period_s: float) -> float:
     return math.inf if rate_per_s * period_s == 0 else 1 / (rate_per_s * period_s)
 
 
-def polling_bytes_per_event(event_bytes: float, exchange_bytes: float, rate_per_s: float, period_s: float) -> float:
-    """b + h / (lambda P): each event's own bytes b, and its share of the polls' bytes h (request, empty answer)."""
-    return event_bytes + exchange_bytes * polling_requests_per_event(rate_per_s, period_s)
-
-
 # Long polling
 #
 # One cycle runs from an answer's leaving to the next answer's leaving. First the gap g, in which a Poisson number of
@@ -184,13 +179,6 @@ def long_polling_requests_per_s(
     gap = request_gap(one_way_s) if gap_s is None else gap_s
     wait = hold_s if rate_per_s == 0 else _parked_events(rate_per_s, hold_s, gap) / rate_per_s
     return math.inf if gap + wait == 0 else 1 / (gap + wait)
-
-
-def long_polling_bytes_per_event(
-    event_bytes: float, exchange_bytes: float, rate_per_s: float, one_way_s: float, hold_s: float
-) -> float:
-    """b + h x requests per event: what each event adds to an answer, and its share of a request and a bare answer."""
-    return event_bytes + exchange_bytes * long_polling_requests_per_event(rate_per_s, one_way_s, hold_s)
 
 
 def long_polling_parked_share(rate_per_s: float, hold_s: float, gap_s: float) -> float:
@@ -263,15 +251,6 @@ def recycled_stream_max(one_way_s: float, *, fresh_connections: bool = False) ->
     (RFC 6202 section 3.2).
     """
     return one_way_s + request_gap(one_way_s, fresh_connections)
-
-
-def websocket_header_bytes(payload_bytes: int, masked: bool) -> int:
-    """Bytes of a frame's header: 2, 4 from 126 bytes of payload, 10 from 65536; 4 more when masked (from a client).
-
-    RFC 6455 section 5.2: the length is in 7 bits, or in 16 or 64 bits that follow them; the masking key is 32 bits.
-    """
-    length = 2 if payload_bytes < 126 else 4 if payload_bytes < 65536 else 10
-    return length + (4 if masked else 0)
 
 
 def _not_negative(**values: float) -> None:

@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from conftest import UNIT
-from labkit.commands.lab import command, find_notebook, has_display, open_lab
+from labkit.commands.lab import command, has_display, open_lab
+from labkit.commands.notebooks import find_notebook
 from labkit.errors import LabkitError
 
 NOTEBOOK = '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'

@@ -150,3 +150,20 @@ def test_a_port_in_use_is_named() -> None:
         done = run("serve", "--port", port)
     assert done.returncode == 2
     assert f"port {port} is in use" in done.stderr
+
+
+def test_help_lists_each_command_and_loads_nothing_large() -> None:
+    code = (
+        "import sys\nfrom labkit.__main__ import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: print(*({'pandas', 'pyarrow', 'plotly', 'tornado', 'ipywidgets', 'numpy'} & set(sys.modules)))"
+    )
+    files = (Path(labkit.__file__).parent / "commands").glob("*.py")
+    commands = {path.stem for path in files if re.search("^HELP = ", path.read_text(), re.M)}
+    for words, said in [([], commands), (["measure"], {"--url"}), (["serve"], {"--plugin-port"})]:
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words, "--help"], capture_output=True, text=True, check=True
+        )
+        *text, large = done.stdout.split("\n")[:-1]
+        assert large == ""
+        assert len(said) > 0 and all(re.search(rf"^ +{word}\b", "\n".join(text), re.M) for word in said)

@@ -139,6 +139,7 @@ def test_threads_and_coroutines_publish_at_once_without_holes(lab: Lab) -> None:
     assert sorted(ids) == list(range(1, 501))
 
 
+@pytest.mark.timing
 def test_usage_is_of_the_child_alone(lab: Lab) -> None:
     before = lab.usage()
     assert before is not None and 1 << 20 < before["rss_bytes"] < 1 << 30
@@ -524,6 +525,7 @@ print("usable")
 # -- what importing costs ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timing
 def test_importing_labkit_is_quick_and_loads_nothing_large() -> None:
     text = (
         "import sys, time\n"

@@ -165,6 +165,7 @@ def test_start_and_stop_give_a_run_that_lost_nothing(panel: Panel) -> None:
     assert panel.run is run and not panel.running
 
 
+@pytest.mark.timing
 def test_run_for_acts_at_its_times(panel: Panel) -> None:
     run = panel.run_for(1.2, at={0.4: panel.cut, 0.7: panel.heal})
     assert (run.summary()[["lost", "duplicated"]] == 0).all(axis=None)
@@ -172,6 +173,7 @@ def test_run_for_acts_at_its_times(panel: Panel) -> None:
     assert run.settings["duration_s"] >= 1.2
 
 
+@pytest.mark.timing
 def test_a_stalled_link_delays_and_breaks_nothing(panel: Panel) -> None:
     times_s: list[float] = []
 
@@ -267,6 +269,7 @@ def test_a_run_that_cannot_be_read_leaves_a_panel_that_can_start_again(
     assert (panel.run_for(0.3).summary()["lost"] == 0).all()
 
 
+@pytest.mark.timing
 def test_delay_rate_and_payload_take_effect_at_once(panel: Panel) -> None:
     panel.start()
     delivered(panel, 5)
@@ -288,6 +291,7 @@ def test_a_slow_source_heeds_a_new_rate_without_waiting_for_its_next_event(lab: 
     panel.stop()
 
 
+@pytest.mark.timing
 def test_a_control_holds_within_a_second_at_a_thousand_events_a_second(lab: labkit.Lab) -> None:
     panel = Panel(lab, STREAMS, source="periodic", rate_per_s=1000, one_way_s=0)
     panel.start()
@@ -553,6 +557,7 @@ def counted(panel: Panel) -> dict[str, int]:
     }
 
 
+@pytest.mark.timing
 def test_at_a_thousand_events_a_second_nothing_grows_with_their_number(lab: labkit.Lab) -> None:
     panel = Panel(lab, STREAMS, rate_per_s=1000, one_way_s=0, keep_events=400)
     panel.start()
@@ -628,6 +633,7 @@ def test_the_live_chart_gives_way_to_a_plain_one(panel: Panel) -> None:
     assert {"SSE", "WebSocket", "sse: theory", "published", "payload", "connections", "requests"} <= set(names)
 
 
+@pytest.mark.timing
 def test_theory_is_a_line_that_steps_with_the_delay_and_predictions_are_another(panel: Panel) -> None:
     labkit.predict("P1", 0.7, unit="s")
     panel.set(techniques=["polling", "sse"], poll_interval_s=0.2)

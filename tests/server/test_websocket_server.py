@@ -239,6 +239,7 @@ def test_7692_with_the_context_kept_a_second_time_is_shorter(deflating: RawClien
     assert first is not None and second is not None and len(second.payload) < len(first.payload)
 
 
+@pytest.mark.timing
 def test_5_5_2_a_peer_that_answers_no_ping_is_let_go_when_the_time_out_is_over() -> None:
     heartbeat_s = 0.2 * UNIT
     with labkit.Lab("websocket-ping-test", heartbeat_s=heartbeat_s) as lab:
@@ -253,6 +254,7 @@ def test_5_5_2_a_peer_that_answers_no_ping_is_let_go_when_the_time_out_is_over()
     assert 2 * heartbeat_s * 0.9 <= took_s < 10 * heartbeat_s  # Tornado alone: 5 s more
 
 
+@pytest.mark.timing
 def test_5_5_2_a_peer_that_answers_stays() -> None:
     with labkit.Lab("websocket-pong-test", heartbeat_s=0.1 * UNIT) as lab:
         client = RawClient(lab.port, "/websocket")

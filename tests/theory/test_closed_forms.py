@@ -55,7 +55,6 @@ def test_polling_requests_and_empty_answers(rate, d, interval, waiting):
     assert close(world.batches.count(0) / polls, empty, math.sqrt(empty * (1 - empty) / polls))
     per_event = theory.polling_requests_per_event(rate, period)
     assert close(polls / events, per_event, per_event / math.sqrt(events))
-    assert theory.polling_bytes_per_event(30, 400, rate, period) == pytest.approx(30 + 400 * per_event)
 
 
 LONG_POLLING = [
@@ -132,10 +131,10 @@ def test_long_polling_has_its_limits():
     )
 
 
-def test_bytes_per_event_fall_with_the_rate_under_long_polling():
-    bytes_per_event = [theory.long_polling_bytes_per_event(60, 400, rate, 0.05, 30) for rate in (1, 5, 20, 100)]
-    assert bytes_per_event == sorted(bytes_per_event, reverse=True)
-    assert bytes_per_event[-1] == pytest.approx(60 + 400 / 10, rel=0.01)
+def test_requests_per_event_fall_with_the_rate_under_long_polling():
+    per_event = [theory.long_polling_requests_per_event(rate, 0.05, 30) for rate in (1, 5, 20, 100)]
+    assert per_event == sorted(per_event, reverse=True)
+    assert per_event[-1] == pytest.approx(1 / 10, rel=0.01)
 
 
 def test_a_streams_latency_is_one_transit_and_three_when_recycled():
@@ -163,11 +162,3 @@ def test_expect_knows_the_techniques_and_says_none_where_there_is_no_theory():
 def test_expect_names_the_parameter_that_makes_no_sense(name, value):
     with pytest.raises(ValueError, match=name):
         theory.expect("polling", **{"one_way_s": 0.05, name: value})
-
-
-@pytest.mark.parametrize(
-    ("payload", "server", "client"), [(0, 2, 6), (125, 2, 6), (126, 4, 8), (65535, 4, 8), (65536, 10, 14)]
-)
-def test_rfc_6455_section_5_2_header_sizes(payload, server, client):
-    assert theory.websocket_header_bytes(payload, masked=False) == server
-    assert theory.websocket_header_bytes(payload, masked=True) == client

@@ -280,6 +280,7 @@ def test_any_bytes_give_chunks_or_the_kits_own_error_alike_however_they_are_cut(
     assert bytewise == whole
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("wire", [lambda n: b"%x\r\n" % n + bytes(n), lambda n: b"1\r\nx\r\n" * (n // 6)])
 def test_decoding_byte_by_byte_takes_linear_time(wire) -> None:
     assert_linear(ChunkDecoder, wire)

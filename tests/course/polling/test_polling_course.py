@@ -324,6 +324,7 @@ def test_a_short_history_is_a_gap_and_not_a_silence() -> None:
     assert run.summary()["lost"].sum() > 0 and len(run.missing) > 0
 
 
+@pytest.mark.timing
 def test_the_server_is_weighed() -> None:
     seen = polling.weigh(batch=30, batches=2, rounds=3, heartbeat_s=0.4)
     if not seen.why:

@@ -283,6 +283,7 @@ def test_worlds_of_messages_are_told_apart(changes: dict[str, Leg], verdict: str
 # The other experiments, small
 
 
+@pytest.mark.timing
 def test_each_technique_has_a_server_of_its_own_and_its_clients_elsewhere() -> None:
     costs = side_by_side.server_costs(["polling", "websocket"], clients=16, rounds=2, round_s=0.3, progress=False)
     assert costs.missed == {"polling": 0, "websocket": 0}

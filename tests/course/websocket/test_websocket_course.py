@@ -302,6 +302,7 @@ def test_a_dead_peer_is_noticed_in_time(world: DeadPeers, expected: str) -> None
     assert verdict("W7", world) == expected
 
 
+@pytest.mark.timing
 def test_silent_links_are_noticed_by_pings_alone() -> None:
     seen = websocket.dead_peers(peers=3, heartbeat_s=0.3 * UNIT, stock=False)
     assert len(seen.of("labkit")) == 3 and all(p.noticed_s is not None for p in seen.of("labkit"))
