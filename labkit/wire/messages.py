@@ -65,10 +65,11 @@ class MessageReader:
         if self.complaint:
             self._give_up(marks)
             return []
+        broken = ""
         try:
             pieces = self._decoder.pieces(data)
         except WireError as error:
-            pieces, self.complaint = self._decoder.pieces_before_error, str(error)
+            pieces, broken = self._decoder.pieces_before_error, str(error)
         said: list[Any] = []
         for piece in pieces:
             if isinstance(piece, PassedOver):
@@ -77,6 +78,9 @@ class MessageReader:
                 self._frame(piece, marks)
             else:
                 self._data(piece, marks, said)
+            if self.complaint:
+                break
+        self.complaint = self.complaint or broken
         if self.complaint:
             self._give_up(marks)
         return said
