@@ -23,46 +23,21 @@ Not here: sockets, times, which row an event is.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from labkit.errors import WireError
 from labkit.wire.bodies import Opaque, Reading, Told, decoded, reading_of
-from labkit.wire.chunks import ChunkDecoder
 from labkit.wire.delimited import Delimited
 from labkit.wire.http1 import Head, body_length, head_end, read_request, read_response
-from labkit.wire.messages import FROM_CLIENT, MessageReader, Tell, told_message
-from labkit.wire.spans import MAX_HELD_BYTES, TOO_LONG, UNREAD, Carrier, Category, Direction, Exchange, Mark, Run
+from labkit.wire.lane import Heard, Lane, Step
+from labkit.wire.messages import MessageReader, Tell, told_message
+from labkit.wire.plugin_socket import FromClient
+from labkit.wire.spans import MAX_HELD_BYTES, TOO_LONG, Carrier, Direction, Exchange, Mark
 
 OwnReading = Callable[[Exchange], Reading | None]
 OwnTell = Callable[[Exchange], Tell | None]
-Heard = Callable[[Exchange, Direction, Any], None]
-
-
-class _Lane:
-    """One direction: what is held of it, where that lies, and what is done with it next."""
-
-    def __init__(self, direction: Direction, step: Callable[[_Lane], bool]) -> None:
-        self.direction = direction
-        self.step = step
-        self.buffer = bytearray()
-        self.at = 0  # all bytes before have their marks or lie in the body's carrier
-        self.seen = 0
-        self.body: _Body | None = None
-        self.reader: MessageReader | None = None
-
-
-class _Body:
-    """The body under way on a lane."""
-
-    def __init__(self, carrier: Carrier, reading: Reading, length: int | str) -> None:
-        self.carrier = carrier
-        self.reading = reading
-        self.left = length if isinstance(length, int) else None
-        self.chunks = ChunkDecoder() if length == "chunked" else None
 
 
 class Dissector:
@@ -72,172 +47,121 @@ class Dissector:
         reading: how the body of an exchange's answer is read, where a technique has its own way.
         tell: likewise, what a message of a server's says on a WebSocket.
         heard: told each value that was decoded: labkit's items, or what came as it came.
+
+    Attributes:
+        exchanges: how many there have been.
     """
 
     def __init__(
         self, *, reading: OwnReading | None = None, tell: OwnTell | None = None, heard: Heard | None = None
     ) -> None:
         self.exchanges = 0
-        """How many there have been."""
         self._own_reading = reading or (lambda _: None)
         self._own_tell = tell or (lambda _: None)
         self._heard = heard or (lambda *_: None)
-        self._lanes: dict[Direction, _Lane] = {
-            "out": _Lane("out", self._begin),
-            "in": _Lane("in", self._answer_head),
-        }
-        self._marks: list[Mark] = []
+        self._out = Lane("out", self._begin, self._heard)
+        self._in = Lane("in", self._answer_head, self._heard)
         self._unanswered: deque[Exchange] = deque()
         self._early: Exchange | None = None  # answered before its request's head was whole
+        self._readers: list[MessageReader] = []
 
     def feed(self, direction: Direction, data: bytes) -> list[Mark]:
         """Take what one read or write brought: the marks of what can be told by now, each byte once."""
-        lane = self._lanes[direction]
+        lane = self._out if direction == "out" else self._in
         lane.buffer += data
         lane.seen += len(data)
-        return self._run()
+        while (self._out.buffer and self._out.step()) or (self._in.buffer and self._in.step()):
+            pass
+        return self._taken()
 
     def end(self) -> list[Mark]:
         """The connection has ended: the marks of all that had none."""
-        self._run()
-        marks = self._marks
-        for lane in self._lanes.values():
-            if lane.body is not None:
-                if lane.body.left is None and lane.body.chunks is None:  # the close ends it (RFC 9112 section 6.3)
-                    self._lay(lane, lane.body.reading.end())
-                lane.body.carrier.lay_rest("envelope", UNREAD, marks)
-            if lane.reader is not None:
-                lane.reader.end(marks)
-                lane.at = lane.seen
-            lane.body, lane.reader, lane.step = None, None, self._unread
-            self._unread(lane)
-        self._marks = []
+        for reader, lane in zip(self._readers, (self._out, self._in), strict=False):
+            reader.end(lane.marks)
+        self._readers = []
+        self._out.end()
+        self._in.end()
+        return self._taken()
+
+    def _taken(self) -> list[Mark]:
+        marks = self._out.marks + self._in.marks
+        self._out.marks, self._in.marks = [], []
         return marks
-
-    def _run(self) -> list[Mark]:
-        out, back = self._lanes["out"], self._lanes["in"]
-        while (out.buffer and out.step(out)) or (back.buffer and back.step(back)):
-            pass
-        marks, self._marks = self._marks, []
-        return marks
-
-    # -- marks -------------------------------------------------------------------------------------------------------
-
-    def _mark(self, lane: _Lane, count: int, category: Category, label: str, exchange: Exchange | None) -> None:
-        """Mark the next bytes of a lane, which are out of its buffer, or leave it."""
-        carrier = Carrier(lane.direction, exchange)
-        carrier.add(lane.at, lane.at + count)
-        carrier.lay([(count, category, label, None)], self._marks)
-        lane.at += count
-
-    def _lay(self, lane: _Lane, items: list[tuple[Any, list[Run]]]) -> None:
-        assert lane.body is not None
-        carrier = lane.body.carrier
-        for value, runs in items:
-            carrier.lay(runs, self._marks)
-            if value is not None and carrier.exchange is not None:
-                self._heard(carrier.exchange, lane.direction, value)
-
-    def _unread(self, lane: _Lane) -> bool:
-        lane.buffer.clear()
-        self._mark(lane, lane.seen - lane.at, "framing", UNREAD, None)
-        return False
-
-    def _give_up(self, lane: _Lane, exchange: Exchange | None, complaint: object) -> bool:
-        """Nothing more of this direction can be read."""
-        if exchange is not None:
-            exchange.complaint = exchange.complaint or str(complaint)
-        if lane.body is not None:
-            lane.body.carrier.lay_rest("envelope", UNREAD, self._marks)
-            lane.body = None
-        lane.step = self._unread
-        return self._unread(lane)
-
-    # -- HTTP --------------------------------------------------------------------------------------------------------
-
-    def _begin(self, lane: _Lane) -> bool:
-        """The client's first byte: no HTTP request begins as a plugin socket's messages do."""
-        if not lane.buffer.startswith((b"{", b"<")):
-            lane.step = self._request_head
-            return True
-        exchange = self._next_exchange()
-        first = _FirstMessage(exchange)
-        lane.body = _Body(Carrier("out", exchange), first, "close")
-        lane.step = self._body
-        back = self._lanes["in"]
-
-        def answers(_: _Lane) -> bool:
-            if not first.is_whole:
-                return False
-            reading = Opaque("policy", "envelope") if first.is_policy else self._nul_ended(exchange)
-            back.body = _Body(Carrier("in", exchange), reading, "close")
-            back.step = self._body
-            return True
-
-        back.step = answers
-        return True
-
-    def _nul_ended(self, exchange: Exchange) -> Reading:
-        return self._own_reading(exchange) or Told(Delimited(b"\0", "NUL", max_item_bytes=MAX_HELD_BYTES))
 
     def _next_exchange(self) -> Exchange:
         self.exchanges += 1
         return Exchange(self.exchanges)
 
-    def _request_head(self, lane: _Lane) -> bool:
-        exchange = self._early
+    # -- requests ----------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> bool:
+        """The client's first byte: no HTTP request begins as a plugin socket's messages do."""
+        lane = self._out
+        if not lane.buffer.startswith((b"{", b"<")):
+            lane.step = self._request_head
+            return True
+        exchange = self._next_exchange()
+        asked = FromClient(exchange)
+
+        def answer() -> bool:
+            if asked.has_asked:
+                lines = Told(Delimited(b"\0", "NUL", max_item_bytes=MAX_HELD_BYTES))
+                reading = Opaque("policy", "envelope") if asked.is_policy else self._own_reading(exchange) or lines
+                self._in.begin_body(exchange, reading, "close")
+            return asked.has_asked
+
+        lane.begin_body(exchange, asked, "close")
+        self._in.step = answer
+        return True
+
+    def _request_head(self) -> bool:
+        lane, exchange = self._out, None
         try:
             size = head_end(lane.buffer)
             if size is None:
                 return False
-            exchange, self._early = exchange or self._next_exchange(), None
-            if not exchange.status:
-                self._unanswered.append(exchange)
+            exchange = self._asked()
             head = read_request(bytes(lane.buffer[:size]))
-            _ask(exchange, head)
-            del lane.buffer[:size]
-            upgrade = ", upgrade" if "upgrade" in head.values else ""
-            self._mark(lane, size, "headers", f"{head.method} {exchange.path}{upgrade}", exchange)
             length = body_length(head)
         except WireError as error:
-            if exchange is None:
-                exchange = self._next_exchange()
-                self._unanswered.append(exchange)
-            return self._give_up(lane, exchange, error)
-        after = self._upgrading if upgrade or head.method == "CONNECT" else self._request_head
+            return lane.give_up(exchange or self._asked(), error)
+        _ask(exchange, head)
+        changes = "upgrade" in head.values
+        lane.mark_head(size, f"{head.method} {exchange.path}{', upgrade' * changes}", exchange)
+        then = self._upgrading if changes or head.method == "CONNECT" else self._request_head
+        lane.step = then
         if length:
-            lane.body = _Body(Carrier("out", exchange), Opaque("request body"), length)
-            lane.step = self._body_then(after)
-        else:
-            lane.step = after
+            lane.begin_body(exchange, Opaque("request body"), length, then)
         return True
 
-    def _upgrading(self, lane: _Lane) -> bool:
-        """What follows a request to change the protocol waits for the answer, which sets the next step."""
-        if len(lane.buffer) > MAX_HELD_BYTES:
-            return self._give_up(lane, self._unanswered[-1] if self._unanswered else None, TOO_LONG)
-        if self._unanswered:
-            return False
-        lane.step = self._request_head
-        return True
+    def _asked(self) -> Exchange:
+        """The exchange of the request that is being read."""
+        exchange, self._early = self._early or self._next_exchange(), None
+        if not exchange.status:
+            self._unanswered.append(exchange)
+        return exchange
 
-    def _answer_head(self, lane: _Lane) -> bool:
+    def _upgrading(self) -> bool:
+        """What follows a request to change the protocol waits for the answer, which may set the next step."""
+        if not self._unanswered:
+            self._out.step = self._request_head
+            return True
+        return len(self._out.buffer) > MAX_HELD_BYTES and self._out.give_up(self._unanswered[-1], TOO_LONG)
+
+    # -- answers -----------------------------------------------------------------------------------------------------
+
+    def _answer_head(self) -> bool:
+        lane, exchange = self._in, None
         try:
             size = head_end(lane.buffer)
             if size is None:
                 return False
             exchange = self._answered()
-            if exchange is None:
-                raise WireError("an answer, but nothing that was asked", clause="RFC 9112 section 9.3")
-        except WireError as error:
-            return self._give_up(lane, self._unanswered[0] if self._unanswered else None, error)
-        try:
             head = read_response(bytes(lane.buffer[:size]))
             length = body_length(head, exchange.method)
         except WireError as error:
-            return self._give_up(lane, exchange, error)
-        del lane.buffer[:size]
-        self._mark(lane, size, "headers", f"{head.status}, headers", exchange)
+            return lane.give_up(exchange or (self._unanswered[0] if self._unanswered else None), error)
+        lane.mark_head(size, f"{head.status}, headers", exchange)
         if head.status < 200 and head.status != 101:
             return True  # the answer proper is still to come (RFC 9110 section 15.2)
         exchange.status, exchange.response = head.status, head
@@ -248,23 +172,23 @@ class Dissector:
         elif length == "close" and exchange.method == "CONNECT":
             self._tunnel(exchange, "tunnel")
         elif length:
-            lane.body = _Body(Carrier("in", exchange), self._reading(exchange, head), length)
-            lane.step = self._body_then(self._answer_head)
+            lane.begin_body(exchange, self._reading(exchange, head), length, self._answer_head)
         return True
 
-    def _answered(self) -> Exchange | None:
+    def _answered(self) -> Exchange:
         """Whose answer begins; it may be that of a request whose head is not whole yet, or of none (408)."""
         if self._unanswered:
             return self._unanswered[0]
-        if self._lanes["out"].step == self._unread:
-            return None
+        if self._out.is_lost:
+            raise WireError("an answer, but nothing that was asked", clause="RFC 9112 section 9.3")
         self._early = self._early or self._next_exchange()
         return self._early
 
     def _reading(self, exchange: Exchange, head: Head) -> Reading:
         coding = head.values.get("content-encoding", "")
-        if head.values.get("transfer-encoding", "chunked").lower() != "chunked":
-            return Opaque(f"unknown coding {head.values['transfer-encoding']}")
+        transfer = head.values.get("transfer-encoding", "chunked").strip().lower()
+        if transfer != "chunked":
+            return Opaque(f"unknown coding {transfer}")
         own = self._own_reading(exchange)
         if own is not None:
             return decoded(own, coding)
@@ -272,61 +196,6 @@ class Dissector:
             label = f"body of a {head.status}" if head.status != 200 else f"answer to {exchange.method or 'nothing'}"
             return Opaque(label, "envelope")
         return reading_of(head.values.get("content-type", ""), coding)
-
-    # -- bodies ------------------------------------------------------------------------------------------------------
-
-    def _body_then(self, after: Callable[[_Lane], bool]) -> Callable[[_Lane], bool]:
-        def step(lane: _Lane) -> bool:
-            if lane.body is None:
-                lane.step = after
-                return True
-            return self._body(lane)
-
-        return step
-
-    def _body(self, lane: _Lane) -> bool:
-        body = lane.body
-        assert body is not None
-        if body.chunks is not None:
-            return self._chunked(lane, body, body.chunks)
-        data = bytes(lane.buffer if body.left is None else lane.buffer[: body.left])
-        del lane.buffer[: len(data)]
-        self._carry(lane, body, data)
-        if body.left is not None:
-            body.left -= len(data)
-            if not body.left:
-                self._body_ends(lane, body)
-        return True
-
-    def _chunked(self, lane: _Lane, body: _Body, chunks: ChunkDecoder) -> bool:
-        data = bytes(lane.buffer)
-        lane.buffer.clear()
-        error: WireError | None = None
-        try:
-            pieces = chunks.pieces(data)
-        except WireError as raised:
-            pieces, error = chunks.pieces_before_error, raised
-        for framing, piece in pieces:
-            if framing:
-                self._mark(lane, framing, "framing", "chunk", body.carrier.exchange)
-            if piece:
-                self._carry(lane, body, piece)
-        if error is not None:
-            return self._give_up(lane, body.carrier.exchange, error)
-        if chunks.done:
-            lane.buffer += chunks.leftover
-            self._body_ends(lane, body)
-        return True
-
-    def _carry(self, lane: _Lane, body: _Body, data: bytes) -> None:
-        body.carrier.add(lane.at, lane.at + len(data))
-        lane.at += len(data)
-        self._lay(lane, body.reading.items(data))
-
-    def _body_ends(self, lane: _Lane, body: _Body) -> None:
-        self._lay(lane, body.reading.end())
-        body.carrier.lay_rest("envelope", UNREAD, self._marks)
-        lane.body = None
 
     # -- after an upgrade --------------------------------------------------------------------------------------------
 
@@ -336,62 +205,24 @@ class Dissector:
             return
         deflated = "permessage-deflate" in head.values.get("sec-websocket-extensions", "")
         tell = self._own_tell(exchange) or told_message
-        for lane in self._lanes.values():
-            carrier = Carrier(lane.direction, exchange)
-            lane.reader = MessageReader(carrier, lane.at, deflated=deflated, tell=tell)
-            lane.step = self._messages(exchange, lane.reader)
+        for lane in (self._out, self._in):
+            reader = MessageReader(Carrier(lane.direction, exchange), lane.at, deflated=deflated, tell=tell)
+            self._readers.append(reader)
+            lane.step = self._messages(lane, exchange, reader)
 
-    def _messages(self, exchange: Exchange, reader: MessageReader) -> Callable[[_Lane], bool]:
-        def step(lane: _Lane) -> bool:
-            data = bytes(lane.buffer)
-            lane.buffer.clear()
-            for value in reader.feed(data, self._marks):
+    def _messages(self, lane: Lane, exchange: Exchange, reader: MessageReader) -> Step:
+        def step() -> bool:
+            for value in reader.feed(lane.taken(), lane.marks):
                 self._heard(exchange, lane.direction, value)
+            lane.at = lane.seen  # the reader keeps where its own bytes lie
             exchange.complaint = exchange.complaint or reader.complaint
-            lane.at = lane.seen
             return True
 
         return step
 
     def _tunnel(self, exchange: Exchange, label: str) -> None:
-        for lane in self._lanes.values():
-            lane.body = _Body(Carrier(lane.direction, exchange), Opaque(label), "close")
-            lane.step = self._body
-
-
-class _FirstMessage:
-    """What a plugin socket's client sends: its policy request or its subscription, then what it publishes."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self.is_whole = self.is_policy = False
-        self._exchange = exchange
-        self._decoder = Delimited(b"\0", "NUL", max_item_bytes=MAX_HELD_BYTES)
-
-    def items(self, data: bytes) -> list[tuple[Any, list[Run]]]:
-        items = self._decoder.items(data)
-        for index, (value, runs) in enumerate(items):
-            category: Category = "payload" if self.is_whole else "envelope"
-            label = FROM_CLIENT
-            if not self.is_whole:
-                label = self._first(value or b"")
-            told: list[Run] = [
-                (count, category if was == "payload" else was, label if was == "payload" else name, event)
-                for count, was, name, event in runs
-            ]
-            items[index] = value, told
-        return items
-
-    def _first(self, raw: bytes) -> str:
-        self.is_whole, self.is_policy = True, raw.startswith(b"<")
-        try:
-            topic = json.loads(raw)["subscribe"].get("topic", "")
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            topic = ""
-        self._exchange.topic = topic if isinstance(topic, str) else ""
-        return "policy request" if self.is_policy else "subscribe"
-
-    def end(self) -> list[tuple[Any, list[Run]]]:
-        return []
+        for lane in (self._out, self._in):
+            lane.begin_body(exchange, Opaque(label), "close")
 
 
 def _ask(exchange: Exchange, head: Head) -> None:

@@ -177,7 +177,7 @@ class FrameDecoder:
         self._buffer += data
         frames: list[Frame] = []
         try:
-            while (frame := self._next()) is not None:
+            while self._buffer and (frame := self._next()) is not None:
                 frames.append(frame)
         except WireError as error:
             self._error, self.before_error = error, frames
@@ -196,7 +196,7 @@ class FrameDecoder:
         self._buffer += data
         found: list[Frame | PassedOver] = []
         try:
-            while (piece := self._passed_over() or self._next()) is not None:
+            while self._buffer and (piece := self._passed_over() or self._next()) is not None:
                 found.append(piece)
         except WireError as error:
             self._error, self.pieces_before_error = error, found

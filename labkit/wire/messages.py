@@ -19,6 +19,7 @@ from labkit.wire.spans import MAX_HELD_BYTES, TOO_LONG, UNREAD, Carrier, Item, M
 Tell = Callable[[Message], Item]
 FROM_CLIENT = "message to the server"
 _PIECE_BYTES = 1 << 16
+_HEADERS = {opcode: f"{opcode.name.lower()} frame header" for opcode in Opcode}
 
 
 def told_message(message: Message) -> Item:
@@ -86,16 +87,13 @@ class MessageReader:
         return said
 
     def _mark(self, count: int, label: str, marks: list[Mark]) -> None:
-        frame = Carrier(self._carrier.direction, self._carrier.exchange)
-        frame.add(self._at, self._at + count)
-        frame.lay([(count, "framing", label, None)], marks)
+        self._carrier.beside(self._at, self._at + count, "framing", label, marks)
         self._at += count
 
     def _frame(self, frame: Frame, marks: list[Mark]) -> None:
-        name = frame.opcode.name.lower()
-        self._mark(frame.header_bytes, f"{name} frame header", marks)
+        self._mark(frame.header_bytes, _HEADERS[frame.opcode], marks)
         if frame.opcode.is_control:
-            self._mark(len(frame.payload), name, marks)
+            self._mark(len(frame.payload), frame.opcode.name.lower(), marks)
             return
         self._carrier.add(self._at, self._at + len(frame.payload))
         self._at += len(frame.payload)

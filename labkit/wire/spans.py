@@ -111,6 +111,13 @@ class Carrier:
                 start = ranges.pop()[0]
             ranges.append((start, stop))
 
+    def beside(self, start: int, stop: int, category: Category, label: str, marks: list[Mark]) -> None:
+        """Append the mark of bytes that are none of the body's: a head, a chunk's size, a frame's header."""
+        if start < stop:
+            if self.exchange is not None:
+                self.exchange.by_category[category] += stop - start
+            marks.append(Mark(self.direction, start, stop, category, label, None, self.exchange))
+
     def lay(self, runs: Iterable[Run], marks: list[Mark]) -> None:
         """Append the marks of the next bytes: one for each run, more where it is cut.
 
