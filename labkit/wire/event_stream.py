@@ -154,6 +154,7 @@ class EventStreamDecoder:
                 data = data[1:]
                 self._late_lf(items)
         if not data:
+            self._give_up_if_too_long(items)
             return items
         lines = data.splitlines(keepends=True)  # of bytes: at CR, LF and CRLF only
         rest = b"" if data.endswith((b"\r", b"\n")) else lines.pop()
@@ -167,12 +168,13 @@ class EventStreamDecoder:
             self._skip(rest, items)
         else:
             self._line += rest
-            if self._max_item_bytes is not None and self._held_bytes + len(self._line) > self._max_item_bytes:
-                self._give_up(items)
+            self._give_up_if_too_long(items)
         return items
 
-    def _give_up(self, items: list[Item]) -> None:
-        """The block under way is too long: let go what there is of it, and read on at the next blank line."""
+    def _give_up_if_too_long(self, items: list[Item]) -> None:
+        """Let go what there is of a block that is too long, and read on at the next blank line."""
+        if self._max_item_bytes is None or self._held_bytes + len(self._line) <= self._max_item_bytes:
+            return
         self._skipping, self._at_line_start = True, not self._line
         items.append((None, [(self._held_bytes + len(self._line), "payload", TOO_LONG, None)]))
         self._line.clear()

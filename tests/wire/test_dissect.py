@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from dissecting import Talk, assert_told, told
+from hypothesis import given
+from hypothesis import strategies as st
 
 from labkit.wire.bodies import Told, reading_of
 from labkit.wire.chunks import encode_chunk, encode_last
@@ -708,3 +710,32 @@ def test_a_reading_hands_over_what_is_somebody_elses_as_it_came() -> None:
     assert [value for value, _ in reading_of("application/x-ndjson").items(b"theirs\n")] == [b"theirs"]
     (event, _), *_ = reading_of("text/event-stream").items(b"event: price\ndata: 3\n\n")
     assert event == StreamEvent("price", "3", "", None)
+
+
+# -- whatever comes --------------------------------------------------------------------------------------------------
+
+TALKS: list[Talk] = [
+    [("out", GET + GET), ("in", b"".join(answer(ONE)) + streamed(JSON + b"Transfer-Encoding: chunked\r\n"))],
+    [("out", GET), ("in", streamed(SSE) + b"id: 7@k3f9\ndata: a\n\nevent: json\ndata: {}\n\n")],
+    [("out", GET), ("in", b"".join(answer(gzip.compress(ONE, mtime=0), JSON + b"Content-Encoding: gzip\r\n")))],
+    [
+        ("out", UPGRADE),
+        ("in", SWITCHED + text(b'{"id":7,"data":"hi"}')),
+        ("out", encode_frame(Frame(Opcode.PING, b"", mask=KEY))),
+    ],
+    [("out", UPGRADE), ("in", DEFLATED + text(deflate(b'{"id":7,"data":"hi"}')[0], rsv1=True))],
+    [("out", b'{"subscribe":{}}\0'), ("in", b'{"id":7,"data":"hi"}\0')],
+]
+
+
+@given(st.sampled_from(TALKS), st.data())
+def test_whatever_comes_each_byte_is_marked_once_and_alike_however_it_is_cut(talk: Talk, data: st.DataObject) -> None:
+    """One stretch of a conversation is replaced by other bytes."""
+    step = data.draw(st.integers(0, len(talk) - 1))
+    way, wire = talk[step]
+    at = data.draw(st.integers(0, len(wire)))
+    other = data.draw(st.binary(max_size=4) | st.sampled_from([b"\r\n", b"0", b"\n\n", GET]))
+    wire = wire[:at] + other + wire[at + data.draw(st.integers(0, 4)) :]
+    changed: Talk = [*talk[:step], (way, wire), *talk[step + 1 :]]
+    bytewise = [(way, data[i : i + 1]) for way, data in changed for i in range(len(data))]
+    assert told(changed, iter(changed), Dissector) == told(changed, iter(bytewise), Dissector)
