@@ -173,6 +173,8 @@ class Dissector:
             self._tunnel(exchange, "tunnel")
         elif length:
             lane.begin_body(exchange, self._reading(exchange, head), length, self._answer_head)
+        else:
+            exchange.is_whole = True
         return True
 
     def _answered(self) -> Exchange:
@@ -189,12 +191,13 @@ class Dissector:
         transfer = head.values.get("transfer-encoding", "chunked").strip().lower()
         if transfer != "chunked":
             return Opaque(f"unknown coding {transfer}")
+        if head.status != 200:
+            return Opaque(f"body of a {head.status}", "envelope")
         own = self._own_reading(exchange)
         if own is not None:
             return decoded(own, coding)
-        if head.status != 200 or exchange.method != "GET":
-            label = f"body of a {head.status}" if head.status != 200 else f"answer to {exchange.method or 'nothing'}"
-            return Opaque(label, "envelope")
+        if exchange.method != "GET":
+            return Opaque(f"answer to {exchange.method or 'nothing'}", "envelope")
         return reading_of(head.values.get("content-type", ""), coding)
 
     # -- after an upgrade --------------------------------------------------------------------------------------------

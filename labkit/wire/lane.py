@@ -88,7 +88,7 @@ class Lane:
     def end(self) -> None:
         """The connection has ended. The close ends a body that says no other end (RFC 9112 section 6.3)."""
         if self._body is not None and self._body.left is None and self._body.chunks is None:
-            self._lay(self._body, self._body.reading.end())
+            self._body_ends(self._body)
         self.give_up(None, "")
 
     # -- bodies ------------------------------------------------------------------------------------------------------
@@ -154,6 +154,8 @@ class Lane:
 
     def _body_ends(self, body: _Body) -> None:
         self._lay(body, body.reading.end())
+        if body.carrier.exchange is not None and self.direction == "in":
+            body.carrier.exchange.is_whole = True
         self._let_go_of_body()
 
     def _let_go_of_body(self) -> None:

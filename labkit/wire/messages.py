@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from labkit.errors import WireError
-from labkit.wire.envelope import told
+from labkit.wire.envelope import told, told_binary
 from labkit.wire.frames import LIMITS, Frame, FrameDecoder, Message, MessageAssembler, Opcode, PassedOver
 from labkit.wire.spans import MAX_HELD_BYTES, TOO_LONG, UNREAD, Carrier, Item, Mark, Sighting
 
@@ -28,6 +28,11 @@ def told_message(message: Message) -> Item:
     if isinstance(data, str):
         return told(data.encode())
     return None, [(len(data), "payload", "", Sighting())]
+
+
+def told_with_id(message: Message) -> Item:
+    """The same where binary messages begin with 8 bytes of id (``?binary=1``)."""
+    return told_binary(message.data) if isinstance(message.data, bytes) else told(message.data.encode())
 
 
 class MessageReader:

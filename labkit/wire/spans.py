@@ -61,6 +61,7 @@ class Exchange:
         status: of its answer; 0 while there is none.
         events: how many were seen in it.
         by_category: its bytes both ways.
+        is_whole: whether its answer has come to its end.
         request, response: the heads, where there are any.
         complaint: why not all of it could be read; empty where it was.
     """
@@ -73,6 +74,7 @@ class Exchange:
     status: int = 0
     events: int = 0
     by_category: dict[Category, int] = field(default_factory=lambda: dict.fromkeys(CATEGORIES, 0))
+    is_whole: bool = False
     request: Head | None = None
     response: Head | None = None
     complaint: str = ""

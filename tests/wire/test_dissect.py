@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import random
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -16,9 +18,10 @@ from labkit.wire.bodies import Told, reading_of
 from labkit.wire.chunks import encode_chunk, encode_last
 from labkit.wire.delimited import Delimited
 from labkit.wire.dissect import Dissector
-from labkit.wire.envelope import Received, Start, told_binary
+from labkit.wire.envelope import Received, Start
 from labkit.wire.event_stream import StreamEvent
 from labkit.wire.frames import Frame, Message, Opcode, encode_close, encode_frame
+from labkit.wire.messages import told_with_id
 from labkit.wire.spans import CATEGORIES, MAX_HELD_BYTES, Exchange
 
 GET = b"GET /polling?after=0&topic=news HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -430,6 +433,19 @@ def test_a_gzipped_stream_is_decoded_as_it_comes() -> None:
     assert [event for *_, event in told(talk, iter(talk), Dissector)["in"][1:]][:3] == ["1@k3f9", "2@k3f9", "3@k3f9"]
 
 
+def test_gzip_members_behind_each_other_and_one_that_is_cut() -> None:
+    lines = [b'{"id":%d,"data":"a"}\n' % n for n in (1, 2)]
+    head = streamed(LINES + b"Content-Encoding: gzip\r\n")
+    members = [gzip.compress(line, mtime=0) for line in lines]
+    wire = b"".join(members)
+    found = told([("out", GET), ("in", head + wire)], iter([("out", GET), ("in", head + wire)]), Dissector)["in"]
+    assert [event for *_, event in found[1:]] == ["1", "2", None]
+    assert_told([("out", GET), ("in", head + wire)])
+    assert_told([("out", GET), ("in", head + wire[:-9])])
+    cut, body = answer(gzip.compress(ONE, mtime=0), JSON + b"Content-Encoding: gzip\r\n")
+    assert_told([("out", GET), ("in", cut + body[:-1])], came=[heads(cut), (body[:-1], "envelope", "unread", None)])
+
+
 # -- WebSocket -------------------------------------------------------------------------------------------------------
 
 UPGRADE = b"GET /websocket?topic=a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
@@ -636,8 +652,6 @@ def test_a_longer_item_is_payload_too_long_to_read_and_the_next_is_read(case: An
 
 @pytest.mark.parametrize("case", [*long_talks()], ids=lambda case: case[0])
 def test_what_is_held_of_a_direction_is_bounded(case: Any) -> None:
-    import tracemalloc
-
     _, asked, head, long, _ = case
     dissector = Dissector()
     dissector.feed("out", asked)
@@ -657,6 +671,27 @@ def test_an_answer_that_is_too_long() -> None:
     assert told(talk, iter(talk), Dissector)["in"] == [heads(head), (LONG, "payload", "too long to read", None)]
 
 
+def test_after_a_deflated_message_too_long_to_be_held_none_can_be_inflated() -> None:
+    noise = random.Random(1).randbytes(MAX_HELD_BYTES + 99)
+    packed = deflate(noise, b'{"id":7,"data":"hi"}')
+    frames = [encode_frame(Frame(Opcode.BINARY, packed[0], rsv1=True)), text(packed[1], rsv1=True), text(b'{"id":8}')]
+    talk: Talk = [("out", UPGRADE), ("in", DEFLATED + b"".join(frames))]
+    assert [(len(raw), *what) for raw, *what in told(talk, iter(talk), Dissector)["in"][2:]] == [
+        (len(packed[0]), "payload", "too long to read", None),
+        (2, "framing", "text frame header", None),
+        (len(packed[1]), "payload", "deflated, after one too long to read", None),
+        (2, "framing", "text frame header", None),
+        (8, "payload", "event 1", "#1"),
+    ]
+
+
+def test_what_waits_for_the_answer_to_an_upgrade_is_bounded() -> None:
+    dissector = Dissector()
+    marks = dissector.feed("out", UPGRADE) + dissector.feed("out", LONG)
+    assert [(mark.stop - mark.start, mark.label) for mark in marks[1:]] == [(len(LONG), "unread")]
+    assert marks[0].exchange is not None and marks[0].exchange.complaint == "too long to read"
+
+
 # -- a technique's own way, and what was decoded ---------------------------------------------------------------------
 
 
@@ -665,7 +700,7 @@ def test_a_technique_reads_a_body_or_a_message_its_own_way() -> None:
         return Told(Delimited(b"\x1e", "record separator")) if exchange.path == "/polling" else None
 
     def make() -> Dissector:
-        return Dissector(reading=reading, tell=lambda exchange: lambda message: told_binary(bytes(message.data)))  # type: ignore[arg-type]
+        return Dissector(reading=reading, tell=lambda exchange: told_with_id if "topic=a" in exchange.query else None)
 
     head = streamed(b"Content-Type: application/json-seq\r\n")
     came = [
