@@ -31,9 +31,11 @@ class Reading(Protocol):
 
 
 class Whole:
-    """A body that is one item, whole when it ends."""
+    """A body that is one item, whole when it ends; payload, unless another category is said."""
 
-    def __init__(self, *, max_item_bytes: int | None = None) -> None:
+    def __init__(self, label: str = "", category: Category = "payload", *, max_item_bytes: int | None = None) -> None:
+        self._label = label
+        self._category = category
         self._max_item_bytes = max_item_bytes
         self._body = bytearray()
         self._skipping = False
@@ -51,7 +53,7 @@ class Whole:
     def end(self) -> list[Item]:
         body = bytes(self._body)
         self._body.clear()
-        return [(body, [(len(body), "payload", "", None)])] if body else []
+        return [(body, [(len(body), self._category, self._label, None)])] if body else []
 
 
 class Opaque:

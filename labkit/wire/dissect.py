@@ -28,7 +28,7 @@ from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
 from labkit.errors import WireError
-from labkit.wire.bodies import Opaque, Reading, Told, decoded, reading_of
+from labkit.wire.bodies import Opaque, Reading, Told, Whole, decoded, reading_of
 from labkit.wire.delimited import Delimited
 from labkit.wire.http1 import Head, body_length, head_end, read_request, read_response
 from labkit.wire.lane import Heard, Lane, Step
@@ -192,12 +192,12 @@ class Dissector:
         if transfer != "chunked":
             return Opaque(f"unknown coding {transfer}")
         if head.status != 200:
-            return Opaque(f"body of a {head.status}", "envelope")
+            return decoded(_no_event(f"body of a {head.status}"), coding)
         own = self._own_reading(exchange)
         if own is not None:
             return decoded(own, coding)
         if exchange.method != "GET":
-            return Opaque(f"answer to {exchange.method or 'nothing'}", "envelope")
+            return decoded(_no_event(f"answer to {exchange.method or 'nothing'}"), coding)
         return reading_of(head.values.get("content-type", ""), coding)
 
     # -- after an upgrade --------------------------------------------------------------------------------------------
@@ -218,7 +218,8 @@ class Dissector:
             for value in reader.feed(lane.taken(), lane.marks):
                 self._heard(exchange, lane.direction, value)
             lane.at = lane.seen  # the reader keeps where its own bytes lie
-            exchange.complaint = exchange.complaint or reader.complaint
+            if reader.error is not None:
+                exchange.complaint = exchange.complaint or str(reader.error)
             return True
 
         return step
@@ -226,6 +227,11 @@ class Dissector:
     def _tunnel(self, exchange: Exchange, label: str) -> None:
         for lane in (self._out, self._in):
             lane.begin_body(exchange, Opaque(label), "close")
+
+
+def _no_event(label: str) -> Reading:
+    """An answer that carries no event, handed over as it came."""
+    return Whole(label, "envelope", max_item_bytes=MAX_HELD_BYTES)
 
 
 def _ask(exchange: Exchange, head: Head) -> None:

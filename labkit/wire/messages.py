@@ -8,7 +8,7 @@ yet. Not here: the handshake, and whether the messages make sense.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from labkit.errors import WireError
@@ -17,6 +17,7 @@ from labkit.wire.frames import LIMITS, Frame, FrameDecoder, Message, MessageAsse
 from labkit.wire.spans import MAX_HELD_BYTES, TOO_LONG, UNREAD, Carrier, Item, Mark, Sighting
 
 Tell = Callable[[Message], Item]
+DEFLATE = "RFC 7692 section 7.2.2"
 FROM_CLIENT = "message to the server"
 _PIECE_BYTES = 1 << 16
 _HEADERS = {opcode: f"{opcode.name.lower()} frame header" for opcode in Opcode}
@@ -43,22 +44,35 @@ class MessageReader:
         at: where the first byte lies.
         deflated: whether permessage-deflate was agreed.
         tell: reads a message of the server's.
+        max_message_bytes: the longest message that is held, after inflating.
+        passes_over: let a longer one pass unread, as an observer does; False: it breaks the rules.
 
     Attributes:
-        complaint: why it cannot be read any further; empty while it can.
+        error: why it cannot be read any further; None while it can.
     """
 
-    def __init__(self, carrier: Carrier, at: int, *, deflated: bool = False, tell: Tell = told_message) -> None:
-        self.complaint = ""
+    def __init__(
+        self,
+        carrier: Carrier,
+        at: int,
+        *,
+        deflated: bool = False,
+        tell: Tell = told_message,
+        max_message_bytes: int = MAX_HELD_BYTES,
+        passes_over: bool = True,
+    ) -> None:
+        self.error: WireError | None = None
+        self._max_message_bytes = max_message_bytes
+        self._passes_over = passes_over
         self._carrier = carrier
         self._at = at
         self._seen = at
         self._tell = tell
-        self._inflate = _Inflate() if deflated else None
-        self._assembler = MessageAssembler(max_message_bytes=MAX_HELD_BYTES, inflate=self._inflate)
+        self._inflate = _Inflate(max_message_bytes) if deflated else None
+        self._assembler = MessageAssembler(max_message_bytes=max_message_bytes, inflate=self._inflate)
         self._decoder = FrameDecoder(
             masked=carrier.direction == "out",
-            max_payload_bytes=MAX_HELD_BYTES,
+            max_payload_bytes=max_message_bytes,
             reserved=frozenset({"rsv1"} if deflated else ()),
         )
         self._is_deflated = False  # the message under way
@@ -66,42 +80,62 @@ class MessageReader:
         self._context_lost = False
 
     def feed(self, data: bytes, marks: list[Mark]) -> list[Any]:
-        """Take what one read brought: what its messages say, and their marks appended to *marks*."""
+        """Take what one read brought, and append its marks to *marks*.
+
+        Returns:
+            In the order of their ends: what messages say, a client's as they are, and control frames.
+        """
         self._seen += len(data)
-        if self.complaint:
-            self._give_up(marks)
-            return []
-        broken = ""
-        try:
-            pieces = self._decoder.pieces(data)
-        except WireError as error:
-            pieces, broken = self._decoder.pieces_before_error, str(error)
+        if self.error is None:
+            said = self._read(data, marks)
+            if self.error is None:
+                return said
+        else:
+            said = []
+        self.end(marks)
+        return said
+
+    def _read(self, data: bytes, marks: list[Mark]) -> list[Any]:
         said: list[Any] = []
+        pieces: Sequence[Frame | PassedOver]
+        broken: WireError | None = None
+        try:
+            pieces = self._decoder.pieces(data) if self._passes_over else self._decoder.feed(data)
+        except WireError as error:
+            pieces, broken = self._decoder.pieces_before_error or self._decoder.before_error, error
         for piece in pieces:
             if isinstance(piece, PassedOver):
                 self._pass_over(piece, marks)
-            elif piece.opcode.is_control:
-                self._frame(piece, marks)
             else:
-                self._data(piece, marks, said)
-            if self.complaint:
-                break
-        self.complaint = self.complaint or broken
-        if self.complaint:
-            self._give_up(marks)
+                self._frame(piece, marks, said)
+            if self.error is not None:
+                return said
+        self.error = broken
         return said
 
     def _mark(self, count: int, label: str, marks: list[Mark]) -> None:
         self._carrier.beside(self._at, self._at + count, "framing", label, marks)
         self._at += count
 
-    def _frame(self, frame: Frame, marks: list[Mark]) -> None:
+    def _frame(self, frame: Frame, marks: list[Mark], said: list[Any]) -> None:
         self._mark(frame.header_bytes, _HEADERS[frame.opcode], marks)
+        size = len(frame.payload)
         if frame.opcode.is_control:
-            self._mark(len(frame.payload), frame.opcode.name.lower(), marks)
+            self._mark(size, frame.opcode.name.lower(), marks)
+            said.append(frame)
             return
-        self._carrier.add(self._at, self._at + len(frame.payload))
-        self._at += len(frame.payload)
+        self._carrier.add(self._at, self._at + size)
+        self._at += size
+        if frame.opcode is not Opcode.CONTINUATION:
+            self._is_deflated = frame.rsv1
+        if self._is_too_long:
+            if self._is_deflated and self._inflate is not None:
+                self._inflate(frame.payload, frame.fin)  # the messages after it need its context
+            self._let_go(marks, ends=frame.fin)
+        elif self._is_deflated and self._context_lost:
+            self._carrier.lay_rest("payload", "deflated, after one too long to read", marks)
+        else:
+            self._assemble(frame, marks, said)
 
     def _pass_over(self, piece: PassedOver, marks: list[Mark]) -> None:
         self._mark(piece.header_bytes, "long frame header", marks)
@@ -114,29 +148,18 @@ class MessageReader:
         """The message under way is too long to be read; what there is of it is payload."""
         self._carrier.lay_rest("payload", TOO_LONG, marks)
         self._is_too_long = not ends
-        self._assembler = MessageAssembler(max_message_bytes=MAX_HELD_BYTES, inflate=self._inflate)
+        self._assembler = MessageAssembler(max_message_bytes=self._max_message_bytes, inflate=self._inflate)
 
-    def _data(self, frame: Frame, marks: list[Mark], said: list[Any]) -> None:
-        self._frame(frame, marks)
-        if frame.opcode is not Opcode.CONTINUATION:
-            self._is_deflated = frame.rsv1
-        if self._is_too_long:
-            if self._is_deflated and self._inflate is not None:
-                self._inflate(frame.payload, frame.fin)  # the messages after it need its context
-            self._let_go(marks, ends=frame.fin)
-            return
-        if self._is_deflated and self._context_lost:
-            self._carrier.lay_rest("payload", "deflated, after one too long to read", marks)
-            return
+    def _assemble(self, frame: Frame, marks: list[Mark], said: list[Any]) -> None:
         try:
             message = self._assembler.feed(frame)
         except zlib.error as error:
-            self.complaint = f"not deflated: {error}"
+            self.error = WireError(f"not deflated: {error}", clause=DEFLATE)
         except WireError as error:
-            if error.clause == LIMITS:
+            if error.clause == LIMITS and self._passes_over:
                 self._let_go(marks, ends=frame.fin)
             else:
-                self.complaint = str(error)
+                self.error = error
         else:
             if isinstance(message, Message):
                 said.append(self._told(message, marks))
@@ -153,14 +176,10 @@ class MessageReader:
         self._carrier.lay(runs, marks)
         return message.data if said is None else said
 
-    def _give_up(self, marks: list[Mark]) -> None:
-        """Nothing from here on can be read."""
+    def end(self, marks: list[Mark]) -> None:
+        """Nothing from here on can be read, or comes: what has not become whole is unread."""
         self._carrier.lay_rest("envelope", UNREAD, marks)
         self._mark(self._seen - self._at, UNREAD, marks)
-
-    def end(self, marks: list[Mark]) -> None:
-        """The connection has ended: what has not become whole is marked as unread."""
-        self._give_up(marks)
 
 
 class _Inflate:
@@ -169,14 +188,15 @@ class _Inflate:
     Of what is longer than a message may be, only so much is given that it is seen to be too long.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._inflater = zlib.decompressobj(-15)
 
     def __call__(self, payload: bytes, final: bool) -> bytes:
         found = bytearray()
         data = payload + (b"\x00\x00\xff\xff" if final else b"")
         while piece := self._inflater.decompress(data, _PIECE_BYTES):
-            if len(found) <= MAX_HELD_BYTES:
+            if len(found) <= self._max_bytes:
                 found += piece
             data = self._inflater.unconsumed_tail
         if self._inflater.eof:  # a block may say that it is the last one (section 7.2.3.4)

@@ -20,9 +20,9 @@ from labkit.wire.delimited import Delimited
 from labkit.wire.dissect import Dissector
 from labkit.wire.envelope import Received, Start
 from labkit.wire.event_stream import StreamEvent
-from labkit.wire.frames import Frame, Message, Opcode, encode_close, encode_frame
-from labkit.wire.messages import told_with_id
-from labkit.wire.spans import CATEGORIES, MAX_HELD_BYTES, Exchange
+from labkit.wire.frames import Frame, Message, Opcode, encode_close, encode_frame, failure_code
+from labkit.wire.messages import MessageReader, told_with_id
+from labkit.wire.spans import CATEGORIES, MAX_HELD_BYTES, Carrier, Exchange, Mark
 
 GET = b"GET /polling?after=0&topic=news HTTP/1.1\r\nHost: a\r\n\r\n"
 ASKED = (GET, "headers", "GET /polling", None)
@@ -576,6 +576,17 @@ def test_a_message_whose_last_fragment_never_came_is_unread() -> None:
     assert_told([("out", UPGRADE), ("in", SWITCHED + begun + b"\x80\x05de")], came=came)
 
 
+def test_a_client_reads_longer_messages_and_refuses_what_is_longer_still() -> None:
+    """``passes_over=False``: our own client's limit is a rule (RFC 6455 section 10.4), not a reason to look away."""
+    for size, said in ((40, ["x" * 40]), (41, [])):
+        marks: list[Mark] = []
+        reader = MessageReader(Carrier("in", Exchange(1)), 0, max_message_bytes=40, passes_over=False)
+        assert reader.feed(text(b"x" * size), marks) == said
+        assert (reader.error is None) is bool(said)
+        if reader.error is not None:
+            assert failure_code(reader.error) == 1009 and [mark.label for mark in marks] == ["unread"]
+
+
 # -- NUL-ended messages ----------------------------------------------------------------------------------------------
 
 
@@ -726,19 +737,31 @@ def test_values_are_told_as_they_are_decoded() -> None:
     heard: list[tuple[int, str, Any]] = []
     dissector = Dissector(heard=lambda exchange, direction, value: heard.append((exchange.number, direction, value)))
     head, body = answer(ONE)
-    frames = text(b'{"cursor":"6@k3f9"}') + text(b'{"id":7,"data":"hi"}') + text(b"theirs")
+    frames = text(b'{"cursor":"6@k3f9"}') + text(b'{"id":7,"data":"hi"}') + text(b"theirs") + b"\x89\0"
     dissector.feed("out", GET)
     dissector.feed("in", head + body)
     dissector.feed("out", UPGRADE)
     dissector.feed("in", SWITCHED + frames)
     dissector.feed("out", encode_frame(Frame(Opcode.TEXT, b"hello", mask=KEY)))
-    assert next(value for number, _, value in heard if number == 1).events == (Received(7, "hi"),)
+    assert heard[0][2].events == (Received(7, "hi"),)
     assert heard[1:] == [
         (2, "in", Start("6@k3f9")),
         (2, "in", Received(7, "hi")),
         (2, "in", "theirs"),
+        (2, "in", Frame(Opcode.PING)),
         (2, "out", Message(True, "hello")),
     ]
+
+
+def test_a_refusal_is_handed_over_as_it_came_and_its_exchange_is_whole_with_it() -> None:
+    heard: list[tuple[Exchange, str, Any]] = []
+    dissector = Dissector(heard=lambda *what: heard.append(what))
+    head, body = answer(b"no such topic", b"", b"404 Not Found")
+    dissector.feed("out", GET)
+    (mark,) = dissector.feed("in", head)
+    assert mark.exchange is not None and not mark.exchange.is_whole and mark.exchange.response is not None
+    dissector.feed("in", body)
+    assert heard == [(mark.exchange, "in", b"no such topic")] and mark.exchange.is_whole
 
 
 def test_a_reading_hands_over_what_is_somebody_elses_as_it_came() -> None:
