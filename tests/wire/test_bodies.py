@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from feeding import assert_decodes, assert_linear
@@ -95,6 +95,19 @@ def test_parts_stand_between_boundaries() -> None:
     )
 
 
+def test_a_boundary_inside_a_line_is_none_in_a_part_too_long_to_read_either() -> None:
+    wire = b"--b\r\n" + b"x" * 200 + b"y--b\r\n" + b"z" * 300 + b"\r\n--b\r\n\r\na\r\n--b--"
+    make = partial(PartDecoder, "a/b; boundary=b", max_item_bytes=9)
+    for reads in ([wire], [wire[i : i + 1] for i in range(len(wire))]):
+        decoder = make()
+        items = [item for read in reads for item in decoder.items(read)]
+        assert [value for value, _ in items if value is not None] == [b"a"]
+        assert plain([run for _, runs in items for run in runs if run[0]])[:2] == [
+            (5, "framing", "delimiter", None),
+            (508, "payload", "too long to read", None),
+        ]
+
+
 # -- labkit's JSON ---------------------------------------------------------------------------------------------------
 
 
@@ -175,6 +188,7 @@ BITS = [b"\r", b"\n", b"\r\n\r\n", b"data: x", b"id: 7", b"event: json", b"--b",
 
 
 @pytest.mark.parametrize("name", READINGS)
+@example(bits=[b"id: 7", b"\r", b"\0\0", b"\r", b"\n"])  # too long with the LF that a later read brings
 @given(bits=st.lists(st.sampled_from(BITS) | st.binary(max_size=3), max_size=12))
 def test_any_bytes_are_told_once_and_alike_however_they_are_cut(name: str, bits: list[bytes]) -> None:
     wire = b"".join(bits)
@@ -226,3 +240,11 @@ def test_a_frame_over_the_limit_is_passed_over_as_it_comes(payload: bytes) -> No
         assert sum(piece.header_bytes for piece in passed) == frames[0].header_bytes * (len(payload) > 13)
         assert sum(piece.payload_bytes for piece in passed) == len(payload) * (len(payload) > 13)
         assert not any(piece.fin for piece in passed)
+
+
+def test_the_last_bytes_of_a_frame_that_is_passed_over_say_whether_its_message_ends() -> None:
+    wire = encode_frame(Frame(Opcode.TEXT, b"x" * 9))
+    for reads in ([wire], [wire[i : i + 1] for i in range(len(wire))]):
+        decoder = FrameDecoder(max_payload_bytes=8)
+        ends = [piece.fin for read in reads for piece in decoder.pieces(read) if isinstance(piece, PassedOver)]
+        assert ends == [False] * (len(ends) - 1) + [True]

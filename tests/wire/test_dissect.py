@@ -696,6 +696,23 @@ def test_after_a_deflated_message_too_long_to_be_held_none_can_be_inflated() -> 
     ]
 
 
+def test_a_message_that_inflates_to_too_much_is_not_held_and_keeps_its_context_for_the_next() -> None:
+    event = b'{"id":7,"data":"something that was said before"}'
+    packed = deflate(b"\0" * (32 << 20) + event[10:], event)
+    fragments = [text(packed[0][:-20], rsv1=True, fin=False), encode_frame(Frame(Opcode.CONTINUATION, packed[0][-20:]))]
+    dissector = Dissector()
+    dissector.feed("out", UPGRADE)
+    dissector.feed("in", DEFLATED)
+    tracemalloc.start()
+    marks = dissector.feed("in", b"".join(fragments))
+    held = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert held < 5 * MAX_HELD_BYTES
+    assert {mark.label for mark in marks if mark.category == "payload"} == {"too long to read"}
+    assert len(packed[1]) < len(event) / 2, "the next message leans on this one"
+    assert dissector.feed("in", text(packed[1], rsv1=True))[-1].label == "event 7, deflated"
+
+
 def test_what_waits_for_the_answer_to_an_upgrade_is_bounded() -> None:
     dissector = Dissector()
     marks = dissector.feed("out", UPGRADE) + dissector.feed("out", LONG)
