@@ -148,11 +148,13 @@ class ChunkDecoder:
     ) -> None:
         self.done = False
         self.before_error: list[Chunk | Trailers] = []
+        self.pieces_before_error: list[tuple[int, bytes]] = []
         self._max_chunk_bytes = max_chunk_bytes
         self._max_line_bytes = max_line_bytes
         self._trailer_bytes_left = max_trailer_bytes
         self._buffer = bytearray()
         self._head: tuple[int, tuple[Extension, ...]] | None = None  # size and extensions of the chunk under way
+        self._left: int | None = None  # of its data, for ``pieces``
         self._trailers: list[Field] = []
         self._error: WireError | None = None
 
@@ -179,6 +181,25 @@ class ChunkDecoder:
             raise
         return items
 
+    def pieces(self, data: bytes) -> list[tuple[int, bytes]]:
+        """The same as it comes, chunks that are not whole included: (bytes of framing, the body's bytes behind them).
+
+        A decoder is fed with this or with ``feed``, not with both. No chunk is too large here, as none is held.
+
+        Raises:
+            WireError: as ``feed``; what came before it is in ``pieces_before_error``.
+        """
+        if self._error is not None:
+            raise self._error
+        self._buffer += data
+        found: list[tuple[int, bytes]] = []
+        try:
+            self._cut(found)
+        except WireError as error:
+            self._error, self.pieces_before_error = error, found
+            raise
+        return found
+
     def eof(self) -> None:
         """Say that the connection has ended.
 
@@ -187,6 +208,35 @@ class ChunkDecoder:
         """
         if not self.done:
             raise self._error or WireError("the connection ended inside a chunked body", clause=INCOMPLETE)
+
+    def _cut(self, found: list[tuple[int, bytes]]) -> None:
+        buffer, framing = self._buffer, 0
+        try:
+            while not self.done and buffer:
+                before = len(buffer)
+                if self._left:
+                    piece = bytes(buffer[: self._left])
+                    self._left -= len(piece)
+                    del buffer[: len(piece)]
+                    found.append((framing, piece))
+                    framing = 0
+                    continue
+                if self._left is not None:
+                    if not self._end_of_data(0):
+                        return
+                    del buffer[:2]
+                    self._left = self._head = None
+                elif self._head is not None:
+                    self._trailer_section()
+                elif (line := self._line()) is not None:
+                    self._head = _parse_size(line)
+                    self._left = self._head[0] or None
+                framing += before - len(buffer)
+                if before == len(buffer):
+                    return
+        finally:
+            if framing:
+                found.append((framing, b""))
 
     def _next(self) -> Chunk | Trailers | None:
         if self._head is None:
@@ -212,11 +262,15 @@ class ChunkDecoder:
         del self._buffer[: end + 1]
         return line[:-2]
 
-    def _data(self, size: int, extensions: tuple[Extension, ...]) -> Chunk | None:
-        end = bytes(self._buffer[size : size + 2])
+    def _end_of_data(self, at: int) -> bool:
+        """Whether the CRLF behind a chunk's data is there."""
+        end = bytes(self._buffer[at : at + 2])
         if not b"\r\n".startswith(end):
             raise WireError(f"chunk data is followed by {end!r}, not by CRLF", clause=CODING)
-        if len(end) < 2:
+        return len(end) == 2
+
+    def _data(self, size: int, extensions: tuple[Extension, ...]) -> Chunk | None:
+        if not self._end_of_data(size):
             return None
         with memoryview(self._buffer) as view:
             chunk = Chunk(bytes(view[:size]), extensions)

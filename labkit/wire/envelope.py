@@ -11,6 +11,9 @@
 
 Separators are compact and UTF-8 is not escaped; LF, CR and NUL always are, so one line, one message or one
 NUL-terminated string holds one item. Decoding takes foreign bodies too: what is not exactly one of these is None.
+
+``told`` and ``told_answer`` say beside it what each byte was for. Of an event, its data is payload and what stands
+around it envelope; what escapes and base64 add to the data counts as envelope.
 """
 
 from __future__ import annotations
@@ -18,12 +21,14 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from labkit.errors import CursorError
-from labkit.wire.events import Cursor, Event, Gap, Page
+from labkit.wire.events import Cursor, Event, Gap, Page, size_bytes
+from labkit.wire.spans import Item, Run, Sighting
 
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -120,6 +125,73 @@ def decode_answer(text: str | bytes) -> Answer | None:
             if len(events) == len(items) and (gap is not None) is ("gap" in rest) and not endless:
                 return Answer(events, cursor, gap, more)
     return None
+
+
+_PLAIN = re.compile(rb'\{"id":([1-9][0-9]{0,17}),"data":"([^"\\\x00-\x1f]*)"\}')
+_DATA = re.compile(rb'\{\s*"(?:id"\s*:\s*[0-9]+\s*,\s*"(?:data|base64)|data|base64)"\s*:\s*"')
+"""The beginning of an event up to its data: these quotes are bare, so they stand in no string."""
+
+
+def told(raw: bytes) -> Item:
+    """One item of a stream, and what its bytes were for. Text that is none of ours is an event as a whole.
+
+    The value is what ``decode`` gives; None for bytes that are somebody else's.
+    """
+    plain = _PLAIN.fullmatch(raw)  # an event without escapes needs no parser
+    if plain is not None:
+        start, stop = plain.span(2)
+        try:
+            data = plain[2].decode()
+        except UnicodeDecodeError:
+            return None, [(len(raw), "payload", "", Sighting())]
+        wire_id = plain[1].decode()
+        event = Sighting(wire_id)
+        return Received(int(wire_id), data), [
+            (start, "envelope", "", event),
+            (stop - start, "payload", "", event),
+            (len(raw) - stop, "envelope", "JSON", None),
+        ]
+    value = decode(raw)
+    if value is None:
+        return None, [(len(raw), "payload", "", Sighting())]
+    return value, _around([value] if isinstance(value, Received) else [], raw)
+
+
+def told_answer(raw: bytes) -> Item:
+    """The answer to a poll, and what its bytes were for. One that is none of ours is an event as a whole."""
+    value = decode_answer(raw)
+    if value is None:
+        return None, [(len(raw), "payload", "", Sighting())]
+    return value, _around(value.events, raw)
+
+
+def told_binary(raw: bytes) -> Item:
+    """A binary message, 8 bytes of id and then the data (``/websocket?binary=1``)."""
+    if len(raw) < 8:
+        return None, [(len(raw), "payload", "", Sighting())]
+    wire_id = str(int.from_bytes(raw[:8], "big"))
+    event = Sighting(wire_id)
+    runs: list[Run] = [(8, "envelope", "", event), (len(raw) - 8, "payload", "", event)]
+    return Received(int(wire_id), raw[8:]), runs
+
+
+def _around(events: Sequence[Received], raw: bytes) -> list[Run]:
+    """What the bytes of *raw* were for, which hold these events in this order."""
+    runs: list[Run] = []
+    at = 0
+    for received in events:
+        event = Sighting(str(received.id))
+        found = _DATA.search(raw, at)
+        if found is None:  # a member's name is written with escapes: known to be there, not where
+            runs.append((0, "payload", "", event))
+            continue
+        size = size_bytes(received.data)
+        runs.append((found.start() - at, "envelope", "JSON", None))
+        runs.append((found.end() - found.start(), "envelope", "", event))
+        runs.append((size, "payload", "", event))
+        at = found.end() + size
+    runs.append((len(raw) - at, "envelope", "JSON", None))
+    return runs
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from labkit.errors import WireError
+from labkit.wire.spans import TOO_LONG, Item, Run, Sighting
 
 PARSING = "WHATWG HTML 9.2.5"
 INTERPRETING = "WHATWG HTML 9.2.6"
@@ -110,6 +111,7 @@ class EventStreamDecoder:
     Args:
         last_event_id: what the stream starts with. The standard says empty; a client that reconnects passes
             what it held, as browsers do, so that a stream without ids does not lose it.
+        max_item_bytes: the longest block that is held; nothing of a longer one is read. None: any.
 
     Attributes:
         last_event_id: as of the last blank line, also one that dispatched nothing.
@@ -117,7 +119,7 @@ class EventStreamDecoder:
             10**15.
     """
 
-    def __init__(self, last_event_id: str = "") -> None:
+    def __init__(self, last_event_id: str = "", *, max_item_bytes: int | None = None) -> None:
         self.last_event_id = last_event_id
         self.retry_ms: int | None = None
         self._line = bytearray()
@@ -127,40 +129,115 @@ class EventStreamDecoder:
         self._wire_id: str | None = None
         self._type = ""
         self._data: list[str] = []
+        self._sighting = Sighting()
+        self._runs: list[Run] = []
+        self._last_end = -1  # of the runs: the line end of the newest data line
+        self._max_item_bytes = max_item_bytes
+        self._held_bytes = 0  # of whole lines
+        self._skipping = False
+        self._at_line_start = True  # while skipping
 
     def feed(self, data: bytes) -> list[StreamEvent]:
         """Take what one read brought and return the events that it completed, in order."""
+        return [event for event, _ in self.items(data) if event is not None]
+
+    def items(self, data: bytes) -> list[Item]:
+        """The same with what each byte was for; a block that dispatched nothing is None.
+
+        Field names and line ends are framing, an id is envelope, data is payload, also the line end that joins two
+        lines of it. A block is whole at its blank line; the LF of a CRLF that comes after that is a run of its own.
+        """
+        items: list[Item] = []
         if self._after_cr and data:
             self._after_cr = False
             if data[0] == 0x0A:  # the LF of a CRLF whose CR came with the read before
                 data = data[1:]
+                self._late_lf(items)
         if not data:
-            return []
-        lines = data.splitlines()  # of bytes: at CR, LF and CRLF only
+            self._give_up_if_too_long(items)
+            return items
+        lines = data.splitlines(keepends=True)  # of bytes: at CR, LF and CRLF only
         rest = b"" if data.endswith((b"\r", b"\n")) else lines.pop()
         self._after_cr = data.endswith(b"\r")
-        events = []
         for line in lines:
-            event = self._end_of_line(line)
-            if event is not None:
-                events.append(event)
-        self._line += rest
-        return events
+            if self._skip(line, items) if self._skipping else self._end_of_line(line):
+                items.append(self._dispatch())
+                if line.endswith(b"\r\n"):
+                    self._late_lf(items)
+        if self._skipping:
+            self._skip(rest, items)
+        else:
+            self._line += rest
+            self._give_up_if_too_long(items)
+        return items
 
-    def _end_of_line(self, end: bytes) -> StreamEvent | None:
-        line = end
+    def _give_up_if_too_long(self, items: list[Item]) -> None:
+        """Let go what there is of a block that is too long, and read on at the next blank line."""
+        if self._max_item_bytes is None or self._held_bytes + len(self._line) <= self._max_item_bytes:
+            return
+        self._skipping, self._at_line_start = True, not self._line
+        items.append((None, [(self._held_bytes + len(self._line), "payload", TOO_LONG, None)]))
+        self._line.clear()
+        self._type, self._data, self._wire_id = "", [], None
+        self._runs, self._last_end, self._held_bytes = [], -1, 0
+
+    def _skip(self, line: bytes, items: list[Item]) -> bool:
+        """Pass over a line or the beginning of one; whether it was the blank line."""
+        text = line.rstrip(b"\r\n")
+        if not text and line and self._at_line_start:
+            self._skipping = False
+            self._runs.append((1, "framing", "line end", self._sighting))
+            return True
+        if line:
+            items.append((None, [(len(line), "payload", TOO_LONG, None)]))
+            self._at_line_start = len(text) < len(line)
+        return False
+
+    def _late_lf(self, items: list[Item]) -> None:
+        if self._skipping:
+            items.append((None, [(1, "payload", TOO_LONG, None)]))
+        elif self._runs:
+            self._runs.append((1, "framing", "line end", self._sighting))
+            self._held_bytes += 1
+        else:
+            items.append((None, [(1, "framing", "line end", None)]))
+
+    def _end_of_line(self, end: bytes) -> bool:
+        """Take one line with its end; whether it was the blank one."""
+        raw = end
         if self._line:
-            line = bytes(self._line + end)
+            raw = bytes(self._line + end)
             self._line.clear()
+        line = raw.rstrip(b"\r\n")
+        behind = len(raw) - len(line)
+        runs, sighting = self._runs, self._sighting
         if self._first_line:
             self._first_line = False
-            line = line.removeprefix(_BOM)
+            if line.startswith(_BOM):
+                line = line[3:]
+                runs.append((3, "framing", "byte order mark", sighting))
         if not line:
-            return self._dispatch()
+            runs.append((1, "framing", "line end", sighting))
+            return True
+        self._held_bytes += len(raw)
         # CR and LF are never inside a UTF-8 sequence, so decoding line by line is decoding the stream.
-        name, _, value = line.decode("utf-8", "replace").partition(":")
-        self._interpret(name, value.removeprefix(" "))  # a comment has no name, and so is no field
-        return None
+        name, colon, value = line.partition(b":")
+        if value.startswith(b" "):
+            value = value[1:]
+        field = name.decode("utf-8", "replace")
+        self._interpret(field, value.decode("utf-8", "replace"))  # a comment has no name, and so is no field
+        runs.append((len(line) - len(value), "framing", f"{field}:" if colon else field, sighting))
+        if field == "data":
+            if self._last_end >= 0:  # its first byte is the LF that joins the two lines
+                count = runs[self._last_end][0]
+                joined: list[Run] = [(1, "payload", "", sighting), (count - 1, "framing", "line end", sighting)]
+                runs[self._last_end : self._last_end + 1] = joined
+            runs.append((len(value), "payload", "", sighting))
+            self._last_end = len(runs)
+        elif value:
+            runs.append((len(value), "envelope" if field == "id" else "framing", "value", sighting))
+        runs.append((behind, "framing", "line end", sighting))
+        return False
 
     def _interpret(self, name: str, value: str) -> None:
         if name == "data":
@@ -174,10 +251,22 @@ class EventStreamDecoder:
             digits = value.lstrip("0")
             self.retry_ms = int(digits or "0") if len(digits) <= 15 else _RETRY_LIMIT_MS
 
-    def _dispatch(self) -> StreamEvent | None:
+    def _dispatch(self) -> Item:
+        """The end of a block: the event that it dispatched, if it did, and the runs of all its lines."""
         self.last_event_id = self._id_buffer
-        event = None
-        if self._data:
+        event, runs = None, self._runs
+        if self._max_item_bytes is not None and self._held_bytes > self._max_item_bytes:
+            runs = [(self._held_bytes, "payload", TOO_LONG, None), (1, "framing", "line end", None)]
+        elif self._data:
             event = StreamEvent(self._type or "message", "\n".join(self._data), self.last_event_id, self._wire_id)
+            self._sighting.wire_id = self._wire_id
+            self._sighting = Sighting()
+        else:
+            runs = [(count, category, label, None) for count, category, label, _ in runs]
         self._type, self._data, self._wire_id = "", [], None
-        return event
+        self._runs, self._last_end, self._held_bytes = [], -1, 0
+        return event, runs
+
+    def end(self) -> list[Item]:
+        """The stream has ended: a block without its blank line is never dispatched."""
+        return []

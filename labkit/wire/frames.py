@@ -124,6 +124,15 @@ class _Head:
     header_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """Some bytes of a data frame that is too long to be held: its header first, ``fin`` with a message's last."""
+
+    header_bytes: int
+    payload_bytes: int
+    fin: bool
+
+
 class FrameDecoder:
     """Bytes of one direction of a WebSocket connection in, whole frames out.
 
@@ -145,11 +154,14 @@ class FrameDecoder:
         reserved: frozenset[str] = frozenset(),
     ) -> None:
         self.before_error: list[Frame] = []
+        self.pieces_before_error: list[Frame | PassedOver] = []
         self._masked = masked
         self._max_payload_bytes = max_payload_bytes
         self._forbidden_bits = sum(bit for name, bit in _RSV.items() if name not in reserved)
         self._buffer = bytearray()
         self._head: _Head | None = None
+        self._passes_over = False
+        self._left = 0  # of a frame that is passed over
         self._error: WireError | None = None
 
     def feed(self, data: bytes) -> list[Frame]:
@@ -165,14 +177,54 @@ class FrameDecoder:
         self._buffer += data
         frames: list[Frame] = []
         try:
-            while (frame := self._next()) is not None:
+            while self._buffer and (frame := self._next()) is not None:
                 frames.append(frame)
         except WireError as error:
             self._error, self.before_error = error, frames
             raise
         return frames
 
+    def pieces(self, data: bytes) -> list[Frame | PassedOver]:
+        """The same, but a data frame over the limit passes unread as it comes, and does not break the rules.
+
+        Raises:
+            WireError: as ``feed``; what came before it is in ``pieces_before_error``.
+        """
+        if self._error is not None:
+            raise self._error
+        self._passes_over = True
+        self._buffer += data
+        found: list[Frame | PassedOver] = []
+        try:
+            while self._buffer and (piece := self._passed_over() or self._next()) is not None:
+                found.append(piece)
+        except WireError as error:
+            self._error, self.pieces_before_error = error, found
+            raise
+        return found
+
+    def _passed_over(self) -> PassedOver | None:
+        header = 0
+        if not self._left:
+            head = self._head = self._head or self._read_head()
+            if head is None or head.payload_bytes <= self._max_payload_bytes:
+                return None
+            header, self._left = head.header_bytes, head.payload_bytes
+            del self._buffer[:header]
+        assert self._head is not None
+        taken = min(self._left, len(self._buffer))
+        if not header + taken:
+            return None
+        del self._buffer[:taken]
+        self._left -= taken
+        fin = not self._left and bool(self._head.first & _FIN)
+        if not self._left:
+            self._head = None
+        return PassedOver(header, taken, fin)
+
     def _next(self) -> Frame | None:
+        if self._left:
+            return None
         head = self._head = self._head or self._read_head()
         if head is None or len(self._buffer) < head.header_bytes + head.payload_bytes:
             return None
@@ -200,7 +252,7 @@ class FrameDecoder:
         size = self._read_length(length)
         if size is None:
             return None
-        if size > self._max_payload_bytes:
+        if size > self._max_payload_bytes and not self._passes_over:
             raise WireError(f"payload of {size} bytes, over {self._max_payload_bytes}", clause=LIMITS)
         return _Head(opcode, first, masked, size, header_bytes(size, masked))
 
