@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from labkit import theory
 from labkit.claims import confidence
 from labkit.claims.finding import Finding
-from labkit.claims.judging import LEAST_EVENTS, TOLERANCE, Part, Seen, ends, lost_part, see
+from labkit.claims.judging import LEAST_EVENTS, TOLERANCE, Part, ends
 from labkit.claims.latency import streaming_is_one_transit
+from labkit.claims.seen import Seen, lost_part, see
 from labkit.claims.values import shown
 
 if TYPE_CHECKING:

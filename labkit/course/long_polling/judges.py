@@ -10,7 +10,8 @@ from labkit import theory
 from labkit.claims import confidence, latency
 from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.finding import Finding, NoVerdict
-from labkit.claims.judging import LEAST_EVENTS, Part, Seen, finding, listed, lost_part, mean_part, range_part, see
+from labkit.claims.judging import LEAST_EVENTS, Part, finding, listed
+from labkit.claims.seen import Seen, lost_part, mean_part, range_part, see
 from labkit.claims.values import shown
 from labkit.course.long_polling.judges_held import (
     named,
@@ -53,7 +54,7 @@ def near_one_transit(seen: Any) -> Finding:
     if fastest is None:
         raise NoVerdict("undecided", "too few events at every rate")
     parts += [range_part(whole, d, 3 * d), lost_part(whole)]
-    return finding(fastest[0], fastest[1], whole, parts)
+    return finding(parts, whole.n, fastest[0], fastest[1])
 
 
 def _at_every_hold(seen: Holds) -> Finding:
@@ -64,7 +65,7 @@ def _at_every_hold(seen: Holds) -> Finding:
         mean = _mean(part, expected.std_s)
         parts += [named(name, mean_part(part, mean, expected, d / 2)), named(name, range_part(part, d, 3 * d))]
         parts.append(lost_part(part))
-    return finding(expected.mean_s, mean, part, parts)
+    return finding(parts, part.n, expected.mean_s, mean)
 
 
 def nearer_than_polling(seen: Equal) -> Finding:
@@ -184,7 +185,7 @@ def persistent_connections(run: Any) -> Finding:
         ]
         last = expected.mean_s, mean, seen
     assert last is not None
-    return finding(last[0], last[1], last[2], parts)
+    return finding(parts, last[2].n, last[0], last[1])
 
 
 def pipelining(seen: Pipelined) -> Finding:

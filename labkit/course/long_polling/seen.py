@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from labkit import theory
-from labkit.claims.judging import Seen, see
+from labkit.claims.seen import Seen, see
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,7 +16,8 @@ from labkit import theory
 from labkit.claims import confidence, latency
 from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.finding import Finding, NoVerdict
-from labkit.claims.judging import HELD_UP, LEAST_EVENTS, TOLERANCE, Part, Seen, listed, lost_part, range_part, see
+from labkit.claims.judging import LEAST_EVENTS, TOLERANCE, Part, listed
+from labkit.claims.seen import HELD_UP, Seen, lost_part, range_part, see
 from labkit.claims.values import shown
 from labkit.course.polling.seen import Costs, Poller, Sweep, Waited
 
