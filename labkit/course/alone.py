@@ -1,8 +1,9 @@
-"""An experiment put to the test on its own, without its notebook: in a lab that it has for itself."""
+"""An experiment put to the test on its own, without its notebook, and when it was."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from labkit.lab.lab import Lab
@@ -16,3 +17,8 @@ def in_a_lab(experiment: Callable[[Lab], Any], **options: Any) -> Callable[[], A
             return experiment(lab)
 
     return run
+
+
+def started_now(**settings: Any) -> dict[str, Any]:
+    """The settings of an experiment that begins now, as a record names them."""
+    return {"started": datetime.now(UTC).isoformat(), **settings}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pandas as pd
 
 from labkit.course.shown import Code, Shown, text_table
@@ -47,3 +50,8 @@ def test_text_stands_at_the_left_with_its_index_as_a_column_and_the_page_s_names
 def test_quoted_text_is_escaped_and_code_is_code() -> None:
     shown = text_table(["what", ""], [("<b>", Code("a & b"))])
     assert "<td style='text-align:left'>&lt;b&gt;</td>" in shown and "<code>a &amp; b</code>" in shown
+
+
+def test_a_slice_loads_no_plotly_before_a_chart_is_asked_for() -> None:
+    code = "import sys, labkit.course.polling.claims; sys.exit('plotly' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from labkit.claims.claim import Claim
 from labkit.course.alone import in_a_lab
-from labkit.course.polling import experiments, judges, judges_load
+from labkit.course.polling import judges, judges_load
+from labkit.course.polling.burden import weigh
+from labkit.course.polling.costs import costs
+from labkit.course.polling.overheads import overheads
+from labkit.course.polling.revalidation import revalidate
+from labkit.course.polling.sweep import sweep
+from labkit.course.polling.waiting import wait_for_jobs
 
 NOTEBOOK = "01_polling"
 
@@ -15,7 +21,7 @@ CLAIMS = (
         sentence="서버의 변경에 즉시 대응하지 못함 (it cannot react at once to a change on the server)",
         notebook=NOTEBOOK,
         judge=judges.polling_is_late,
-        experiment=in_a_lab(experiments.sweep),
+        experiment=in_a_lab(sweep),
     ),
     Claim(
         "P2",
@@ -25,7 +31,7 @@ CLAIMS = (
         unit="bytes",
         notebook=NOTEBOOK,
         judge=judges.cost_rises,
-        experiment=in_a_lab(experiments.costs),
+        experiment=in_a_lab(costs),
     ),
     Claim(
         "P3",
@@ -34,7 +40,7 @@ CLAIMS = (
         "(no connection has to be kept, so it is light on the server)",
         notebook=NOTEBOOK,
         judge=judges_load.light_on_the_server,
-        experiment=experiments.weigh,
+        experiment=weigh,
     ),
     Claim(
         "P4",
@@ -43,7 +49,7 @@ CLAIMS = (
         unit="",
         notebook=NOTEBOOK,
         judge=judges_load.revalidation_is_cheaper,
-        experiment=in_a_lab(experiments.revalidate),
+        experiment=in_a_lab(revalidate),
     ),
     Claim(
         "P5",
@@ -52,7 +58,7 @@ CLAIMS = (
         unit="",
         notebook=NOTEBOOK,
         judge=judges_load.published_overheads,
-        experiment=in_a_lab(experiments.overheads),
+        experiment=in_a_lab(overheads),
     ),
     Claim(
         "N1",
@@ -61,6 +67,6 @@ CLAIMS = (
         "(work is not processed at once at the server, one waits until it is)",
         notebook=NOTEBOOK,
         judge=judges.waiting_for_a_job,
-        experiment=experiments.wait_for_jobs,
+        experiment=wait_for_jobs,
     ),
 )

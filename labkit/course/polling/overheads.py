@@ -1,77 +1,52 @@
-"""P4 and P5: polls with ``If-None-Match``, and the overhead of one message through polling and WebSocket."""
+"""P5: the overhead of one message through polling and WebSocket, on this wire and in two published tables."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from labkit import loop
-from labkit.client.connection import Wiring
-from labkit.client.http import HTTPClient
-from labkit.client.ledger import Ledger
-from labkit.course.polling.seen_load import Overheads, Revalidated
+from labkit.course.shown import Shown
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
 from labkit.measuring.measurement import measure
 from labkit.measuring.run import Run
 
-# P4: If-None-Match
-
-
-def revalidate(lab: Lab, sizes: tuple[int, ...] = (0, 1, 2, 3, 4, 6, 8, 16, 32, 64)) -> Revalidated:
-    """Poll topics that hold so many events of 20 bytes, with a cursor and for the whole, plainly and with an ETag."""
+if TYPE_CHECKING:
     import pandas as pd
 
-    topic = f"resource-{time.monotonic_ns()}"
-    rows = [row for size in sizes for row in _revalidate(lab, f"{topic}-{size}", size)]
-    return Revalidated(pd.DataFrame(rows), {"started": datetime.now(UTC).isoformat()})
 
+@dataclass(frozen=True, repr=False)
+class Overheads(Shown):
+    """The published tables, and this wire's own bytes.
 
-def _revalidate(lab: Lab, topic: str, size: int) -> Iterator[dict[str, Any]]:
-    for number in range(size):
-        lab.publish(schedules.payload(number + 1, 20), topic)
-    cursor = lab.cursor(topic)
-    cases = [(how, conditional) for how in ("cursor", "whole") for conditional in (False, True)]
-    client = HTTPClient(lab.url_of("polling"), topic=topic, token=None, wiring=Wiring(Ledger(0), "polling"))
-    try:
-        before = {case: loop.run(_poll(client, cursor, *case)) for case in cases}
-        etags = {case: found[3] for case, found in before.items()}
-        again = {case: loop.run(_poll(client, cursor, *case, etag=etags[case])) for case in cases}
-        lab.publish(schedules.payload(size + 1, 20), topic)
-        changed = {case: loop.run(_poll(client, cursor, *case, etag=etags[case])) for case in cases}
-    finally:
-        client.close()
-    for case in cases:
-        how, conditional = case
-        yield {
-            "events": size,
-            "resource_bytes": before["whole", False][2],
-            "how": how,
-            "conditional": conditional,
-            "status": again[case][0],
-            "bytes": again[case][1],
-            "changed_status": changed[case][0],
-            "changed_bytes": changed[case][1],
-        }
+    ``polling`` and ``websocket``: headers and framing of one message, and TCP/IP headers (derived), each a list with a
+    value for each subscriber; ``handshake_bytes`` of one WebSocket's opening; ``run`` what they were counted in.
+    """
 
+    polling: tuple[tuple[float, float], ...]
+    websocket: tuple[tuple[float, float], ...]
+    handshake_bytes: float
+    events: int
+    run: Run | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
 
-async def _poll(
-    client: HTTPClient, cursor: str, how: str, conditional: bool, *, etag: str = ""
-) -> tuple[int, int, int, str]:
-    """Status, bytes both ways, bytes of the body, and the ETag of one poll."""
-    http = await client.connected()
-    before = http.record.bytes_total
-    query = {"after": "0" if how == "whole" else cursor, "etag": "1" if conditional else None}
-    await client.ask(query, {"If-None-Match": etag} if conditional and etag else {})
-    response, text = await client.answer()
-    return response.status, http.record.bytes_total - before, len(text.encode()), response.headers.get("etag", "")
+    def ratios(self, tcp_ip: bool) -> list[float]:
+        """Overhead of a poll over that of a WebSocket message, for each subscriber."""
+        pairs = zip(self.polling, self.websocket, strict=True)
+        return [(p[0] + p[1] * tcp_ip) / (w[0] + w[1] * tcp_ip) for p, w in pairs]
 
+    def table(self) -> pd.DataFrame:
+        """Bytes of overhead for each message."""
+        import pandas as pd
 
-# P5: overhead of a message
+        rows = {}
+        for name, found in (("polling", self.polling), ("websocket", self.websocket)):
+            bare, derived = (sum(values) / len(found) for values in zip(*found, strict=True))
+            rows[name] = {"headers and framing": bare, "TCP/IP (derived)": derived, "together": bare + derived}
+        rows["ratio"] = {name: rows["polling"][name] / rows["websocket"][name] for name in rows["polling"]}
+        return pd.DataFrame(rows).T
 
 
 def overheads(
@@ -111,3 +86,82 @@ def _overhead(run: Run, technique: str, subscriber: int) -> tuple[float, float]:
         if mark.category == "framing" and after.event_id is not None
     )
     return bare / len(run.published), derived / len(run.published)
+
+
+@dataclass(frozen=True)
+class Published:
+    """One row of somebody else's table: the inputs and the figure that they print (``printed_mbps``)."""
+
+    source: str
+    case: str
+    clients: int
+    every_s: float
+    bytes_each: float
+    printed_mbps: float
+    decimals: int
+
+    @property
+    def mbit_per_s(self) -> float:
+        return self.clients * self.bytes_each * 8 / self.every_s / 1e6
+
+    @property
+    def mibit_per_s(self) -> float:
+        return self.clients * self.bytes_each * 8 / self.every_s / 2**20
+
+    def prints(self, value: float) -> bool:
+        """Whether *value* rounds, or is cut, to the printed figure."""
+        scaled = value * 10**self.decimals
+        return round(self.printed_mbps * 10**self.decimals) in (round(scaled), int(scaled))
+
+
+KAAZING, HPBN = "Lubbers and Greco (Kaazing)", "High Performance Browser Networking"
+PUBLISHED = (
+    Published(KAAZING, "polling", 1_000, 1, 871, 6.6, 1),
+    Published(KAAZING, "polling", 10_000, 1, 871, 66, 0),
+    Published(KAAZING, "polling", 100_000, 1, 871, 665, 0),
+    Published(KAAZING, "WebSocket", 1_000, 1, 2, 0.015, 3),
+    Published(KAAZING, "WebSocket", 10_000, 1, 2, 0.153, 3),
+    Published(KAAZING, "WebSocket", 100_000, 1, 2, 1.526, 3),
+    Published(HPBN, "polling", 10_000, 60, 850, 1.13, 2),
+)
+
+
+@dataclass(frozen=True, repr=False)
+class Tables(Shown):
+    """The published figures beside what their inputs give, and what the same clients cost with this wire's bytes."""
+
+    seen: Overheads | None = None
+
+    def table(self) -> pd.DataFrame:
+        """One row for each figure: as printed, in Mbit/s, in Mibit/s, and in Mbit/s on this wire, TCP/IP included."""
+        import pandas as pd
+
+        rows = []
+        for row in PUBLISHED:
+            own = self._own(row)
+            rows.append(
+                {
+                    "whose": row.source,
+                    "what": row.case,
+                    "clients": row.clients,
+                    "every (s)": row.every_s,
+                    "bytes": row.bytes_each,
+                    "printed 'Mbps'": f"{row.printed_mbps:g}",
+                    "Mbit/s": row.mbit_per_s,
+                    "Mibit/s": row.mibit_per_s,
+                    **({} if own is None else {"this wire (Mbit/s)": own}),
+                }
+            )
+        return pd.DataFrame(rows).set_index(["whose", "what", "clients"])
+
+    def _own(self, row: Published) -> float | None:
+        if self.seen is None:
+            return None
+        each = self.seen.polling if row.case == "polling" else self.seen.websocket
+        bytes_each = sum(bare + derived for bare, derived in each) / len(each)
+        return row.clients * bytes_each * 8 / row.every_s / 1e6
+
+
+def published(seen: Overheads | None = None) -> Tables:
+    """The two published tables recomputed; with what :func:`overheads` gave, also from this wire's bytes."""
+    return Tables(seen)

@@ -17,9 +17,8 @@ from test_contract import AWKWARD, attach, check_all
 import labkit
 from conftest import UNIT
 from labkit import theory
-from labkit.claims import checking
 from labkit.client.ledger import Ledger
-from labkit.course import http_streaming
+from labkit.course import claims, http_streaming
 from labkit.course.answers import EXERCISES
 from labkit.course.http_streaming import charts as http_streaming_charts
 from labkit.course.http_streaming.by_hand import WAYS, Drip
@@ -46,7 +45,7 @@ def lab() -> Iterator[labkit.Lab]:
 
 
 def verdict(id: str, seen: Any) -> str:
-    return checking.judge(id, seen).verdict
+    return claims.judge(id, seen).verdict
 
 
 def with_changes(run: Run, change: Callable[[Any], Any]) -> Run:
@@ -162,7 +161,7 @@ def endings(lab: labkit.Lab) -> Endings:
 
 
 def test_with_eof_a_cut_looks_like_the_end(endings: Endings) -> None:
-    found = checking.judge("S2", endings)
+    found = claims.judge("S2", endings)
     assert found.verdict == "confirmed" and "this kit" in found.reason
     assert {c.error for c in endings.cases if (c.framing, c.how) == ("eof", "fin")} == {""}
 
@@ -236,7 +235,7 @@ def test_recycled_streams_in_wrong_worlds() -> None:
 
 
 def test_a_run_without_recycling_is_judged_as_in_the_start_notebook() -> None:
-    assert "against 50 ms" in checking.judge("S3", ideal_run().run).reason
+    assert "against 50 ms" in claims.judge("S3", ideal_run().run).reason
 
 
 def test_the_sweep_draws_theory_for_each_rate_of_its_slider(lab: labkit.Lab) -> None:

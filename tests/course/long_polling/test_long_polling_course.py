@@ -10,8 +10,8 @@ import pytest
 
 import labkit
 from conftest import UNIT
-from labkit.claims import checking
 from labkit.client.ledger import Ledger
+from labkit.course import claims
 from labkit.course import long_polling as experiments
 from labkit.course.long_polling import charts as long_polling_charts
 from labkit.course.long_polling import charts_cases as long_polling_charts_cases
@@ -35,7 +35,7 @@ def lab() -> Iterator[labkit.Lab]:
 
 
 def verdict(id: str, seen: Any) -> str:
-    return checking.judge(id, seen).verdict
+    return claims.judge(id, seen).verdict
 
 
 # A world in which theory holds, and worlds in which it does not

@@ -362,7 +362,7 @@ async with residence.watch() as seen:
     with seen.busy():
         time.sleep(1)
     await asyncio.sleep(0.5)
-found = labkit.claims.checking.judge("A8", seen)
+found = labkit.claims.claims.judge("A8", seen)
 print(found.verdict, found.reason)
 """
     ok(kernel, "import asyncio, time, labkit\nfrom labkit.course.where_the_server_lives import residence")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from conftest import UNIT
-from labkit.claims import checking
+from labkit.course import claims
 from labkit.course.where_the_server_lives import charts as where_the_server_lives_charts
 from labkit.course.where_the_server_lives import residence
 from labkit.course.where_the_server_lives.homes import Home, Seen, Span
@@ -63,7 +63,7 @@ def test_what_was_seen_survives_json_and_is_summed_up() -> None:
     ],
 )
 def test_the_verdict_on_a8(homes: list[Home], verdict: str, said: str) -> None:
-    found = checking.judge("A8", seen(*homes))  # type: ignore[arg-type]
+    found = claims.judge("A8", seen(*homes))  # type: ignore[arg-type]
     assert (found.verdict, said in found.reason) == (verdict, True), found.reason
 
 
@@ -71,7 +71,7 @@ def test_a_slow_tail_alone_leaves_a8_undecided() -> None:
     stalled = home("thread")
     for event_id in range(100, 120):  # a twelfth of a second's worth of one stall
         stalled.received[event_id] += 100 * MS
-    assert checking.judge("A8", seen(STILL, stalled)).verdict == "undecided"  # type: ignore[arg-type]
+    assert claims.judge("A8", seen(STILL, stalled)).verdict == "undecided"  # type: ignore[arg-type]
 
 
 def test_the_chart_shows_both_latencies_the_span_and_theory() -> None:
