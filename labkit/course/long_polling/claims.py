@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from labkit.claims.claim import Claim
 from labkit.course.alone import in_a_lab
-from labkit.course.long_polling import experiments, judges, judges_held
+from labkit.course.long_polling import judges, judges_held
+from labkit.course.long_polling.bounded import threads
+from labkit.course.long_polling.equal import equal_requests
+from labkit.course.long_polling.event_rates import rates
+from labkit.course.long_polling.exchanges import connections, payloads
+from labkit.course.long_polling.idle_limit import valley
+from labkit.course.long_polling.memory import held_clients
+from labkit.course.long_polling.no_cursor import unaware
+from labkit.course.long_polling.pipelining import pipelined
 
 NOTEBOOK = "02_long_polling"
 
@@ -16,7 +24,7 @@ CLAIMS = (
         "latency is over three network transits”",
         notebook=NOTEBOOK,
         judge=judges.near_one_transit,
-        experiment=in_a_lab(experiments.rates),
+        experiment=in_a_lab(rates),
     ),
     Claim(
         "L1b",
@@ -24,7 +32,7 @@ CLAIMS = (
         sentence="폴링에 비해 실시간 처리가 가능 (nearer to real time than polling)",
         notebook=NOTEBOOK,
         judge=judges.nearer_than_polling,
-        experiment=in_a_lab(experiments.equal_requests),
+        experiment=in_a_lab(equal_requests),
     ),
     Claim(
         "L2",
@@ -34,7 +42,7 @@ CLAIMS = (
         unit="requests",
         notebook=NOTEBOOK,
         judge=judges.answering_often,
-        experiment=in_a_lab(experiments.rates),
+        experiment=in_a_lab(rates),
     ),
     Claim(
         "L3",
@@ -44,7 +52,7 @@ CLAIMS = (
         unit="events",
         notebook=NOTEBOOK,
         judge=judges.degrades_gracefully,
-        experiment=in_a_lab(experiments.rates),
+        experiment=in_a_lab(rates),
     ),
     Claim(
         "L4",
@@ -54,7 +62,7 @@ CLAIMS = (
         unit="",
         notebook=NOTEBOOK,
         judge=judges.full_headers,
-        experiment=in_a_lab(experiments.payloads),
+        experiment=in_a_lab(payloads),
     ),
     Claim(
         "L5",
@@ -63,7 +71,7 @@ CLAIMS = (
         "many poll requests”",
         notebook=NOTEBOOK,
         judge=judges.persistent_connections,
-        experiment=in_a_lab(experiments.connections),
+        experiment=in_a_lab(connections),
     ),
     Claim(
         "L6",
@@ -71,7 +79,7 @@ CLAIMS = (
         sentence="Time-out 오류가 발생할 수 있음 (time-out errors can occur); 30 s is safe, 120 s has worked",
         notebook=NOTEBOOK,
         judge=judges_held.time_outs_bite,
-        experiment=in_a_lab(experiments.valley),
+        experiment=in_a_lab(valley),
     ),
     Claim(
         "L7",
@@ -80,7 +88,7 @@ CLAIMS = (
         unit="KiB",
         notebook=NOTEBOOK,
         judge=judges_held.a_connection_is_held,
-        experiment=experiments.held_clients,
+        experiment=held_clients,
     ),
     Claim(
         "L8",
@@ -89,7 +97,7 @@ CLAIMS = (
         unit="events",
         notebook=NOTEBOOK,
         judge=judges_held.lost_without_a_cursor,
-        experiment=in_a_lab(experiments.unaware),
+        experiment=in_a_lab(unaware),
     ),
     Claim(
         "L10",
@@ -98,7 +106,7 @@ CLAIMS = (
         "request can be avoided.” And practice: a plain GET then queues behind the poll",
         notebook=NOTEBOOK,
         judge=judges.pipelining,
-        experiment=in_a_lab(experiments.pipelined),
+        experiment=in_a_lab(pipelined),
     ),
     Claim(
         "L11",
@@ -114,6 +122,6 @@ CLAIMS = (
         sentence="holding connections is heavy for a server with a thread for each request",
         notebook=NOTEBOOK,
         judge=judges_held.threads_are_held,
-        experiment=in_a_lab(experiments.threads),
+        experiment=in_a_lab(threads),
     ),
 )

@@ -6,10 +6,10 @@ from labkit.claims.claim import Claim
 from labkit.course.alone import in_a_lab
 from labkit.course.polling import judges, judges_load
 from labkit.course.polling.burden import weigh
-from labkit.course.polling.costs import costs
-from labkit.course.polling.overheads import overheads
+from labkit.course.polling.intervals import sweep
+from labkit.course.polling.per_message import overheads
+from labkit.course.polling.price import costs
 from labkit.course.polling.revalidation import revalidate
-from labkit.course.polling.sweep import sweep
 from labkit.course.polling.waiting import wait_for_jobs
 
 NOTEBOOK = "01_polling"

@@ -19,8 +19,8 @@ from labkit.claims.finding import Finding, NoVerdict
 from labkit.claims.judging import LEAST_EVENTS, TOLERANCE, Part, finding, listed, named, near, none_lost
 from labkit.claims.seen import HELD_UP, Seen, lost_part, range_part, see
 from labkit.claims.values import shown
-from labkit.course.polling.costs import Costs
-from labkit.course.polling.sweep import Sweep
+from labkit.course.polling.intervals import Sweep
+from labkit.course.polling.price import Costs
 from labkit.course.polling.waiting import Waited
 
 # P1

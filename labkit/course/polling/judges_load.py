@@ -11,7 +11,7 @@ from labkit.claims.finding import Finding, NoVerdict
 from labkit.claims.judging import Part, less
 from labkit.claims.values import shown
 from labkit.course.polling.burden import CLOSED, KEPT, SOCKET, Burden
-from labkit.course.polling.overheads import KAAZING, PUBLISHED, Overheads
+from labkit.course.polling.per_message import KAAZING, PUBLISHED, Overheads
 from labkit.course.polling.revalidation import Revalidated
 
 SHORTEST_S = 0.1

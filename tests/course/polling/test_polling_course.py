@@ -18,11 +18,11 @@ from labkit.course import claims, polling
 from labkit.course.polling import jobs
 from labkit.course.polling.burden import Burden
 from labkit.course.polling.claims import CLAIMS
-from labkit.course.polling.costs import Costs
-from labkit.course.polling.overheads import PUBLISHED, Overheads
+from labkit.course.polling.intervals import Sweep
+from labkit.course.polling.per_message import PUBLISHED, Overheads
 from labkit.course.polling.pollers import Poller
+from labkit.course.polling.price import Costs
 from labkit.course.polling.revalidation import Revalidated
-from labkit.course.polling.sweep import Sweep
 from labkit.course.polling.waiting import Waited
 from labkit.errors import LabClosed
 from labkit.measuring.run import Run

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labkit.claims import recording
 from labkit.course.polling import pollers
 from labkit.course.polling.pollers import ONE_WAY_S, Poller
-from labkit.course.shown import Shown
+from labkit.course.shown import OfRun, Shown
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
 from labkit.measuring.measurement import measure
@@ -21,15 +21,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class Sweep(Shown):
+class Sweep(OfRun, Shown):
     """Pollers with several intervals in one run, several of each, at phases iT/K."""
 
     run: Run
     pollers: tuple[Poller, ...]
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        return dict(self.run.settings)
 
     def latencies_ms(self, poller: Poller) -> pd.Series[float]:
         frame = self.run.deliveries
@@ -41,7 +37,7 @@ class Sweep(Shown):
 
         rows = []
         for poller in self.pollers:
-            found, theory = self.latencies_ms(poller), poller.theory(float(self.run.settings["one_way_s"]))
+            found, theory = self.latencies_ms(poller), poller.theory(self.one_way_s)
             rows.append(
                 {
                     "poller": poller.name,
@@ -65,7 +61,7 @@ class Sweep(Shown):
 
         from labkit.charts import layout, style
 
-        mark, d, kinds = style.mark("polling"), float(self.settings["one_way_s"]), self.pollers
+        mark, d, kinds = style.mark("polling"), self.one_way_s, self.pollers
         figure = go.Figure()
         means = [
             layout.add_strip(
