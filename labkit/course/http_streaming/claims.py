@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from labkit.claims.claim import Claim
 from labkit.course.alone import in_a_lab
-from labkit.course.http_streaming import experiments, judges, judges_reading, judges_wire
+from labkit.course.http_streaming import judges, judges_reading, judges_wire
+from labkit.course.http_streaming.borders import rechunked
+from labkit.course.http_streaming.buffering import first_shown
+from labkit.course.http_streaming.faults import endings
+from labkit.course.http_streaming.framing import framings
+from labkit.course.http_streaming.multipart import boundaries
+from labkit.course.http_streaming.nagle import two_writes
+from labkit.course.http_streaming.recycling import recycled
+from labkit.course.http_streaming.reuse import seconds
 
 NOTEBOOK = "03_http_streaming"
 
@@ -19,7 +27,7 @@ CLAIMS = (
         unit="",
         notebook=NOTEBOOK,
         judge=judges_wire.which_framing_can_stream,
-        experiment=in_a_lab(experiments.framings),
+        experiment=in_a_lab(framings),
     ),
     Claim(
         "S1b",
@@ -29,7 +37,7 @@ CLAIMS = (
         unit="",
         notebook=NOTEBOOK,
         judge=judges_wire.which_framing_keeps_the_connection,
-        experiment=in_a_lab(experiments.seconds),
+        experiment=in_a_lab(seconds),
     ),
     Claim(
         "S2",
@@ -39,7 +47,7 @@ CLAIMS = (
         unit="",
         notebook=NOTEBOOK,
         judge=judges_wire.a_fault_looks_like_the_end,
-        experiment=in_a_lab(experiments.endings),
+        experiment=in_a_lab(endings),
     ),
     Claim(
         "S3",
@@ -49,7 +57,7 @@ CLAIMS = (
         "again]",
         notebook=NOTEBOOK,
         judge=judges.streaming_and_its_ends,
-        experiment=in_a_lab(experiments.recycled),
+        experiment=in_a_lab(recycled),
     ),
     Claim(
         "S5",
@@ -59,7 +67,7 @@ CLAIMS = (
         unit="",
         notebook=NOTEBOOK,
         judge=judges_reading.chunks_are_not_messages,
-        experiment=in_a_lab(experiments.rechunked),
+        experiment=in_a_lab(rechunked),
     ),
     Claim(
         "S6",
@@ -69,7 +77,7 @@ CLAIMS = (
         unit="bytes",
         notebook=NOTEBOOK,
         judge=judges_reading.clients_may_buffer,
-        experiment=experiments.first_shown,
+        experiment=first_shown,
     ),
     Claim(
         "S8",
@@ -78,7 +86,7 @@ CLAIMS = (
         unit="events",
         notebook=NOTEBOOK,
         judge=judges_reading.multipart_lags,
-        experiment=in_a_lab(experiments.boundaries),
+        experiment=in_a_lab(boundaries),
     ),
     Claim(
         "T2",
@@ -86,6 +94,6 @@ CLAIMS = (
         sentence="Nagle and delayed acknowledgement add a step",
         notebook=NOTEBOOK,
         judge=judges_reading.nagle_adds_a_step,
-        experiment=experiments.two_writes,
+        experiment=two_writes,
     ),
 )

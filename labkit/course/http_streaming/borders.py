@@ -1,0 +1,129 @@
+"""S5: the same messages direct and through intermediaries that move the borders of chunks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from labkit import loop
+from labkit.client.connection import Connection, Wiring
+from labkit.client.ledger import Ledger
+from labkit.course.alone import ready, started_now
+from labkit.course.http_streaming.reuse import TIMEOUT_S, request, until
+from labkit.course.shown import Shown
+from labkit.lab.lab import Lab
+from labkit.network.intermediary import Intermediary
+from labkit.wire.chunks import Chunk, ChunkDecoder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def is_message(data: bytes) -> bool:
+    """Whether these bytes are one whole event of the lab."""
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and "id" in found
+
+
+@dataclass(frozen=True)
+class Path:
+    """What one path made of the same messages: the chunks that came, and what two parsers found in them."""
+
+    title: str
+    chunks: tuple[bytes, ...]
+    messages: int
+    rechunked: bool
+
+    @property
+    def by_chunk(self) -> int:
+        """Messages found by a parser that takes each chunk for one message."""
+        return sum(is_message(chunk) for chunk in self.chunks)
+
+    @property
+    def by_line(self) -> int:
+        """Messages found by a parser that looks for line feeds in the bytes of all chunks."""
+        return sum(is_message(line) for line in b"".join(self.chunks).split(b"\n"))
+
+
+@dataclass(frozen=True, repr=False)
+class Rechunked(Shown):
+    """The same messages over several paths."""
+
+    index = "bare"
+
+    paths: tuple[Path, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def table(self) -> pd.DataFrame:
+        """One row per path: chunks, and messages found by either parser."""
+        import pandas as pd
+
+        rows = [(p.title, len(p.chunks), p.by_chunk, p.by_line, p.messages) for p in self.paths]
+        columns = ["path", "chunks", "found: a chunk, a message", "found: by line feeds", "sent"]
+        return pd.DataFrame(rows, columns=columns).set_index("path")
+
+
+def rechunked(lab: Lab, *, events: int = 40) -> Rechunked:
+    """The same messages direct and through intermediaries that cut chunks, that merge them, and that do both."""
+    ready(lab, events=(events, 1))
+    return loop.run(_rechunked(lab, events))
+
+
+_MOVES: dict[str, dict[str, Any]] = {
+    "chunks of at most 16 bytes": {"split_bytes": 16},
+    "what comes within 50 ms is one chunk": {"merge_s": 0.05},
+    "both, 100 bytes": {"split_bytes": 100, "merge_s": 0.05},
+}
+
+
+async def _rechunked(lab: Lab, events: int) -> Rechunked:
+    topic = f"03-chunks-{time.monotonic_ns()}"
+    relays = [Intermediary(lab, name=f"03-{number}", **told) for number, told in enumerate(_MOVES.values())]
+    try:
+        for relay in relays:
+            relay.start()
+        ports = [lab.port, *(relay.ports["http"] for relay in relays)]
+        begun = [asyncio.Event() for _ in ports]
+        reading = [
+            asyncio.ensure_future(_chunks(port, topic, events, opened))
+            for port, opened in zip(ports, begun, strict=True)
+        ]
+        async with asyncio.timeout(TIMEOUT_S):
+            await asyncio.gather(*(opened.wait() for opened in begun))
+        for number in range(events):
+            lab.publish(f"message {number}", topic)
+            await asyncio.sleep(0.012)
+        found = await asyncio.gather(*reading)
+    finally:
+        for relay in relays:
+            relay.close()
+    titles = ["direct", *_MOVES]
+    paths = [Path(t, chunks, events, t != "direct") for t, chunks in zip(titles, found, strict=True)]
+    return Rechunked(tuple(paths), started_now())
+
+
+async def _chunks(port: int, topic: str, events: int, begun: asyncio.Event) -> tuple[bytes, ...]:
+    """The chunks of one stream, as they came."""
+    connection = await Connection.open("127.0.0.1", port, Wiring(Ledger(0), "http-streaming"))
+    try:
+        await connection.write(request(f"/http-streaming?topic={topic}&recycle={events}"))
+        data = await until(connection, b"\r\n\r\n")
+        decoder, chunks, piece = ChunkDecoder(), list[bytes](), data.partition(b"\r\n\r\n")[2]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TIMEOUT_S + 0.02 * events):
+                while not decoder.done:
+                    chunks += [item.data for item in decoder.feed(piece) if isinstance(item, Chunk)]
+                    if chunks and b"\n" in b"".join(chunks):
+                        begun.set()
+                    piece = b"" if decoder.done else await connection.read()
+        return tuple(chunks)
+    finally:
+        begun.set()
+        connection.close()

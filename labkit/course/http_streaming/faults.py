@@ -1,0 +1,159 @@
+"""S2: streams that end properly and streams that are cut, as several clients take it."""
+
+from __future__ import annotations
+
+import http.client
+import platform
+import shutil
+import subprocess
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from labkit import loop
+from labkit.course.alone import ready, started_now
+from labkit.course.shown import Shown
+from labkit.errors import ConnectionLost
+from labkit.lab.lab import Lab
+from labkit.measuring.progress import Progress
+from labkit.network.link import Link
+from labkit.techniques.http_streaming import HTTP_STREAMING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TIMEOUT_S = 5.0
+HOW = {"end": "ended properly", "fin": "cut, with FIN", "reset": "cut, with RST"}
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How one client took the end of a stream.
+
+    Attributes:
+        how: ``end`` (the server ends it properly), ``fin`` or ``reset`` (cut in the middle, by FIN or RST).
+        events: how many events the client had by then.
+        error: what it raised or said; empty if it took it for the end.
+    """
+
+    client: str
+    framing: str
+    how: str
+    events: int
+    error: str
+
+
+@dataclass(frozen=True, repr=False)
+class Endings(Shown):
+    """Streams ended properly and cut, as several clients saw it."""
+
+    index = "bare"
+
+    cases: tuple[Ending, ...]
+    sent: int
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def table(self) -> pd.DataFrame:
+        """One row per client and framing; a column per ending: silent, or the error."""
+        import pandas as pd
+
+        rows = [(c.client, c.framing, HOW[c.how], c.error or "silent") for c in self.cases]
+        frame = pd.DataFrame(rows, columns=["client", "framing", "how", "said"])
+        wide = frame.pivot(index=["framing", "client"], columns="how", values="said")
+        return wide[[name for name in HOW.values() if name in wide]].sort_index(ascending=[False, True])
+
+
+def endings(lab: Lab, *, events: int = 3) -> Endings:
+    """Streams that end properly, and streams cut in the middle by FIN and by RST, as three clients take it."""
+    ready(lab, events=(events, 1))
+    clients: dict[str, _Client] = {"this kit": _with_the_kit}
+    python = f"http.client of Python {platform.python_version()}"
+    clients[f"{python}, read1()"] = partial(_with_http_client, False)
+    clients[f"{python}, readline()"] = partial(_with_http_client, True)
+    if curl := shutil.which("curl"):
+        clients[_version(curl)] = partial(_with_curl, curl)
+    progress, cases = Progress(), []
+    for framing in ("eof", "chunked"):
+        for how in ("end", "fin", "reset"):
+            progress.show(f"streams by {framing}, {how}")
+            cases += _round(lab, clients, framing, how, events)
+    progress.done(f"{len(cases)} streams")
+    return Endings(tuple(cases), events, started_now())
+
+
+_Client = Callable[[str, Callable[[], None]], str]
+"""Reads an address to its end, tells each event, and returns its error."""
+
+
+def _round(lab: Lab, clients: dict[str, _Client], framing: str, how: str, events: int) -> list[Ending]:
+    topic = f"03-{framing}-{how}-{time.monotonic_ns()}"
+    path = f"/http-streaming?topic={topic}&after=0" + "&framing=eof" * (framing == "eof")
+    path += f"&recycle={events}" * (how == "end")
+    counts = dict.fromkeys(clients, 0)
+    had = threading.Condition()
+
+    def tell(client: str) -> None:
+        with had:
+            counts[client] += 1
+            had.notify_all()
+
+    with Link(lab, one_way_s=0.005) as link, ThreadPoolExecutor(len(clients)) as pool:
+        url = f"http://127.0.0.1:{link.ports['http']}{path}"
+        try:
+            reading = {name: pool.submit(read, url, partial(tell, name)) for name, read in clients.items()}
+            for number in range(events):
+                lab.publish(str(number), topic)
+            with had:
+                had.wait_for(lambda: all(n >= events for n in counts.values()), TIMEOUT_S)
+            at_the_cut = dict(counts)
+            if how != "end":
+                link.cut(how)
+            return [Ending(name, framing, how, at_the_cut[name], r.result(TIMEOUT_S)) for name, r in reading.items()]
+        finally:
+            link.cut()  # whoever still reads, after an interrupt too, comes to an end
+
+
+def _with_the_kit(url: str, tell: Callable[[], None]) -> str:
+    async def read() -> str:
+        try:
+            async for _ in HTTP_STREAMING.connect(url):
+                tell()
+        except ConnectionLost as error:
+            return type(error).__name__
+        return ""
+
+    return loop.run(read())
+
+
+def _with_http_client(by_line: bool, url: str, tell: Callable[[], None]) -> str:
+    host, _, path = url.removeprefix("http://").partition("/")
+    with closing(http.client.HTTPConnection(host, timeout=TIMEOUT_S)) as connection:
+        try:
+            connection.request("GET", f"/{path}")
+            with connection.getresponse() as response:
+                while data := response.readline() if by_line else response.read1(1 << 16):
+                    for _ in range(data.count(b'{"id"')):
+                        tell()
+        except (OSError, http.client.HTTPException) as error:
+            return type(error).__name__
+    return ""
+
+
+def _with_curl(curl: str, url: str, tell: Callable[[], None]) -> str:
+    command = [curl, "-sSN", "--noproxy", "*", "--max-time", str(2 * TIMEOUT_S), url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        for line in process.stdout:
+            if line.startswith(b'{"id"'):
+                tell()
+        return textwrap.shorten(process.stderr.read().decode().removeprefix("curl: "), 30, placeholder="...")
+
+
+def _version(curl: str) -> str:
+    return " ".join(subprocess.run([curl, "--version"], capture_output=True, text=True).stdout.split()[:2]) or "curl"
