@@ -1,17 +1,19 @@
-"""What figures share around what they draw: panels side by side, the legend below, heading, theory's line."""
+"""What figures share around what they draw: panels side by side, the legend below, heading, theory's line.
+
+plotly is loaded where a figure is made, not before: an experiment's module may import this one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from statistics import fmean
-from typing import Any
-
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
+from typing import TYPE_CHECKING, Any
 
 from labkit import theory
 from labkit.charts import style
-from labkit.charts.pictures import finished
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 LEGEND = {"orientation": "h", "x": 0, "yref": "container", "y": 0.012, "yanchor": "bottom"}
 """Below the figure, at the left."""
@@ -19,8 +21,17 @@ POINTS = 100
 """Of so many events of a strip each is drawn; of more only some."""
 
 
+def blank() -> go.Figure:
+    """A figure without anything."""
+    import plotly.graph_objects as go
+
+    return go.Figure()
+
+
 def panels(*titles: str, rows: int = 1, **options: Any) -> go.Figure:
     """Panels side by side, or one below the other, each with its title; *options* are those of ``make_subplots``."""
+    from plotly.subplots import make_subplots
+
     figure = make_subplots(rows, len(titles) // rows, subplot_titles=titles, **options)
     figure.update_annotations(font_size=13)
     return figure
@@ -42,6 +53,8 @@ def dressed(
         margin: left, right, top, bottom.
         layout: what else the figure's layout has, or has otherwise.
     """
+    from labkit.charts.pictures import finished
+
     left, right, top, bottom = margin
     dress = {"template": style.template(theme), "title": style.heading(title, note), "legend": LEGEND, "height": height}
     figure.update_layout({**dress, "margin": {"l": left, "r": right, "t": top, "b": bottom}, **layout})

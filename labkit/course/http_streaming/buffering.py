@@ -11,7 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from labkit.charts import layout, style
 from labkit.course.alone import started_now
+from labkit.course.http_streaming import charts
 from labkit.course.http_streaming.clients import TIMEOUT_S, clients
 from labkit.course.shown import Shown
 from labkit.lab.lab import Lab
@@ -72,12 +74,7 @@ class FirstShown(Shown):
             A figure: a row per client, a mark per framing; an arrow at the right edge where nothing showed before the
             end of the response.
         """
-        import plotly.graph_objects as go
-
-        from labkit.charts import layout, style
-        from labkit.course.http_streaming import charts
-
-        names, figure = list(dict.fromkeys(case.client for case in self.cases)), go.Figure()
+        names, figure = list(dict.fromkeys(case.client for case in self.cases)), layout.blank()
         event, limit = self.cases[0].event_bytes, self.cases[0].limit_bytes
         for framing, mark, off, name in (
             ("chunked", charts.CHUNKED, -0.17, "chunked"), ("eof", charts.EOF, 0.17, "body ended by the close"),

@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
-
 from labkit.charts import layout, style
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
     from labkit.measuring.run import Run
 
 STREAM = style.mark("http-streaming")
@@ -24,7 +23,9 @@ def along_time(run: Run, rows: Sequence[Row], title: str, theme: str | None) -> 
     """Latency along time, a panel for each stream: its name, what it is, its mark, and what theory expects."""
     grey, frame, summary = style.theme(theme), run.deliveries, run.summary()
     frame = frame[frame["scheduled"]]
-    figure = make_subplots(len(rows), 1, shared_xaxes="all", shared_yaxes="all", vertical_spacing=0.36 / len(rows))
+    figure = layout.panels(
+        *[""] * len(rows), rows=len(rows), shared_xaxes="all", shared_yaxes="all", vertical_spacing=0.36 / len(rows)
+    )
     for number, (name, text, mark, levels) in enumerate(rows, 1):
         mine = frame[frame["technique"] == name].sort_values("due_ns")
         figure.add_scatter(

@@ -6,8 +6,10 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from labkit.charts import style
 from labkit.client.connection import Opened
 from labkit.course.alone import ready
+from labkit.course.http_streaming import charts
 from labkit.course.http_streaming.recycling import ONE_WAY_S, variant
 from labkit.course.shown import OfRun
 from labkit.lab.lab import Lab
@@ -34,9 +36,6 @@ class Boundaries(OfRun):
             A figure: a panel per place of the boundary, latency in ms over the time at which an event was due; theory,
             d and d plus one interval between events, as dashed lines.
         """
-        from labkit.charts import style
-        from labkit.course.http_streaming import charts
-
         d_ms, period_ms = self.one_way_s * 1e3, 1e3 / float(self.run.settings["schedule"]["rate_per_s"])
         rows = [
             ("trailing", "boundary behind each part", charts.CHUNKED, [(d_ms, "d")]),

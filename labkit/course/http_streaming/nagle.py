@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from labkit.charts import layout, style
 from labkit.course.alone import started_now
+from labkit.course.http_streaming import charts
 from labkit.course.shown import Shown
 from labkit.measuring.progress import Progress
 from labkit.wire.events import now_ns
@@ -56,12 +58,7 @@ class Steps(Shown):
             A figure: a row per pattern and way, each event a dot, its median a bar; Linux's shortest delayed
             acknowledgement as a dashed line.
         """
-        import plotly.graph_objects as go
-
-        from labkit.charts import layout, style
-        from labkit.course.http_streaming import charts
-
-        ink, rows, figure = style.theme(theme).ink, list(self.samples.items()), go.Figure()
+        ink, rows, figure = style.theme(theme).ink, list(self.samples.items()), layout.blank()
         for y, ((pattern, _), values) in enumerate(rows):
             mark = charts.EOF if pattern == "asked" else charts.CHUNKED
             figure.add_scatter(

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from labkit import theory
+from labkit.charts import layout, style
 from labkit.claims import confidence
 from labkit.course import variants
 from labkit.course.alone import ready
+from labkit.course.http_streaming import charts
 from labkit.course.shown import OfRun
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
@@ -68,9 +70,6 @@ class Recycled(OfRun):
             A figure: a panel per stream, latency in ms over the time at which an event was due; what theory expects,
             of an event while the stream lasts and of one right after its end, as dashed lines.
         """
-        from labkit.charts import style
-        from labkit.course.http_streaming import charts
-
         d_ms, ended = self.one_way_s * 1e3, f"ended every {self.every} events"
         rows = [
             ("http-streaming", "never ended", charts.STREAM, [(d_ms, "d")]),
@@ -129,13 +128,8 @@ class Swept(OfRun):
             A figure: the mean of each stream in ms with 4 standard errors, over N on a logarithmic scale; theory at
             the run's own rate and, with the slider, at others; one transit as a dotted line.
         """
-        import plotly.graph_objects as go
-
-        from labkit.charts import layout, style
-        from labkit.course.http_streaming.charts import STREAM
-
         grey, d_s, ran_at, found = style.theme(theme), self.one_way_s, self.rate_per_s, self.means()
-        rates, figure = sorted({*map(float, RATES_PER_S), ran_at}), go.Figure()
+        rates, figure = sorted({*map(float, RATES_PER_S), ran_at}), layout.blank()
         for rate in rates:
             means_ms = [recycled_mean_s(rate, d_s, n) * 1e3 for n in ENDS_AFTER]
             layout.add_theory(
@@ -145,8 +139,8 @@ class Swept(OfRun):
         figure.add_scatter(
             x=list(found), y=[i.value * 1e3 for i in found.values()], mode="markers",
             name=f"measured at {ran_at:g} events/s, 4 standard errors",
-            error_y={"array": [i.half_width * 1e3 for i in found.values()], "width": 4, "color": STREAM.color},
-            marker={"symbol": STREAM.symbol, "size": 10, "color": STREAM.color},
+            error_y={"array": [i.half_width * 1e3 for i in found.values()], "width": 4, "color": charts.STREAM.color},
+            marker={"symbol": charts.STREAM.symbol, "size": 10, "color": charts.STREAM.color},
             hovertemplate="ended every %{x} events: %{y:.1f} ms<extra></extra>",
         )  # fmt: skip
         never = style.ms(float(self.run.summary().loc["never", "mean_ms"]))
@@ -177,8 +171,6 @@ class Swept(OfRun):
 
 
 def _title(rate_per_s: float, d_s: float) -> str:
-    from labkit.charts import style
-
     one, ten = (style.ms(recycled_mean_s(rate_per_s, d_s, n) * 1e3) for n in (1, 10))
     return f"At {rate_per_s:g} events/s, ending after each event costs a mean of {one}, after ten {ten}"
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labkit import theory
+from labkit.charts import layout, style
 from labkit.course.long_polling.polls import ENDLESS_S, LONG, ONE_WAY_S, STREAM, swept
 from labkit.course.shown import OfRun, Shown
 from labkit.course.variants import several, topic_of, variant
@@ -74,11 +75,7 @@ class Equal(OfRun, Shown):
         Args:
             rate_per_s: where the sentence in the title is read off.
         """
-        import plotly.graph_objects as go
-
-        from labkit.charts import layout, style
-
-        figure, rates = go.Figure(), swept(0.1, 100.0)
+        figure, rates = layout.blank(), swept(0.1, 100.0)
         for d in DELAYS_S:
             gap_s = theory.request_gap(d)
             long = [theory.long_polling_mean(rate, d, ENDLESS_S, gap_s) * 1e3 for rate in rates]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from labkit import theory
+from labkit.charts import layout, style
 from labkit.claims.seen import Seen, see
 from labkit.course.long_polling.polls import ENDLESS_S, LONG, ONE_WAY_S, STREAM, requests_by_topic, swept
 from labkit.course.shown import OfRun, Shown
@@ -86,8 +87,6 @@ class Rates(OfRun, Shown):
         Args:
             theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
         """
-        from labkit.charts import layout, style
-
         mark, stream, d, table = style.mark(LONG), style.mark(STREAM), self.one_way_s, self.table()
         low, high = float(table.index[0]), float(table.index[-1])
         rates, gap_s = swept(low, high), theory.request_gap(d)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labkit import theory
+from labkit.charts import layout, style
 from labkit.course.long_polling.polls import ENDLESS_S, LONG, ONE_WAY_S
 from labkit.course.shown import OfRun, Shown
 from labkit.course.variants import several, topic_of, variant
@@ -61,11 +62,7 @@ class Sizes(OfRun, Shown):
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """Bytes of one exchange by payload: payload, envelope, headers; and how many segments its answer fills."""
-        import plotly.graph_objects as go
-
-        from labkit.charts import layout, style
-
-        table, figure = self.table(), go.Figure()
+        table, figure = self.table(), layout.blank()
         names = [f"{int(size)} B" for size in table.index]
         parts = {"payload": table.index.to_series(), "envelope": table["envelope"], "headers": table["headers"]}
         for category, values in parts.items():
@@ -122,11 +119,7 @@ class Connections(OfRun):
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """Latencies over one connection and over a new one each time; theory's range and mean beside them."""
-        import plotly.graph_objects as go
-
-        from labkit.charts import layout, style
-
-        figure, frame, dot = go.Figure(), self.run.deliveries, {"size": 5, "opacity": 0.65}
+        figure, frame, dot = layout.blank(), self.run.deliveries, {"size": 5, "opacity": 0.65}
         means = [
             layout.add_strip(
                 figure, row, frame[frame["technique"] == name]["latency_ms"], self.theory(fresh), style.mark(LONG),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from labkit import theory
+from labkit.charts import layout, style
 from labkit.course.long_polling.polls import ENDLESS_S, LONG, ONE_WAY_S, requests_by_topic, swept
 from labkit.course.shown import OfRun, Shown
 from labkit.course.variants import several, variant
@@ -55,8 +56,6 @@ class Holds(OfRun, Shown):
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """Mean latency and requests a second over the hold time-out, at one event rate; theory as lines."""
-        from labkit.charts import layout, style
-
         mark, d, rate, table = style.mark(LONG), self.one_way_s, self.rate_per_s, self.table()
         low, high = float(table.index.min()), float(table.index.max())
         holds_s, gap_s = swept(low, high), theory.request_gap(d)

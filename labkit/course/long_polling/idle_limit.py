@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from labkit.charts import layout, style
 from labkit.course.alone import started_now
 from labkit.course.case_server import shown
 from labkit.course.long_polling.polls import LONG
@@ -40,8 +41,6 @@ class Valley(Shown):
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """What waiting costs over the hold time-out: requests, broken connections, and the share of time deaf."""
-        from labkit.charts import layout, style
-
         grey, mark, table = style.theme(theme), style.mark(LONG), self.table()
         figure = layout.panels("what it asks, and what breaks", "time deaf", horizontal_spacing=0.12)
         holds_s = list(table.index)

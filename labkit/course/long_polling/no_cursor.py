@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from labkit import theory
+from labkit.charts import layout, style
 from labkit.course.alone import started_now
 from labkit.course.case_server import shown
 from labkit.course.long_polling.polls import LONG, ONE_WAY_S
@@ -63,11 +64,7 @@ class Unaware(Shown):
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """When each event was published, and which of two clients got it."""
-        import plotly.graph_objects as go
-
-        from labkit.charts import layout, style
-
-        mark, figure = style.mark(LONG), go.Figure()
+        mark, figure = style.mark(LONG), layout.blank()
         rows = (("with a cursor", set(self.with_cursor)), ("without", set(self.without)))
         when = dict(zip(self.published, self.at_s, strict=True))
         for row, (_, came) in enumerate(rows):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from labkit.charts import layout, style
 from labkit.claims import recording
 from labkit.client.sockets import kernel_bytes
 from labkit.course.alone import started_now
@@ -71,13 +72,9 @@ class Burden(Shown):
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """Server CPU for each client over the poll interval, and the memory of a held client, by kind of client."""
-        import plotly.graph_objects as go
-
-        from labkit.charts import layout, style
-
         if self.why:
             return layout.dressed(
-                go.Figure(), f"Not run: {self.why}", theme=theme, height=410, margin=(74, 60, 106, 98)
+                layout.blank(), f"Not run: {self.why}", theme=theme, height=410, margin=(74, 60, 106, 98)
             )
         kinds = {
             CLOSED: (style.Mark("#D55E00", "circle", "solid"), "polls, closed each time"),

@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from labkit.charts import layout, style
 from labkit.course.polling.pollers import ONE_WAY_S, exchanges, poller
 from labkit.course.shown import Shown
 from labkit.lab.lab import Lab
@@ -41,8 +42,6 @@ class Herd(Shown):
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """When polls were sent, and how long each waited for its answer: clients in step, and at random phases."""
-        from labkit.charts import layout, style
-
         mark, groups = style.mark("polling"), list(self.frame.groupby("who", sort=False))
         figure = layout.panels(
             *(f"{self.clients} clients, {who}" for who, _ in groups), shared_yaxes=True, horizontal_spacing=0.04
@@ -116,8 +115,6 @@ class Aliased(Shown):
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """Latency along time, one line for each poller: a source in step with the polls, and a dithered one."""
-        from labkit.charts import layout, style
-
         mean_ms = (self.interval_s / 2 + float(self.settings["one_way_s"])) * 1e3
         figure = layout.panels(
             "a source in step", "the same, dithered", shared_yaxes=True, horizontal_spacing=0.04

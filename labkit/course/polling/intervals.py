@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from labkit.charts import layout, style
 from labkit.claims import recording
 from labkit.course.polling import pollers
 from labkit.course.polling.pollers import ONE_WAY_S, Poller
@@ -57,12 +58,8 @@ class Sweep(OfRun, Shown):
         Args:
             theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
         """
-        import plotly.graph_objects as go
-
-        from labkit.charts import layout, style
-
         mark, d, kinds = style.mark("polling"), self.one_way_s, self.pollers
-        figure = go.Figure()
+        figure = layout.blank()
         means = [
             layout.add_strip(
                 figure, row, self.latencies_ms(poller), poller.theory(d), mark, theme=theme,

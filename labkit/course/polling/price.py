@@ -10,7 +10,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from labkit import theory
+from labkit.charts import layout, style
 from labkit.course.polling.pollers import ONE_WAY_S, exchanges, poller
+from labkit.course.polling.surface import surface
 from labkit.course.shown import Shown
 from labkit.course.variants import several, topic_of
 from labkit.lab.lab import Lab
@@ -78,8 +80,6 @@ class Costs(Shown):
         Args:
             theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
         """
-        from labkit.charts import layout, style
-
         mark, table = style.mark("polling"), self.table()
         figure = layout.panels("bytes per event", "share of empty answers", horizontal_spacing=0.1)
         each = self.frame[self.frame["events"] > 0]
@@ -119,8 +119,6 @@ class Costs(Shown):
 
     def surface(self, *, theme: str | None = None) -> go.Figure:
         """Mean latency against requests and against bytes an hour; a slider moves T along both curves."""
-        from labkit.course.polling.surface import surface
-
         return surface(self.table(), self.at, self.knees_s(), self.rate_per_s, self.one_way_s, theme)
 
 

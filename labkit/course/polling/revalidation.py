@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from labkit import loop
+from labkit.charts import layout, style
 from labkit.client.http import HTTPClient
 from labkit.course.alone import started_now
 from labkit.course.shown import Shown
@@ -50,8 +51,6 @@ class Revalidated(Shown):
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """Bytes of a poll without news over the resource's size, and the share of such polls from which 304 pays."""
-        from labkit.charts import layout, style
-
         marks = {
             "whole": style.Mark("#D55E00", "circle", "solid"),
             "cursor": style.Mark("#0072B2", "cross", "longdash"),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from labkit.charts import layout, style
 from labkit.course.polling.jobs import JOB, LONGEST_S, MEAN_S, WAYS, expected_wait
 from labkit.course.shown import Shown
 from labkit.course.variants import topic_of
@@ -49,8 +50,6 @@ class Waited(Shown):
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """Wait after a job's end against requests for it: one panel for each distribution, measured beside the rule."""
-        from labkit.charts import layout, style
-
         ink, table = style.theme(theme).ink, self.table()
         kinds: list[str] = list(dict.fromkeys(table.index.get_level_values("durations")))
         figure = layout.panels(*(f"{kind} durations" for kind in kinds), shared_yaxes=True, shared_xaxes="all",
