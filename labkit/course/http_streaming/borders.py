@@ -14,7 +14,7 @@ from labkit.client.connection import Connection, Wiring
 from labkit.client.ledger import Ledger
 from labkit.course.alone import ready, started_now
 from labkit.course.http_streaming.reuse import TIMEOUT_S, request, until
-from labkit.course.shown import Shown
+from labkit.course.shown import Shown, frame
 from labkit.lab.lab import Lab
 from labkit.network.intermediary import Intermediary
 from labkit.wire.chunks import Chunk, ChunkDecoder
@@ -63,11 +63,9 @@ class Rechunked(Shown):
 
     def table(self) -> pd.DataFrame:
         """One row per path: chunks, and messages found by either parser."""
-        import pandas as pd
-
         rows = [(p.title, len(p.chunks), p.by_chunk, p.by_line, p.messages) for p in self.paths]
         columns = ["path", "chunks", "found: a chunk, a message", "found: by line feeds", "sent"]
-        return pd.DataFrame(rows, columns=columns).set_index("path")
+        return frame(rows, columns=columns).set_index("path")
 
 
 def rechunked(lab: Lab, *, events: int = 40) -> Rechunked:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labkit.claims.claim import Claim
+from labkit.claims.claim import Claim, of_notebook
 from labkit.course.alone import in_a_lab
 from labkit.course.http_streaming import judges, judges_reading, judges_wire
 from labkit.course.http_streaming.borders import rechunked
@@ -14,9 +14,8 @@ from labkit.course.http_streaming.nagle import two_writes
 from labkit.course.http_streaming.recycling import recycled
 from labkit.course.http_streaming.reuse import seconds
 
-NOTEBOOK = "03_http_streaming"
-
-CLAIMS = (
+CLAIMS = of_notebook(
+    "03_http_streaming",
     Claim(
         "S1",
         source="founding notes; RFC 6202 section 3.1",
@@ -25,7 +24,6 @@ CLAIMS = (
         "“An HTTP/1.0 server can use only EOF as a streaming mechanism. In contrast, "
         'both EOF and "chunked transfer" are available to an HTTP/1.1 server.”',
         unit="",
-        notebook=NOTEBOOK,
         judge=judges_wire.which_framing_can_stream,
         experiment=in_a_lab(framings),
     ),
@@ -35,7 +33,6 @@ CLAIMS = (
         sentence="EOF와 chunked transfer를 사용하여 연결을 지속함 "
         "(EOF and chunked transfer are used to keep the connection)",
         unit="",
-        notebook=NOTEBOOK,
         judge=judges_wire.which_framing_keeps_the_connection,
         experiment=in_a_lab(seconds),
     ),
@@ -45,7 +42,6 @@ CLAIMS = (
         sentence="“The main issue with EOF is that it is difficult to tell the difference between a connection"
         " terminated by a fault and one that is correctly terminated.”",
         unit="",
-        notebook=NOTEBOOK,
         judge=judges_wire.a_fault_looks_like_the_end,
         experiment=in_a_lab(endings),
     ),
@@ -55,7 +51,6 @@ CLAIMS = (
         sentence="“an HTTP streaming protocol's average and maximal latency is one network transit. [...] the "
         "maximal latency is at least three network transits.” [since a stream is ended now and then, and asked for "
         "again]",
-        notebook=NOTEBOOK,
         judge=judges.streaming_and_its_ends,
         experiment=in_a_lab(recycled),
     ),
@@ -65,7 +60,6 @@ CLAIMS = (
         sentence="“it is not possible to use the HTTP chunks as application message delimiters, since "
         'intermediate proxies might "re-chunk" the message stream”',
         unit="",
-        notebook=NOTEBOOK,
         judge=judges_reading.chunks_are_not_messages,
         experiment=in_a_lab(rechunked),
     ),
@@ -75,7 +69,6 @@ CLAIMS = (
         sentence="“There is no requirement in existing HTTP specifications for a client library to make the "
         "data from a partial HTTP response available to the client application.”",
         unit="bytes",
-        notebook=NOTEBOOK,
         judge=judges_reading.clients_may_buffer,
         experiment=first_shown,
     ),
@@ -84,7 +77,6 @@ CLAIMS = (
         source="practice",
         sentence="multipart lags by one event when the boundary leads",
         unit="events",
-        notebook=NOTEBOOK,
         judge=judges_reading.multipart_lags,
         experiment=in_a_lab(boundaries),
     ),
@@ -92,7 +84,6 @@ CLAIMS = (
         "T2",
         source="practice",
         sentence="Nagle and delayed acknowledgement add a step",
-        notebook=NOTEBOOK,
         judge=judges_reading.nagle_adds_a_step,
         experiment=two_writes,
     ),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from labkit import loop
 from labkit.client.ledger import Ledger
 from labkit.course.alone import ready, started_now
-from labkit.course.shown import Shown
+from labkit.course.shown import Shown, frame
 from labkit.course.variants import client_of
 from labkit.lab.lab import Lab
 
@@ -67,10 +67,8 @@ class Framings(Shown):
 
     def table(self) -> pd.DataFrame:
         """One row per framing: what the head declares, events that were read in time, bytes of the body."""
-        import pandas as pd
-
         rows = [(c.title, c.declared, f"{c.streamed} of {c.events}", len(c.body)) for c in self.cases]
-        return pd.DataFrame(rows, columns=["", "the head says", "read before the next", "bytes"]).set_index("")
+        return frame(rows, columns=["", "the head says", "read before the next", "bytes"]).set_index("")
 
     def raw(self, *titles: str) -> SideBySide:
         """The raw bytes of some of them, side by side."""

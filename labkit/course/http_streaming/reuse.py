@@ -11,7 +11,7 @@ from labkit import loop
 from labkit.client.connection import Connection, Wiring
 from labkit.client.ledger import Ledger
 from labkit.course.alone import ready, started_now
-from labkit.course.shown import Shown
+from labkit.course.shown import Shown, frame
 from labkit.errors import ConnectionLost
 from labkit.lab.lab import Lab
 
@@ -43,13 +43,11 @@ class Seconds(Shown):
 
     def table(self) -> pd.DataFrame:
         """One row per framing: events of the first response, the answer to the second request."""
-        import pandas as pd
-
         rows = [
             (c.title, c.events, c.answer or "none", "closed by the server" if c.closed else "open") for c in self.cases
         ]
         columns = ["", "events in the first", "answer to the second", "then the connection is"]
-        return pd.DataFrame(rows, columns=columns).set_index("")
+        return frame(rows, columns=columns).set_index("")
 
 
 def seconds(lab: Lab, *, events: int = 2) -> Seconds:

@@ -10,7 +10,7 @@ from labkit import theory
 from labkit.charts import layout, style
 from labkit.claims.seen import Seen, see
 from labkit.course.long_polling.polls import ENDLESS_S, LONG, ONE_WAY_S, STREAM, requests_by_topic, swept
-from labkit.course.shown import OfRun, Shown
+from labkit.course.shown import OfRun, Shown, frame
 from labkit.course.variants import several
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
@@ -46,10 +46,8 @@ class Rates(OfRun, Shown):
 
     def table(self, size: int = 20) -> pd.DataFrame:
         """One row for each rate: latency, events per answer, requests, bytes per event; measured, and theory's."""
-        import pandas as pd
-
         rows = [self._row(rate, size) for rate in sorted({r for t, r in self.rates.items() if self.sizes[t] == size})]
-        return pd.DataFrame(rows).set_index("rate_per_s")
+        return frame(rows).set_index("rate_per_s")
 
     def topics(self, rate: float, size: int) -> list[str]:
         return [topic for topic, r in self.rates.items() if r == rate and self.sizes[topic] == size]

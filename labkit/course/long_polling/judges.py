@@ -15,9 +15,8 @@ from labkit.claims.seen import Seen, lost_part, mean_part, range_part, see
 from labkit.claims.values import shown
 from labkit.course.long_polling.equal import Equal
 from labkit.course.long_polling.event_rates import Rates
-from labkit.course.long_polling.exchanges import FRESH, KEPT, Connections, Sizes
+from labkit.course.long_polling.exchanges import FRESH, KEPT, Connections, Pipelined, Sizes
 from labkit.course.long_polling.hold_times import Holds
-from labkit.course.long_polling.pipelining import Pipelined
 from labkit.course.long_polling.polls import ENDLESS_S, LONG, STREAM
 
 SAME = 0.10

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.charts import layout, style
 from labkit.course.polling.pollers import ONE_WAY_S, exchanges, poller
-from labkit.course.shown import Shown
+from labkit.course.shown import Shown, frame
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
 from labkit.measuring.measurement import measure
@@ -30,15 +30,13 @@ class Herd(Shown):
 
     def table(self) -> pd.DataFrame:
         """How long the polls waited for their answers, in ms, and the most that came within 10 ms."""
-        import pandas as pd
-
         rows = {}
         for who, part in self.frame.groupby("who", sort=False):
             waited = part["waited_ms"]
             busiest = (part["asked_s"] * 100).astype(int).value_counts().max()
             rows[who] = {"polls": len(part), "p50_ms": waited.quantile(0.5), "p95_ms": waited.quantile(0.95),
                          "most within 10 ms": busiest}  # fmt: skip
-        return pd.DataFrame(rows).T
+        return frame(rows).T
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """When polls were sent, and how long each waited for its answer: clients in step, and at random phases."""
@@ -70,8 +68,6 @@ class Herd(Shown):
 
 def herd(clients: int = 60, interval_s: float = 0.5, *, duration_s: float = 2.0) -> Herd:
     """As many pollers at a server in a process of its own, first all in step, then each at a random phase."""
-    import pandas as pd
-
     rng, rows, settings = random.Random(3), [], {}
     phases = [rng.random() for _ in range(clients)]
     with Lab("herd", process=True) as lab:
@@ -84,7 +80,7 @@ def herd(clients: int = 60, interval_s: float = 0.5, *, duration_s: float = 2.0)
                 asked_s = (one.asked_ns - run.started_ns) / 1e9
                 if 0 <= asked_s <= duration_s:
                     rows.append({"who": who, "asked_s": asked_s, "waited_ms": (one.answered_ns - one.asked_ns) / 1e6})
-    return Herd(pd.DataFrame(rows), clients, interval_s, settings)
+    return Herd(frame(rows), clients, interval_s, settings)
 
 
 SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "star", "pentagon")
@@ -104,9 +100,7 @@ class Aliased(Shown):
 
     def table(self) -> pd.DataFrame:
         """Mean latency of each poller, in ms."""
-        import pandas as pd
-
-        return pd.DataFrame(
+        return frame(
             {
                 name: run.summary(by="subscriber")["mean_ms"].droplevel("technique")
                 for name, run in (("in step", self.periodic), ("dithered", self.dithered))

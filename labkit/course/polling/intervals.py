@@ -10,7 +10,7 @@ from labkit.charts import layout, style
 from labkit.claims import recording
 from labkit.course.polling import pollers
 from labkit.course.polling.pollers import ONE_WAY_S, Poller
-from labkit.course.shown import OfRun, Shown
+from labkit.course.shown import OfRun, Shown, frame
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
 from labkit.measuring.measurement import measure
@@ -34,8 +34,6 @@ class Sweep(OfRun, Shown):
 
     def table(self) -> pd.DataFrame:
         """One row for each poller: latencies in ms, and what theory expects."""
-        import pandas as pd
-
         rows = []
         for poller in self.pollers:
             found, theory = self.latencies_ms(poller), poller.theory(self.one_way_s)
@@ -50,7 +48,7 @@ class Sweep(OfRun, Shown):
                     "theory: max_ms": theory.max_s * 1e3,
                 }
             )
-        return pd.DataFrame(rows).set_index("poller")
+        return frame(rows).set_index("poller")
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """Latencies of pollers with several intervals: a strip of dots for each, theory's range and mean beside it.

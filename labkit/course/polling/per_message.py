@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from labkit.course.shown import Shown
+from labkit.course.shown import Shown, frame
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
 from labkit.measuring.measurement import measure
@@ -39,14 +39,12 @@ class Overheads(Shown):
 
     def table(self) -> pd.DataFrame:
         """Bytes of overhead for each message."""
-        import pandas as pd
-
         rows = {}
         for name, found in (("polling", self.polling), ("websocket", self.websocket)):
             bare, derived = (sum(values) / len(found) for values in zip(*found, strict=True))
             rows[name] = {"headers and framing": bare, "TCP/IP (derived)": derived, "together": bare + derived}
         rows["ratio"] = {name: rows["polling"][name] / rows["websocket"][name] for name in rows["polling"]}
-        return pd.DataFrame(rows).T
+        return frame(rows).T
 
 
 def overheads(
@@ -134,8 +132,6 @@ class Tables(Shown):
 
     def table(self) -> pd.DataFrame:
         """One row for each figure: as printed, in Mbit/s, in Mibit/s, and in Mbit/s on this wire, TCP/IP included."""
-        import pandas as pd
-
         rows = []
         for row in PUBLISHED:
             own = self._own(row)
@@ -152,7 +148,7 @@ class Tables(Shown):
                     **({} if own is None else {"this wire (Mbit/s)": own}),
                 }
             )
-        return pd.DataFrame(rows).set_index(["whose", "what", "clients"])
+        return frame(rows).set_index(["whose", "what", "clients"])
 
     def _own(self, row: Published) -> float | None:
         if self.seen is None:

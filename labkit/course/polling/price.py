@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from labkit import theory
 from labkit.charts import layout, style
 from labkit.course.polling.pollers import ONE_WAY_S, exchanges, poller
-from labkit.course.polling.surface import surface
-from labkit.course.shown import Shown
+from labkit.course.shown import Shown, frame
 from labkit.course.variants import several, topic_of
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
@@ -23,6 +22,12 @@ from labkit.measuring.run import Run
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
+
+
+SLIDER_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+START = SLIDER_S.index(1.0)
+At = Callable[[float], tuple[float, float, float]]
+"""Of an interval: requests and bytes an hour, mean latency in ms."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,8 +50,6 @@ class Costs(Shown):
 
     def table(self) -> pd.DataFrame:
         """One row for each interval, all topics together."""
-        import pandas as pd
-
         rows = []
         for interval_s, part in self.frame.groupby("interval_s"):
             polls, events = part["polls"].sum(), part["events"].sum()
@@ -61,7 +64,7 @@ class Costs(Shown):
                     "theory: empty": theory.empty_answer_fraction(self.rate_per_s, float(str(interval_s))),
                 }
             )
-        return pd.DataFrame(rows).set_index("interval_s")
+        return frame(rows).set_index("interval_s")
 
     def knees_s(self) -> tuple[float, float]:
         """The two ends of the bargain, in seconds of T: below 4d half the interval gains less than one transit, and
@@ -119,7 +122,69 @@ class Costs(Shown):
 
     def surface(self, *, theme: str | None = None) -> go.Figure:
         """Mean latency against requests and against bytes an hour; a slider moves T along both curves."""
-        return surface(self.table(), self.at, self.knees_s(), self.rate_per_s, self.one_way_s, theme)
+        return _surface(self.table(), self.at, self.knees_s(), self.rate_per_s, self.one_way_s, theme)
+
+
+def _surface(
+    table: pd.DataFrame, at: At, knees_s: tuple[float, float], rate_per_s: float, one_way_s: float, theme: str | None
+) -> go.Figure:
+    """Both curves by theory, what was measured on them, where they bend, and a slider for T."""
+    grey, mark = style.theme(theme), style.mark("polling")
+    figure = layout.panels("", "", shared_yaxes=True, horizontal_spacing=0.04)
+    curve = [at(0.02 * 5000 ** (i / 60)) for i in range(61)]
+    ends = [at(t) for t in knees_s]
+    for column, cost in ((1, 0), (2, 1)):
+        here: dict[str, Any] = {"row": 1, "col": column, "showlegend": column == 1}
+        dots = {**here, "mode": "markers", "hoverinfo": "skip"}
+        layout.add_theory(figure, [p[cost] for p in curve], [p[2] for p in curve], theme=theme, **here)
+        figure.add_scatter(
+            x=table[("requests/hour", "bytes/hour")[cost]], y=table["mean_ms"], name="measured",
+            legendgroup="measured", marker={"symbol": mark.symbol, "size": 8, "color": mark.color}, **dots,
+        )  # fmt: skip
+        figure.add_scatter(
+            x=[p[cost] for p in ends], y=[p[2] for p in ends], name="the two knees", legendgroup="knees",
+            marker={"symbol": "star-open", "size": 14, "color": grey.ink, "line": {"width": 1.5}}, **dots,
+        )  # fmt: skip
+    fixed = len(figure.data)
+    for interval_s in SLIDER_S:
+        point = at(interval_s)
+        for column, cost in ((1, 0), (2, 1)):
+            figure.add_scatter(
+                x=[point[cost]], y=[point[2]], mode="markers", visible=interval_s == SLIDER_S[START], row=1, col=column,
+                showlegend=False, hoverinfo="skip",
+                marker={"symbol": "circle-open", "size": 18, "color": mark.color, "line": {"width": 3}},
+            )  # fmt: skip
+    steps = [_step(number, interval_s, at(interval_s), fixed) for number, interval_s in enumerate(SLIDER_S)]
+    figure.update_xaxes(type="log", dtick=1, exponentformat="none", tickformat=",d", ticks="outside")
+    figure.update_xaxes(title_text="requests an hour", col=1)
+    ticks = style.log_ticks(at(100.0)[1], at(0.02)[1], 5)
+    figure.update_xaxes(title_text="kB an hour", tickvals=ticks, ticktext=[style.number(t / 1e3) for t in ticks], col=2)
+    figure.update_yaxes(type="log", dtick=1)
+    figure.update_yaxes(title_text="mean latency (ms)", col=1)
+    left, right = knees_s
+    return layout.dressed(
+        figure,
+        f"Requests buy latency down to T = {style.seconds(left)}; bytes are saved up to T = {style.seconds(right)}",
+        f"one client, λ = {rate_per_s:g} events/s, d = {style.ms(one_way_s * 1e3)}; logarithmic scales",
+        theme=theme, height=500, margin=(74, 30, 112, 160),
+        sliders=[{"active": START, "steps": steps, "currentvalue": {"prefix": "T (s): "}, "pad": {"t": 62}}],
+        annotations=[_told(steps[START]["value"])],
+        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.01, "yanchor": "bottom"},
+    )  # fmt: skip
+
+
+def _step(number: int, interval_s: float, point: tuple[float, float, float], fixed: int) -> dict[str, Any]:
+    requests, size, latency_ms = point
+    told = f"{interval_s:g} s: {style.seconds(latency_ms / 1e3)}, {style.number(requests)} requests and "
+    told += f"{style.number(size / 1e3)} kB an hour"
+    visible = [True] * fixed + [i == number for i in range(len(SLIDER_S)) for _ in range(2)]
+    args = [{"visible": visible}, {"annotations": [_told(told)]}]
+    return {"label": f"{interval_s:g}", "value": told, "method": "update", "args": args}
+
+
+def _told(text: str) -> dict[str, object]:
+    return {"text": f"T = {text}", "x": 0, "xref": "paper", "xanchor": "left", "y": 1.01, "yref": "paper",
+            "yanchor": "bottom", "showarrow": False, "font": {"size": 13}}  # fmt: skip
 
 
 def costs(
@@ -136,8 +201,6 @@ def costs(
     Args:
         span_s: how long is counted; a multiple of each interval.
     """
-    import pandas as pd
-
     techniques = [poller(interval_s) for interval_s in intervals_s]
     sources = {f"t{n}": schedules.poisson(rate_per_s, span_s + 0.3, seed=2 + n) for n in range(topics)}
     plan = several(sources, rate_per_s, name="poisson", apart_s=0.02)
@@ -152,7 +215,7 @@ def costs(
     empty = sum(empties) / len(empties) if empties else float("nan")
     single = sum(singles) / len(singles) if singles else float("nan")
     lost = int(run.summary()["lost"].sum())
-    return Costs(pd.DataFrame(rows), rate_per_s, one_way_s, empty, single - empty, lost, dict(run.settings))
+    return Costs(frame(rows), rate_per_s, one_way_s, empty, single - empty, lost, dict(run.settings))
 
 
 def _costs(run: Run, technique: str, topic: str, polls: int) -> tuple[dict[str, float], dict[int, list[int]]]:

@@ -12,16 +12,15 @@ import labkit
 from conftest import UNIT
 from labkit.client.ledger import Ledger
 from labkit.course import claims, long_polling
-from labkit.course.long_polling import exchanges, pipelining
+from labkit.course.long_polling import exchanges
 from labkit.course.long_polling.bounded import Threads
 from labkit.course.long_polling.event_rates import RATES as SWEPT
 from labkit.course.long_polling.event_rates import Rates
-from labkit.course.long_polling.exchanges import Sizes
+from labkit.course.long_polling.exchanges import Pipelined, Sizes
 from labkit.course.long_polling.hold_times import Holds
 from labkit.course.long_polling.idle_limit import Valley
 from labkit.course.long_polling.memory import Held
 from labkit.course.long_polling.no_cursor import Unaware
-from labkit.course.long_polling.pipelining import Pipelined
 from labkit.course.long_polling.tabs import Tabs, many_tabs, tabs_lab, watch_tabs
 from labkit.measuring.run import Run
 from simulations import poisson_times, simulate_long_polling
@@ -339,8 +338,8 @@ def test_a_get_waits_behind_a_pipelined_poll(lab: labkit.Lab) -> None:
 
 
 def test_a_client_that_does_not_pipeline_is_refuted(lab: labkit.Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    measure = pipelining.measure
-    monkeypatch.setattr(pipelining, "measure", lambda *a, options, **more: measure(*a, **more))
+    measure = exchanges.measure
+    monkeypatch.setattr(exchanges, "measure", lambda *a, options, **more: measure(*a, **more))
     seen = long_polling.pipelined(lab, duration_s=2.8, hold_s=0.3 * UNIT)
     assert verdict("L10", seen) in ("refuted", "undecided")
 
