@@ -26,7 +26,7 @@ class OfRun:
         return float(self.run.settings["one_way_s"])
 
 
-def frame(rows: Any, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def as_table(rows: Any, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """A table of rows; pandas is loaded when the first one is made."""
     import pandas as pd
 

@@ -14,7 +14,7 @@ from labkit.client.connection import Connection, Wiring
 from labkit.client.ledger import Ledger
 from labkit.course.alone import ready, started_now
 from labkit.course.http_streaming.reuse import TIMEOUT_S, request, until
-from labkit.course.shown import Shown, frame
+from labkit.course.shown import Shown, as_table
 from labkit.lab.lab import Lab
 from labkit.network.intermediary import Intermediary
 from labkit.wire.chunks import Chunk, ChunkDecoder
@@ -65,7 +65,7 @@ class Rechunked(Shown):
         """One row per path: chunks, and messages found by either parser."""
         rows = [(p.title, len(p.chunks), p.by_chunk, p.by_line, p.messages) for p in self.paths]
         columns = ["path", "chunks", "found: a chunk, a message", "found: by line feeds", "sent"]
-        return frame(rows, columns=columns).set_index("path")
+        return as_table(rows, columns=columns).set_index("path")
 
 
 def rechunked(lab: Lab, *, events: int = 40) -> Rechunked:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from labkit import loop
 from labkit.client.ledger import Ledger
 from labkit.course.alone import ready, started_now
-from labkit.course.shown import Shown, frame
+from labkit.course.shown import Shown, as_table
 from labkit.course.variants import client_of
 from labkit.lab.lab import Lab
 
@@ -68,7 +68,7 @@ class Framings(Shown):
     def table(self) -> pd.DataFrame:
         """One row per framing: what the head declares, events that were read in time, bytes of the body."""
         rows = [(c.title, c.declared, f"{c.streamed} of {c.events}", len(c.body)) for c in self.cases]
-        return frame(rows, columns=["", "the head says", "read before the next", "bytes"]).set_index("")
+        return as_table(rows, columns=["", "the head says", "read before the next", "bytes"]).set_index("")
 
     def raw(self, *titles: str) -> SideBySide:
         """The raw bytes of some of them, side by side."""

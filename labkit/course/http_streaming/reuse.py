@@ -11,7 +11,7 @@ from labkit import loop
 from labkit.client.connection import Connection, Wiring
 from labkit.client.ledger import Ledger
 from labkit.course.alone import ready, started_now
-from labkit.course.shown import Shown, frame
+from labkit.course.shown import Shown, as_table
 from labkit.errors import ConnectionLost
 from labkit.lab.lab import Lab
 
@@ -47,7 +47,7 @@ class Seconds(Shown):
             (c.title, c.events, c.answer or "none", "closed by the server" if c.closed else "open") for c in self.cases
         ]
         columns = ["", "events in the first", "answer to the second", "then the connection is"]
-        return frame(rows, columns=columns).set_index("")
+        return as_table(rows, columns=columns).set_index("")
 
 
 def seconds(lab: Lab, *, events: int = 2) -> Seconds:

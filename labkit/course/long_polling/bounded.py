@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.course.alone import started_now
 from labkit.course.held import READ_TIMEOUT_S
-from labkit.course.shown import Shown, frame
+from labkit.course.shown import Shown, as_table
 from labkit.lab.lab import Lab
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Threads(Shown):
     def table(self) -> pd.DataFrame:
         rows = [(name, self.poll_s[name], self.get_s[name], self.short_s[name]) for name in self.poll_s]
         columns = ["server", "a long poll more (s)", "a plain poll more (s)", "all of them polling (s)"]
-        return frame(rows, columns=columns).set_index("server")
+        return as_table(rows, columns=columns).set_index("server")
 
 
 class ThreadServer(HTTPServer):

@@ -10,7 +10,7 @@ from labkit import theory
 from labkit.charts import layout, style
 from labkit.claims.seen import Seen, see
 from labkit.course.long_polling.polls import ENDLESS_S, LONG, ONE_WAY_S, STREAM, requests_by_topic, swept
-from labkit.course.shown import OfRun, Shown, frame
+from labkit.course.shown import OfRun, Shown, as_table
 from labkit.course.variants import several
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
@@ -47,7 +47,7 @@ class Rates(OfRun, Shown):
     def table(self, size: int = 20) -> pd.DataFrame:
         """One row for each rate: latency, events per answer, requests, bytes per event; measured, and theory's."""
         rows = [self._row(rate, size) for rate in sorted({r for t, r in self.rates.items() if self.sizes[t] == size})]
-        return frame(rows).set_index("rate_per_s")
+        return as_table(rows).set_index("rate_per_s")
 
     def topics(self, rate: float, size: int) -> list[str]:
         return [topic for topic, r in self.rates.items() if r == rate and self.sizes[topic] == size]
@@ -99,9 +99,7 @@ class Rates(OfRun, Shown):
         figure = layout.panels(*(name for name, *_ in panels), horizontal_spacing=0.085)
         for column, (name, measured, expected) in enumerate(panels, 1):
             here: dict[str, Any] = {"row": 1, "col": column, "showlegend": column == 1}
-            layout.add_theory(
-                figure, rates, expected, theme=theme, width=1.2, name="long polling, theory", **here
-            )  # fmt: skip
+            layout.add_theory(figure, rates, expected, theme=theme, width=1.2, name="long polling, theory", **here)
             figure.add_scatter(
                 x=list(table.index), y=measured.round(3), mode="markers", name="long polling, measured",
                 legendgroup="measured", marker={"symbol": mark.symbol, "size": 9, "color": mark.color},

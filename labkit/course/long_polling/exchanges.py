@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from labkit import loop, theory
 from labkit.charts import layout, style
 from labkit.course.long_polling.polls import ENDLESS_S, LONG, ONE_WAY_S
-from labkit.course.shown import OfRun, Shown, frame
+from labkit.course.shown import OfRun, Shown, as_table
 from labkit.course.variants import client_of, several, topic_of, variant
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
@@ -40,7 +40,7 @@ class Sizes(OfRun, Shown):
 
     def table(self) -> pd.DataFrame:
         """One row for each size: bytes of an exchange by category, the share of headers, the answer's own size."""
-        return frame(list(self._rows())).set_index("payload_bytes")
+        return as_table(list(self._rows())).set_index("payload_bytes")
 
     def _rows(self) -> Iterator[dict[str, float]]:
         for topic, size in self.sizes.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from labkit import theory
 from labkit.charts import layout, style
 from labkit.course.long_polling.polls import ENDLESS_S, LONG, ONE_WAY_S, requests_by_topic, swept
-from labkit.course.shown import OfRun, Shown, frame
+from labkit.course.shown import OfRun, Shown, as_table
 from labkit.course.variants import several, variant
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
@@ -36,7 +36,7 @@ class Holds(OfRun, Shown):
 
     def table(self) -> pd.DataFrame:
         """One row for each hold: mean latency and requests a second, measured and theory's."""
-        return frame([self._row(*pair) for pair in self.holds_s.items()]).set_index("hold_s")
+        return as_table([self._row(*pair) for pair in self.holds_s.items()]).set_index("hold_s")
 
     def _row(self, name: str, hold_s: float) -> dict[str, float]:
         d, rate, frame = self.one_way_s, self.rate_per_s, self.run.deliveries

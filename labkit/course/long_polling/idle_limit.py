@@ -11,7 +11,7 @@ from labkit.charts import layout, style
 from labkit.course.alone import started_now
 from labkit.course.case_server import shown
 from labkit.course.long_polling.polls import LONG
-from labkit.course.shown import Shown, frame
+from labkit.course.shown import Shown, as_table
 from labkit.course.variants import client_of
 from labkit.errors import ConnectionLost
 from labkit.lab.lab import Lab
@@ -35,7 +35,7 @@ class Valley(Shown):
 
     def table(self) -> pd.DataFrame:
         """One row for each hold time-out: requests and broken connections a minute, the share of time deaf."""
-        return frame(list(self.rows)).set_index("hold_s")
+        return as_table(list(self.rows)).set_index("hold_s")
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """What waiting costs over the hold time-out: requests, broken connections, and the share of time deaf."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from labkit.client.sockets import kernel_bytes
 from labkit.course.alone import started_now
 from labkit.course.held import NOT_LINUX, READ_TIMEOUT_S, UPGRADE, Weighed
-from labkit.course.shown import Shown, frame
+from labkit.course.shown import Shown, as_table
 from labkit.lab.lab import Lab
 from labkit.lab.server import available_connections
 from labkit.measuring.progress import Progress
@@ -46,13 +46,13 @@ class Held(Shown):
 
     def table(self) -> pd.DataFrame:
         if self.why:
-            return frame({"not run": [self.why]})
+            return as_table({"not run": [self.why]})
         rows = [
             (name, sum(kib) / len(kib), min(kib), max(kib), sum(self.descriptors[name]) / len(kib))
             for name, kib in self.memory_kib.items()
         ]
         columns = ["technique", "KiB per client", "least", "most", "descriptors per client"]
-        return frame(rows, columns=columns).set_index("technique")
+        return as_table(rows, columns=columns).set_index("technique")
 
 
 def held_clients(*, batch: int = 150, batches: int = 5) -> Held:

@@ -14,7 +14,7 @@ from labkit.charts import layout, style
 from labkit.course.alone import started_now
 from labkit.course.case_server import shown
 from labkit.course.long_polling.polls import LONG, ONE_WAY_S
-from labkit.course.shown import Shown, frame
+from labkit.course.shown import Shown, as_table
 from labkit.course.variants import client_of
 from labkit.lab.lab import Lab
 from labkit.network.link import Link
@@ -58,7 +58,7 @@ class Unaware(Shown):
             (name, len(self.published), len(ids), len(set(self.published) - set(ids)), len(ids) - len(set(ids)))
             for name, ids in (("without a cursor", self.without), ("with a cursor", self.with_cursor))
         ]
-        return frame(rows, columns=["client", "published", "arrived", "lost", "twice"]).set_index("client")
+        return as_table(rows, columns=["client", "published", "arrived", "lost", "twice"]).set_index("client")
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """When each event was published, and which of two clients got it."""

@@ -15,7 +15,7 @@ from labkit.client.sockets import kernel_bytes
 from labkit.course.alone import started_now
 from labkit.course.held import NOT_LINUX
 from labkit.course.polling.load import Clients
-from labkit.course.shown import Shown, frame
+from labkit.course.shown import Shown, as_table
 from labkit.lab.lab import Lab
 from labkit.lab.server import available_connections
 from labkit.measuring.progress import Progress
@@ -55,7 +55,7 @@ class Burden(Shown):
     def table(self) -> pd.DataFrame:
         """One row for each kind, means."""
         if self.why:
-            return frame({"not run": [self.why]})
+            return as_table({"not run": [self.why]})
         rows = []
         for kind, values in self.memory_kib.items():
             rows.append(
@@ -66,7 +66,7 @@ class Burden(Shown):
                     "CPU (µs/poll or heartbeat)": fmean(self.cpu_us[kind]),
                 }
             )
-        return frame(rows).set_index("kind")
+        return as_table(rows).set_index("kind")
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """Server CPU for each client over the poll interval, and the memory of a held client, by kind of client."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.charts import layout, style
 from labkit.course.polling.pollers import ONE_WAY_S, exchanges, poller
-from labkit.course.shown import Shown, frame
+from labkit.course.shown import Shown, as_table
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
 from labkit.measuring.measurement import measure
@@ -36,7 +36,7 @@ class Herd(Shown):
             busiest = (part["asked_s"] * 100).astype(int).value_counts().max()
             rows[who] = {"polls": len(part), "p50_ms": waited.quantile(0.5), "p95_ms": waited.quantile(0.95),
                          "most within 10 ms": busiest}  # fmt: skip
-        return frame(rows).T
+        return as_table(rows).T
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """When polls were sent, and how long each waited for its answer: clients in step, and at random phases."""
@@ -80,7 +80,7 @@ def herd(clients: int = 60, interval_s: float = 0.5, *, duration_s: float = 2.0)
                 asked_s = (one.asked_ns - run.started_ns) / 1e9
                 if 0 <= asked_s <= duration_s:
                     rows.append({"who": who, "asked_s": asked_s, "waited_ms": (one.answered_ns - one.asked_ns) / 1e6})
-    return Herd(frame(rows), clients, interval_s, settings)
+    return Herd(as_table(rows), clients, interval_s, settings)
 
 
 SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "star", "pentagon")
@@ -100,7 +100,7 @@ class Aliased(Shown):
 
     def table(self) -> pd.DataFrame:
         """Mean latency of each poller, in ms."""
-        return frame(
+        return as_table(
             {
                 name: run.summary(by="subscriber")["mean_ms"].droplevel("technique")
                 for name, run in (("in step", self.periodic), ("dithered", self.dithered))
@@ -110,9 +110,7 @@ class Aliased(Shown):
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """Latency along time, one line for each poller: a source in step with the polls, and a dithered one."""
         mean_ms = (self.interval_s / 2 + float(self.settings["one_way_s"])) * 1e3
-        figure = layout.panels(
-            "a source in step", "the same, dithered", shared_yaxes=True, horizontal_spacing=0.04
-        )  # fmt: skip
+        figure = layout.panels("a source in step", "the same, dithered", shared_yaxes=True, horizontal_spacing=0.04)
         for column, run in enumerate((self.periodic, self.dithered), 1):
             for number, part in run.deliveries.groupby("subscriber"):
                 figure.add_scatter(

@@ -10,7 +10,7 @@ from labkit.charts import layout, style
 from labkit.claims import recording
 from labkit.course.polling import pollers
 from labkit.course.polling.pollers import ONE_WAY_S, Poller
-from labkit.course.shown import OfRun, Shown, frame
+from labkit.course.shown import OfRun, Shown, as_table
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
 from labkit.measuring.measurement import measure
@@ -48,7 +48,7 @@ class Sweep(OfRun, Shown):
                     "theory: max_ms": theory.max_s * 1e3,
                 }
             )
-        return frame(rows).set_index("poller")
+        return as_table(rows).set_index("poller")
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """Latencies of pollers with several intervals: a strip of dots for each, theory's range and mean beside it.

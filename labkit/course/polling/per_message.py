@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from labkit.course.shown import Shown, frame
+from labkit.course.shown import Shown, as_table
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
 from labkit.measuring.measurement import measure
@@ -44,7 +44,7 @@ class Overheads(Shown):
             bare, derived = (sum(values) / len(found) for values in zip(*found, strict=True))
             rows[name] = {"headers and framing": bare, "TCP/IP (derived)": derived, "together": bare + derived}
         rows["ratio"] = {name: rows["polling"][name] / rows["websocket"][name] for name in rows["polling"]}
-        return frame(rows).T
+        return as_table(rows).T
 
 
 def overheads(
@@ -148,7 +148,7 @@ class Tables(Shown):
                     **({} if own is None else {"this wire (Mbit/s)": own}),
                 }
             )
-        return frame(rows).set_index(["whose", "what", "clients"])
+        return as_table(rows).set_index(["whose", "what", "clients"])
 
     def _own(self, row: Published) -> float | None:
         if self.seen is None:

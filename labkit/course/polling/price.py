@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from labkit import theory
 from labkit.charts import layout, style
 from labkit.course.polling.pollers import ONE_WAY_S, exchanges, poller
-from labkit.course.shown import Shown, frame
+from labkit.course.shown import Shown, as_table
 from labkit.course.variants import several, topic_of
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
@@ -64,7 +64,7 @@ class Costs(Shown):
                     "theory: empty": theory.empty_answer_fraction(self.rate_per_s, float(str(interval_s))),
                 }
             )
-        return frame(rows).set_index("interval_s")
+        return as_table(rows).set_index("interval_s")
 
     def knees_s(self) -> tuple[float, float]:
         """The two ends of the bargain, in seconds of T: below 4d half the interval gains less than one transit, and
@@ -215,7 +215,7 @@ def costs(
     empty = sum(empties) / len(empties) if empties else float("nan")
     single = sum(singles) / len(singles) if singles else float("nan")
     lost = int(run.summary()["lost"].sum())
-    return Costs(frame(rows), rate_per_s, one_way_s, empty, single - empty, lost, dict(run.settings))
+    return Costs(as_table(rows), rate_per_s, one_way_s, empty, single - empty, lost, dict(run.settings))
 
 
 def _costs(run: Run, technique: str, topic: str, polls: int) -> tuple[dict[str, float], dict[int, list[int]]]:

@@ -11,7 +11,7 @@ from labkit import loop
 from labkit.charts import layout, style
 from labkit.client.http import HTTPClient
 from labkit.course.alone import started_now
-from labkit.course.shown import Shown, frame
+from labkit.course.shown import Shown, as_table
 from labkit.course.variants import client_of
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
@@ -91,7 +91,7 @@ def revalidate(lab: Lab, sizes: tuple[int, ...] = (0, 1, 2, 3, 4, 6, 8, 16, 32, 
     """Poll topics that hold so many events of 20 bytes, with a cursor and for the whole, plainly and with an ETag."""
     topic = f"resource-{time.monotonic_ns()}"
     rows = [row for size in sizes for row in _revalidate(lab, f"{topic}-{size}", size)]
-    return Revalidated(frame(rows), started_now())
+    return Revalidated(as_table(rows), started_now())
 
 
 def _revalidate(lab: Lab, topic: str, size: int) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.charts import layout, style
 from labkit.course.polling.jobs import JOB, LONGEST_S, MEAN_S, WAYS, expected_wait
-from labkit.course.shown import Shown, frame
+from labkit.course.shown import Shown, as_table
 from labkit.course.variants import topic_of
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
@@ -113,7 +113,7 @@ def wait_for_jobs(*, rate_per_s: float = 6.0, duration_s: float = 2.0, one_way_s
             )
     held_up_s = float((run.settings.get("held_up_ms") or {}).get("total", 0.0)) / 1e3
     lost = len(began) * len(WAYS) - len(rows)
-    return Waited(frame(rows), one_way_s, lost, held_up_s, dict(run.settings))
+    return Waited(as_table(rows), one_way_s, lost, held_up_s, dict(run.settings))
 
 
 def _jobs(rate_per_s: float, duration_s: float) -> tuple[Schedule, dict[str, tuple[str, float]]]:

@@ -10,7 +10,7 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from labkit.course.shown import Shown, frame
+from labkit.course.shown import Shown, as_table
 from labkit.course.where_the_server_lives.homes import Home, Seen
 from labkit.course.where_the_server_lives.kernels import Cell, Kernel
 from labkit.errors import LabkitError
@@ -40,7 +40,7 @@ class Nested(Shown):
     def table(self) -> pd.DataFrame:
         """One row per cell: ``ok``, or ``lost`` if no answer ever came."""
         rows = [(label, cell.status) for label, cell in self.cells.items()]
-        return frame(rows, columns=["cell", f"{self.library}, ipykernel {self.ipykernel}"]).set_index("cell")
+        return as_table(rows, columns=["cell", f"{self.library}, ipykernel {self.ipykernel}"]).set_index("cell")
 
 
 SETUP = """
