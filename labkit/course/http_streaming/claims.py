@@ -5,14 +5,12 @@ from __future__ import annotations
 from labkit.claims.claim import Claim, of_notebook
 from labkit.course.alone import in_a_lab
 from labkit.course.http_streaming import judges, judges_reading, judges_wire
-from labkit.course.http_streaming.borders import rechunked
+from labkit.course.http_streaming.borders import boundaries, rechunked
 from labkit.course.http_streaming.buffering import first_shown
-from labkit.course.http_streaming.faults import endings
+from labkit.course.http_streaming.ends import endings, seconds
 from labkit.course.http_streaming.framing import framings
-from labkit.course.http_streaming.multipart import boundaries
 from labkit.course.http_streaming.nagle import two_writes
 from labkit.course.http_streaming.recycling import recycled
-from labkit.course.http_streaming.reuse import seconds
 
 CLAIMS = of_notebook(
     "03_http_streaming",

@@ -13,9 +13,8 @@ from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.finding import Finding, NoVerdict
 from labkit.claims.judging import LEAST_EVENTS, guilty, listed, near, said, together
 from labkit.claims.values import shown
-from labkit.course.http_streaming.borders import Rechunked
+from labkit.course.http_streaming.borders import Boundaries, Rechunked
 from labkit.course.http_streaming.buffering import FirstShown, Reading
-from labkit.course.http_streaming.multipart import Boundaries
 from labkit.course.http_streaming.nagle import STEP_S, Steps
 from labkit.wire.chunks import Chunk, ChunkDecoder
 

@@ -8,9 +8,8 @@ from labkit.claims.confidence import Verdict
 from labkit.claims.finding import Finding, NoVerdict
 from labkit.claims.judging import guilty, said, together
 from labkit.course.http_streaming.borders import is_message
-from labkit.course.http_streaming.faults import HOW, Endings
+from labkit.course.http_streaming.ends import HOW, Endings, Seconds
 from labkit.course.http_streaming.framing import Framing, Framings
-from labkit.course.http_streaming.reuse import Seconds
 
 # S1
 

@@ -20,17 +20,15 @@ from labkit import theory
 from labkit.client.ledger import Ledger
 from labkit.course import claims, http_streaming
 from labkit.course.answers import EXERCISES
-from labkit.course.http_streaming.borders import Path, Rechunked
+from labkit.course.http_streaming.borders import Boundaries, Path, Rechunked
 from labkit.course.http_streaming.buffering import Drip, FirstShown, Reading
+from labkit.course.http_streaming.ends import Endings, Seconds
 from labkit.course.http_streaming.exercises import MESSAGES
-from labkit.course.http_streaming.faults import Endings
 from labkit.course.http_streaming.framing import Framings
 from labkit.course.http_streaming.judges_reading import part_times
 from labkit.course.http_streaming.judges_wire import byte_by_byte
-from labkit.course.http_streaming.multipart import Boundaries
 from labkit.course.http_streaming.nagle import WAYS, Steps
 from labkit.course.http_streaming.recycling import CLOSED, KEPT, Recycled, recycled_mean_s
-from labkit.course.http_streaming.reuse import Seconds
 from labkit.errors import LabClosed
 from labkit.measuring.run import Run
 
