@@ -364,10 +364,11 @@ async with residence.watch() as seen:
     with seen.busy():
         time.sleep(1)
     await asyncio.sleep(0.5)
-found = labkit.claims.claims.judge("A8", seen)
+found = claims.judge("A8", seen)
 print(found.verdict, found.reason)
 """
-    ok(kernel, "import asyncio, time, labkit\nfrom labkit.course.where_the_server_lives import residence")
+    imports = "import asyncio, time\nfrom labkit.course import claims\n"
+    ok(kernel, imports + "from labkit.course.where_the_server_lives import residence")
     for _ in range(ATTEMPTS):
         said = ok(kernel, watch)
         if said.startswith("confirmed"):
