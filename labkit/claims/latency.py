@@ -8,18 +8,15 @@ from typing import TYPE_CHECKING
 from labkit import theory
 from labkit.claims import confidence
 from labkit.claims.finding import Finding, NoVerdict
-from labkit.claims.judging import (
-    Part,
+from labkit.claims.judging import Part, finding, listed, refined
+from labkit.claims.seen import (
     answers,
-    finding,
-    listed,
     lost_part,
     mean_part,
     median_part,
     options_of,
     parked,
     range_part,
-    refined,
     schedule_of,
     see,
 )
@@ -50,7 +47,7 @@ def polling_is_late(run: Run) -> Finding:
         range_part(seen, expected.min_s, expected.max_s),
         lost_part(seen),
     ]
-    return finding(expected.mean_s, mean, seen, parts)
+    return finding(parts, seen.n, expected.mean_s, mean)
 
 
 def long_polling_is_near_one_transit(run: Run) -> Finding:
@@ -80,7 +77,7 @@ def long_polling_is_near_one_transit(run: Run) -> Finding:
         range_part(seen, expected.min_s, expected.max_s),
         lost_part(seen),
     ]
-    found = finding(expected.mean_s, mean, seen, parts)
+    found = finding(parts, seen.n, expected.mean_s, mean)
     return refined(found, "each request opened a connection: up to five transits") if seen.fresh else found
 
 
@@ -99,4 +96,4 @@ def streaming_is_one_transit(run: Run) -> Finding:
         else Part("undecided", f"the stream was opened {opened} times: what is near 3d may belong to that"),
         lost_part(seen),
     ]
-    return finding(d, confidence.median_interval(listed(each)), seen, parts)
+    return finding(parts, seen.n, d, confidence.median_interval(listed(each)))

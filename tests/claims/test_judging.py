@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labkit.claims import checking, judging, recording
+from labkit.claims import checking, recording, seen
 from labkit.client.ledger import Ledger
 from labkit.course.claims import CLAIMS
 from labkit.errors import LabkitError
@@ -308,7 +308,7 @@ def test_which_events_found_a_parked_poll_is_told_from_the_rows(rate, hold, even
     world = simulate_long_polling(due, D, hold, request_transits=transits)
     gap = (1 + transits) * D
     fake = Fake("long-polling", due, [world.latencies[:events]], noise=False)
-    told = judging.parked(fake.run().deliveries.sort_values("event_id"), D, gap, hold, slack_s=1e-6)
+    told = seen.parked(fake.run().deliveries.sort_values("event_id"), D, gap, hold, slack_s=1e-6)
     mistaken = Counter((bool(a), bool(b)) for a, b in zip(told, world.parked, strict=True) if a != b)
     assert mistaken[True, False] == 0
     assert mistaken[False, True] <= 1 + 0.002 * events  # before the first answer, and at a hold's very end
@@ -330,7 +330,7 @@ def test_which_events_found_a_parked_poll_is_told_from_the_rows(rate, hold, even
 )
 def test_near_the_ends_of_holds_an_event_does_not_count_as_parked(after_s, is_parked):
     fake = Fake("long-polling", [1.0, 1.0 + 2 * D + after_s], [[D, D]], noise=False)
-    told = judging.parked(fake.run().deliveries, D, 2 * D, 1.0, slack_s=0.03)
+    told = seen.parked(fake.run().deliveries, D, 2 * D, 1.0, slack_s=0.03)
     assert told.tolist() == [False, is_parked]
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from labkit.claims.claim import Claim
+from labkit.claims.claim import Claim, of_notebook
 from labkit.course.alone import in_a_lab
-from labkit.course.http_streaming import experiments, judges, judges_reading, judges_wire
+from labkit.course.http_streaming import judges, judges_reading, judges_wire
+from labkit.course.http_streaming.borders import boundaries, rechunked
+from labkit.course.http_streaming.buffering import first_shown
+from labkit.course.http_streaming.ends import endings, seconds
+from labkit.course.http_streaming.framing import framings
+from labkit.course.http_streaming.nagle import two_writes
+from labkit.course.http_streaming.recycling import recycled
 
-NOTEBOOK = "03_http_streaming"
-
-CLAIMS = (
+CLAIMS = of_notebook(
+    "03_http_streaming",
     Claim(
         "S1",
         source="founding notes; RFC 6202 section 3.1",
@@ -17,9 +22,8 @@ CLAIMS = (
         "“An HTTP/1.0 server can use only EOF as a streaming mechanism. In contrast, "
         'both EOF and "chunked transfer" are available to an HTTP/1.1 server.”',
         unit="",
-        notebook=NOTEBOOK,
         judge=judges_wire.which_framing_can_stream,
-        experiment=in_a_lab(experiments.framings),
+        experiment=in_a_lab(framings),
     ),
     Claim(
         "S1b",
@@ -27,9 +31,8 @@ CLAIMS = (
         sentence="EOF와 chunked transfer를 사용하여 연결을 지속함 "
         "(EOF and chunked transfer are used to keep the connection)",
         unit="",
-        notebook=NOTEBOOK,
         judge=judges_wire.which_framing_keeps_the_connection,
-        experiment=in_a_lab(experiments.seconds),
+        experiment=in_a_lab(seconds),
     ),
     Claim(
         "S2",
@@ -37,9 +40,8 @@ CLAIMS = (
         sentence="“The main issue with EOF is that it is difficult to tell the difference between a connection"
         " terminated by a fault and one that is correctly terminated.”",
         unit="",
-        notebook=NOTEBOOK,
         judge=judges_wire.a_fault_looks_like_the_end,
-        experiment=in_a_lab(experiments.endings),
+        experiment=in_a_lab(endings),
     ),
     Claim(
         "S3",
@@ -47,9 +49,8 @@ CLAIMS = (
         sentence="“an HTTP streaming protocol's average and maximal latency is one network transit. [...] the "
         "maximal latency is at least three network transits.” [since a stream is ended now and then, and asked for "
         "again]",
-        notebook=NOTEBOOK,
         judge=judges.streaming_and_its_ends,
-        experiment=in_a_lab(experiments.recycled),
+        experiment=in_a_lab(recycled),
     ),
     Claim(
         "S5",
@@ -57,9 +58,8 @@ CLAIMS = (
         sentence="“it is not possible to use the HTTP chunks as application message delimiters, since "
         'intermediate proxies might "re-chunk" the message stream”',
         unit="",
-        notebook=NOTEBOOK,
         judge=judges_reading.chunks_are_not_messages,
-        experiment=in_a_lab(experiments.rechunked),
+        experiment=in_a_lab(rechunked),
     ),
     Claim(
         "S6",
@@ -67,25 +67,22 @@ CLAIMS = (
         sentence="“There is no requirement in existing HTTP specifications for a client library to make the "
         "data from a partial HTTP response available to the client application.”",
         unit="bytes",
-        notebook=NOTEBOOK,
         judge=judges_reading.clients_may_buffer,
-        experiment=experiments.first_shown,
+        experiment=first_shown,
     ),
     Claim(
         "S8",
         source="practice",
         sentence="multipart lags by one event when the boundary leads",
         unit="events",
-        notebook=NOTEBOOK,
         judge=judges_reading.multipart_lags,
-        experiment=in_a_lab(experiments.boundaries),
+        experiment=in_a_lab(boundaries),
     ),
     Claim(
         "T2",
         source="practice",
         sentence="Nagle and delayed acknowledgement add a step",
-        notebook=NOTEBOOK,
         judge=judges_reading.nagle_adds_a_step,
-        experiment=experiments.two_writes,
+        experiment=two_writes,
     ),
 )

@@ -1,10 +1,9 @@
-"""The experiments of 03_http_streaming about where a body ends: S1, S1b and S2; and what the others share."""
+"""S1b and S2: what can follow the end of a stream on its connection, and how clients take an end and a cut."""
 
 from __future__ import annotations
 
 import asyncio
 import http.client
-import json
 import platform
 import shutil
 import subprocess
@@ -14,119 +13,55 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labkit import loop
 from labkit.client.connection import Connection, Wiring
-from labkit.client.http import HTTPClient
 from labkit.client.ledger import Ledger
-from labkit.course.http_streaming.judges_wire import Ending, Endings, Framing, Framings, Second, Seconds
-from labkit.errors import ConnectionLost, LabClosed
+from labkit.course.alone import ready, started_now
+from labkit.course.shown import Shown, as_table
+from labkit.errors import ConnectionLost
 from labkit.lab.lab import Lab
 from labkit.measuring.progress import Progress
 from labkit.network.link import Link
 from labkit.techniques.http_streaming import HTTP_STREAMING
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 TIMEOUT_S = 5.0
+HOW = {"end": "ended properly", "fin": "cut, with FIN", "reset": "cut, with RST"}
 
 
-def ready(lab: Lab, **least: tuple[float, float]) -> None:
-    """Raise LabClosed for a closed lab, ValueError for a parameter, given as (value, least), that is too small."""
-    if lab.closed:
-        raise LabClosed(f"lab {lab.name!r} is closed: start another with labkit.Lab()")
-    for name, (value, lowest) in least.items():
-        if not value >= lowest:
-            raise ValueError(f"{name} must be at least {lowest:g}, not {value!r}")
+@dataclass(frozen=True)
+class Second:
+    """A second request on a connection whose first response, a stream, has ended. ``answer``: its status line."""
+
+    title: str
+    framing: str
+    events: int
+    answer: str
+    closed: bool
 
 
-def settings() -> dict[str, Any]:
-    """When it was."""
-    return {"started": datetime.now(UTC).isoformat()}
+@dataclass(frozen=True, repr=False)
+class Seconds(Shown):
+    """What can follow a stream on its connection."""
 
+    index = "bare"
 
-# S1
+    cases: tuple[Second, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
 
-
-def framings(lab: Lab, *, events: int = 3) -> Framings:
-    """The same events chunked and by EOF on HTTP/1.1, by EOF on 1.0, and on 1.0 with a Content-Length filled slowly.
-
-    Each event is written only when the one before it has been read, so what counts as streamed needs no clock.
-
-    Raises:
-        ValueError: fewer than one event.
-    """
-    ready(lab, events=(events, 1))
-    return loop.run(_framings(lab, events))
-
-
-async def _framings(lab: Lab, events: int) -> Framings:
-    cases = []
-    for version, framing in (("1.1", "chunked"), ("1.1", "eof"), ("1.0", "eof")):
-        topic = f"03-{version}-{framing}"
-        query = {"recycle": events, "framing": "eof" if (version, framing) == ("1.1", "eof") else ""}
-        url = f"http://127.0.0.1:{lab.port}/http-streaming?topic={topic}"
-        cases.append(await _watched(url, query, version, framing, events, partial(lab.publish, topic=topic)))
-    lines: asyncio.Queue[str] = asyncio.Queue()
-    size = len(_line("0")) * events
-    async with await asyncio.start_server(partial(_declared, size, lines), "127.0.0.1", 0) as server:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        cases.append(await _watched(url, {}, "1.0", "length", events, lines.put_nowait))
-    return Framings(tuple(cases), settings())
-
-
-async def _watched(
-    url: str, query: dict[str, Any], version: str, framing: str, events: int, publish: Callable[[str], object]
-) -> Framing:
-    """Read one response; publish each event when the one before it has come, or is not going to."""
-    ledger = Ledger()
-    client = HTTPClient(url, topic="", token=None, wiring=Wiring(ledger, "http-streaming"), version=version)
-    body, streamed = b"", 0
-    try:
-        await client.ask(query)
-        _, http = await client.head()
-        pieces = http.pieces()
-        if framing != "length":
-            body += await anext(pieces)  # the cursor: the subscription has begun
-        for number in range(events):
-            publish(str(number))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(TIMEOUT_S):
-                    while body.count(b'{"id"') <= number:
-                        body += await anext(pieces)
-                    streamed += 1
-        with suppress(TimeoutError, StopAsyncIteration):
-            async with asyncio.timeout(TIMEOUT_S):
-                while True:
-                    await anext(pieces)
-    finally:
-        client.close()
-    raw = b"".join(t.data for t in ledger.connections[0].transfers if t.direction == "in")
-    head, blank, rest = raw.partition(b"\r\n\r\n")
-    return Framing(version, framing, head + blank, rest, streamed, events)
-
-
-def _line(data: str) -> bytes:
-    return json.dumps({"id": 1, "data": data}, separators=(",", ":")).encode() + b"\n"
-
-
-async def _declared(
-    size: int, lines: asyncio.Queue[str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
-    """A server of HTTP/1.0 that knows the length of its body beforehand, and fills it event by event."""
-    with suppress(ConnectionError, asyncio.IncompleteReadError):
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(f"HTTP/1.0 200 OK\r\nContent-Length: {size}\r\n\r\n".encode())
-        while size > 0:
-            line = _line(await lines.get())
-            writer.write(line)
-            await writer.drain()
-            size -= len(line)
-    writer.close()
-
-
-# S1b
+    def table(self) -> pd.DataFrame:
+        """One row per framing: events of the first response, the answer to the second request."""
+        rows = [
+            (c.title, c.events, c.answer or "none", "closed by the server" if c.closed else "open") for c in self.cases
+        ]
+        columns = ["", "events in the first", "answer to the second", "then the connection is"]
+        return as_table(rows, columns=columns).set_index("")
 
 
 def seconds(lab: Lab, *, events: int = 2) -> Seconds:
@@ -143,7 +78,7 @@ async def _seconds(lab: Lab, events: int) -> Seconds:
         ("HTTP/1.0, EOF, the client asks to keep it", "1.0", "eof", "Connection: keep-alive\r\n"),
     ):
         cases.append(await _second(lab, title, version, framing, header, events))
-    return Seconds(tuple(cases), settings())
+    return Seconds(tuple(cases), started_now())
 
 
 async def _second(lab: Lab, title: str, version: str, framing: str, header: str, events: int) -> Second:
@@ -182,7 +117,41 @@ async def until(connection: Connection, mark: bytes | None) -> bytes:
     return data
 
 
-# S2
+@dataclass(frozen=True)
+class Ending:
+    """How one client took the end of a stream.
+
+    Attributes:
+        how: ``end`` (the server ends it properly), ``fin`` or ``reset`` (cut in the middle, by FIN or RST).
+        events: how many events the client had by then.
+        error: what it raised or said; empty if it took it for the end.
+    """
+
+    client: str
+    framing: str
+    how: str
+    events: int
+    error: str
+
+
+@dataclass(frozen=True, repr=False)
+class Endings(Shown):
+    """Streams ended properly and cut, as several clients saw it."""
+
+    index = "bare"
+
+    cases: tuple[Ending, ...]
+    sent: int
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def table(self) -> pd.DataFrame:
+        """One row per client and framing; a column per ending: silent, or the error."""
+        import pandas as pd
+
+        rows = [(c.client, c.framing, HOW[c.how], c.error or "silent") for c in self.cases]
+        frame = pd.DataFrame(rows, columns=["client", "framing", "how", "said"])
+        wide = frame.pivot(index=["framing", "client"], columns="how", values="said")
+        return wide[[name for name in HOW.values() if name in wide]].sort_index(ascending=[False, True])
 
 
 def endings(lab: Lab, *, events: int = 3) -> Endings:
@@ -200,7 +169,7 @@ def endings(lab: Lab, *, events: int = 3) -> Endings:
             progress.show(f"streams by {framing}, {how}")
             cases += _round(lab, clients, framing, how, events)
     progress.done(f"{len(cases)} streams")
-    return Endings(tuple(cases), events, settings())
+    return Endings(tuple(cases), events, started_now())
 
 
 _Client = Callable[[str, Callable[[], None]], str]

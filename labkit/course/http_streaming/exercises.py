@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from labkit.claims.exercises import Exercise
-from labkit.course.http_streaming.judges import recycled_mean_s
+from labkit.course.http_streaming.recycling import recycled_mean_s
 from labkit.wire.chunks import encode_chunk
 
 PAYLOAD = b"x" * 300

@@ -6,52 +6,20 @@ S3 is judged here where a stream was recycled, else as in the start notebook. Wh
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from labkit import theory
 from labkit.claims import confidence
 from labkit.claims.finding import Finding
-from labkit.claims.judging import LEAST_EVENTS, TOLERANCE, Part, Seen, ends, lost_part, see
+from labkit.claims.judging import LEAST_EVENTS, TOLERANCE, Part, ends, finding
 from labkit.claims.latency import streaming_is_one_transit
+from labkit.claims.seen import Seen, lost_part, see
 from labkit.claims.values import shown
+from labkit.course.http_streaming.recycling import CLOSED, KEPT, Recycled
 
 if TYPE_CHECKING:
     from labkit.measuring.run import Run
 
-# S3
-
-
-def recycled_mean_s(rate_per_s: float, one_way_s: float, every: int, gap_s: float | None = None) -> float:
-    """Mean latency of a stream that is ended every N events, in seconds: d + (g/2) a / E[max(N, K)].
-
-    K, the events queued during the gap g, is Poisson with the mean a = lambda g, each of them waiting g/2 on average.
-    The next response takes them along and ends at once if they are N or more: a cycle has max(N, K) events. With
-    N = 1 it is long polling; with N without end, d.
-    """
-    gap = theory.request_gap(one_way_s) if gap_s is None else gap_s
-    a = rate_per_s * gap
-    chance, events = math.exp(-a), 0.0
-    for k in range(int(a + 12 * math.sqrt(a) + 12)):
-        events += max(every, k) * chance
-        chance *= a / (k + 1)
-    return one_way_s + gap / 2 * a / events
-
-
-@dataclass(frozen=True)
-class Recycled:
-    """One run with events right after ends: of a stream never recycled, of one every N events, and so with EOF."""
-
-    run: Run
-    every: int
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        return dict(self.run.settings)
-
-
-KEPT, CLOSED = "recycled", "recycled, EOF"
 JUST_NS = 2e6
 """What is published within this of an end is the event that ended it."""
 
@@ -67,9 +35,7 @@ def streaming_and_its_ends(seen: Any) -> Finding:
         whole_s = _after_ends(seen.run, name, saw)
         expected_s = theory.recycled_stream_max(saw.one_way_s, fresh_connections=fresh)
         parts += [_end_part(name, saw, whole_s, expected_s), lost_part(saw)]
-    verdict = confidence.combine(part.verdict for part in parts)
-    guilty = [p.text for p in parts if p.verdict == verdict] + [p.text for p in parts if p.verdict != verdict]
-    return Finding(base.expected, base.measured, base.interval, base.n, verdict, "; ".join(guilty))
+    return finding(parts, base.n, base.expected, base.interval)
 
 
 def _end_part(name: str, seen: Seen, whole_s: list[float], expected_s: float) -> Part:

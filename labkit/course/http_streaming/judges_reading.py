@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from email.message import Message
 from email.parser import BytesFeedParser
 from typing import TYPE_CHECKING, Any
@@ -12,54 +11,18 @@ from typing import TYPE_CHECKING, Any
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.finding import Finding, NoVerdict
-from labkit.claims.judging import LEAST_EVENTS, Part, listed
+from labkit.claims.judging import LEAST_EVENTS, guilty, listed, near, said, together
 from labkit.claims.values import shown
-from labkit.course.http_streaming.judges_wire import Tabled, is_message, said, told
+from labkit.course.http_streaming.borders import Boundaries, Rechunked
+from labkit.course.http_streaming.buffering import FirstShown, Reading
+from labkit.course.http_streaming.nagle import STEP_S, Steps
 from labkit.wire.chunks import Chunk, ChunkDecoder
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from labkit.client.ledger import ConnectionRecord
     from labkit.measuring.run import Run
 
 # S5
-
-
-@dataclass(frozen=True)
-class Path:
-    """What one path made of the same messages: the chunks that came, and what two parsers found in them."""
-
-    title: str
-    chunks: tuple[bytes, ...]
-    messages: int
-    rechunked: bool
-
-    @property
-    def by_chunk(self) -> int:
-        """Messages found by a parser that takes each chunk for one message."""
-        return sum(is_message(chunk) for chunk in self.chunks)
-
-    @property
-    def by_line(self) -> int:
-        """Messages found by a parser that looks for line feeds in the bytes of all chunks."""
-        return sum(is_message(line) for line in b"".join(self.chunks).split(b"\n"))
-
-
-@dataclass(frozen=True, repr=False)
-class Rechunked(Tabled):
-    """The same messages over several paths."""
-
-    paths: tuple[Path, ...]
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    def table(self) -> pd.DataFrame:
-        """One row per path: chunks, and messages found by either parser."""
-        import pandas as pd
-
-        rows = [(p.title, len(p.chunks), p.by_chunk, p.by_line, p.messages) for p in self.paths]
-        columns = ["path", "chunks", "found: a chunk, a message", "found: by line feeds", "sent"]
-        return pd.DataFrame(rows, columns=columns).set_index("path")
 
 
 def chunks_are_not_messages(seen: Rechunked) -> Finding:
@@ -71,53 +34,16 @@ def chunks_are_not_messages(seen: Rechunked) -> Finding:
     parts += [
         said(p.by_chunk < p.messages, f"{p.title}: {p.by_chunk} of {p.messages} by chunks, some lost") for p in moved
     ]
-    verdict = confidence.combine(part.verdict for part in parts)
-    shown: Verdict = "illustrated" if verdict == "confirmed" else verdict
-    reason = told(parts)
+    verdict, reason = together(parts).verdict, guilty(parts)
     if verdict == "confirmed":
         lost = ", ".join(f"{p.by_chunk} of {p.messages} ({p.title})" for p in moved)
-        reason = f"by line feeds every message on every path; by chunks {lost}"
+        verdict, reason = "illustrated", f"by line feeds every message on every path; by chunks {lost}"
     reason += "; the intermediary is this kit's own, and was told to"
     shares = {p.title: p.by_chunk / p.messages for p in seen.paths}
-    return Finding(None, shares, None, sum(p.messages for p in seen.paths), shown, reason, "")
+    return Finding(None, shares, None, sum(p.messages for p in seen.paths), verdict, reason, "")
 
 
 # S6
-
-
-@dataclass(frozen=True)
-class Shown:
-    """How much a server had written when one client showed the first event.
-
-    ``body_bytes``: None if nothing showed before the response ended, at ``limit_bytes``.
-    """
-
-    client: str
-    framing: str
-    body_bytes: int | None
-    event_bytes: int
-    limit_bytes: int
-
-
-@dataclass(frozen=True, repr=False)
-class FirstShown(Tabled):
-    """Real clients, each with its default reading. ``missing``: those that could not be tried, and why."""
-
-    cases: tuple[Shown, ...]
-    missing: Mapping[str, str] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    def table(self) -> pd.DataFrame:
-        """One row per client: body bytes written when the first event showed, chunked and EOF."""
-        import pandas as pd
-
-        rows: dict[str, dict[str, str]] = {}
-        for case in self.cases:
-            text = f"{case.body_bytes} B" if case.body_bytes is not None else "not before the end"
-            rows.setdefault(case.client, {})[case.framing] = text
-        for client, why in self.missing.items():
-            rows[client] = dict.fromkeys(("chunked", "eof"), f"not run: {why}")
-        return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
 
 def clients_may_buffer(seen: FirstShown) -> Finding:
@@ -139,22 +65,11 @@ def clients_may_buffer(seen: FirstShown) -> Finding:
     return Finding(None, most, None, len(seen.cases), verdict, reason, "bytes")
 
 
-def _wanted(case: Shown) -> str:
+def _wanted(case: Reading) -> str:
     return "nothing before the end" if case.body_bytes is None else f"after {case.body_bytes} B"
 
 
 # S8
-
-
-@dataclass(frozen=True)
-class Boundaries:
-    """One run with a part's boundary behind it (``trailing``) and before it (``leading``)."""
-
-    run: Run
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        return dict(self.run.settings)
 
 
 def multipart_lags(seen: Boundaries) -> Finding:
@@ -168,11 +83,9 @@ def multipart_lags(seen: Boundaries) -> Finding:
         for parser, received_ns in held.items():
             lag = confidence.median_interval(_lags(seen.run, received_ns))
             intervals[name, parser] = lag
-            verdict = confidence.within(lag, expected - 0.5, expected + 0.5)
-            parts.append(Part(verdict, f"{name}, {parser}: {shown(lag.value)} events late (n = {lag.n})"))
-    verdict = confidence.combine(part.verdict for part in parts)
-    found: Interval = intervals["leading", "this kit"]
-    return Finding(1.0, found.value, found, found.n, verdict, told(parts), "events")
+            parts.append(near(lag, expected, 0.5, f"{name}, {parser}: {shown(lag.value)} events late (n = {lag.n})"))
+    found = intervals["leading", "this kit"]
+    return Finding(1.0, found.value, found, found.n, together(parts).verdict, guilty(parts), "events")
 
 
 def _received(run: Run, technique: str) -> dict[int, int]:
@@ -220,31 +133,6 @@ def part_times(record: ConnectionRecord) -> dict[int, int]:
 
 
 # T2
-
-
-@dataclass(frozen=True, repr=False)
-class Steps(Tabled):
-    """Latencies in seconds of a header and its payload, by pattern and way of writing, without any injected delay.
-
-    Patterns: ``stream`` (the server writes by itself) and ``asked`` (each answer follows a request, as in long
-    polling). Ways: ``two writes``, ``two writes, TCP_NODELAY``, ``one write``.
-    """
-
-    samples: Mapping[tuple[str, str], tuple[float, ...]]
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    def table(self) -> pd.DataFrame:
-        """Median latency in ms: a row per way of writing, a column per pattern."""
-        import pandas as pd
-
-        rows: dict[str, dict[str, float]] = {}
-        for (pattern, way), values in self.samples.items():
-            rows.setdefault(way, {})[f"{pattern}, median ms"] = round(sorted(values)[len(values) // 2] * 1e3, 2)
-        return pd.DataFrame.from_dict(rows, orient="index")
-
-
-STEP_S = 0.04
-"""Linux's shortest delayed acknowledgement (TCP_DELACK_MIN)."""
 
 
 def nagle_adds_a_step(seen: Steps) -> Finding:

@@ -1,143 +1,17 @@
-"""The checks of 03_http_streaming about where a body ends: S1, S1b and S2, and the values that they judge."""
+"""The checks of 03_http_streaming about where a body ends: S1, S1b and S2."""
 
 from __future__ import annotations
 
-import html
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
 import h11
 
-from labkit.claims import confidence
 from labkit.claims.confidence import Verdict
 from labkit.claims.finding import Finding, NoVerdict
-from labkit.claims.judging import Part
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-class Tabled:
-    """A value that shows itself as its table."""
-
-    def table(self) -> pd.DataFrame:
-        """One row for each thing that was tried."""
-        raise NotImplementedError
-
-    def __repr__(self) -> str:
-        return str(self.table().to_string())
-
-    def _repr_html_(self) -> str:
-        shown: str = self.table().to_html(border=0, index_names=False)
-        return shown
-
-
-def said(is_so: bool, text: str) -> Part:
-    """A part that either holds or does not."""
-    return Part("confirmed", text) if is_so else Part("refuted", f"not so: {text}")
-
-
-def told(parts: Sequence[Part]) -> str:
-    """What the parts say; only the guilty ones if there are any."""
-    guilty = [part.text for part in parts if part.verdict != "confirmed"]
-    return "; ".join(guilty or [part.text for part in parts])
-
-
-def is_message(data: bytes) -> bool:
-    """Whether these bytes are one whole event of the lab."""
-    try:
-        found = json.loads(data)
-    except ValueError:
-        return False
-    return isinstance(found, dict) and "id" in found
-
+from labkit.claims.judging import guilty, said, together
+from labkit.course.http_streaming.borders import is_message
+from labkit.course.http_streaming.ends import HOW, Endings, Seconds
+from labkit.course.http_streaming.framing import Framing, Framings
 
 # S1
-
-
-@dataclass(frozen=True)
-class Framing:
-    """One response that was written event by event, the next one only when the last had been read.
-
-    Attributes:
-        framing: ``chunked``, ``eof`` or ``length`` (a Content-Length, filled slowly).
-        head, body: the response's bytes as they came, chunk headers included.
-        streamed: how many of the events were read before the next one was written.
-    """
-
-    version: str
-    framing: str
-    head: bytes
-    body: bytes
-    streamed: int
-    events: int
-
-    @property
-    def title(self) -> str:
-        return f"HTTP/{self.version}, {dict(eof='EOF', chunked='chunked', length='Content-Length')[self.framing]}"
-
-    @property
-    def declared(self) -> str:
-        """The header field that says how long the body is."""
-        names = (b"transfer-encoding", b"content-length", b"connection")
-        lines = [line for line in self.head.split(b"\r\n") if line.lower().partition(b":")[0] in names]
-        return "; ".join(line.decode("latin-1") for line in lines) or "none"
-
-
-@dataclass(frozen=True, repr=False)
-class Framings(Tabled):
-    """The same events in each framing."""
-
-    cases: tuple[Framing, ...]
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    def __getitem__(self, title: str) -> Framing:
-        return next(case for case in self.cases if case.title == title)
-
-    def table(self) -> pd.DataFrame:
-        """One row per framing: what the head declares, events that were read in time, bytes of the body."""
-        import pandas as pd
-
-        rows = [(c.title, c.declared, f"{c.streamed} of {c.events}", len(c.body)) for c in self.cases]
-        return pd.DataFrame(rows, columns=["", "the head says", "read before the next", "bytes"]).set_index("")
-
-    def raw(self, *titles: str) -> SideBySide:
-        """The raw bytes of some of them, side by side."""
-        return SideBySide(tuple(self[title] for title in titles))
-
-
-@dataclass(frozen=True)
-class SideBySide:
-    """Raw responses beside each other: HTTP's own lines plain, chunk framing marked, the events in bold."""
-
-    cases: tuple[Framing, ...]
-
-    def __repr__(self) -> str:
-        return "\n\n".join(f"{c.title}\n{(c.head + c.body).decode('utf-8', 'replace')}" for c in self.cases)
-
-    def _repr_html_(self) -> str:
-        cells = "".join(
-            f"<td style='text-align:left;vertical-align:top'><b>{html.escape(case.title)}</b>"
-            f"<pre style='line-height:1.35'>{''.join(_lines(case))}</pre></td>"
-            for case in self.cases
-        )
-        key = "<b>bold</b>: an event; <mark>marked</mark>: chunk framing; plain: HTTP and the cursor"
-        return f"<table><tr>{cells}</tr></table><p>{key}; pale: CR is \\r and LF \\n.</p>"
-
-
-def _lines(case: Framing) -> Iterator[str]:
-    for number, line in enumerate((case.head + case.body).splitlines(keepends=True)):
-        shown = html.escape(line.decode("utf-8", "replace").rstrip("\r\n"))
-        ending = "\\r\\n" if line.endswith(b"\r\n") else "\\n"
-        shown += f"<span style='opacity:0.45'>{ending}</span>\n"
-        if line.startswith(b'{"id"'):
-            yield f"<b>{shown}</b>"
-        elif number >= case.head.count(b"\n") and not line.startswith(b"{"):
-            yield f"<mark>{shown}</mark>"
-        else:
-            yield shown
 
 
 def byte_by_byte(case: Framing) -> list[bytes]:
@@ -164,8 +38,7 @@ def which_framing_can_stream(seen: Framings) -> Finding:
     for case in seen.cases:
         ids = sum(map(is_message, byte_by_byte(case)))
         parts.append(said(ids == case.events, f"{case.title}: {ids} events from reads of one byte"))
-    verdict = confidence.combine(part.verdict for part in parts)
-    reason = told(parts)
+    verdict, reason = together(parts).verdict, guilty(parts)
     lengths = [c for c in seen.cases if c.framing == "length"]
     counter = [c for c in lengths if c.version == "1.0" and c.streamed == c.events]
     if verdict == "confirmed":
@@ -184,35 +57,6 @@ def which_framing_can_stream(seen: Framings) -> Finding:
 
 
 # S1b
-
-
-@dataclass(frozen=True)
-class Second:
-    """A second request on a connection whose first response, a stream, has ended. ``answer``: its status line."""
-
-    title: str
-    framing: str
-    events: int
-    answer: str
-    closed: bool
-
-
-@dataclass(frozen=True, repr=False)
-class Seconds(Tabled):
-    """What can follow a stream on its connection."""
-
-    cases: tuple[Second, ...]
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    def table(self) -> pd.DataFrame:
-        """One row per framing: events of the first response, the answer to the second request."""
-        import pandas as pd
-
-        rows = [
-            (c.title, c.events, c.answer or "none", "closed by the server" if c.closed else "open") for c in self.cases
-        ]
-        columns = ["", "events in the first", "answer to the second", "then the connection is"]
-        return pd.DataFrame(rows, columns=columns).set_index("")
 
 
 def which_framing_keeps_the_connection(seen: Seconds) -> Finding:
@@ -238,44 +82,6 @@ def which_framing_keeps_the_connection(seen: Seconds) -> Finding:
 # S2
 
 
-@dataclass(frozen=True)
-class Ending:
-    """How one client took the end of a stream.
-
-    Attributes:
-        how: ``end`` (the server ends it properly), ``fin`` or ``reset`` (cut in the middle, by FIN or RST).
-        events: how many events the client had by then.
-        error: what it raised or said; empty if it took it for the end.
-    """
-
-    client: str
-    framing: str
-    how: str
-    events: int
-    error: str
-
-
-@dataclass(frozen=True, repr=False)
-class Endings(Tabled):
-    """Streams ended properly and cut, as several clients saw it."""
-
-    cases: tuple[Ending, ...]
-    sent: int
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    def table(self) -> pd.DataFrame:
-        """One row per client and framing; a column per ending: silent, or the error."""
-        import pandas as pd
-
-        rows = [(c.client, c.framing, _HOW[c.how], c.error or "silent") for c in self.cases]
-        frame = pd.DataFrame(rows, columns=["client", "framing", "how", "said"])
-        wide = frame.pivot(index=["framing", "client"], columns="how", values="said")
-        return wide[[name for name in _HOW.values() if name in wide]].sort_index(ascending=[False, True])
-
-
-_HOW = {"end": "ended properly", "fin": "cut, with FIN", "reset": "cut, with RST"}
-
-
 def a_fault_looks_like_the_end(seen: Endings) -> Finding:
     """S2: cut by FIN, EOF is silent as at a proper end, in every client; chunked can be told, and RST shows in both.
 
@@ -287,13 +93,12 @@ def a_fault_looks_like_the_end(seen: Endings) -> Finding:
     cut = {c.client: c.error for c in seen.cases if (c.framing, c.how) == ("chunked", "fin")}
     deaf = [client for client, error in cut.items() if not error]
     parts = [
-        said(bool(c.error) == (c.how == "reset"), f"{c.client}, {c.framing}, {_HOW[c.how]}: {c.error or 'silent'}")
+        said(bool(c.error) == (c.how == "reset"), f"{c.client}, {c.framing}, {HOW[c.how]}: {c.error or 'silent'}")
         for c in seen.cases
         if (c.framing, c.how) != ("chunked", "fin")
     ]
     parts.append(said(len(deaf) < len(cut), f"{len(cut) - len(deaf)} of {len(cut)} clients tell a cut chunked body"))
-    verdict = confidence.combine(part.verdict for part in parts)
-    reason = told(parts)
+    verdict, reason = together(parts).verdict, guilty(parts)
     if verdict == "confirmed":
         tell = ", ".join(client for client in cut if client not in deaf)
         reason = f"with EOF a cut by FIN is silent like the end in all {len(cut)} clients; with chunks {tell} tell it"

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from labkit.claims.claim import Claim
+from labkit.claims.claim import Claim, of_notebook
 from labkit.course.alone import in_a_lab
-from labkit.course.long_polling import experiments, judges, judges_held
+from labkit.course.long_polling import judges, judges_held
+from labkit.course.long_polling.bounded import threads
+from labkit.course.long_polling.equal import equal_requests
+from labkit.course.long_polling.event_rates import rates
+from labkit.course.long_polling.exchanges import connections, payloads, pipelined
+from labkit.course.long_polling.idle_limit import valley
+from labkit.course.long_polling.memory import held_clients
+from labkit.course.long_polling.no_cursor import unaware
 
-NOTEBOOK = "02_long_polling"
-
-CLAIMS = (
+CLAIMS = of_notebook(
+    "02_long_polling",
     Claim(
         "L1",
         source="RFC 6202 section 2.2",
         sentence="“while the average latency of long polling is close to one network transit, the maximal "
         "latency is over three network transits”",
-        notebook=NOTEBOOK,
         judge=judges.near_one_transit,
-        experiment=in_a_lab(experiments.rates),
+        experiment=in_a_lab(rates),
     ),
     Claim(
         "L1b",
         source="founding notes",
         sentence="폴링에 비해 실시간 처리가 가능 (nearer to real time than polling)",
-        notebook=NOTEBOOK,
         judge=judges.nearer_than_polling,
-        experiment=in_a_lab(experiments.equal_requests),
+        experiment=in_a_lab(equal_requests),
     ),
     Claim(
         "L2",
@@ -32,9 +36,8 @@ CLAIMS = (
         sentence="여러번 응답을 해야 하는 상황에서는 효율이 좋지 않음 "
         "(inefficient where the server has to answer many times)",
         unit="requests",
-        notebook=NOTEBOOK,
         judge=judges.answering_often,
-        experiment=in_a_lab(experiments.rates),
+        experiment=in_a_lab(rates),
     ),
     Claim(
         "L3",
@@ -42,9 +45,8 @@ CLAIMS = (
         sentence="“A long polling client or server that is under load has a natural tendency to gracefully "
         "degrade in performance at a cost of message latency.”",
         unit="events",
-        notebook=NOTEBOOK,
         judge=judges.degrades_gracefully,
-        experiment=in_a_lab(experiments.rates),
+        experiment=in_a_lab(rates),
     ),
     Claim(
         "L4",
@@ -52,68 +54,60 @@ CLAIMS = (
         sentence="“every long poll request and long poll response is a complete HTTP message and thus contains"
         " a full set of HTTP headers in the message framing”",
         unit="",
-        notebook=NOTEBOOK,
         judge=judges.full_headers,
-        experiment=in_a_lab(experiments.payloads),
+        experiment=in_a_lab(payloads),
     ),
     Claim(
         "L5",
         source="RFC 6202 section 2.2",
         sentence="“both polling mechanisms work well with persistent HTTP connections that can be reused for "
         "many poll requests”",
-        notebook=NOTEBOOK,
         judge=judges.persistent_connections,
-        experiment=in_a_lab(experiments.connections),
+        experiment=in_a_lab(connections),
     ),
     Claim(
         "L6",
         source="founding notes; RFC 6202 section 5.5",
         sentence="Time-out 오류가 발생할 수 있음 (time-out errors can occur); 30 s is safe, 120 s has worked",
-        notebook=NOTEBOOK,
         judge=judges_held.time_outs_bite,
-        experiment=in_a_lab(experiments.valley),
+        experiment=in_a_lab(valley),
     ),
     Claim(
         "L7",
         source="founding notes; RFC 6202 section 2.2",
         sentence="커넥션을 유지 (it keeps the connection): a connection and a request are held for each client",
         unit="KiB",
-        notebook=NOTEBOOK,
         judge=judges_held.a_connection_is_held,
-        experiment=experiments.held_clients,
+        experiment=held_clients,
     ),
     Claim(
         "L8",
         source="practice",
         sentence="an event between two polls is lost unless there is a cursor",
         unit="events",
-        notebook=NOTEBOOK,
         judge=judges_held.lost_without_a_cursor,
-        experiment=in_a_lab(experiments.unaware),
+        experiment=in_a_lab(unaware),
     ),
     Claim(
         "L10",
         source="RFC 6202 sections 2.2 and 5.2",
         sentence="“When HTTP pipelining [...] is available, the latency due to the server waiting for a new "
         "request can be avoided.” And practice: a plain GET then queues behind the poll",
-        notebook=NOTEBOOK,
         judge=judges.pipelining,
-        experiment=in_a_lab(experiments.pipelined),
+        experiment=in_a_lab(pipelined),
     ),
     Claim(
         "L11",
         source="RFC 6202 section 5.1",
         sentence="few connections to a host: a second tab starves or must share",
         unit="requests",
-        notebook=NOTEBOOK,
         judge=judges_held.few_connections,
     ),
     Claim(
         "L12",
         source="practice",
         sentence="holding connections is heavy for a server with a thread for each request",
-        notebook=NOTEBOOK,
         judge=judges_held.threads_are_held,
-        experiment=in_a_lab(experiments.threads),
+        experiment=in_a_lab(threads),
     ),
 )

@@ -10,25 +10,14 @@ from labkit import theory
 from labkit.claims import confidence, latency
 from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.finding import Finding, NoVerdict
-from labkit.claims.judging import LEAST_EVENTS, Part, Seen, finding, listed, lost_part, mean_part, range_part, see
+from labkit.claims.judging import LEAST_EVENTS, Part, finding, less, listed, named, refined, said
+from labkit.claims.seen import Seen, lost_part, mean_part, range_part, see
 from labkit.claims.values import shown
-from labkit.course.long_polling.judges_held import (
-    named,
-    said,
-    together,
-)
-from labkit.course.long_polling.seen import (
-    ENDLESS_S,
-    FRESH,
-    KEPT,
-    LONG,
-    STREAM,
-    Equal,
-    Holds,
-    Pipelined,
-    Rates,
-    Sizes,
-)
+from labkit.course.long_polling.equal import Equal
+from labkit.course.long_polling.event_rates import Rates
+from labkit.course.long_polling.exchanges import FRESH, KEPT, Connections, Pipelined, Sizes
+from labkit.course.long_polling.hold_times import Holds
+from labkit.course.long_polling.polls import ENDLESS_S, LONG, STREAM
 
 SAME = 0.10
 """Share by which two counts of requests may differ and be called equal."""
@@ -53,7 +42,7 @@ def near_one_transit(seen: Any) -> Finding:
     if fastest is None:
         raise NoVerdict("undecided", "too few events at every rate")
     parts += [range_part(whole, d, 3 * d), lost_part(whole)]
-    return finding(fastest[0], fastest[1], whole, parts)
+    return finding(parts, whole.n, fastest[0], fastest[1])
 
 
 def _at_every_hold(seen: Holds) -> Finding:
@@ -64,12 +53,12 @@ def _at_every_hold(seen: Holds) -> Finding:
         mean = _mean(part, expected.std_s)
         parts += [named(name, mean_part(part, mean, expected, d / 2)), named(name, range_part(part, d, 3 * d))]
         parts.append(lost_part(part))
-    return finding(expected.mean_s, mean, part, parts)
+    return finding(parts, part.n, expected.mean_s, mean)
 
 
 def nearer_than_polling(seen: Equal) -> Finding:
     """L1b: at equal requests a second. ``measured``: polling's mean over long polling's, at the low rate."""
-    ratios, parts, d = {}, [], float(seen.settings["one_way_s"])
+    ratios, parts, d = {}, [], seen.one_way_s
     for rate, poller in seen.pairs.items():
         topics, low = seen.topics(rate), rate == min(seen.pairs)
         own, other = see(seen.run, LONG), see(seen.run, poller, noise_limit_s=d)
@@ -86,12 +75,8 @@ def nearer_than_polling(seen: Equal) -> Finding:
             verdict = "refuted"
         text = f"at {rate:g}/s and {asked[0]} requests: {shown(means[0].value, 's')}"
         parts += [Part(verdict, f"{text} against {shown(means[1].value, 's')}"), lost_part(own)]
-    found = together(parts)
-    first = ratios[min(seen.pairs)]
-    if found.verdict == "confirmed":
-        reason = f"only where events are rarer than round trips; {found.text}"
-        return Finding(None, first, None, len(seen.run.deliveries), "refined", reason, "times")
-    return Finding(None, first, None, len(seen.run.deliveries), found.verdict, found.text, "times")
+    found = finding(parts, len(seen.run.deliveries), None, ratios[min(seen.pairs)], "times")
+    return refined(found, "only where events are rarer than round trips")
 
 
 def answering_often(seen: Rates) -> Finding:
@@ -110,12 +95,9 @@ def answering_often(seen: Rates) -> Finding:
         said(falls.iloc[-1] < falls.iloc[0] / 2, f"requests per event from {falls.iloc[0]:.2f} to {falls.iloc[-1]:.2f}")
     )
     parts += _streamed(seen, whole, float(top.name))
-    found = together(parts)
     expected, measured = float(top["theory_requests_per_s"]), float(top["requests_per_s"])
-    if found.verdict != "confirmed":
-        return Finding(expected, measured, None, whole.n, found.verdict, found.text, "requests/s")
-    reason = f"true of requests a second, up to 1/(2d); for each event it gets better, the more often; {found.text}"
-    return Finding(expected, measured, None, whole.n, "refined", reason, "requests/s")
+    found = finding(parts, whole.n, expected, measured, "requests/s")
+    return refined(found, "true of requests a second, up to 1/(2d); for each event it gets better, the more often")
 
 
 def _streamed(seen: Rates, whole: Seen, rate: float) -> list[Part]:
@@ -125,9 +107,8 @@ def _streamed(seen: Rates, whole: Seen, rate: float) -> list[Part]:
         return []
     topics = seen.topics(rate, 20)
     stream, long = (_mean(only(part, topics), 0.0) for part in (see(seen.run, STREAM), whole))
-    verdict: Verdict = "confirmed" if stream.high < long.low else "refuted" if long.high < stream.low else "undecided"
     text = f"a stream took {shown(stream.value, 's')}, long polling {shown(long.value, 's')}"
-    return [Part(verdict, text), said(asked == len(seen.rates), f"{len(seen.rates)} streams asked {asked} times")]
+    return [less(stream, long, text), said(asked == len(seen.rates), f"{len(seen.rates)} streams asked {asked} times")]
 
 
 def degrades_gracefully(seen: Rates) -> Finding:
@@ -140,9 +121,9 @@ def degrades_gracefully(seen: Rates) -> Finding:
         table = seen.table(size)
         parts += [_events_per_answer(table, rate) for rate in table.index]
         parts.append(_line(table, size))
-    found, top = together(parts), seen.table().iloc[-1]
+    top = seen.table().iloc[-1]
     expected, measured = float(top["theory_events_per_answer"]), float(top["events_per_answer"])
-    return Finding(expected, measured, None, whole.n, found.verdict, found.text, "events")
+    return finding(parts, whole.n, expected, measured, "events")
 
 
 def full_headers(seen: Sizes) -> Finding:
@@ -158,33 +139,30 @@ def full_headers(seen: Sizes) -> Finding:
         said(bool(table["share_of_headers"].is_monotonic_decreasing), "a share that falls as the payload grows"),
         Part("confirmed" if few >= 3 else "undecided", f"{few} answers of each size at least"),
     ]
-    found, least = together(parts), float(table["share_of_headers"].iloc[0])
-    most = float(table["share_of_headers"].iloc[-1])
-    text = f"{least:.0%} of {int(table.index[0])} B, {most:.0%} of {int(table.index[-1])} B; {found.text}"
-    return Finding(None, least, None, int(table["answers"].sum()), found.verdict, text, "")
+    least, most = (float(table["share_of_headers"].iloc[i]) for i in (0, -1))
+    text = f"{least:.0%} of {int(table.index[0])} B, {most:.0%} of {int(table.index[-1])} B; {{}}"
+    return finding(parts, int(table["answers"].sum()), None, least, "", text)
 
 
-def persistent_connections(run: Any) -> Finding:
+def persistent_connections(seen: Connections) -> Finding:
     """L5: one connection against one a request; the gap 2d against 4d; the maximum 3d against 5d.
 
     ``measured``: the mean of fresh connections; expected: the closed form with the gap 4d.
     """
-    rate, parts, last = float(run.settings["schedule"]["rate_per_s"]), [], None
+    parts = []
     for name, fresh in ((KEPT, False), (FRESH, True)):
-        seen = see(run, name)
-        d, records = seen.one_way_s, [r for r in run.ledger.of() if r.technique == name]
-        expected = theory.long_polling_latency(rate, d, ENDLESS_S, theory.request_gap(d, fresh))
-        mean = _mean(seen, expected.std_s)
+        saw, expected = see(seen.run, name), seen.theory(fresh)
+        records = list(seen.run.ledger.of(name))
+        mean = _mean(saw, expected.std_s)
         wanted = sum(r.requests for r in records) if fresh else 1
-        parts += [
-            said(len(records) == wanted, f"{name}: {len(records)} connections"),
-            named(name, mean_part(seen, mean, expected, d)),
-            named(name, range_part(seen, expected.min_s, expected.max_s)),
-            named(name, lost_part(seen)),
-        ]
-        last = expected.mean_s, mean, seen
-    assert last is not None
-    return finding(last[0], last[1], last[2], parts)
+        found = (
+            mean_part(saw, mean, expected, saw.one_way_s),
+            range_part(saw, expected.min_s, expected.max_s),
+            lost_part(saw),
+        )
+        parts.append(said(len(records) == wanted, f"{name}: {len(records)} connections"))
+        parts += [named(name, part) for part in found]
+    return finding(parts, saw.n, expected.mean_s, mean)
 
 
 def pipelining(seen: Pipelined) -> Finding:
@@ -203,8 +181,7 @@ def pipelining(seen: Pipelined) -> Finding:
             f"a GET behind a poll held {seen.hold_s:g} s took {seen.behind_s:.2f} s, beside it {seen.beside_s:.2f} s",
         ),
     ]
-    found = together(parts)
-    return Finding(seen.hold_s, seen.behind_s, None, whole.n, found.verdict, found.text, "s")
+    return finding(parts, whole.n, seen.hold_s, seen.behind_s)
 
 
 # Parts

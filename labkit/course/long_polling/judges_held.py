@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.finding import Finding, NoVerdict
-from labkit.claims.judging import LEAST_EVENTS, Part
-from labkit.course.long_polling.seen_held import Held, Tabs, Threads, Unaware, Valley
+from labkit.claims.judging import LEAST_EVENTS, Part, finding, said
+from labkit.course.long_polling.bounded import Threads
+from labkit.course.long_polling.idle_limit import Valley
+from labkit.course.long_polling.memory import Held
+from labkit.course.long_polling.no_cursor import Unaware
+from labkit.course.long_polling.tabs import Tabs
 
 
 def time_outs_bite(seen: Valley) -> Finding:
@@ -23,10 +28,9 @@ def time_outs_bite(seen: Valley) -> Finding:
         said(bool(safe["requests_per_min"].is_monotonic_decreasing), "fewer requests, the longer the hold"),
         said(float(beyond["deaf_share"].min()) > float(safe["deaf_share"].iloc[-1]), "and deaf meanwhile"),
     ]
-    found, best = together(parts), float(safe.index[-1])
-    verdict: Verdict = "illustrated" if found.verdict == "confirmed" else found.verdict
-    why = f"an intermediary that was told to end what is idle for {seen.idle_timeout_s:g} s; {found.text}"
-    return Finding(seen.idle_timeout_s, best, None, len(table), verdict, why, "s")
+    why = f"an intermediary that was told to end what is idle for {seen.idle_timeout_s:g} s; {{}}"
+    found = finding(parts, len(table), seen.idle_timeout_s, float(safe.index[-1]), reason=why)
+    return replace(found, verdict="illustrated") if found.verdict == "confirmed" else found
 
 
 def a_connection_is_held(seen: Held) -> Finding:
@@ -41,10 +45,8 @@ def a_connection_is_held(seen: Held) -> Finding:
         parts.append(Part(verdict, f"{name}: {interval.value:.1f} KiB ({interval.low:.1f} to {interval.high:.1f})"))
         parts.append(said(abs(each - 1) < 0.02, f"{name}: {each:.2f} descriptors for each"))
         measured[name] = round(interval.value, 1)
-    found = together(parts)
-    if seen.kernel_bytes:
-        found = Part(found.verdict, f"{found.text}; and {seen.kernel_bytes / 1024:.1f} KiB each in the kernel")
-    return Finding(None, measured, None, len(parts) // 2, found.verdict, found.text, "KiB")
+    kernel = f"; and {seen.kernel_bytes / 1024:.1f} KiB each in the kernel" if seen.kernel_bytes else ""
+    return finding(parts, len(parts) // 2, None, measured, "KiB", "{}" + kernel)
 
 
 def lost_without_a_cursor(seen: Unaware) -> Finding:
@@ -61,10 +63,7 @@ def lost_without_a_cursor(seen: Unaware) -> Finding:
         Part(near, f"{share:.0%} of them, the share that falls into a gap is {p:.0%}"),
         said(not others and not twice, f"{len(others)} lost and {twice} twice with one"),
     ]
-    found = together(parts)
-    return Finding(
-        p, share, Interval(share, max(0.0, share - error), share + error, n), n, found.verdict, found.text, ""
-    )
+    return finding(parts, n, p, Interval(share, max(0.0, share - error), share + error, n), "")
 
 
 def few_connections(seen: Tabs) -> Finding:
@@ -80,8 +79,7 @@ def few_connections(seen: Tabs) -> Finding:
         parts.append(said(ids == seen.published[-len(ids) :] and len(ids) > 0, f"{name}: {len(ids)} events in order"))
     whole = seen.shared.get("a tab that stayed", ())
     parts.append(said(whole == seen.published, f"{len(seen.published) - len(set(whole))} lost when the leader closed"))
-    found = together(parts)
-    return Finding(6, first, None, len(seen.answered_s), found.verdict, f"{seen.browser}: {found.text}", "requests")
+    return finding(parts, len(seen.answered_s), 6, first, "requests", f"{seen.browser}: {{}}")
 
 
 def threads_are_held(seen: Threads) -> Finding:
@@ -102,23 +100,4 @@ def threads_are_held(seen: Threads) -> Finding:
         ),
         said(seen.poll_s[lab] < 0.4 * seen.hold_s, f"at the lab's event loop {seen.poll_s[lab]:.2f} s"),
     ]
-    found = together(parts)
-    return Finding(seen.hold_s, seen.poll_s[bounded], None, seen.threads + 1, found.verdict, found.text, "s")
-
-
-# Parts
-
-
-def said(is_so: bool, text: str) -> Part:
-    return Part("confirmed", text) if is_so else Part("refuted", f"not so: {text}")
-
-
-def named(name: str, part: Part) -> Part:
-    return Part(part.verdict, f"{name}: {part.text}")
-
-
-def together(parts: list[Part]) -> Part:
-    """All parts as one: the verdict of :func:`labkit.claims.confidence.combine`, and who is to blame first."""
-    verdict = confidence.combine(part.verdict for part in parts)
-    said = [p.text for p in parts if p.verdict == verdict] + [p.text for p in parts if p.verdict != verdict]
-    return Part(verdict, "; ".join(said))
+    return finding(parts, seen.threads + 1, seen.hold_s, seen.poll_s[bounded])

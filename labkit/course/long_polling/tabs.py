@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from labkit import loop
-from labkit.client.connection import Wiring
-from labkit.client.http import HTTPClient
-from labkit.client.ledger import Ledger
-from labkit.course.long_polling.seen_held import Tabs
+from labkit.course.shown import sentence
+from labkit.course.variants import client_of
 from labkit.lab.lab import Lab
 from labkit.server.handler import PushHandler
 from labkit.techniques import TECHNIQUES, Technique, find
@@ -38,6 +36,32 @@ class ManyTabsHandler(PushHandler):
 MANY_TABS: Technique = replace(
     find("long-polling"), name="many-tabs", route="/many-tabs", handler=ManyTabsHandler, exhibit=True
 )
+
+
+@dataclass(frozen=True)
+class Tabs:
+    """What a real browser did with many tabs: when each request was answered, and what a shared connection lost.
+
+    ``answered_s``: by request, in the order of asking; each was held ``hold_s``. ``shared``: by tab, the ids it got
+    from the one connection, over the closing of the tab that held it.
+    """
+
+    answered_s: tuple[float, ...] = ()
+    hold_s: float = 0.0
+    published: tuple[int, ...] = ()
+    shared: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    browser: str = ""
+    why: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        if self.why:
+            return self.why
+        answered = ", ".join(f"{s:.1f}" for s in self.answered_s)
+        return f"{self.browser}: {len(self.answered_s)} requests held {self.hold_s:g} s, answered after {answered} s"
+
+    def _repr_html_(self) -> str:
+        return sentence(str(self))
 
 
 def tabs_lab() -> Lab:
@@ -98,8 +122,7 @@ class _Reports:
         return self._found[what]
 
     async def _poll(self) -> str:
-        url = f"http://127.0.0.1:{self._lab.port}/polling?after={self._cursor}"
-        client = HTTPClient(url, topic=REPORTS, token=None, wiring=Wiring(Ledger(0), "", 0))
+        client = client_of(f"http://127.0.0.1:{self._lab.port}/polling?after={self._cursor}", "", REPORTS)
         try:
             await client.ask({})
             return (await client.answer())[1]

@@ -5,23 +5,17 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from labkit.client.connection import Opened, Wiring
 from labkit.client.http import HTTPClient
-from labkit.client.ledger import ConnectionRecord, Ledger
-from labkit.course.polling.seen import Waited
+from labkit.client.ledger import Ledger
 from labkit.errors import Refused
-from labkit.lab.lab import Lab
-from labkit.measuring import schedules
-from labkit.measuring.measurement import measure
-from labkit.measuring.schedules import DISTRIBUTIONS, Planned, Schedule
 from labkit.server.handler import PushHandler
-from labkit.techniques import TECHNIQUES, Delivery, Technique, find
+from labkit.techniques import Delivery, Technique, find
 from labkit.techniques.base import Reader, read_answer
 from labkit.wire.events import Cursor, Gap
 
@@ -153,66 +147,6 @@ WAYS = (
     _once(find("long-polling"), "long poll"),
     _once(find("sse"), "SSE"),
 )
-
-
-def wait_for_jobs(*, rate_per_s: float = 6.0, duration_s: float = 2.0, one_way_s: float = 0.05) -> Waited:
-    """Jobs with exponential, bimodal and heavy-tailed durations, each waited for by five clients at once."""
-    import pandas as pd
-
-    schedule, began = _jobs(rate_per_s, duration_s)
-    with Lab("jobs", techniques=(*TECHNIQUES, JOB)) as lab:
-        run = measure(lab, WAYS, schedule, one_way_s=one_way_s, settle_s=LONGEST_S + 1.0)
-    asked = Counter[tuple[str, str]]()
-    for record in run.ledger.of():
-        asked[record.technique, topic_of(record)] += record.requests
-    arrived = run.deliveries.set_index(["technique", "topic"])["latency_ms"]
-    rows = []
-    for way in WAYS:
-        for job, (durations, took_s) in began.items():
-            if (way.name, job) not in arrived.index:
-                continue
-            requests = asked[way.name, job] - (way.route == JOB.route)
-            expected_s, expected_requests, margin_s = expected_wait(way.name, took_s, one_way_s)
-            rows.append(
-                {
-                    "job": job,
-                    "durations": durations,
-                    "how": way.name,
-                    "duration_s": took_s,
-                    "waited_s": float(arrived[way.name, job]) / 1e3,
-                    "requests": requests,
-                    "expected_s": expected_s,
-                    "expected_requests": expected_requests,
-                    "margin_s": margin_s,
-                }
-            )
-    held_up_s = float((run.settings.get("held_up_ms") or {}).get("total", 0.0)) / 1e3
-    lost = len(began) * len(WAYS) - len(rows)
-    return Waited(pd.DataFrame(rows), one_way_s, lost, held_up_s, dict(run.settings))
-
-
-def topic_of(record: ConnectionRecord) -> str:
-    """The topic that a connection's first request names."""
-    first = record.transfers[0].data if record.transfers else b""
-    return first.partition(b"topic=")[2].replace(b" ", b"&").partition(b"&")[0].decode()
-
-
-def _jobs(rate_per_s: float, duration_s: float) -> tuple[Schedule, dict[str, tuple[str, float]]]:
-    """Jobs of three kinds in one schedule, and each one's kind and duration by its topic."""
-    planned: list[Planned] = []
-    kinds: dict[str, tuple[str, float]] = {}
-    for number, kind in enumerate(name for name in DISTRIBUTIONS if name != "fixed"):
-        for event in schedules.jobs(rate_per_s, duration_s, MEAN_S, kind, seed=10 + number).plan():
-            topic = f"{kind}-{event.topic}"
-            kinds[topic] = (kind, event.offset_s - event.starts_s)
-            planned.append(replace(event, topic=topic))
-    planned.sort(key=lambda event: event.offset_s)
-
-    def plan() -> Iterator[Planned]:
-        return iter(planned)
-
-    settings = {"rate_per_s": rate_per_s, "duration_s": duration_s, "mean_s": MEAN_S}
-    return Schedule("jobs", settings, planned[-1].offset_s, rate_per_s, False, plan), kinds
 
 
 def expected_wait(way: str, duration_s: float, one_way_s: float) -> tuple[float, int, float]:

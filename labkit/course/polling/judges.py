@@ -1,4 +1,4 @@
-"""The checks of 01_polling that are about time: P1, P2, N1. Those of P3 to P5 are in ``polling_load``.
+"""The checks of 01_polling that are about time: P1, P2, N1. Those of P3 to P5 are in ``judges_load``.
 
 Pollers at stratified phases make a mean so narrow that the apparatus shows in it. A mean therefore has a tolerance
 where it is swept (P1): half a transit, which is what tells T/2 + d from T/2, from T/2 + 2d, and the client that polls
@@ -16,9 +16,12 @@ from labkit import theory
 from labkit.claims import confidence, latency
 from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.finding import Finding, NoVerdict
-from labkit.claims.judging import HELD_UP, LEAST_EVENTS, TOLERANCE, Part, Seen, listed, lost_part, range_part, see
+from labkit.claims.judging import LEAST_EVENTS, TOLERANCE, Part, finding, listed, named, near, none_lost
+from labkit.claims.seen import HELD_UP, Seen, lost_part, range_part, see
 from labkit.claims.values import shown
-from labkit.course.polling.seen import Costs, Poller, Sweep, Waited
+from labkit.course.polling.intervals import Sweep
+from labkit.course.polling.price import Costs
+from labkit.course.polling.waiting import Waited
 
 # P1
 
@@ -36,11 +39,8 @@ def polling_is_late(seen: Any) -> Finding:
     for poller in seen.pollers:
         saw = see(seen.run, poller.name, noise_limit_s=min(p.interval_s for p in seen.pollers) / 10)
         theory, mean = poller.theory(saw.one_way_s), _mean(saw)
-        parts += [
-            _named(poller, _mean_part(saw, mean, theory)),
-            _named(poller, range_part(saw, theory.min_s, theory.max_s)),
-            _named(poller, lost_part(saw)),
-        ]
+        found = _mean_part(saw, mean, theory), range_part(saw, theory.min_s, theory.max_s), lost_part(saw)
+        parts += [named(poller.name, part) for part in found]
         if poller is longest:
             expected_s, measured, n = theory.mean_s, mean, saw.n
     verdict = confidence.combine(part.verdict for part in parts)
@@ -57,10 +57,6 @@ def _mean_part(saw: Seen, mean: Interval, theory: theory.Expectation) -> Part:
     if verdict == "refuted" and theory.mean_s + half_s < mean.low <= theory.mean_s + half_s + saw.stall_s:
         verdict = "undecided"
     return Part(verdict, f"mean {shown(mean.value, 's')} against {shown(theory.mean_s, 's')}")
-
-
-def _named(poller: Poller, part: Part) -> Part:
-    return Part(part.verdict, f"{poller.name}: {part.text}")
 
 
 def _told(verdict: Verdict, parts: Iterable[Part]) -> str:
@@ -95,12 +91,9 @@ def cost_rises(seen: Costs) -> Finding:
         _value("b", b, seen.event_bytes, seen.empty_bytes / 10, "what an event adds to an answer"),
         _straight(off),
         *(_empty(interval_s, part, seen.rate_per_s) for interval_s, part in frame.groupby("interval_s")),
+        *none_lost(seen.lost),
     ]
-    if seen.lost:
-        parts.append(Part("refuted", f"{seen.lost} lost"))
-    verdict = confidence.combine(part.verdict for part in parts)
-    texts = [p.text for p in parts if p.verdict == verdict] + [p.text for p in parts if p.verdict != verdict]
-    return Finding(seen.empty_bytes, h.value, h, int(frame["events"].sum()), verdict, "; ".join(texts), "bytes")
+    return finding(parts, int(frame["events"].sum()), seen.empty_bytes, h, "bytes")
 
 
 def _line(part: Any) -> tuple[float, float, float] | None:
@@ -121,7 +114,7 @@ def _line(part: Any) -> tuple[float, float, float] | None:
 
 def _value(name: str, found: Interval, expected: float, margin: float, what: str) -> Part:
     text = f"{name} = {shown(found.value, 'bytes')}, {what} is {shown(expected, 'bytes')}"
-    return Part(confidence.within(found, expected - margin, expected + margin), text)
+    return near(found, expected, margin, text)
 
 
 def _straight(off: float) -> Part:
@@ -154,8 +147,7 @@ def waiting_for_a_job(seen: Waited) -> Finding:
     if not len(frame) or frame.groupby("how").size().min() < LEAST_EVENTS:
         raise NoVerdict("undecided", "too few jobs", len(frame))
     parts = [_waits(way, part, seen.one_way_s) for way, part in frame.groupby("how", sort=False)]
-    if seen.lost:
-        parts.append(Part("refuted", f"{seen.lost} waits never ended"))
+    parts += none_lost(seen.lost, "waits never ended")
     verdict = confidence.combine(part.verdict for part in parts)
     if verdict == "refuted" and not seen.lost and seen.held_up_s > HELD_UP * float(seen.settings.get("duration_s", 1)):
         verdict = "undecided"

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.finding import Finding, NoVerdict
-from labkit.claims.judging import Part
+from labkit.claims.judging import Part, less
 from labkit.claims.values import shown
-from labkit.course.polling.seen_load import KAAZING, PUBLISHED, Burden, Overheads, Revalidated
+from labkit.course.polling.burden import CLOSED, KEPT, SOCKET, Burden
+from labkit.course.polling.per_message import KAAZING, PUBLISHED, Overheads
+from labkit.course.polling.revalidation import Revalidated
 
-CLOSED, KEPT, SOCKET = "closed each time", "kept alive", "websocket"
 SHORTEST_S = 0.1
 """Nobody polls more often than that."""
 
@@ -30,8 +31,9 @@ def light_on_the_server(seen: Burden) -> Finding:
         raise NoVerdict("undecided", f"{rounds} rounds are too few", rounds)
     memory = {kind: confidence.mean_interval(values) for kind, values in seen.memory_kib.items()}
     balance, kept = (confidence.mean_interval(seen.balance_s(kind)) for kind in (CLOSED, KEPT))
+    held = f"closed each time a client holds {shown(memory[CLOSED].value, 'KiB')} and no descriptor, a WebSocket "
     light = [
-        _less(memory[CLOSED], memory[SOCKET]),
+        less(memory[CLOSED], memory[SOCKET], held + shown(memory[SOCKET].value, "KiB")),
         _holds(CLOSED, seen.descriptors[CLOSED], 0.0),
         _holds(KEPT, seen.descriptors[KEPT], 1.0),
         _holds(SOCKET, seen.descriptors[SOCKET], 1.0),
@@ -54,16 +56,6 @@ def light_on_the_server(seen: Burden) -> Finding:
 
 def _kernel(seen: Burden) -> str:
     return "" if seen.kernel_bytes is None else f" (and {shown(seen.kernel_bytes / 1024, 'KiB')} in the kernel)"
-
-
-def _less(closed: Interval, held: Interval) -> Part:
-    verdict: Verdict = "undecided"
-    if closed.high < held.low:
-        verdict = "confirmed"
-    elif closed.low > held.high:
-        verdict = "refuted"
-    text = f"closed each time a client holds {shown(closed.value, 'KiB')} and no descriptor, "
-    return Part(verdict, text + f"a WebSocket {shown(held.value, 'KiB')}")
 
 
 def _holds(kind: str, found: Sequence[float], expected: float) -> Part:

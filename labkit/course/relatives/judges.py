@@ -15,7 +15,8 @@ from labkit import theory
 from labkit.claims import confidence
 from labkit.claims.confidence import Verdict
 from labkit.claims.finding import Finding, NoVerdict
-from labkit.claims.judging import Part, listed, lost_part, mean_part, range_part, see
+from labkit.claims.judging import Part, listed
+from labkit.claims.seen import lost_part, mean_part, range_part, see
 
 
 @dataclass(frozen=True)

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from labkit.claims.claim import Claim
+from labkit.claims.claim import Claim, of_notebook
 from labkit.course.where_the_server_lives import judges
 
-NOTEBOOK = "12_where_the_server_lives"
-
-CLAIMS = (
+CLAIMS = of_notebook(
+    "12_where_the_server_lives",
     Claim(
         "A7",
         source="Jupyter",
         sentence="the notebook itself is an intermediary",
         unit="events",
-        notebook=NOTEBOOK,
     ),
     Claim(
         "A8",
         source="practice",
         sentence="where the server lives decides what a busy cell does to it",
-        notebook=NOTEBOOK,
         judge=judges.where_the_server_lives,
     ),
 )

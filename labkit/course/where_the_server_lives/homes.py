@@ -1,22 +1,26 @@
 """What was seen of servers in several homes while a cell was busy: rows, spans, a summary.
 
 A *home* is where a server lives: on the kernel's own event loop, on the lab's thread, in a process of its own. Pure:
-``residence.py`` fills it, ``charts.homes`` draws it, the check of claim A8 judges it.
+``residence.py`` fills it, ``charts.py`` draws it, the check of claim A8 judges it.
 """
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from labkit.course.shown import Shown
+from labkit.course.where_the_server_lives import charts
 from labkit.wire.events import now_ns
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
 
+WAITS = "kernel-loop"
+"""The home in which an event waits for what is left of a busy cell."""
 TITLES = {
     "kernel-loop": "on the kernel's own loop",
     "thread": "on the lab's thread",
@@ -55,6 +59,10 @@ class Home:
     def lost(self) -> int:
         return len(self.published.keys() - self.received.keys())
 
+    def seconds(self, at_ns: int) -> float:
+        """A moment, in seconds from the start."""
+        return (at_ns - self.started_ns) / 1e9
+
     def rows(self) -> Iterator[tuple[Any, ...]]:
         """One row per delivery, as :attr:`Seen.deliveries` has them."""
         for event_id, received_ns in self.received.items():
@@ -82,13 +90,16 @@ class Home:
         return cls(kept["name"], published, dict(kept["received"]), spans, kept["started_ns"])
 
 
-class Seen:
-    """Several homes through the same busy cells. Displays as its summary.
+class Seen(Shown):
+    """Several homes through the same busy cells.
 
     Attributes:
         homes: in the order in which they were named.
         settings: technique, rate_per_s and when it was.
     """
+
+    decimals = 1
+    index = "bare"
 
     def __init__(self, homes: Sequence[Home], settings: dict[str, Any]) -> None:
         self.homes = list(homes)
@@ -117,6 +128,10 @@ class Seen:
         frame = pd.DataFrame([row for home in self.homes for row in home.rows()], columns=COLUMNS)
         return frame.astype({"latency_ms": float, "transit_ms": float, "during": bool})
 
+    @property
+    def caption(self) -> str:
+        return f"{self.settings.get('technique', '')}, latency from due, ms"
+
     def summary(self) -> pd.DataFrame:
         """One row per home, latencies in ms: while no cell was busy, and of events due while one was."""
         import pandas as pd
@@ -139,10 +154,32 @@ class Seen:
             )
         return pd.DataFrame(rows).set_index("server").round(1)
 
+    table = summary
+
+    def on_page(self) -> pd.DataFrame:
+        return self.summary().rename(columns=lambda name: name.removesuffix("_ms").replace("_", " "))
+
     def __repr__(self) -> str:
         return f"<{len(self.homes)} servers: {', '.join(home.title for home in self.homes)}>"
 
-    def _repr_html_(self) -> str:
-        caption = html.escape(f"{self.settings.get('technique', '')}, latency from due, ms")
-        table = self.summary().rename(columns=lambda name: name.removesuffix("_ms").replace("_", " "))
-        return f"<p>{caption}</p>{table.to_html(border=0, index_names=False)}"
+    def chart(self, *, theme: str | None = None) -> go.Figure:
+        """Latency along time, one panel per home on the same axes.
+
+        Args:
+            theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
+
+        Returns:
+            A figure: each delivery twice, its latency from due (dot) and from published (cross), in ms on a
+            logarithmic scale, over the time at which it was due, in s; busy spans shaded; on the kernel's own loop the
+            time left until the span's end as a dashed line, which is what theory expects there.
+        """
+        frame = self.deliveries
+        panels = [
+            charts.Panel(
+                home.title, home.lost, frame[frame["home"] == home.name].assign(start_ns=home.started_ns),
+                [(home.seconds(span.start_ns), home.seconds(span.stop_ns), span.label) for span in home.spans],
+                home.name == WAITS,
+            )
+            for home in self.homes
+        ]  # fmt: skip
+        return charts.homes(frame, panels, theme)

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.claims import confidence
 from labkit.claims.checking import recorded
-from labkit.claims.confidence import Interval, Verdict
-from labkit.claims.finding import Finding
-from labkit.claims.judging import LEAST_EVENTS, TOLERANCE
+from labkit.claims.confidence import Interval
+from labkit.claims.finding import Finding, NoVerdict
+from labkit.claims.judging import LEAST_EVENTS, TOLERANCE, Part, finding, named, near, none_lost, said
 from labkit.claims.recording import Record
 from labkit.claims.values import shown
-from labkit.course.where_the_server_lives.homes import Home, Seen
+from labkit.course.where_the_server_lives.homes import WAITS, Home, Seen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from labkit.measuring.run import Run
 
 MARGIN_MS = 50.0
-WAITS = "kernel-loop"
-Part = tuple[Verdict, str]
 
 
 def where_the_server_lives(seen: Seen) -> Finding:
@@ -42,23 +40,17 @@ def where_the_server_lives(seen: Seen) -> Finding:
     still = next((home for home in seen.homes if home.name == WAITS and home.spans), None)
     others = [home for home in seen.homes if home.name != WAITS and home.spans]
     if still is None or not others:
-        return _no_verdict("not run", "needs a busy cell, a server on the kernel's own loop and one elsewhere")
+        raise NoVerdict("not run", "needs a busy cell, a server on the kernel's own loop and one elsewhere")
     busy = _busy(frame, still)
     if len(busy) < LEAST_EVENTS:
-        return _no_verdict("undecided", f"{len(busy)} events during the cell are too few: at least {LEAST_EVENTS}")
+        raise NoVerdict("undecided", f"{len(busy)} events during the cell are too few: at least {LEAST_EVENTS}")
     half_ms = max(span.stop_ns - span.start_ns for span in still.spans) / 2e6
     waited = _waited(busy, still, half_ms)
     parts = [_waits(waited, half_ms, busy), _hides(busy, half_ms)]
     parts += [_goes_on(frame, home) for home in others]
-    parts += [_lost(home) for home in seen.homes if home.lost]
-    verdict = confidence.combine(part[0] for part in parts)
-    said = [p for p in parts if p[0] == verdict] + [p for p in parts if p[0] != verdict]
+    parts += [named(home.title, part) for home in seen.homes for part in none_lost(home.lost, "events lost")]
     interval = Interval(waited.value / 1e3, waited.low / 1e3, waited.high / 1e3, waited.n)
-    return Finding(half_ms / 1e3, interval.value, interval, len(busy), verdict, "; ".join(text for _, text in said))
-
-
-def _no_verdict(verdict: Verdict, why: str) -> Finding:
-    return Finding(None, None, None, 0, verdict, why)
+    return finding(parts, len(busy), half_ms / 1e3, interval)
 
 
 def _busy(frame: pd.DataFrame, home: Home) -> pd.DataFrame:
@@ -79,51 +71,44 @@ def _waited(busy: pd.DataFrame, home: Home, half_ms: float) -> Interval:
 
 
 def _waits(waited: Interval, half_ms: float, busy: pd.DataFrame) -> Part:
-    verdict = confidence.within(waited, (1 - TOLERANCE) * half_ms, (1 + TOLERANCE) * half_ms)
     longest = shown(float(busy["latency_ms"].max()) / 1e3, "s")
-    return verdict, f"on the kernel's own loop an event waits for what is left of the cell, {longest} at most"
+    text = f"on the kernel's own loop an event waits for what is left of the cell, {longest} at most"
+    return near(waited, half_ms, TOLERANCE * half_ms, text)
 
 
 def _hides(busy: pd.DataFrame, half_ms: float) -> Part:
     """Coordinated omission: the source stands still with its server."""
     seen = confidence.median_interval(busy["transit_ms"].tolist())
-    said = f"counted from when they were published the same events have the median {shown(seen.value / 1e3, 's')}"
-    return confidence.within(seen, 0.0, TOLERANCE * half_ms), said
+    text = f"counted from when they were published the same events have the median {shown(seen.value / 1e3, 's')}"
+    return Part(confidence.within(seen, 0.0, TOLERANCE * half_ms), text)
 
 
 def _goes_on(frame: pd.DataFrame, home: Home) -> Part:
     quiet, busy = _quiet(frame, home)["latency_ms"], _busy(frame, home)["latency_ms"]
     if min(len(quiet), len(busy)) < LEAST_EVENTS:
-        return "undecided", f"{home.title}: too few events to compare"
+        return Part("undecided", f"{home.title}: too few events to compare")
     verdict = confidence.within(confidence.median_interval(busy.tolist()), 0.0, float(quiet.median()) + MARGIN_MS)
     usual_ms, now_ms = float(quiet.quantile(0.95)), float(busy.quantile(0.95))
     if verdict == "confirmed" and now_ms > usual_ms + MARGIN_MS:
         verdict = "undecided"
-    return (
-        verdict,
-        f"{home.title}: 95 % within {shown(now_ms / 1e3, 's')}, {shown(usual_ms / 1e3, 's')} without the cell",
-    )
-
-
-def _lost(home: Home) -> Part:
-    return "refuted", f"{home.title}: {home.lost} events lost"
+    text = f"95 % within {shown(now_ms / 1e3, 's')}, {shown(usual_ms / 1e3, 's')} without the cell"
+    return Part(verdict, f"{home.title}: {text}")
 
 
 def what_the_proxy_holds_back(streamed: Any, held: Any, run: Run) -> Finding:
     """A7. ``measured`` counts the events that each of the two brought to the page during the run."""
     if not (streamed.pages() and held.pages()):
-        return _no_verdict("not run", "no page attached: open the notebook in JupyterLab and run it there")
+        return NoVerdict("not run", "no page attached: open the notebook in JupyterLab and run it there").finding()
     wanted = {event_id for topic, event_id in run.published if not topic}
     came = {name: _came(subscriber, wanted) for name, subscriber in (("streamed", streamed), ("held", held))}
     expected = {"streamed": len(wanted), "held": 0}
     if len(wanted) < LEAST_EVENTS or run.interrupted:
-        return _no_verdict("undecided", f"{len(wanted)} events are too few: at least {LEAST_EVENTS}")
-    verdict: Verdict = "confirmed" if came == expected else "refuted"
-    reason = (
+        return NoVerdict("undecided", f"{len(wanted)} events are too few: at least {LEAST_EVENTS}").finding()
+    text = (
         f"{_proxy()} brought {came['streamed']} of {len(wanted)} events as they came with Accept: text/event-stream,"
         f" {came['held']} of them with Accept: */*"
     )
-    return Finding(expected, came, None, len(wanted), verdict, reason, "events")
+    return finding([said(came == expected, text, text)], len(wanted), expected, came, "events")
 
 
 def _came(subscriber: Any, wanted: set[int]) -> int:

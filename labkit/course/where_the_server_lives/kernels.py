@@ -1,7 +1,7 @@
 """A kernel of its own, driven from here as a front end drives it, without a browser.
 
-``12_where_the_server_lives`` and the tests do to such a kernel what they would not do to the one they run in: patch
-its event loop, interrupt it, kill it. The client lives on the lab loop. A kernel whose parent dies ends by itself.
+``12_where_the_server_lives`` does to such a kernel what it would not do to the one it runs in: patch its event loop.
+The client lives on the lab loop. A kernel whose parent dies ends by itself.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import queue
-import signal
 import sys
 import tempfile
 import time
@@ -23,7 +22,6 @@ from labkit import loop
 from labkit.errors import LabkitError
 
 START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 5.0
 LOOK_EVERY_S = 0.1
 COMM = "(comm message)"
 
@@ -73,7 +71,6 @@ class Kernel:
         self._manager: Any = None
         self._client: Any = None
         self._readers: list[asyncio.Task[None]] = []
-        self._replies: dict[str, asyncio.Future[Any]] = {}
         self._last_words = ""
         try:
             loop.run(self._start())
@@ -106,52 +103,23 @@ class Kernel:
             time.sleep(0.01)
         return cells
 
-    def comm(self, comm_id: str, content: Mapping[str, Any], subshell_id: str | None = None) -> Cell:
+    def comm(self, comm_id: str, content: Mapping[str, Any], **header: str) -> Cell:
         """Send a widget's message, such as a click. The kernel need not say that it has handled it: ipykernel 7.4
         does so during another cell without a word, and the status stays ``lost``.
+
+        Args:
+            header: what else the message's header says (``subshell_id``).
         """
 
         async def put() -> Cell:
             data = {"comm_id": comm_id, "data": {"method": "custom", "content": dict(content)}}
             message = self._client.session.msg("comm_msg", data)
-            if subshell_id is not None:
-                message["header"]["subshell_id"] = subshell_id
+            message["header"] |= header
             cell = self._cells[message["header"]["msg_id"]] = Cell(COMM)
             self._client.shell_channel.send(message)
             return cell
 
         return loop.run(put())
-
-    def subshell(self) -> str | None:
-        """Open a subshell, as JupyterLab does for the comms of widgets; None where the kernel has none."""
-
-        async def ask() -> str | None:
-            info = await self._ask("kernel_info_request")
-            if "kernel subshells" not in info.get("supported_features", ()):
-                return None
-            return str((await self._ask("create_subshell_request"))["subshell_id"])
-
-        return loop.run(ask())
-
-    def interrupt(self) -> None:
-        """What the stop button does."""
-        loop.run(self._manager.interrupt_kernel())
-
-    def restart(self) -> None:
-        """What the restart button does: ask it to end, and start another."""
-
-        async def again() -> None:
-            await self._leave()
-            with self._log.open("ab") as log:
-                await self._manager.restart_kernel(newports=True, stderr=log)
-            await self._attach()
-
-        loop.run(again())
-
-    def kill(self) -> None:
-        """SIGKILL: nothing in the kernel gets a chance to tidy up."""
-        os.kill(self.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
-        loop.run(asyncio.wait_for(self._gone(), STOP_TIMEOUT_S))
 
     def close(self) -> None:
         """End the kernel: by asking it, else by force. The second call does nothing."""
@@ -209,11 +177,7 @@ class Kernel:
         self._client = self._manager.client()
         self._client.start_channels(stdin=False, hb=False)
         await self._client.wait_for_ready(timeout=START_TIMEOUT_S)
-        reads = {
-            self._client.get_shell_msg: self._answered,
-            self._client.get_iopub_msg: self._published,
-            self._client.get_control_msg: self._answered,
-        }
+        reads = {self._client.get_shell_msg: self._answered, self._client.get_iopub_msg: self._published}
         self._readers = [asyncio.ensure_future(self._read(get, take)) for get, take in reads.items()]
 
     async def _read(self, get: Any, take: Any) -> None:
@@ -227,22 +191,10 @@ class Kernel:
         self._cells[self._client.execute(source, stop_on_error=stop_on_error, allow_stdin=False)] = cell
         return cell
 
-    async def _ask(self, kind: str) -> dict[str, Any]:
-        """One request on the control channel, and the content of its reply."""
-        message = self._client.session.msg(kind, {})
-        reply = self._replies[message["header"]["msg_id"]] = asyncio.get_running_loop().create_future()
-        self._client.control_channel.send(message)
-        content: dict[str, Any] = await asyncio.wait_for(reply, START_TIMEOUT_S)
-        return content
-
     def _answered(self, message: dict[str, Any]) -> None:
-        parent, content = message["parent_header"].get("msg_id"), message["content"]
-        reply = self._replies.pop(parent, None)
-        if reply is not None and not reply.done():
-            reply.set_result(content)
-        cell = self._cells.get(parent)
+        cell = self._cells.get(message["parent_header"].get("msg_id"))
         if cell is not None:
-            cell.status, cell.finished_s = content["status"], time.monotonic()
+            cell.status, cell.finished_s = message["content"]["status"], time.monotonic()
 
     def _published(self, message: dict[str, Any]) -> None:
         cell, content = self._cells.get(message["parent_header"].get("msg_id")), message["content"]
@@ -261,10 +213,6 @@ class Kernel:
             cell.text += content["data"].get("text/plain", "")
         elif kind == "error":
             cell.error = f"{content['ename']}: {content['evalue']}"
-
-    async def _gone(self) -> None:
-        while await self._manager.is_alive():  # noqa: ASYNC110  a process tells nobody that it has ended
-            await asyncio.sleep(0.01)
 
     async def _leave(self) -> None:
         for reader in self._readers:

@@ -10,6 +10,7 @@ import json
 import time
 from typing import TYPE_CHECKING
 
+from labkit.course.shown import Shown, as_table
 from labkit.course.where_the_server_lives.homes import Home, Seen
 from labkit.course.where_the_server_lives.kernels import Cell, Kernel
 from labkit.errors import LabkitError
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
 GRACE_S = 1.5  # for an answer, once the nested cell has ended
 
 
-class Nested:
+class Nested(Shown):
     """What became of a kernel with a nested loop: its cells, and the server on its loop.
 
     Attributes:
         cells: label -> what came of it.
         seen: the server's events, as :func:`watch` keeps them.
     """
+
+    index = "bare"
 
     def __init__(self, library: str, cells: dict[str, Cell], seen: Seen, ipykernel: str) -> None:
         self.library = library
@@ -36,13 +39,8 @@ class Nested:
 
     def table(self) -> pd.DataFrame:
         """One row per cell: ``ok``, or ``lost`` if no answer ever came."""
-        import pandas as pd
-
         rows = [(label, cell.status) for label, cell in self.cells.items()]
-        return pd.DataFrame(rows, columns=["cell", f"{self.library}, ipykernel {self.ipykernel}"]).set_index("cell")
-
-    def _repr_html_(self) -> str:
-        return str(self.table().to_html(border=0, index_names=False))
+        return as_table(rows, columns=["cell", f"{self.library}, ipykernel {self.ipykernel}"]).set_index("cell")
 
 
 SETUP = """

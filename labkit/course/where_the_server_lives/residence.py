@@ -60,8 +60,8 @@ async def watch(*homes: str, technique: str = "sse", rate_per_s: float = 40.0) -
         try:
             for index, name in enumerate(names):
                 home = Home(name)
-                turn = _Turn(clock, index / len(names))
-                await stack.enter_async_context(makers.get(name, _in_a_lab)(home, chosen, turn))
+                make = makers.get(name, _in_a_lab)
+                await stack.enter_async_context(make(home, chosen, clock, index / len(names)))
                 found.append(home)
             started = datetime.now(UTC).isoformat()
             clock.begin()
@@ -91,28 +91,24 @@ class _Clock:
             self.started_ns = self.stopped_ns
             self.begun.set()
 
+    def due_ns(self, phase: float) -> Iterator[int]:
+        """Each time that an event of one source is due, until the end; what was due before is published, however late.
 
-class _Turn:
-    """One source's due times: evenly spaced, shifted by a share of the period so that sources do not collide."""
-
-    def __init__(self, clock: _Clock, phase: float) -> None:
-        self.clock = clock
-        self.phase = phase
-
-    def due_ns(self) -> Iterator[int]:
-        """Each time that an event is due, until the end; what was due before it is published, however late."""
-        due_ns = self.clock.started_ns + int(self.phase * self.clock.period_ns)
-        while due_ns < self.clock.stopped_ns:
+        Args:
+            phase: the share of the period by which the source is shifted, so that sources do not collide.
+        """
+        due_ns = self.started_ns + int(phase * self.period_ns)
+        while due_ns < self.stopped_ns:
             yield due_ns
-            due_ns += self.clock.period_ns
+            due_ns += self.period_ns
 
 
 @contextlib.asynccontextmanager
-async def _on_this_loop(home: Home, technique: Technique, turn: _Turn) -> AsyncIterator[None]:
+async def _on_this_loop(home: Home, technique: Technique, clock: _Clock, phase: float) -> AsyncIterator[None]:
     """A server and its source on the loop that runs the cell."""
     server = Server()
     server.start()
-    source = asyncio.ensure_future(_publish_here(server, home, turn))
+    source = asyncio.ensure_future(_publish_here(server, home, clock, phase))
     try:
         async with _subscribed(home, technique, server.ports):
             yield
@@ -122,20 +118,20 @@ async def _on_this_loop(home: Home, technique: Technique, turn: _Turn) -> AsyncI
         await server.close()
 
 
-async def _publish_here(server: Server, home: Home, turn: _Turn) -> None:
-    await asyncio.to_thread(turn.clock.begun.wait)
-    for due_ns in turn.due_ns():
+async def _publish_here(server: Server, home: Home, clock: _Clock, phase: float) -> None:
+    await asyncio.to_thread(clock.begun.wait)
+    for due_ns in clock.due_ns(phase):
         await asyncio.sleep(max(0.0, (due_ns - now_ns()) / 1e9))
-        if due_ns >= turn.clock.stopped_ns:
+        if due_ns >= clock.stopped_ns:
             return
         _note(home, due_ns, server.hub.publish("tick", "", now_ns()))
 
 
 @contextlib.asynccontextmanager
-async def _in_a_lab(home: Home, technique: Technique, turn: _Turn) -> AsyncIterator[None]:
+async def _in_a_lab(home: Home, technique: Technique, clock: _Clock, phase: float) -> AsyncIterator[None]:
     """A lab with a name of its own, and a thread that publishes."""
     lab = await asyncio.to_thread(lambda: Lab(f"watched-{home.name}", process=home.name == "process"))
-    thread = threading.Thread(target=_publish_there, args=(lab, home, turn), name=f"labkit-source-{home.name}")
+    thread = threading.Thread(target=_publish_there, args=(lab, home, clock, phase), name=f"labkit-source-{home.name}")
     thread.daemon = True
     thread.start()
     try:
@@ -143,16 +139,16 @@ async def _in_a_lab(home: Home, technique: Technique, turn: _Turn) -> AsyncItera
             yield
             await asyncio.to_thread(thread.join)
     finally:
-        turn.clock.end()
+        clock.end()
         await lab.aclose()
 
 
-def _publish_there(lab: Lab, home: Home, turn: _Turn) -> None:
-    turn.clock.begun.wait()
+def _publish_there(lab: Lab, home: Home, clock: _Clock, phase: float) -> None:
+    clock.begun.wait()
     with contextlib.suppress(LabkitError):
-        for due_ns in turn.due_ns():
+        for due_ns in clock.due_ns(phase):
             time.sleep(max(0.0, (due_ns - now_ns()) / 1e9))
-            if due_ns >= turn.clock.stopped_ns:
+            if due_ns >= clock.stopped_ns:
                 return
             _note(home, due_ns, lab.publish_event("tick"))
 
@@ -193,9 +189,9 @@ async def _subscribed(home: Home, technique: Technique, ports: dict[str, int]) -
 
 
 @contextlib.asynccontextmanager
-async def _apart(home: Home, technique: Technique, turn: _Turn) -> AsyncIterator[None]:
+async def _apart(home: Home, technique: Technique, clock: _Clock, phase: float) -> AsyncIterator[None]:
     """A child that does all of it; only its result crosses over."""
-    words = [sys.executable, "-m", __spec__.name, technique.name, str(1e9 / turn.clock.period_ns)]
+    words = [sys.executable, "-m", __spec__.name, technique.name, str(1e9 / clock.period_ns)]
     child = await asyncio.to_thread(_start, words)
     try:
         assert child.stdin is not None and child.stdout is not None

@@ -17,24 +17,18 @@ from test_contract import AWKWARD, attach, check_all
 import labkit
 from conftest import UNIT
 from labkit import theory
-from labkit.claims import checking
 from labkit.client.ledger import Ledger
-from labkit.course import http_streaming
+from labkit.course import claims, http_streaming
 from labkit.course.answers import EXERCISES
-from labkit.course.http_streaming import charts as http_streaming_charts
-from labkit.course.http_streaming.by_hand import WAYS, Drip
+from labkit.course.http_streaming.borders import Boundaries, Path, Rechunked
+from labkit.course.http_streaming.buffering import Drip, FirstShown, Reading
+from labkit.course.http_streaming.ends import Endings, Seconds
 from labkit.course.http_streaming.exercises import MESSAGES
-from labkit.course.http_streaming.judges import CLOSED, KEPT, Recycled, recycled_mean_s
-from labkit.course.http_streaming.judges_reading import (
-    Boundaries,
-    FirstShown,
-    Path,
-    Rechunked,
-    Shown,
-    Steps,
-    part_times,
-)
-from labkit.course.http_streaming.judges_wire import Endings, Framings, Seconds, byte_by_byte
+from labkit.course.http_streaming.framing import Framings
+from labkit.course.http_streaming.judges_reading import part_times
+from labkit.course.http_streaming.judges_wire import byte_by_byte
+from labkit.course.http_streaming.nagle import WAYS, Steps
+from labkit.course.http_streaming.recycling import CLOSED, KEPT, Recycled, recycled_mean_s
 from labkit.errors import LabClosed
 from labkit.measuring.run import Run
 
@@ -46,7 +40,7 @@ def lab() -> Iterator[labkit.Lab]:
 
 
 def verdict(id: str, seen: Any) -> str:
-    return checking.judge(id, seen).verdict
+    return claims.judge(id, seen).verdict
 
 
 def with_changes(run: Run, change: Callable[[Any], Any]) -> Run:
@@ -162,7 +156,7 @@ def endings(lab: labkit.Lab) -> Endings:
 
 
 def test_with_eof_a_cut_looks_like_the_end(endings: Endings) -> None:
-    found = checking.judge("S2", endings)
+    found = claims.judge("S2", endings)
     assert found.verdict == "confirmed" and "this kit" in found.reason
     assert {c.error for c in endings.cases if (c.framing, c.how) == ("eof", "fin")} == {""}
 
@@ -192,7 +186,7 @@ def test_an_event_right_after_an_end_takes_three_transits_and_five_after_a_close
     assert verdict("S3", recycled) in ("confirmed", "undecided")
     slowest = recycled.run.deliveries.groupby("technique")["latency_ms"].max()
     assert slowest[CLOSED] > slowest[KEPT] > 2 * 50
-    assert len(http_streaming_charts.stream_ends(recycled).data) == 3
+    assert len(recycled.chart().data) == 3
 
 
 def ideal(technique: str, times_s: list[float], gap_s: float, ledger: Ledger, more_s: float = 0.0) -> list[float]:
@@ -236,16 +230,16 @@ def test_recycled_streams_in_wrong_worlds() -> None:
 
 
 def test_a_run_without_recycling_is_judged_as_in_the_start_notebook() -> None:
-    assert "against 50 ms" in checking.judge("S3", ideal_run().run).reason
+    assert "against 50 ms" in claims.judge("S3", ideal_run().run).reason
 
 
 def test_the_sweep_draws_theory_for_each_rate_of_its_slider(lab: labkit.Lab) -> None:
-    run = http_streaming.sweep(lab, duration_s=1.5)
-    figure = http_streaming_charts.stream_recycling(run)
+    swept = http_streaming.sweep(lab, duration_s=1.5)
+    figure = swept.chart()
     (slider,) = figure.layout.sliders
     assert [step.label for step in slider.steps] == ["1", "2", "4", "8", "16", "32", "64"]
     assert all(sum(step.args[0]["visible"]) == 2 for step in slider.steps)
-    assert run.summary()["lost"].sum() == 0
+    assert swept.run.summary()["lost"].sum() == 0
 
 
 # S5
@@ -279,12 +273,12 @@ def test_some_clients_hold_the_first_event_back_and_others_do_not() -> None:
     assert verdict("S6", seen) == "confirmed"
     assert seen.missing["the page's fetch"] == "no page attached"
     assert "not before the end" in seen.table().loc["urllib, read()"].tolist()
-    assert len(http_streaming_charts.first_bytes(seen).data) == 4
+    assert len(seen.chart().data) == 4
 
 
 def test_clients_in_wrong_worlds() -> None:
     def world(*shown_bytes: int | None) -> FirstShown:
-        return FirstShown(tuple(Shown(f"client {n}", "eof", count, 68, 8192) for n, count in enumerate(shown_bytes)))
+        return FirstShown(tuple(Reading(f"client {n}", "eof", count, 68, 8192) for n, count in enumerate(shown_bytes)))
 
     assert verdict("S6", world(68, 4096)) == "confirmed"
     assert verdict("S6", world(68, None)) == "confirmed"
@@ -319,7 +313,7 @@ def test_a_leading_boundary_lags_by_one_event_for_pythons_parser_too(boundaries:
     assert verdict("S8", boundaries) == "confirmed"
     record = next(boundaries.run.ledger.of("leading"))
     assert len(part_times(record)) == 11
-    assert len(http_streaming_charts.stream_boundaries(boundaries).data) == 2
+    assert len(boundaries.chart().data) == 2
 
 
 def test_boundaries_in_wrong_worlds(boundaries: Boundaries) -> None:
@@ -339,7 +333,7 @@ def test_two_writes_are_told_apart_by_who_has_spoken_last() -> None:
     seen = http_streaming.two_writes(events=8)
     assert verdict("T2", seen) in ("confirmed", "refined", "refuted", "undecided")  # it is about this system
     assert max(seen.samples["asked", "one write"]) < 10 * UNIT and len(seen.table()) == 3
-    assert "Two writes take" in http_streaming_charts.write_steps(seen).layout.title.text
+    assert "Two writes take" in seen.chart().layout.title.text
 
 
 @pytest.mark.parametrize(

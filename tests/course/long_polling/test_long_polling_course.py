@@ -10,14 +10,18 @@ import pytest
 
 import labkit
 from conftest import UNIT
-from labkit.claims import checking
 from labkit.client.ledger import Ledger
-from labkit.course import long_polling as experiments
-from labkit.course.long_polling import charts as long_polling_charts
-from labkit.course.long_polling import charts_cases as long_polling_charts_cases
-from labkit.course.long_polling.seen import Holds, Pipelined, Rates, Sizes
-from labkit.course.long_polling.seen_held import Held, Tabs, Threads, Unaware, Valley
-from labkit.course.long_polling.tabs import many_tabs, tabs_lab, watch_tabs
+from labkit.course import claims, long_polling
+from labkit.course.long_polling import exchanges
+from labkit.course.long_polling.bounded import Threads
+from labkit.course.long_polling.event_rates import RATES as SWEPT
+from labkit.course.long_polling.event_rates import Rates
+from labkit.course.long_polling.exchanges import Pipelined, Sizes
+from labkit.course.long_polling.hold_times import Holds
+from labkit.course.long_polling.idle_limit import Valley
+from labkit.course.long_polling.memory import Held
+from labkit.course.long_polling.no_cursor import Unaware
+from labkit.course.long_polling.tabs import Tabs, many_tabs, tabs_lab, watch_tabs
 from labkit.measuring.run import Run
 from simulations import poisson_times, simulate_long_polling
 
@@ -35,7 +39,7 @@ def lab() -> Iterator[labkit.Lab]:
 
 
 def verdict(id: str, seen: Any) -> str:
-    return checking.judge(id, seen).verdict
+    return claims.judge(id, seen).verdict
 
 
 # A world in which theory holds, and worlds in which it does not
@@ -272,31 +276,31 @@ def test_threads_that_hold_nobody_up_are_refuted() -> None:
 
 
 def test_the_rates_are_swept(lab: labkit.Lab) -> None:
-    seen = experiments.rates(lab, duration_s=2.0)
-    assert list(seen.table().index) == list(experiments.RATES)
+    seen = long_polling.rates(lab, duration_s=2.0)
+    assert list(seen.table().index) == list(SWEPT)
     assert (seen.table()["events_per_answer"] >= 1).all()
     assert verdict("L1", seen) in ("confirmed", "undecided")
 
 
 def test_the_holds_are_swept(lab: labkit.Lab) -> None:
-    seen = experiments.holds(lab, holds_s=(0.05, 30.0), duration_s=2.0)
+    seen = long_polling.holds(lab, holds_s=(0.05, 30.0), duration_s=2.0)
     assert verdict("L1", seen) in ("confirmed", "undecided")
     assert seen.table()["requests_per_s"].is_monotonic_decreasing
-    assert long_polling_charts_cases.long_poll_holds(seen).layout.title.text.startswith("Held 0.05 s")
+    assert seen.chart().layout.title.text.startswith("Held 0.05 s")
 
 
 def test_headers_do_not_depend_on_the_payload(lab: labkit.Lab) -> None:
-    seen = experiments.payloads(lab, sizes=(1, 500, 3000), duration_s=1.6)
+    seen = long_polling.payloads(lab, sizes=(1, 500, 3000), duration_s=1.6)
     assert isinstance(seen, Sizes)
     assert list(seen.table()["segments"]) == [1, 1, 3]
     assert verdict("L4", seen) in ("confirmed", "undecided")
 
 
 def test_equal_requests_are_equal(lab: labkit.Lab) -> None:
-    seen = experiments.equal_requests(lab, duration_s=3.0)
+    seen = long_polling.equal_requests(lab, duration_s=3.0)
     assert verdict("L1b", seen) in ("refined", "undecided")
     assert len(seen.table()) == 4
-    drawn = long_polling_charts.equal_requests(seen)
+    drawn = seen.chart()
     measured = [trace.name for trace in drawn.data if "measured" in trace.name]
     assert len(measured) == 2
     shown = {step.label: step.args[0]["visible"][-2:] for step in drawn.layout.sliders[0].steps}
@@ -304,55 +308,55 @@ def test_equal_requests_are_equal(lab: labkit.Lab) -> None:
 
 
 def test_each_poll_on_a_connection_of_its_own(lab: labkit.Lab) -> None:
-    run = experiments.connections(lab, duration_s=2.5)
+    run = long_polling.connections(lab, duration_s=2.5)
     assert verdict("L5", run) in ("confirmed", "undecided")
-    assert [*long_polling_charts_cases.long_poll_connections(run).layout.yaxis.ticktext] == [
+    assert [*run.chart().layout.yaxis.ticktext] == [
         "kept alive",
         "opened anew",
     ]
 
 
 def test_a_client_that_keeps_nothing_alive_is_refuted(lab: labkit.Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiments, "KEPT", "opened anew")
-    monkeypatch.setattr(experiments, "FRESH", "kept alive")
-    assert verdict("L5", experiments.connections(lab, duration_s=2.0)) in ("refuted", "undecided")
+    monkeypatch.setattr(exchanges, "KEPT", "opened anew")
+    monkeypatch.setattr(exchanges, "FRESH", "kept alive")
+    assert verdict("L5", long_polling.connections(lab, duration_s=2.0)) in ("refuted", "undecided")
 
 
 def test_events_between_two_polls_are_lost(lab: labkit.Lab) -> None:
-    seen = experiments.unaware(lab, events=20)
+    seen = long_polling.unaware(lab, events=20)
     assert seen.with_cursor == seen.published
-    drawn = long_polling_charts_cases.lost_events(seen)
+    drawn = seen.chart()
     assert sum(len(trace.x) for trace in drawn.data) == 2 * len(seen.published)
     assert verdict("L8", seen) in ("confirmed", "undecided")
 
 
 def test_a_get_waits_behind_a_pipelined_poll(lab: labkit.Lab) -> None:
-    seen = experiments.pipelined(lab, duration_s=1.6, hold_s=0.5 * UNIT)
+    seen = long_polling.pipelined(lab, duration_s=1.6, hold_s=0.5 * UNIT)
     assert isinstance(seen, Pipelined)
     assert verdict("L10", seen) in ("confirmed", "undecided")
     assert verdict("L10", replace(seen, behind_s=0.1 * seen.hold_s)) in ("refuted", "undecided")
 
 
 def test_a_client_that_does_not_pipeline_is_refuted(lab: labkit.Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    measure = experiments.measure
-    monkeypatch.setattr(experiments, "measure", lambda *a, options, **more: measure(*a, **more))
-    seen = experiments.pipelined(lab, duration_s=2.8, hold_s=0.3 * UNIT)
+    measure = exchanges.measure
+    monkeypatch.setattr(exchanges, "measure", lambda *a, options, **more: measure(*a, **more))
+    seen = long_polling.pipelined(lab, duration_s=2.8, hold_s=0.3 * UNIT)
     assert verdict("L10", seen) in ("refuted", "undecided")
 
 
 def test_a_bounded_server_holds_up_one_client_too_many(lab: labkit.Lab) -> None:
-    assert verdict("L12", experiments.threads(lab, threads=4, hold_s=0.6 * UNIT)) in ("confirmed", "undecided")
+    assert verdict("L12", long_polling.threads(lab, threads=4, hold_s=0.6 * UNIT)) in ("confirmed", "undecided")
 
 
 def test_a_silent_limit_breaks_longer_holds(lab: labkit.Lab) -> None:
-    seen = experiments.valley(lab, holds_s=(0.2, 0.9), duration_s=2.0)
+    seen = long_polling.valley(lab, holds_s=(0.2, 0.9), duration_s=2.0)
     assert list(seen.table()["broken_per_min"] > 0) == [False, True]
-    assert "idle limit" in str(long_polling_charts.hold_valley(seen).layout.annotations)
+    assert "idle limit" in str(seen.chart().layout.annotations)
 
 
 def test_a_run_too_short_to_see_a_hold_end_is_refused(lab: labkit.Lab) -> None:
     with pytest.raises(ValueError, match="duration_s must be 6 or more"):
-        experiments.valley(lab, holds_s=(4.0,), duration_s=2.0)
+        long_polling.valley(lab, holds_s=(4.0,), duration_s=2.0)
 
 
 def test_without_a_page_it_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

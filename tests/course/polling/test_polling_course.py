@@ -13,15 +13,17 @@ import pytest
 
 import labkit
 from labkit import theory
-from labkit.claims import checking
 from labkit.client.ledger import Ledger
-from labkit.course import polling
-from labkit.course.polling import charts as polling_charts
-from labkit.course.polling import charts_load as polling_charts_load
+from labkit.course import claims, polling
 from labkit.course.polling import jobs
+from labkit.course.polling.burden import Burden
 from labkit.course.polling.claims import CLAIMS
-from labkit.course.polling.seen import Costs, Poller, Sweep, Waited
-from labkit.course.polling.seen_load import PUBLISHED, Burden, Overheads, Revalidated
+from labkit.course.polling.intervals import Sweep
+from labkit.course.polling.per_message import PUBLISHED, Overheads
+from labkit.course.polling.pollers import Poller
+from labkit.course.polling.price import Costs
+from labkit.course.polling.revalidation import Revalidated
+from labkit.course.polling.waiting import Waited
 from labkit.errors import LabClosed
 from labkit.measuring.run import Run
 from simulations import poisson_times, simulate_polling
@@ -71,7 +73,7 @@ def swept(
 
 
 def test_intervals_swept_confirm_p1() -> None:
-    found = checking.judge("P1", swept())
+    found = claims.judge("P1", swept())
     assert found.verdict == "confirmed" and found.expected == pytest.approx(0.65)
 
 
@@ -85,13 +87,13 @@ def test_intervals_swept_confirm_p1() -> None:
     ],
 )
 def test_a_wrong_world_refutes_p1(wrong: dict[str, Any]) -> None:
-    assert checking.judge("P1", swept(**wrong)).verdict == "refuted"
+    assert claims.judge("P1", swept(**wrong)).verdict == "refuted"
 
 
 def test_a_sweep_on_a_machine_that_stood_still_is_undecided() -> None:
     world = swept(add=lambda *_: 0.2)
     world.run.settings["held_up_ms"] = {"total": 900.0, "max": 200.0}
-    assert checking.judge("P1", world).verdict == "undecided"
+    assert claims.judge("P1", world).verdict == "undecided"
 
 
 # P2
@@ -115,7 +117,7 @@ def priced(
 
 
 def test_bytes_linear_in_the_polls_confirm_p2() -> None:
-    found = checking.judge("P2", priced())
+    found = claims.judge("P2", priced())
     assert found.verdict == "confirmed" and found.measured == pytest.approx(300)
 
 
@@ -129,15 +131,15 @@ def test_bytes_linear_in_the_polls_confirm_p2() -> None:
     ],
 )
 def test_a_wrong_world_refutes_p2(wrong: dict[str, Any], named: str) -> None:
-    found = checking.judge("P2", priced(**wrong))
+    found = claims.judge("P2", priced(**wrong))
     assert found.verdict == "refuted" and named in found.reason
 
 
 def test_a_lost_event_refutes_p2_and_pollers_that_fell_behind_decide_nothing() -> None:
-    assert checking.judge("P2", dataclasses.replace(priced(), lost=1)).verdict == "refuted"
+    assert claims.judge("P2", dataclasses.replace(priced(), lost=1)).verdict == "refuted"
     slow = priced()
     slow.frame["span_s"] *= 1.3
-    assert checking.judge("P2", slow).verdict == "undecided"
+    assert claims.judge("P2", slow).verdict == "undecided"
 
 
 # P3
@@ -151,7 +153,7 @@ def weighed(**changes: Any) -> Burden:
 
 
 def test_lightness_is_refined_by_the_interval_below_which_it_ends() -> None:
-    found = checking.judge("P3", weighed())
+    found = claims.judge("P3", weighed())
     assert found.verdict == "refined" and found.measured == pytest.approx(15 * 271.25 / 80)
 
 
@@ -159,15 +161,15 @@ def test_a_server_that_keeps_what_was_closed_refutes_p3() -> None:
     leaking = weighed(memory_kib={**weighed().memory_kib, "closed each time": (30.0, 31.0)})
     open_still = weighed(descriptors={**weighed().descriptors, "closed each time": (1.0, 1.0)})
     for seen in (leaking, open_still):
-        assert checking.judge("P3", seen).verdict == "refuted"
+        assert claims.judge("P3", seen).verdict == "refuted"
 
 
 def test_polls_that_cost_next_to_nothing_confirm_p3_and_noise_decides_nothing() -> None:
     cheap = weighed(cpu_us={**weighed().cpu_us, "closed each time": (0.1, 0.11, 0.1, 0.1)})
-    assert checking.judge("P3", cheap).verdict == "confirmed"
+    assert claims.judge("P3", cheap).verdict == "confirmed"
     noisy = weighed(cpu_us={**weighed().cpu_us, "closed each time": (1.0, 900.0, 2.0, 800.0)})
-    assert checking.judge("P3", noisy).verdict == "undecided"
-    assert checking.judge("P3", Burden(why="no /proc")).verdict == "not run"
+    assert claims.judge("P3", noisy).verdict == "undecided"
+    assert claims.judge("P3", Burden(why="no /proc")).verdict == "not run"
 
 
 # P4
@@ -179,7 +181,7 @@ def asked(lab: labkit.Lab) -> Revalidated:
 
 
 def test_304_is_refined_by_what_is_polled(asked: Revalidated) -> None:
-    found = checking.judge("P4", asked)
+    found = claims.judge("P4", asked)
     assert found.verdict == "refined" and 0.5 < float(found.measured) < 0.9  # type: ignore[arg-type]
 
 
@@ -189,13 +191,13 @@ def test_304_is_refined_by_what_is_polled(asked: Revalidated) -> None:
 def test_a_server_that_revalidates_wrongly_refutes_p4(asked: Revalidated, column: str, value: int) -> None:
     frame = asked.frame.copy()
     frame.loc[frame["conditional"], column] = value
-    assert checking.judge("P4", Revalidated(frame)).verdict == "refuted"
+    assert claims.judge("P4", Revalidated(frame)).verdict == "refuted"
 
 
 def test_a_304_that_brings_the_whole_body_refutes_p4(asked: Revalidated) -> None:
     frame = asked.frame.copy()
     frame.loc[frame["conditional"], "bytes"] += frame["resource_bytes"]
-    assert checking.judge("P4", Revalidated(frame)).verdict == "refuted"
+    assert claims.judge("P4", Revalidated(frame)).verdict == "refuted"
 
 
 # P5
@@ -215,7 +217,7 @@ def overheads(poll: tuple[float, float] = (260.0, 210.0), frame: tuple[float, fl
     ],
 )
 def test_the_published_ratio_is_judged_by_this_wire(seen: Overheads, verdict: str) -> None:
-    assert checking.judge("P5", seen).verdict == verdict
+    assert claims.judge("P5", seen).verdict == verdict
 
 
 def test_every_published_figure_follows_from_its_inputs_in_one_unit() -> None:
@@ -228,15 +230,15 @@ def test_a_figure_that_does_not_follow_refutes_p5(monkeypatch: pytest.MonkeyPatc
 
     wrong = dataclasses.replace(PUBLISHED[0], printed_mbps=6.1)
     monkeypatch.setattr(polling_load, "PUBLISHED", (wrong, *PUBLISHED[1:]))
-    assert checking.judge("P5", overheads()).verdict == "refuted"
+    assert claims.judge("P5", overheads()).verdict == "refuted"
 
 
 # N1
 
 
-def jobs_waited(*, late_s: float = 0.0, asked_times: int = 1, lost: int = 0, jobs: int = 30) -> Waited:
+def jobs_waited(*, late_s: float = 0.0, asked_times: int = 1, lost: int = 0, count: int = 30) -> Waited:
     rng, rows = random.Random(2), []
-    for number in range(jobs):
+    for number in range(count):
         took_s = rng.expovariate(1 / jobs.MEAN_S)
         for way in jobs.WAYS:
             expected_s, requests, margin_s = jobs.expected_wait(way.name, took_s, D)
@@ -256,11 +258,11 @@ def jobs_waited(*, late_s: float = 0.0, asked_times: int = 1, lost: int = 0, job
         ({"late_s": 0.2}, "refuted"),
         ({"asked_times": 2}, "refuted"),
         ({"lost": 1}, "refuted"),
-        ({"jobs": 4}, "undecided"),
+        ({"count": 4}, "undecided"),
     ],
 )
 def test_each_client_is_held_to_its_rule(world: dict[str, Any], verdict: str) -> None:
-    assert checking.judge("N1", jobs_waited(**world)).verdict == verdict
+    assert claims.judge("N1", jobs_waited(**world)).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -293,30 +295,30 @@ def drawn(figure: Any) -> str:
 def test_a_small_sweep_is_judged_and_drawn(lab: labkit.Lab) -> None:
     seen = polling.sweep(lab, (0.2, 0.4), each=4, duration_s=1.5)
     assert len(seen.table()) == 3 and seen.run.summary()["lost"].sum() == 0
-    assert checking.judge("P1", seen).verdict in ("confirmed", "undecided")
-    assert "mean latency" in drawn(polling_charts.poll_intervals(seen)) and "every 0.2 s" in repr(seen)
+    assert claims.judge("P1", seen).verdict in ("confirmed", "undecided")
+    assert "mean latency" in drawn(seen.chart()) and "every 0.2 s" in repr(seen)
 
 
 def test_small_costs_are_judged_and_drawn(lab: labkit.Lab) -> None:
     seen = polling.costs(lab, (0.1, 0.2, 0.4), topics=6, span_s=0.8, rate_per_s=6)
     assert (seen.frame["polls"] * seen.frame["interval_s"]).round(6).eq(0.8).all()
     assert seen.lost == 0 and 200 < seen.empty_bytes < 500
-    assert checking.judge("P2", seen).verdict in ("confirmed", "undecided")
-    assert "An event costs" in drawn(polling_charts_load.poll_costs(seen))
-    surface = polling_charts_load.poll_surface(seen)
+    assert claims.judge("P2", seen).verdict in ("confirmed", "undecided")
+    assert "An event costs" in drawn(seen.chart())
+    surface = seen.surface()
     assert "Requests buy latency" in drawn(surface) and len(surface.layout.sliders[0].steps) == 10
 
 
 def test_clients_in_step_ask_at_once_and_others_do_not() -> None:
     seen = polling.herd(12, 0.2, duration_s=0.6)
     together, spread = seen.table()["most within 10 ms"]
-    assert together > spread and "In step" in drawn(polling_charts.poll_herd(seen))
+    assert together > spread and "In step" in drawn(seen.chart())
 
 
 def test_a_poller_in_step_keeps_its_latency(lab: labkit.Lab) -> None:
     seen = polling.aliasing(lab, 0.3, each=3, duration_s=0.9)
     means = seen.table()["in step"]
-    assert means.max() - means.min() > 100 and "In step" in drawn(polling_charts.poll_aliasing(seen))
+    assert means.max() - means.min() > 100 and "In step" in drawn(seen.chart())
 
 
 def test_a_short_history_is_a_gap_and_not_a_silence() -> None:
@@ -329,22 +331,19 @@ def test_the_server_is_weighed() -> None:
     seen = polling.weigh(batch=30, batches=2, rounds=3, heartbeat_s=0.4)
     if not seen.why:
         assert seen.descriptors["kept alive"] == (1.0, 1.0) and seen.time_wait > 0
-    assert checking.judge("P3", seen).verdict in ("refined", "undecided", "not run") and seen.table().size
-    assert (
-        drawn(polling_charts_load.poll_burden(weighed()))
-        and polling_charts_load.poll_burden(Burden(why="no /proc")).layout.title.text
-    )
+    assert claims.judge("P3", seen).verdict in ("refined", "undecided", "not run") and seen.table().size
+    assert drawn(weighed().chart()) and Burden(why="no /proc").chart().layout.title.text
 
 
 def test_revalidation_is_drawn(asked: Revalidated) -> None:
-    assert "304 saves" in drawn(polling_charts_load.poll_revalidation(asked))
+    assert "304 saves" in drawn(asked.chart())
 
 
 def test_the_bytes_of_messages_are_counted(lab: labkit.Lab) -> None:
     seen = polling.overheads(lab, each=2, duration_s=1.0)
     assert all(frame[0] == 2 for frame in seen.websocket)
     assert all(250 < poll[0] < 270 for poll in seen.polling)
-    assert checking.judge("P5", seen).verdict in ("refined", "not run")
+    assert claims.judge("P5", seen).verdict in ("refined", "not run")
     assert len(polling.published(seen).table()) == len(PUBLISHED)
 
 
@@ -352,7 +351,7 @@ def test_jobs_are_waited_for() -> None:
     seen = polling.wait_for_jobs(rate_per_s=3, duration_s=1.0)
     held = seen.frame[seen.frame["how"].isin(["long poll", "SSE"])]
     assert seen.lost == 0 and (held["requests"] == 1).all()
-    assert "After a job's end" in drawn(polling_charts.job_waits(seen))
+    assert "After a job's end" in drawn(seen.chart())
 
 
 def test_each_claim_has_an_experiment() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from driven import DrivenKernel
 
 from conftest import UNIT
 from labkit import loop
@@ -46,13 +47,14 @@ print(descriptors, "descriptors,", tasks, "tasks,", children, "children,", threa
 
 
 @pytest.fixture
-def kernels() -> Iterator[Callable[[], Kernel]]:
+def kernels() -> Iterator[Callable[[], DrivenKernel]]:
     """Starts kernels; at the end each is closed, and must have said nothing."""
-    started: list[Kernel] = []
+    started: list[DrivenKernel] = []
 
-    def start() -> Kernel:
+    def start() -> DrivenKernel:
         # no static pictures: a Chromium for each chart is most of a notebook's time
-        started.append(Kernel({"PYTHONWARNINGS": "default::ResourceWarning", "PLOTLY_RENDERER": "plotly_mimetype"}))
+        environment = {"PYTHONWARNINGS": "default::ResourceWarning", "PLOTLY_RENDERER": "plotly_mimetype"}
+        started.append(DrivenKernel(environment))
         return started[-1]
 
     yield start
@@ -62,11 +64,11 @@ def kernels() -> Iterator[Callable[[], Kernel]]:
 
 
 @pytest.fixture
-def kernel(kernels: Callable[[], Kernel]) -> Kernel:
+def kernel(kernels: Callable[[], DrivenKernel]) -> DrivenKernel:
     return kernels()
 
 
-def ok(kernel: Kernel, *sources: str) -> str:
+def ok(kernel: DrivenKernel, *sources: str) -> str:
     """Run cells one after the other; each succeeds without a word on standard error. What the last one printed.
 
     Not all at once: ipykernel 7.0 to 7.3 may stop listening for good when a cell arrives while an answer leaves.
@@ -79,7 +81,7 @@ def checked(cells: list[Cell]) -> list[Cell]:
     return cells
 
 
-def held(kernel: Kernel) -> str:
+def held(kernel: DrivenKernel) -> str:
     """Threads, descriptors, tasks on the lab loop and children of the kernel's process."""
     return ok(kernel, HELD)
 
@@ -109,7 +111,7 @@ def is_gone(pid: int) -> bool:
 # What a person does with a notebook
 
 
-def test_restart_leaves_nothing_and_the_same_cells_run_again(kernel: Kernel) -> None:
+def test_restart_leaves_nothing_and_the_same_cells_run_again(kernel: DrivenKernel) -> None:
     cells = [LAB, "run = labkit.measure(lab, ['sse'], labkit.periodic(rate_per_s=20, duration_s=0.5))"]
     ports = json.loads(ok(kernel, *cells, "print(json.dumps(list(lab.ports.values())))"))
     kernel.restart()
@@ -117,7 +119,7 @@ def test_restart_leaves_nothing_and_the_same_cells_run_again(kernel: Kernel) -> 
     assert ok(kernel, *cells, "print(len(run.deliveries))") == "10"
 
 
-def test_run_all_twice_holds_no_more_than_once(kernel: Kernel) -> None:
+def test_run_all_twice_holds_no_more_than_once(kernel: DrivenKernel) -> None:
     cells = code_of("00_start_here.ipynb")
     checked(kernel.run(*cells, timeout_s=2 * WAIT_S, stop_on_error=True))
     once = held(kernel)
@@ -126,7 +128,7 @@ def test_run_all_twice_holds_no_more_than_once(kernel: Kernel) -> None:
 
 
 @pytest.mark.parametrize(("times", "process"), [(20, False), (5, True)])
-def test_a_cell_run_twenty_times_holds_what_it_holds_after_one(kernel: Kernel, times: int, process: bool) -> None:
+def test_a_cell_run_twenty_times_holds_what_it_holds_after_one(kernel: DrivenKernel, times: int, process: bool) -> None:
     measure = "run = labkit.measure(lab, schedule=labkit.burst(5, 0.1, 0.1), poll_interval_s=0.1)"
     cell = f"lab = labkit.Lab(process={process})\n{measure}"
     ok(kernel, "import labkit", cell)
@@ -136,7 +138,7 @@ def test_a_cell_run_twenty_times_holds_what_it_holds_after_one(kernel: Kernel, t
     until(lambda: held(kernel) == once, f"as after the first time: {once}")
 
 
-def test_cells_out_of_order_get_a_clear_answer(kernel: Kernel) -> None:
+def test_cells_out_of_order_get_a_clear_answer(kernel: DrivenKernel) -> None:
     measure = "run = labkit.measure(lab, ['sse'], labkit.burst(4, 0.1, 0.1))\nprint(len(run.deliveries))"
     ok(kernel, "import labkit")
     early = kernel.run(measure)[0]
@@ -149,7 +151,7 @@ def test_cells_out_of_order_get_a_clear_answer(kernel: Kernel) -> None:
     assert kernel.run("old.publish('x')")[0].error.startswith("LabClosed: ")
 
 
-def test_an_interrupt_ends_a_measurement_and_keeps_what_there_is(kernel: Kernel) -> None:
+def test_an_interrupt_ends_a_measurement_and_keeps_what_there_is(kernel: DrivenKernel) -> None:
     ok(kernel, LAB)
     cell = "run = labkit.measure(lab, ['sse'], labkit.periodic(rate_per_s=20, duration_s=60))"
     running = kernel.send(cell)
@@ -162,7 +164,7 @@ def test_an_interrupt_ends_a_measurement_and_keeps_what_there_is(kernel: Kernel)
     assert ok(kernel, again, "print(run.interrupted, len(run.deliveries))") == "False 10"
 
 
-def test_two_kernels_at_once_do_not_meet(kernels: Callable[[], Kernel]) -> None:
+def test_two_kernels_at_once_do_not_meet(kernels: Callable[[], DrivenKernel]) -> None:
     both = [kernels(), kernels()]
     for kernel in both:
         ok(kernel, LAB)
@@ -177,7 +179,7 @@ def test_two_kernels_at_once_do_not_meet(kernels: Callable[[], Kernel]) -> None:
     assert ok(both[1], "print(lab.publish('still here') > 0)") == "True"
 
 
-def test_a_killed_kernel_leaves_no_process_and_no_port(kernel: Kernel) -> None:
+def test_a_killed_kernel_leaves_no_process_and_no_port(kernel: DrivenKernel) -> None:
     ok(kernel, LAB.replace("Lab()", "Lab(process=True)"))
     pid, *ports = json.loads(ok(kernel, "print(json.dumps([lab.pid, *lab.ports.values()]))"))
     ok(kernel, "run = labkit.measure(lab, ['sse'], labkit.periodic(rate_per_s=20, duration_s=0.2))")
@@ -186,7 +188,7 @@ def test_a_killed_kernel_leaves_no_process_and_no_port(kernel: Kernel) -> None:
     until(lambda: all(port_is_free(port) for port in ports), "its ports are free")
 
 
-def test_a_killed_kernel_takes_the_kernel_that_it_drives_along(kernel: Kernel) -> None:
+def test_a_killed_kernel_takes_the_kernel_that_it_drives_along(kernel: DrivenKernel) -> None:
     ok(kernel, "import json\nfrom labkit.course.where_the_server_lives.kernels import Kernel\ninner = Kernel()")
     pid, folder = json.loads(ok(kernel, "print(json.dumps([inner.pid, inner._folder.name]))"))
     kernel.kill()
@@ -194,7 +196,7 @@ def test_a_killed_kernel_takes_the_kernel_that_it_drives_along(kernel: Kernel) -
     shutil.rmtree(folder)  # nobody is left to do it
 
 
-def test_an_interrupt_does_not_reach_a_server_in_a_process_of_its_own(kernel: Kernel) -> None:
+def test_an_interrupt_does_not_reach_a_server_in_a_process_of_its_own(kernel: DrivenKernel) -> None:
     ok(kernel, LAB.replace("Lab()", "Lab(process=True)"))
     url, pid = json.loads(ok(kernel, "print(json.dumps([lab.url_of('sse'), lab.pid]))"))
     received: list[int] = []
@@ -235,14 +237,14 @@ before = names()
 """
 
 
-def test_importing_labkit_patches_nothing(kernel: Kernel) -> None:
+def test_importing_labkit_patches_nothing(kernel: DrivenKernel) -> None:
     use = "import labkit\nlab = labkit.Lab()\nlab.publish('x')\nlabkit.charts\nlab.close()"
     compare = "after = names()\nprint([k for k in before if after.get(k) is not before[k]])"
     assert ok(kernel, LOOK, use, compare) == "[]"
     assert "('asyncio', 'run')" in ok(kernel, "_ = labkit.allow_nested_asyncio()", compare)
 
 
-def test_run_from_a_synchronous_cell_and_await_from_another(kernel: Kernel) -> None:
+def test_run_from_a_synchronous_cell_and_await_from_another(kernel: DrivenKernel) -> None:
     work = "async def work():\n    await asyncio.sleep(0.01)\n    return threading.current_thread().name"
     assert ok(kernel, LAB, work, "print(labkit.run(work()))") == "labkit-loop"
     assert ok(kernel, "print(await lab.publish_and_wait('x'))") == "1"
@@ -271,13 +273,13 @@ DONE = sorted([["published", True], ["ran", "labkit-loop"], ["submitted", "labki
 
 @pytest.mark.parametrize("through", ["the main shell", "a subshell"])
 @pytest.mark.parametrize("meanwhile", ["", "time.sleep(0.3)", "await asyncio.sleep(0.3)"])
-def test_a_callback_may_publish_run_submit_and_await(kernel: Kernel, through: str, meanwhile: str) -> None:
+def test_a_callback_may_publish_run_submit_and_await(kernel: DrivenKernel, through: str, meanwhile: str) -> None:
     comm_id = ok(kernel, LAB, CALLBACK)
     subshell = kernel.subshell() if through == "a subshell" else None
     if through == "a subshell" and subshell is None:
         pytest.skip("this ipykernel has no subshells")
     busy = kernel.send(meanwhile) if meanwhile else []
-    click = kernel.comm(comm_id, {"event": "click"}, subshell)
+    click = kernel.comm(comm_id, {"event": "click"}, **({"subshell_id": subshell} if subshell else {}))
     checked(kernel.wait(busy, WAIT_S))
     until(lambda: sorted(json.loads(ok(kernel, "print(json.dumps(seen))"))) == DONE, "the callback has done it all")
     assert (click.error, click.stderr) == ("", "")
@@ -286,7 +288,7 @@ def test_a_callback_may_publish_run_submit_and_await(kernel: Kernel, through: st
 # Nested loops
 
 
-def test_asyncio_run_in_a_cell_works_after_one_call(kernel: Kernel) -> None:
+def test_asyncio_run_in_a_cell_works_after_one_call(kernel: DrivenKernel) -> None:
     nested = "print(asyncio.run(asyncio.sleep(0.1, 'nested')))"
     ok(kernel, LAB)
     assert kernel.run(nested)[0].error.startswith("RuntimeError: asyncio.run() cannot be called")
@@ -358,17 +360,18 @@ print(seen.summary().set_index(__import__("pandas").Index([h.name for h in seen.
 
 
 @pytest.mark.timing
-def test_a_server_on_the_kernels_own_loop_stands_still(kernel: Kernel) -> None:
+def test_a_server_on_the_kernels_own_loop_stands_still(kernel: DrivenKernel) -> None:
     watch = """
 async with residence.watch() as seen:
     await asyncio.sleep(0.5)
     with seen.busy():
         time.sleep(1)
     await asyncio.sleep(0.5)
-found = labkit.claims.checking.judge("A8", seen)
+found = claims.judge("A8", seen)
 print(found.verdict, found.reason)
 """
-    ok(kernel, "import asyncio, time, labkit\nfrom labkit.course.where_the_server_lives import residence")
+    imports = "import asyncio, time\nfrom labkit.course import claims\n"
+    ok(kernel, imports + "from labkit.course.where_the_server_lives import residence")
     for _ in range(ATTEMPTS):
         said = ok(kernel, watch)
         if said.startswith("confirmed"):

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from conftest import UNIT
-from labkit.claims import checking
-from labkit.course.where_the_server_lives import charts as where_the_server_lives_charts
+from labkit.course import claims
 from labkit.course.where_the_server_lives import residence
 from labkit.course.where_the_server_lives.homes import Home, Seen, Span
 from labkit.course.where_the_server_lives.judges import what_the_proxy_holds_back
@@ -63,7 +62,7 @@ def test_what_was_seen_survives_json_and_is_summed_up() -> None:
     ],
 )
 def test_the_verdict_on_a8(homes: list[Home], verdict: str, said: str) -> None:
-    found = checking.judge("A8", seen(*homes))  # type: ignore[arg-type]
+    found = claims.judge("A8", seen(*homes))  # type: ignore[arg-type]
     assert (found.verdict, said in found.reason) == (verdict, True), found.reason
 
 
@@ -71,11 +70,11 @@ def test_a_slow_tail_alone_leaves_a8_undecided() -> None:
     stalled = home("thread")
     for event_id in range(100, 120):  # a twelfth of a second's worth of one stall
         stalled.received[event_id] += 100 * MS
-    assert checking.judge("A8", seen(STILL, stalled)).verdict == "undecided"  # type: ignore[arg-type]
+    assert claims.judge("A8", seen(STILL, stalled)).verdict == "undecided"  # type: ignore[arg-type]
 
 
 def test_the_chart_shows_both_latencies_the_span_and_theory() -> None:
-    figure = where_the_server_lives_charts.homes(seen(STILL, home("thread")))
+    figure = seen(STILL, home("thread")).chart()
     assert figure.layout.title.text.replace("\u00a0", " ") == (
         "While the cell is busy, 95 % arrive within 2.9 s on the kernel's own loop, 1 ms elsewhere"
     )
@@ -83,10 +82,7 @@ def test_the_chart_shows_both_latencies_the_span_and_theory() -> None:
     assert names == {"from due", "from published", "theory: what is left of the cell"}
     spans = [(shape.x0, shape.x1) for shape in figure.layout.shapes]
     assert spans == [(1.0, 4.0)] * 2
-    assert (
-        where_the_server_lives_charts.homes(seen(Home("thread"))).layout.title.text
-        == "Latency along time, while no cell was busy"
-    )
+    assert seen(Home("thread")).chart().layout.title.text == "Latency along time, while no cell was busy"
 
 
 def test_every_home_is_watched_and_nothing_is_lost() -> None:

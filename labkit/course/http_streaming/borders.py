@@ -1,102 +1,81 @@
-"""The experiments of 03_http_streaming: S1, S1b, S2, S3, S5, S6, S8, T2.
-
-Those about where a body ends are in :mod:`labkit.course.http_streaming.ends`, those whose servers are a few
-lines of sockets in :mod:`labkit.course.http_streaming.by_hand`.
-"""
+"""S5 and S8: who takes a message apart. Intermediaries that move the borders of chunks, and boundaries of parts."""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
+import json
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import suppress
-from functools import partial
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from labkit import loop
+from labkit.charts import style
 from labkit.client.connection import Connection, Opened, Wiring
 from labkit.client.ledger import Ledger
-from labkit.course.http_streaming.by_hand import exchanges, first_shown, in_the_page, two_writes
-from labkit.course.http_streaming.ends import (
-    TIMEOUT_S,
-    endings,
-    framings,
-    ready,
-    request,
-    seconds,
-    settings,
-    until,
-)
-from labkit.course.http_streaming.judges import CLOSED, KEPT, Recycled
-from labkit.course.http_streaming.judges_reading import Boundaries, Path, Rechunked
+from labkit.course.alone import ready, started_now
+from labkit.course.http_streaming import charts
+from labkit.course.http_streaming.ends import TIMEOUT_S, request, until
+from labkit.course.http_streaming.recycling import ONE_WAY_S, variant
+from labkit.course.shown import OfRun, Shown, as_table
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
 from labkit.measuring.measurement import measure
 from labkit.measuring.run import Run
-from labkit.measuring.schedules import Planned, Schedule
 from labkit.network.intermediary import Intermediary
 from labkit.techniques import Delivery, Technique
-from labkit.techniques.http_streaming import HTTP_STREAMING
 from labkit.wire.chunks import Chunk, ChunkDecoder
 from labkit.wire.events import Gap
 
-__all__ = [
-    "boundaries",
-    "endings",
-    "exchanges",
-    "first_shown",
-    "framings",
-    "in_the_page",
-    "rechunked",
-    "recycled",
-    "seconds",
-    "sweep",
-    "two_writes",
-    "variant",
-]
-
-ONE_WAY_S = 0.05
-SWEEP = (1, 2, 5, 10, 20)
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
 
 
-def variant(name: str, **options: Any) -> Technique:
-    """HTTP streaming with other options under another name, so that several can be measured side by side."""
-    return dataclasses.replace(HTTP_STREAMING, name=name, connect=partial(HTTP_STREAMING.connect, **options))
+def is_message(data: bytes) -> bool:
+    """Whether these bytes are one whole event of the lab."""
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and "id" in found
 
 
-# S3
+@dataclass(frozen=True)
+class Path:
+    """What one path made of the same messages: the chunks that came, and what two parsers found in them."""
+
+    title: str
+    chunks: tuple[bytes, ...]
+    messages: int
+    rechunked: bool
+
+    @property
+    def by_chunk(self) -> int:
+        """Messages found by a parser that takes each chunk for one message."""
+        return sum(is_message(chunk) for chunk in self.chunks)
+
+    @property
+    def by_line(self) -> int:
+        """Messages found by a parser that looks for line feeds in the bytes of all chunks."""
+        return sum(is_message(line) for line in b"".join(self.chunks).split(b"\n"))
 
 
-def recycled(lab: Lab, *, bursts: int = 14, every: int = 3, one_way_s: float = ONE_WAY_S) -> Recycled:
-    """Recycle streams every so many events, kept alive and by EOF, and publish bursts of one event more.
+@dataclass(frozen=True, repr=False)
+class Rechunked(Shown):
+    """The same messages over several paths."""
 
-    So in each burst one event comes 10 ms after an end, wherever in the burst the end falls.
+    index = "bare"
 
-    Raises:
-        ValueError: no event between ends; a transit below 40 ms, of which 10 ms would be too large a part.
-    """
-    ready(lab, every=(every, 1), bursts=(bursts, 1), one_way_s=(one_way_s, 0.04))
-    techniques = [HTTP_STREAMING, variant(KEPT, recycle=every), variant(CLOSED, recycle=every, framing="eof")]
-    times = [8 * one_way_s * burst + 0.01 * n for burst in range(bursts) for n in range(every + 1)]
-    return Recycled(measure(lab, techniques, _at(times), one_way_s=one_way_s, settle_s=1.0), every)
+    paths: tuple[Path, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
 
-
-def _at(times_s: Sequence[float]) -> Schedule:
-    planned = [Planned(at_s, f"{number}") for number, at_s in enumerate(times_s)]
-    return Schedule("right after each end", {"events": len(planned)}, times_s[-1], None, False, lambda: iter(planned))
-
-
-def sweep(lab: Lab, *, rate_per_s: float = 16.0, duration_s: float = 8.0, one_way_s: float = ONE_WAY_S) -> Run:
-    """Streams recycled every 1 to 20 events beside one that never ends, all at once, through one link.
-
-    The techniques of the run are called ``every 1``, ``every 2``..., and ``never``.
-    """
-    techniques = [*(variant(f"every {n}", recycle=n) for n in SWEEP), variant("never")]
-    return measure(lab, techniques, schedules.poisson(rate_per_s, duration_s, seed=3), one_way_s=one_way_s)
-
-
-# S5
+    def table(self) -> pd.DataFrame:
+        """One row per path: chunks, and messages found by either parser."""
+        rows = [(p.title, len(p.chunks), p.by_chunk, p.by_line, p.messages) for p in self.paths]
+        columns = ["path", "chunks", "found: a chunk, a message", "found: by line feeds", "sent"]
+        return as_table(rows, columns=columns).set_index("path")
 
 
 def rechunked(lab: Lab, *, events: int = 40) -> Rechunked:
@@ -135,7 +114,7 @@ async def _rechunked(lab: Lab, events: int) -> Rechunked:
             relay.close()
     titles = ["direct", *_MOVES]
     paths = [Path(t, chunks, events, t != "direct") for t, chunks in zip(titles, found, strict=True)]
-    return Rechunked(tuple(paths), settings())
+    return Rechunked(tuple(paths), started_now())
 
 
 async def _chunks(port: int, topic: str, events: int, begun: asyncio.Event) -> tuple[bytes, ...]:
@@ -158,7 +137,27 @@ async def _chunks(port: int, topic: str, events: int, begun: asyncio.Event) -> t
         connection.close()
 
 
-# S8
+@dataclass(frozen=True)
+class Boundaries(OfRun):
+    """One run with a part's boundary behind it (``trailing``) and before it (``leading``)."""
+
+    run: Run
+
+    def chart(self, *, theme: str | None = None) -> go.Figure:
+        """Latency along time of multipart streams with the boundary behind each part, and before it.
+
+        Returns:
+            A figure: a panel per place of the boundary, latency in ms over the time at which an event was due; theory,
+            d and d plus one interval between events, as dashed lines.
+        """
+        d_ms, period_ms = self.one_way_s * 1e3, 1e3 / float(self.run.settings["schedule"]["rate_per_s"])
+        rows = [
+            ("trailing", "boundary behind each part", charts.CHUNKED, [(d_ms, "d")]),
+            ("leading", "boundary before each part", charts.EOF, [(d_ms + period_ms, "d + one interval")]),
+        ]
+        means = [style.ms(self.run.summary().loc[name, "mean_ms"]) for name, *_ in rows]
+        title = f"With the boundary before each part the mean is {means[1]}, behind it {means[0]}"
+        return charts.along_time(self.run, rows, title, theme)
 
 
 def boundaries(lab: Lab, *, events: int = 24, rate_per_s: float = 8.0, one_way_s: float = ONE_WAY_S) -> Boundaries:
@@ -177,4 +176,4 @@ def _multipart(boundary: str) -> Technique:
         on_open(after)
         return made.connect(url, after=after, **options)
 
-    return dataclasses.replace(made, connect=connect)
+    return replace(made, connect=connect)

@@ -1,86 +1,49 @@
-"""The experiments of 02_long_polling about servers: what a held client costs (L7), and a bound on threads (L12)."""
+"""L12: a server with a bounded number of threads, and one client too many."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from labkit.course.long_polling.seen_held import Held, Threads
+from labkit.course.alone import started_now
+from labkit.course.held import READ_TIMEOUT_S
+from labkit.course.shown import Shown, as_table
 from labkit.lab.lab import Lab
-from labkit.lab.server import available_connections
-from labkit.measuring.progress import Progress
-from labkit.sockets import dial, kernel_bytes
+from labkit.sockets import dial
 
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 section 1.3
-QUIET_S = 600
-READ_TIMEOUT_S = 10.0
-UPGRADE = f"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n"
-REQUESTS = {
-    "long-polling": (f"/long-polling?timeout={QUIET_S}", ""),
-    "sse": ("/sse", ""),
-    "websocket": ("/websocket", UPGRADE),
-}
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def held_clients(*, batch: int = 150, batches: int = 5) -> Held:
-    """Memory and descriptors of a server in a process of its own, for each held client of three techniques.
+@dataclass(frozen=True, repr=False)
+class Threads(Shown):
+    """A server with a bounded number of threads beside the lab, and one client too many. All by server, in seconds.
 
-    The clients are plain sockets here; they are added in batches, and what each batch adds is read.
+    ``poll_s``: how much longer than it asked for a long poll took that came when all threads were held; ``get_s``:
+    until a plain poll was answered that came with it; ``short_s``: the longest that one of as many clients waited who
+    only poll, while nobody holds a thread.
     """
-    settings = {"started": datetime.now(UTC).isoformat(), "batch": batch, "batches": batches}
-    if sys.platform != "linux":
-        return Held(why="the counts are read from Linux's /proc", settings=settings)
-    available_connections()
-    progress, memory, descriptors = Progress(), {}, {}
-    for technique in REQUESTS:
-        progress.show(f"holding {batch * (batches + 1)} clients of {technique}")
-        with Lab(f"held-{technique}", process=True, heartbeat_s=QUIET_S) as lab:
-            memory[technique], descriptors[technique] = _batches(lab, technique, batch, batches)
-    progress.done()
-    return Held(memory, descriptors, kernel_bytes=kernel_bytes(), settings=settings)
 
+    decimals = 3
 
-def _batches(lab: Lab, technique: str, batch: int, batches: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    import psutil
+    threads: int
+    hold_s: float
+    poll_s: dict[str, float]
+    get_s: dict[str, float]
+    short_s: dict[str, float]
+    settings: dict[str, Any] = field(default_factory=dict)
 
-    assert lab.pid is not None
-    process, held, found = psutil.Process(lab.pid), [], []
-    try:
-        for number in range(batches + 1):  # what the first adds is not counted: everything is done once before
-            before = process.memory_info().rss, process.num_fds()
-            held += [_held(lab, technique) for _ in range(batch)]
-            _wait_for(lab, len(held))
-            if number:
-                grown = process.memory_info().rss - before[0], process.num_fds() - before[1]
-                found.append((grown[0] / 1024 / batch, grown[1] / batch))
-    finally:
-        for sock in held:
-            sock.close()
-    return tuple(kib for kib, _ in found), tuple(each for _, each in found)
-
-
-def _held(lab: Lab, technique: str) -> socket.socket:
-    path, fields = REQUESTS[technique]
-    sock = dial(lab.port, READ_TIMEOUT_S)
-    sock.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{lab.port}\r\n{fields}\r\n".encode())
-    return sock
-
-
-def _wait_for(lab: Lab, subscribers: int) -> None:
-    deadline_s = time.monotonic() + READ_TIMEOUT_S
-    while lab.stats()["subscribers"] < subscribers and time.monotonic() < deadline_s:
-        time.sleep(0.01)
-
-
-# L12
+    def table(self) -> pd.DataFrame:
+        rows = [(name, self.poll_s[name], self.get_s[name], self.short_s[name]) for name in self.poll_s]
+        columns = ["server", "a long poll more (s)", "a plain poll more (s)", "all of them polling (s)"]
+        return as_table(rows, columns=columns).set_index("server")
 
 
 class ThreadServer(HTTPServer):
@@ -154,7 +117,7 @@ def threads(lab: Lab, *, threads: int = 16, hold_s: float = 0.8) -> Threads:
         for name, port in ((f"{threads} threads", bounded), ("the lab's event loop", lab.port)):
             poll_s[name], get_s[name] = _one_more(port, threads, hold_s)
             short_s[name] = _short(port, threads + 1, hold_s / 2)
-    return Threads(threads, hold_s, poll_s, get_s, short_s, {"started": datetime.now(UTC).isoformat()})
+    return Threads(threads, hold_s, poll_s, get_s, short_s, started_now())
 
 
 def _one_more(port: int, count: int, hold_s: float) -> tuple[float, float]:

@@ -1,89 +1,20 @@
-"""What the experiments of 01_polling on load and single exchanges give to their checks, and two published tables."""
+"""P5: the overhead of one message through polling and WebSocket, on this wire and in two published tables."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from labkit.course.polling.seen import Shown
+from labkit.course.shown import Shown, as_table
+from labkit.lab.lab import Lab
+from labkit.measuring import schedules
+from labkit.measuring.measurement import measure
+from labkit.measuring.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from labkit.measuring.run import Run
-
-
-@dataclass(frozen=True, repr=False)
-class Burden(Shown):
-    """What clients cost a server in a process of its own, by kind: polls on one connection kept alive, polls with a
-    connection each, a WebSocket held and silent.
-
-    ``memory_kib`` and ``descriptors`` for each client held, one value a batch; ``cpu_us`` for each poll (of the
-    WebSocket: for each heartbeat), one value a round, the same rounds for all kinds. ``time_wait`` sockets were left
-    by ``closed`` polls that closed. ``why`` it was not measured.
-    """
-
-    memory_kib: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    descriptors: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    cpu_us: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    heartbeat_s: float = 15.0
-    time_wait: int = 0
-    closed: int = 0
-    kernel_bytes: int | None = None
-    why: str = ""
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    def balance_s(self, kind: str) -> list[float]:
-        """For each round, the interval at which polling costs as much CPU as the heartbeats of a WebSocket."""
-        pairs = zip(self.cpu_us[kind], self.cpu_us["websocket"], strict=True)
-        return [self.heartbeat_s * poll / beat for poll, beat in pairs]
-
-    def table(self) -> pd.DataFrame:
-        """One row for each kind, means."""
-        import pandas as pd
-
-        if self.why:
-            return pd.DataFrame({"not run": [self.why]})
-        rows = []
-        for kind, values in self.memory_kib.items():
-            rows.append(
-                {
-                    "kind": kind,
-                    "memory (KiB/client)": sum(values) / len(values),
-                    "descriptors/client": sum(self.descriptors[kind]) / len(self.descriptors[kind]),
-                    "CPU (µs/poll or heartbeat)": sum(self.cpu_us[kind]) / len(self.cpu_us[kind]),
-                }
-            )
-        return pd.DataFrame(rows).set_index("kind")
-
-
-@dataclass(frozen=True, repr=False)
-class Revalidated(Shown):
-    """Polls with and without ``If-None-Match``.
-
-    ``frame``: ``events`` held, ``resource_bytes`` (the body that ``after=0`` gets), ``how`` (``cursor`` or ``whole``),
-    ``conditional``, ``status`` and ``bytes`` of a poll when nothing has changed, ``changed_status`` and
-    ``changed_bytes`` of one after a further event.
-    """
-
-    frame: pd.DataFrame
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    def saved(self, how: str) -> pd.DataFrame:
-        """Bytes that the condition saves on a poll without news, and costs on one with news, by resource size."""
-        part = self.frame[self.frame["how"] == how]
-        plain = part[~part["conditional"]].set_index("resource_bytes")
-        asked = part[part["conditional"]].set_index("resource_bytes")
-        return plain[["bytes"]].assign(
-            saved=plain["bytes"] - asked["bytes"], extra=asked["changed_bytes"] - plain["changed_bytes"]
-        )
-
-    def table(self) -> pd.DataFrame:
-        """Bytes of a poll without news, by resource size."""
-        named = self.frame.assign(
-            poll=self.frame["how"] + self.frame["conditional"].map({True: ", If-None-Match", False: ""})
-        )
-        return named.pivot_table("bytes", "resource_bytes", "poll", sort=False)
 
 
 @dataclass(frozen=True, repr=False)
@@ -108,14 +39,51 @@ class Overheads(Shown):
 
     def table(self) -> pd.DataFrame:
         """Bytes of overhead for each message."""
-        import pandas as pd
-
         rows = {}
         for name, found in (("polling", self.polling), ("websocket", self.websocket)):
             bare, derived = (sum(values) / len(found) for values in zip(*found, strict=True))
             rows[name] = {"headers and framing": bare, "TCP/IP (derived)": derived, "together": bare + derived}
         rows["ratio"] = {name: rows["polling"][name] / rows["websocket"][name] for name in rows["polling"]}
-        return pd.DataFrame(rows).T
+        return as_table(rows).T
+
+
+def overheads(
+    lab: Lab, *, each: int = 4, every_s: float = 0.2, duration_s: float = 2.4, one_way_s: float = 0.05
+) -> Overheads:
+    """One message for each poll, as in the published tables, through polling and WebSocket."""
+    schedule = schedules.periodic(1 / every_s, duration_s, seed=5)
+    run = measure(
+        lab, ["polling", "websocket"], schedule, one_way_s=one_way_s, poll_interval_s=every_s, subscribers=each
+    )
+    found: dict[str, list[tuple[float, float]]] = {"polling": [], "websocket": []}
+    for technique, mine in found.items():
+        mine += [_overhead(run, technique, subscriber) for subscriber in range(each)]
+    opened = [record.by_category["headers"] for record in run.ledger.of("websocket")]
+    pairs = tuple(found["polling"]), tuple(found["websocket"])
+    return Overheads(*pairs, sum(opened) / len(opened), len(run.published), run, dict(run.settings))
+
+
+def _overhead(run: Run, technique: str, subscriber: int) -> tuple[float, float]:
+    """Headers and framing of one message, and its TCP/IP headers.
+
+    Of a WebSocket only the frames that carried events: not its opening, though the segments of that are counted.
+    """
+    records = [record for record in run.ledger.of(technique) if record.subscriber == subscriber]
+    derived = sum(math.nan if record.tcp_ip_bytes is None else record.tcp_ip_bytes for record in records)
+    marks = [mark for record in records for mark in record.marks]
+    if technique == "polling":
+        counts = {"out": sum(r.requests for r in records), "in": sum(r.responses for r in records)}
+        heads = [mark for mark in marks if mark.category in ("headers", "framing")]
+        each = sum((mark.stop - mark.start) / counts[mark.direction] for mark in heads)
+        return each, derived / counts["in"]
+    # a frame's header is known to be an event's by what follows it
+    frames = [mark for mark in marks if mark.direction == "in"]
+    bare = sum(
+        mark.stop - mark.start
+        for mark, after in pairwise(frames)
+        if mark.category == "framing" and after.event_id is not None
+    )
+    return bare / len(run.published), derived / len(run.published)
 
 
 @dataclass(frozen=True)
@@ -164,8 +132,6 @@ class Tables(Shown):
 
     def table(self) -> pd.DataFrame:
         """One row for each figure: as printed, in Mbit/s, in Mibit/s, and in Mbit/s on this wire, TCP/IP included."""
-        import pandas as pd
-
         rows = []
         for row in PUBLISHED:
             own = self._own(row)
@@ -182,7 +148,7 @@ class Tables(Shown):
                     **({} if own is None else {"this wire (Mbit/s)": own}),
                 }
             )
-        return pd.DataFrame(rows).set_index(["whose", "what", "clients"])
+        return as_table(rows).set_index(["whose", "what", "clients"])
 
     def _own(self, row: Published) -> float | None:
         if self.seen is None:
@@ -190,3 +156,8 @@ class Tables(Shown):
         each = self.seen.polling if row.case == "polling" else self.seen.websocket
         bytes_each = sum(bare + derived for bare, derived in each) / len(each)
         return row.clients * bytes_each * 8 / row.every_s / 1e6
+
+
+def published(seen: Overheads | None = None) -> Tables:
+    """The two published tables recomputed; with what :func:`overheads` gave, also from this wire's bytes."""
+    return Tables(seen)

@@ -1,0 +1,143 @@
+"""L1b: polling that asks as often as long polling does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from labkit import theory
+from labkit.charts import layout, style
+from labkit.course.long_polling.polls import ENDLESS_S, LONG, ONE_WAY_S, STREAM, swept
+from labkit.course.shown import OfRun, Shown
+from labkit.course.variants import several, topic_of, variant
+from labkit.lab.lab import Lab
+from labkit.measuring import schedules
+from labkit.measuring.measurement import measure
+from labkit.measuring.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+
+DELAYS_S = (0.01, 0.02, ONE_WAY_S, 0.1, 0.2)
+
+
+@dataclass(frozen=True, repr=False)
+class Equal(OfRun, Shown):
+    """Long polling and interval polling that ask equally often, at a low and at a high event rate.
+
+    Attributes:
+        rates: topic -> events a second.
+        pairs: events a second -> the technique of the poller whose interval was made for it.
+    """
+
+    decimals = 1
+
+    run: Run
+    rates: dict[str, float]
+    pairs: dict[float, str]
+
+    def topics(self, rate: float) -> list[str]:
+        return [topic for topic, r in self.rates.items() if r == rate]
+
+    def requests(self, technique: str, rate: float) -> int:
+        """How many requests a technique's clients sent for the topics of one rate, from the first event to the last.
+
+        Each is one write. A poller asks before and after as well, and a long poll waits.
+        """
+        topics, frame = self.topics(rate), self.run.deliveries
+        due_ns = frame["due_ns"][frame["topic"].isin(topics)]
+        first_ns, last_ns = int(due_ns.min()), int(due_ns.max())
+        return sum(
+            transfer.direction == "out" and first_ns <= transfer.t_ns <= last_ns
+            for record in self.run.ledger.of(technique)
+            if topic_of(record) in topics
+            for transfer in record.transfers
+        )
+
+    def table(self) -> pd.DataFrame:
+        """One row for each rate: requests and mean latency of both."""
+        import pandas as pd
+
+        frame, rows = self.run.deliveries, []
+        for rate, poller in self.pairs.items():
+            for name in (LONG, poller):
+                mine = frame[(frame["technique"] == name) & frame["topic"].isin(self.topics(rate))]
+                rows.append((rate, name, self.requests(name, rate), float(mine["latency_ms"].mean())))
+        return pd.DataFrame(rows, columns=["rate_per_s", "technique", "requests", "mean_ms"]).set_index("rate_per_s")
+
+    def chart(self, *, rate_per_s: float = 4.0, theme: str | None = None) -> go.Figure:
+        """Long polling, polling that asks as often, and a stream, over the event rate; a slider for d.
+
+        The means that were measured are drawn where the slider is at their d.
+
+        Args:
+            rate_per_s: where the sentence in the title is read off.
+        """
+        figure, rates = layout.blank(), swept(0.1, 100.0)
+        for d in DELAYS_S:
+            gap_s = theory.request_gap(d)
+            long = [theory.long_polling_mean(rate, d, ENDLESS_S, gap_s) * 1e3 for rate in rates]
+            poll = [(d + 0.5 / theory.long_polling_requests_per_s(rate, d, ENDLESS_S)) * 1e3 for rate in rates]
+            for name, values, mark in (
+                ("polling, asking as often", poll, style.mark("polling")), ("long polling", long, style.mark(LONG)),
+                ("a stream", [d * 1e3] * len(rates), style.mark(STREAM)),
+            ):  # fmt: skip
+                figure.add_scatter(
+                    x=rates, y=values, mode="lines", name=name, visible=d == ONE_WAY_S,
+                    line={"color": mark.color, "dash": mark.dash, "width": 2},
+                    hovertemplate="%{x:.2~g} events/s: %{y:.3~g} ms<extra>" + name + "</extra>",
+                )  # fmt: skip
+        lines, table = len(figure.data), self.table().reset_index()
+        for is_long, part in table.groupby(table["technique"].eq(LONG)):
+            mark, name = style.mark(LONG if is_long else "polling"), "long polling" if is_long else "polling"
+            figure.add_scatter(
+                x=part["rate_per_s"], y=part["mean_ms"].round(1), mode="markers",
+                visible=self.one_way_s == ONE_WAY_S, name=f"{name}, measured", customdata=part["requests"],
+                marker={"symbol": mark.symbol, "size": 11, "color": mark.color,
+                        "line": {"color": style.theme(theme).ink, "width": 1}},
+                hovertemplate="%{x:g} events/s: %{y:.0f} ms at %{customdata} requests<extra></extra>",
+            )  # fmt: skip
+        steps = []
+        for at, d in enumerate(DELAYS_S):
+            measured = abs(self.one_way_s - d) < 1e-9
+            visible = [i // 3 == at for i in range(lines)] + [measured] * (len(figure.data) - lines)
+            steps.append({"label": f"{d * 1e3:g}", "method": "update", "args": [{"visible": visible}]})
+        figure.update_xaxes(
+            type="log", tickvals=[0.1, 1, 10, 100], ticktext=["0.1", "1", "10", "100"], title_text="events a second"
+        )
+        figure.update_yaxes(
+            type="log", range=[0.9, 4.1], tickvals=[10, 100, 1000, 10000], title_text="mean latency (ms)"
+        )
+        often = theory.long_polling_requests_per_s(rate_per_s, ONE_WAY_S, ENDLESS_S)
+        mean_s = theory.long_polling_mean(rate_per_s, ONE_WAY_S, ENDLESS_S, theory.request_gap(ONE_WAY_S))
+        return layout.dressed(
+            figure,
+            f"At {rate_per_s:g} events/s, {often:.1f} requests a second and d = 50 ms: {style.ms(mean_s * 1e3)} "
+            f"against {(ONE_WAY_S + 0.5 / often) * 1e3:.0f} ms",
+            "lines: theory; both axes logarithmic; to the right they meet",
+            theme=theme, height=470, margin=(70, 30, 84, 140), legend={"x": 0.99, "xanchor": "right", "y": 0.98},
+            sliders=[{"steps": steps, "active": DELAYS_S.index(ONE_WAY_S), "currentvalue": {"prefix": "d (ms): "},
+                      "pad": {"t": 52}}],
+        )  # fmt: skip
+
+
+def equal_requests(
+    lab: Lab,
+    *,
+    low_per_s: float = 4.0,
+    high_per_s: float = 40.0,
+    duration_s: float = 7.0,
+    one_way_s: float = ONE_WAY_S,
+) -> Equal:
+    """Long polling beside a poller that asks as often as it does, at a low and at a high event rate."""
+    rate_of = {f"rare, {number}": low_per_s for number in range(4)} | {"often": high_per_s}
+    interval_s = {r: 1 / theory.long_polling_requests_per_s(r, one_way_s, ENDLESS_S) for r in (low_per_s, high_per_s)}
+    pollers = {rate: f"polling every {s:.3g} s" for rate, s in interval_s.items()}
+    variants = [variant(pollers[rate], "polling", interval_s=s) for rate, s in interval_s.items()]
+    plan = several({t: schedules.poisson(r, duration_s, seed=20 + n) for n, (t, r) in enumerate(rate_of.items())})
+    run = measure(
+        lab, [LONG, *variants], plan, one_way_s=one_way_s, hold_s=ENDLESS_S, poll_interval_s=max(interval_s.values())
+    )
+    return Equal(run, rate_of, pollers)

@@ -1,0 +1,149 @@
+"""L1, L2, L3: the event rate swept."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from labkit import theory
+from labkit.charts import layout, style
+from labkit.claims.seen import Seen, see
+from labkit.course.long_polling.polls import ENDLESS_S, LONG, ONE_WAY_S, STREAM, requests_by_topic, swept
+from labkit.course.shown import OfRun, Shown, as_table
+from labkit.course.variants import several
+from labkit.lab.lab import Lab
+from labkit.measuring import schedules
+from labkit.measuring.measurement import measure
+from labkit.measuring.run import Run
+from labkit.measuring.schedules import Schedule
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+
+RATES = {2.0: 4, 4.0: 2, 7.0: 1, 10.0: 1, 15.0: 1, 22.0: 1, 32.0: 1, 50.0: 1}
+"""Events a second, and in how many topics: slow ones need several for the same number of events."""
+BIG = {2.0: 2, 10.0: 1, 50.0: 1}
+
+
+@dataclass(frozen=True, repr=False)
+class Rates(OfRun, Shown):
+    """Long polling at several event rates at once, each rate in topics of its own, beside a stream of the same.
+
+    Attributes:
+        rates: topic -> events a second, Poisson.
+        sizes: topic -> payload, bytes.
+    """
+
+    decimals = 2
+
+    run: Run
+    rates: dict[str, float]
+    sizes: dict[str, int]
+    duration_s: float
+
+    def table(self, size: int = 20) -> pd.DataFrame:
+        """One row for each rate: latency, events per answer, requests, bytes per event; measured, and theory's."""
+        rows = [self._row(rate, size) for rate in sorted({r for t, r in self.rates.items() if self.sizes[t] == size})]
+        return as_table(rows).set_index("rate_per_s")
+
+    def topics(self, rate: float, size: int) -> list[str]:
+        return [topic for topic, r in self.rates.items() if r == rate and self.sizes[topic] == size]
+
+    def _row(self, rate: float, size: int) -> dict[str, float]:
+        d, mine = self.one_way_s, self.topics(rate, size)
+        frame = self.run.deliveries
+        frame = frame[frame["topic"].isin(mine) & frame["scheduled"].astype(bool)]
+        streamed = frame[frame["technique"] == STREAM]
+        frame = frame[frame["technique"] == LONG]
+        asked = requests_by_topic(self.run, LONG)
+        requests = sum(asked.get(topic, 0) for topic in mine) - len(mine)  # one of each is still held
+        gap_s, events = theory.request_gap(d), len(frame)
+        return {
+            "rate_per_s": rate,
+            "events": events,
+            "mean_ms": float(frame["latency_ms"].mean()),
+            "theory_ms": theory.long_polling_mean(rate, d, ENDLESS_S, gap_s) * 1e3,
+            "requests": requests,
+            "events_per_answer": events / max(1, requests),
+            "theory_events_per_answer": theory.long_polling_events_per_answer(rate, ENDLESS_S, gap_s),
+            "requests_per_s": requests / self.duration_s / max(1, len(mine)),
+            "theory_requests_per_s": theory.long_polling_requests_per_s(rate, d, ENDLESS_S),
+            "bytes_per_event": float(frame["bytes"].sum()) / max(1, events),
+            "stream_ms": float(streamed["latency_ms"].mean()),
+        }
+
+    def seen(self) -> Seen:
+        """What the checks look at, the machine's noise included."""
+        return see(self.run, LONG)
+
+    def chart(self, *, theme: str | None = None) -> go.Figure:
+        """Mean latency, requests a second and requests per event over the event rate; theory as lines.
+
+        Args:
+            theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
+        """
+        mark, stream, d, table = style.mark(LONG), style.mark(STREAM), self.one_way_s, self.table()
+        low, high = float(table.index[0]), float(table.index[-1])
+        rates, gap_s = swept(low, high), theory.request_gap(d)
+        mean = [theory.long_polling_mean(rate, d, ENDLESS_S, gap_s) * 1e3 for rate in rates]
+        asked = [theory.long_polling_requests_per_s(rate, d, ENDLESS_S) for rate in rates]
+        each = [theory.long_polling_requests_per_event(rate, d, ENDLESS_S) for rate in rates]
+        panels: tuple[tuple[str, pd.Series[float], list[float]], ...] = (
+            ("mean latency (ms)", table["mean_ms"], mean),
+            ("requests a second", table["requests_per_s"], asked),
+            ("requests per event", 1 / table["events_per_answer"], each),
+        )
+        figure = layout.panels(*(name for name, *_ in panels), horizontal_spacing=0.085)
+        for column, (name, measured, expected) in enumerate(panels, 1):
+            here: dict[str, Any] = {"row": 1, "col": column, "showlegend": column == 1}
+            layout.add_theory(figure, rates, expected, theme=theme, width=1.2, name="long polling, theory", **here)
+            figure.add_scatter(
+                x=list(table.index), y=measured.round(3), mode="markers", name="long polling, measured",
+                legendgroup="measured", marker={"symbol": mark.symbol, "size": 9, "color": mark.color},
+                hovertemplate=f"%{{x:g}} events/s: %{{y:.3~g}} {name}<extra></extra>", **here,
+            )  # fmt: skip
+            figure.add_scatter(
+                x=[low, high], y=[d * 1e3 if column == 1 else 0.0] * 2, mode="lines", name="a stream, theory",
+                legendgroup="stream", hoverinfo="skip", line={"color": stream.color, "width": 1.5, "dash": "dot"},
+                **here,
+            )  # fmt: skip
+        if table["stream_ms"].notna().any():
+            figure.add_scatter(
+                x=list(table.index), y=table["stream_ms"].round(1), mode="markers", name="a stream, measured",
+                row=1, col=1, marker={"symbol": stream.symbol, "size": 8, "color": stream.color},
+                hovertemplate="%{x:g} events/s: %{y:.0f} ms, a stream<extra></extra>",
+            )  # fmt: skip
+        ticks = [t for t in style.log_ticks(low, high, 6) if low <= t <= high]
+        figure.update_xaxes(
+            type="log", range=[math.log10(low) - 0.08, math.log10(high) + 0.08], tickvals=ticks,
+            ticktext=[style.number(t) for t in ticks], title_text="events a second",
+        )  # fmt: skip
+        figure.update_yaxes(rangemode="tozero")
+        first, last = table.iloc[0], table.iloc[-1]
+        return layout.dressed(
+            figure,
+            f"From {low:g} to {high:g} events a second "
+            f"{style.ms(first['mean_ms'])} become {style.ms(last['mean_ms'])}, "
+            f"{first['requests_per_s']:.1f} requests a second become {last['requests_per_s']:.1f}",
+            f"d = {style.ms(d * 1e3)}; logarithmic rates; a stream asks once",
+            theme=theme, height=400, margin=(60, 24, 112, 96),
+        )  # fmt: skip
+
+
+def rates(lab: Lab, *, duration_s: float = 7.0, one_way_s: float = ONE_WAY_S) -> Rates:
+    """Long polling and a stream at eight event rates at once, at three of them with 2000 bytes too."""
+    topics: dict[str, Schedule] = {}
+    rate_of: dict[str, float] = {}
+    size_of: dict[str, int] = {}
+    for size, wanted in ((20, RATES), (2000, BIG)):
+        for rate, count in wanted.items():
+            for number in range(count):
+                topic = f"{size} B at {rate:g}/s, {number}"
+                seed = len(topics) + 1
+                topics[topic] = schedules.poisson(rate, duration_s, payload_bytes=size, seed=seed)
+                rate_of[topic], size_of[topic] = rate, size
+    run = measure(lab, [LONG, STREAM], several(topics), one_way_s=one_way_s, hold_s=ENDLESS_S, keep_bytes=4096)
+    return Rates(run, rate_of, size_of, duration_s)

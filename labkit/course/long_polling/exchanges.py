@@ -1,0 +1,220 @@
+"""L4, L5, L10: what one exchange costs in bytes; a connection for all of them, or for each; polls pipelined on one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from labkit import loop, theory
+from labkit.charts import layout, style
+from labkit.course.long_polling.polls import ENDLESS_S, LONG, ONE_WAY_S
+from labkit.course.shown import OfRun, Shown, as_table
+from labkit.course.variants import client_of, several, topic_of, variant
+from labkit.lab.lab import Lab
+from labkit.measuring import schedules
+from labkit.measuring.measurement import measure
+from labkit.measuring.run import Run
+from labkit.measuring.schedules import Planned, Schedule
+from labkit.network.link import Link
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+
+# L4: the payload swept
+
+SIZES = (1, 20, 200, 1000, 2000)
+
+
+@dataclass(frozen=True, repr=False)
+class Sizes(OfRun, Shown):
+    """Long polling with events of several sizes, one an answer. ``sizes``: topic -> payload, bytes."""
+
+    decimals = 2
+
+    run: Run
+    sizes: dict[str, int]
+
+    def table(self) -> pd.DataFrame:
+        """One row for each size: bytes of an exchange by category, the share of headers, the answer's own size."""
+        return as_table(list(self._rows())).set_index("payload_bytes")
+
+    def _rows(self) -> Iterator[dict[str, float]]:
+        for topic, size in self.sizes.items():
+            records = [r for r in self.run.ledger.of(LONG) if topic_of(r) == topic]
+            answered = sum(r.responses for r in records)
+            total = {
+                name: sum(r.by_category[name] for r in records) / answered
+                for name in ("payload", "envelope", "headers")
+            }
+            per_request = sum(r.bytes_out for r in records) / sum(r.requests for r in records)
+            # one request more than answers is held: its head is no part of an exchange
+            held = per_request * (sum(r.requests for r in records) - answered) / answered
+            headers = total["headers"] - held
+            whole = total["payload"] + total["envelope"] + headers
+            answer = sum(r.bytes_in for r in records) / answered
+            yield {
+                "payload_bytes": size, "answers": answered, "headers": headers, "envelope": total["envelope"],
+                "share_of_headers": headers / whole, "answer_bytes": answer, "segments": -(-answer // 1460),
+            }  # fmt: skip
+
+    def chart(self, *, theme: str | None = None) -> go.Figure:
+        """Bytes of one exchange by payload: payload, envelope, headers; and how many segments its answer fills."""
+        table, figure = self.table(), layout.blank()
+        names = [f"{int(size)} B" for size in table.index]
+        parts = {"payload": table.index.to_series(), "envelope": table["envelope"], "headers": table["headers"]}
+        for category, values in parts.items():
+            figure.add_bar(
+                y=names, x=[round(float(v), 1) for v in values], orientation="h", name=style.CATEGORY_TITLES[category],
+                marker={"color": style.CATEGORY_COLORS[category]}, hovertemplate="%{x:.0f} bytes<extra>%{y}</extra>",
+            )  # fmt: skip
+        whole = sum(parts.values())
+        for name, at, (_, row) in zip(names, whole, table.iterrows(), strict=True):
+            packets = "one packet" if row["segments"] == 1 else f"{row['segments']:.0f} packets"
+            figure.add_annotation(
+                x=at, y=name, showarrow=False, xanchor="left", xshift=6,
+                text=f"{row['share_of_headers']:.0%} headers; the answer in {packets}",
+                font={"color": style.theme(theme).ink, "size": 12},
+            )  # fmt: skip
+        figure.update_xaxes(title_text="bytes of one exchange, both directions", range=[0, whole.max() * 1.42])
+        figure.update_yaxes(title_text="payload", autorange="reversed")
+        return layout.dressed(
+            figure,
+            f"Headers take {table['headers'].mean():.0f} bytes of each exchange, whatever it carries",
+            "request and answer; one event an answer; TCP/IP not counted; packets: of 1460 bytes at most, derived",
+            theme=theme, height=340, margin=(70, 24, 84, 96), barmode="stack",
+            legend={**layout.LEGEND, "traceorder": "normal"},
+        )  # fmt: skip
+
+
+def payloads(
+    lab: Lab, *, sizes: tuple[int, ...] = SIZES, duration_s: float = 2.8, one_way_s: float = ONE_WAY_S
+) -> Sizes:
+    """Events of several sizes, so rare that each has an answer to itself."""
+    topics = {f"{size} bytes": schedules.periodic(2.5, duration_s, payload_bytes=size, seed=size) for size in sizes}
+    run = measure(lab, [LONG], several(topics), one_way_s=one_way_s, hold_s=ENDLESS_S)
+    return Sizes(run, dict(zip(topics, sizes, strict=True)))
+
+
+# L5: connections
+
+KEPT, FRESH = "kept alive", "opened anew"
+
+
+@dataclass(frozen=True)
+class Connections(OfRun):
+    """One run of long polls over one connection, and over a new one each time."""
+
+    run: Run
+
+    @property
+    def rate_per_s(self) -> float:
+        return float(self.run.settings["schedule"]["rate_per_s"])
+
+    def theory(self, fresh: bool) -> theory.Expectation:
+        gap_s = theory.request_gap(self.one_way_s, fresh)
+        return theory.long_polling_latency(self.rate_per_s, self.one_way_s, ENDLESS_S, gap_s)
+
+    def chart(self, *, theme: str | None = None) -> go.Figure:
+        """Latencies over one connection and over a new one each time; theory's range and mean beside them."""
+        figure, frame, dot = layout.blank(), self.run.deliveries, {"size": 5, "opacity": 0.65}
+        means = [
+            layout.add_strip(
+                figure, row, frame[frame["technique"] == name]["latency_ms"], self.theory(fresh), style.mark(LONG),
+                theme=theme, dot=dot,
+            )
+            for row, (name, fresh) in enumerate(((KEPT, False), (FRESH, True)))
+        ]  # fmt: skip
+        figure.update_xaxes(title_text="latency (ms)", rangemode="tozero", ticks="outside")
+        figure.update_yaxes(range=[1.5, -0.5], tickvals=[0, 1], ticktext=[KEPT, FRESH], showgrid=False)
+        d_ms = self.one_way_s * 1e3
+        return layout.dressed(
+            figure,
+            f"One connection: {style.ms(means[0])} on average; a connection each time: {style.ms(means[1])}",
+            f"shaded: what theory expects, d to 3d and d to 5d; d = {style.ms(d_ms)}, "
+            f"{self.rate_per_s:g} events a second",
+            theme=theme, height=310, margin=(100, 24, 84, 96),
+        )  # fmt: skip
+
+
+def connections(
+    lab: Lab, *, rate_per_s: float = 8.0, duration_s: float = 5.0, one_way_s: float = ONE_WAY_S
+) -> Connections:
+    """One connection for all polls, beside a connection for each of them."""
+    both = [variant(KEPT, LONG), variant(FRESH, LONG, keep_alive=False)]
+    schedule = schedules.poisson(rate_per_s, duration_s, seed=5)
+    return Connections(measure(lab, both, schedule, one_way_s=one_way_s, hold_s=ENDLESS_S))
+
+
+# L10: pipelined polls
+
+
+@dataclass(frozen=True, repr=False)
+class Pipelined(OfRun, Shown):
+    """Pipelined long polls: a run with topics ``pairs`` and ``poisson``, and a GET behind a parked poll.
+
+    ``behind_s``: how long a plain GET took behind a poll held for ``hold_s``; ``beside_s``: on a connection of its own.
+    """
+
+    decimals = 0
+
+    run: Run
+    behind_s: float
+    beside_s: float
+    hold_s: float
+
+    def table(self) -> pd.DataFrame:
+        """One row for each kind of event, and for the GET on either connection: ms."""
+        import pandas as pd
+
+        latency = self.run.deliveries.groupby("topic")["latency_ms"]
+        rows = {f"{topic} events": (each.median(), each.max()) for topic, each in latency}
+        rows["a GET beside the poll"] = (self.beside_s * 1e3,) * 2
+        rows["a GET behind the poll"] = (self.behind_s * 1e3,) * 2
+        return pd.DataFrame.from_dict(rows, orient="index", columns=["median (ms)", "longest (ms)"])
+
+
+def pipelined(lab: Lab, *, duration_s: float = 4.8, one_way_s: float = ONE_WAY_S, hold_s: float = 1.0) -> Pipelined:
+    """Pipelined polls: pairs of events closer than a gap, and Poisson events; then a GET behind a parked poll."""
+    pairs = Schedule("pairs", {}, duration_s, None, False, lambda: _pairs(duration_s, one_way_s))
+    plan = several({"pairs": pairs, "poisson": schedules.poisson(10, duration_s, seed=10)})
+    options = {LONG: {"pipelined": True}}
+    run = measure(lab, [LONG], plan, one_way_s=one_way_s, hold_s=ENDLESS_S, options=options)
+    with Link(lab, one_way_s=one_way_s) as link:
+        behind_s, beside_s = loop.run(_behind(link.address[1], hold_s))
+    return Pipelined(run, behind_s, beside_s, hold_s)
+
+
+def _pairs(duration_s: float, one_way_s: float) -> Iterator[Planned]:
+    """Two events within 2d, then none for longer than that."""
+    step_s = 8 * one_way_s
+    for number in range(int(duration_s / step_s)):
+        yield Planned(number * step_s, f"first of pair {number}")
+        yield Planned(number * step_s + 0.6 * one_way_s, f"second of pair {number}")
+
+
+async def _behind(port: int, hold_s: float) -> tuple[float, float]:
+    """How long a GET takes behind a parked poll on the same connection, and on one of its own."""
+    clock = asyncio.get_running_loop().time
+    paths = f"/long-polling?timeout={hold_s:g}", "/polling"
+    parked, other = (client_of(f"http://127.0.0.1:{port}{path}", LONG) for path in paths)
+    try:
+        await other.ask({})
+        await other.answer()  # connected
+        began_s = clock()
+        await other.ask({})
+        await other.answer()
+        beside_s = clock() - began_s
+        http = await parked.connected()
+        await parked.ask({})
+        began_s = clock()
+        await http.request("GET", "/polling", parked.headers)
+        await parked.answer()
+        await parked.answer()
+        return clock() - began_s, beside_s
+    finally:
+        parked.close()
+        other.close()

@@ -1,0 +1,114 @@
+"""How a value of the course shows itself: as its table, in a notebook and as text."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from labkit.measuring.run import Run
+
+
+class OfRun:
+    """A value that rests on one run."""
+
+    run: Run
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dict(self.run.settings)
+
+    @property
+    def one_way_s(self) -> float:
+        return float(self.run.settings["one_way_s"])
+
+
+def as_table(rows: Any, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """A table of rows; pandas is loaded when the first one is made."""
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=columns)
+
+
+class Shown:
+    """A value that shows itself as its table.
+
+    Attributes:
+        caption: a sentence above the table.
+        note: sentences below it.
+        decimals: that numbers are rounded to, as pandas shows them; four significant digits where it is None.
+        left: whether cells stand at the left, since they are text.
+        index: whether the index is shown with its ``name``, ``bare``, or as a ``column`` like others.
+    """
+
+    decimals: ClassVar[int | None] = None
+    left: ClassVar[bool] = False
+    index: ClassVar[Literal["name", "bare", "column"]] = "name"
+
+    @property
+    def caption(self) -> str:
+        return ""
+
+    @property
+    def note(self) -> str:
+        return ""
+
+    def table(self) -> pd.DataFrame:
+        """One row for each thing that was tried."""
+        raise NotImplementedError
+
+    def on_page(self) -> pd.DataFrame:
+        """The table as a reader sees it, where that has other columns than a program wants."""
+        return self.table()
+
+    def __repr__(self) -> str:
+        return "\n".join(filter(None, (self.caption, self._text(), self.note)))
+
+    def _text(self) -> str:
+        frame = self.table() if self.decimals is None else self.table().round(self.decimals)
+        return str(frame.to_string(float_format=None if self.decimals is not None else _four_digits))
+
+    def _repr_html_(self) -> str:
+        frame = self.on_page() if self.decimals is None else self.on_page().round(self.decimals)
+        if self.index == "column":
+            frame = frame.reset_index().rename_axis(columns=None)
+        shown = frame.to_html(
+            border=0,
+            na_rep="",
+            index=self.index != "column",
+            index_names=self.index == "name",
+            float_format=None if self.decimals is not None else _four_digits,
+        )
+        for cell in ("td", "th") if self.left else ():
+            shown = shown.replace(f"<{cell}>", f"<{cell} style='text-align:left'>")
+        return f'{sentence(self.caption)}<div style="overflow-x: auto">{shown}</div>{sentence(self.note)}'
+
+
+def _four_digits(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def sentence(text: str) -> str:
+    """A paragraph; nothing of no text."""
+    return f"<p>{html.escape(text)}</p>" if text else ""
+
+
+class Code(str):
+    """Text that a cell shows as code."""
+
+    __slots__ = ()
+
+
+def text_table(columns: Iterable[object], rows: Iterable[Sequence[object]], style: str = "") -> str:
+    """A table of text, each cell at the left: for what is quoted rather than counted. ``Code`` stands as code."""
+    head = "".join(_cell(name, "th") for name in columns)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    return f"<table{f' style={style!r}' if style else ''}><tr>{head}</tr>{body}</table>"
+
+
+def _cell(value: object, tag: str = "td") -> str:
+    text = html.escape(str(value))
+    return f"<{tag} style='text-align:left'>{f'<code>{text}</code>' if isinstance(value, Code) else text}</{tag}>"

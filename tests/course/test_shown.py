@@ -1,0 +1,59 @@
+"""How a value of the course shows itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pandas as pd
+
+from labkit.course.shown import Code, Shown, text_table
+
+
+class Counted(Shown):
+    caption = "Bytes & more"
+    note = "of one run"
+
+    def table(self) -> pd.DataFrame:
+        return pd.DataFrame({"kind": ["a", "b"], "bytes": [1.23456, float("nan")]}).set_index("kind")
+
+
+class Rounded(Counted):
+    decimals = 1
+
+
+class Quoted(Counted):
+    left = True
+    index = "column"
+
+    def on_page(self) -> pd.DataFrame:
+        return self.table().rename(columns={"bytes": "bytes each"})
+
+
+def test_a_table_stands_between_its_sentences_with_four_digits_and_blanks() -> None:
+    shown = Counted()._repr_html_()
+    assert shown.startswith("<p>Bytes &amp; more</p>") and shown.endswith("<p>of one run</p>")
+    assert "<td>1.235</td>" in shown and "<td></td>" in shown and "<th>kind</th>" in shown
+    assert repr(Counted()).splitlines()[0] == "Bytes & more" and "1.235" in repr(Counted())
+
+
+def test_numbers_are_rounded_where_the_value_says_so() -> None:
+    assert "<td>1.2</td>" in Rounded()._repr_html_() and "1.2\n" in repr(Rounded())
+
+
+def test_text_stands_at_the_left_with_its_index_as_a_column_and_the_page_s_names() -> None:
+    shown = Quoted()._repr_html_()
+    assert "<td style='text-align:left'>a</td>" in shown and "<th style='text-align:left'>bytes each</th>" in shown
+    assert "bytes each" not in repr(Quoted())
+
+
+def test_quoted_text_is_escaped_and_code_is_code() -> None:
+    shown = text_table(["what", ""], [("<b>", Code("a & b"))])
+    assert "<td style='text-align:left'>&lt;b&gt;</td>" in shown and "<code>a &amp; b</code>" in shown
+
+
+def test_a_slice_loads_no_plotly_before_a_chart_is_asked_for() -> None:
+    slices = ("polling", "long_polling", "http_streaming", "where_the_server_lives")
+    modules = ", ".join(f"labkit.course.{name}.claims" for name in slices)
+    code = f"import sys, labkit.charts, {modules}; sys.exit('plotly' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
