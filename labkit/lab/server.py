@@ -12,17 +12,17 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
 from labkit.errors import LabkitError
+from labkit.lab.page_files import PageHandler
 from labkit.lab.page_socket import BrowserSocket
 from labkit.lab.pages import Pages
-from labkit.server.access import Context, Refusal
-from labkit.server.handler import NotFoundHandler, PublishHandler, PushHandler
+from labkit.server.access import Context
+from labkit.server.handler import NotFoundHandler, PublishHandler
 from labkit.server.http1 import LabStream
 from labkit.server.hub import Hub
 from labkit.server.limits import message_limit
@@ -32,24 +32,9 @@ from labkit.techniques import TECHNIQUES, Technique
 from labkit.techniques.plugin_socket import PluginSocketServer
 from labkit.techniques.websocket import EchoSocket
 
-PAGE = Path(__file__).parent / "page"
-PAGE_POLICY = "default-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
-PAGE_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 BACKLOG = 4096
 SPARE_DESCRIPTORS = 256  # for everything in this process that is not one of the server's connections
 GRACE_S = 0.25  # for farewells at close
-
-
-class PageHandler(PushHandler):
-    """``GET /`` and its files: a plain page that shows every technique live, with no notebook."""
-
-    def get(self, name: str = "index.html") -> None:
-        path = next((path for path in PAGE.iterdir() if path.name == name), None)  # the name itself opens nothing
-        if path is None or not path.is_file():
-            raise Refusal(404, f"no such file: {name[:80]!a}")
-        self.set_header("Content-Type", f"{PAGE_TYPES.get(path.suffix, 'text/plain')}; charset=utf-8")
-        self.set_header("Content-Security-Policy", PAGE_POLICY)
-        self.finish(path.read_bytes())
 
 
 class LabHTTPServer(HTTPServer):
@@ -185,7 +170,8 @@ class Server:
         routes: list[Any] = [(t.route, t.handler, given) for t in self.techniques if t.handler is not None]
         routes += [("/events", PublishHandler, given), ("/websocket/echo", EchoSocket, given)]
         routes += [("/browser", BrowserSocket, {**given, "pages": self.pages})]
-        routes += [("/", PageHandler, given), ("/page/(.+)", PageHandler, given)]
+        page = {**given, "techniques": self.techniques}
+        routes += [("/", PageHandler, page), ("/page/(.+)", PageHandler, page)]
         return Application(
             routes,
             default_handler_class=NotFoundHandler,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from tornado.web import RequestHandler
 
@@ -16,6 +18,9 @@ from labkit.client.http_connection import Body
 from labkit.server.access import Context, Refusal
 from labkit.wire import envelope
 from labkit.wire.events import Gap, now_ns, size_bytes
+
+PAGE_BASE = Path(__file__).with_suffix(".js")
+"""What the halves for a page stand on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,8 @@ class Technique:
         bidirectional: the client can publish on the same connection.
         resumes: reconnects by itself and goes on from its cursor.
         through_buffering: events pass an intermediary that holds back a response until its end.
-        in_browser: a page can use it.
+        page: its half for a page, as JavaScript text; by default the .js file beside that of ``connect``, if there is
+            one (``base.js`` says what is in it).
         exhibit: only to be looked at: left out where all techniques are compared.
         http_version: that its clients speak by default; empty where there is no HTTP.
         http1_only: what of it exists only in HTTP/1.x.
@@ -76,11 +82,22 @@ class Technique:
     bidirectional: bool = False
     resumes: bool = False
     through_buffering: bool = False
-    in_browser: bool = True
+    page: str = ""
     exhibit: bool = False
     http_version: str = "1.1"
     http1_only: tuple[str, ...] = ()
     hint: str = ""
+
+    @property
+    def in_browser(self) -> bool:
+        """Whether a page can use it."""
+        return bool(self.page_half())
+
+    def page_half(self) -> str:
+        """The JavaScript with which a page receives; empty if it is none for a page."""
+        code = getattr(inspect.unwrap(self.connect), "__code__", None)
+        beside = Path(code.co_filename).with_suffix(".js") if code else None
+        return self.page or (beside.read_text(encoding="utf-8") if beside and beside.is_file() else "")
 
     @property
     def schemes(self) -> tuple[str, ...]:

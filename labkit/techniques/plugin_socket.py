@@ -200,7 +200,6 @@ PLUGIN_SOCKET = Technique(
     connect=connect,
     port="plugin",
     bidirectional=True,
-    in_browser=False,
     exhibit=True,
     http_version="",
     hint="NUL-terminated messages over TCP, as Flash had them",

@@ -1,177 +1,25 @@
 // The page as a client of a lab: its own EventSource, WebSocket and fetch are the subscribers. What arrives is told to
-// the lab over its /browser WebSocket, and so also while a cell runs; the widget's comm carries settings only. Text of
-// events is never drawn, and all else only by textContent.
+// the lab over its /browser WebSocket, and so also while a cell runs; the widget's comm carries settings only.
+// A widget's module is one text: module.py joins this file to those that it imports.
 
-const PORT_MS = 1000; // to answer on the port itself
-const PROXY_MS = 5000;
+import { Lost, Reader, Refused, pause, size } from "./base.js";
+import { find, protocols, under } from "./finding.js";
+import { slot, untilHidden, visible } from "./slots.js";
+import { TECHNIQUES } from "./techniques.js";
+import { View } from "./view.js";
+
 const TELL_MS = 40; // between reports, at least
 const MOST_UNKEPT = 20_000; // reports, while the lab does not answer
 const FIRST_TRIPS = 12; // of the clock, before anything is subscribed to
 const TRIP_EVERY_MS = 2000;
 const TICK_MS = 250; // a timer that shows whether timers are slowed down
 const LATE_MS = 600; // how much later than due is more than a busy page
-const HOLD_S = 30; // RFC 6202 section 5.5
-const ANSWER_MS = 10_000;
-const SILENCE_MS = 60_000; // of a stream: four heartbeats
 const PATIENCE_MS = 2000; // without an answer: something else has the connection, or holds the answer back
 const RETRY_MS = [250, 500, 1000, 2000, 3000];
-const SLOTS = ["labkit-slot-0", "labkit-slot-1", "labkit-slot-2", "labkit-slot-3", "labkit-slot-4"];
-const WITHOUT_LOCKS = 2;
-const NEVER = new AbortController().signal;
-const NO_ANSWER = "the lab does not answer";
-
-class Lost extends Error {} // going on from the cursor is worth trying
-class Refused extends Error {}
-
-const utf8 = (text) => new TextEncoder().encode(text).length;
-const size = (item) =>
-  "base64" in item ? Math.floor((item.base64.length * 3) / 4) - (item.base64.match(/=*$/)?.[0].length ?? 0) : utf8(item.data);
-
-function pause(ms, away = NEVER) {
-  return new Promise((resolve) => {
-    const ended = new AbortController();
-    const end = () => {
-      clearTimeout(timer);
-      ended.abort();
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    away.addEventListener("abort", end, { signal: ended.signal });
-    if (away.aborted) end();
-  });
-}
-
-// -- where the lab is -------------------------------------------------------------------------------------------------
-
-/** The Jupyter server's base_url: from JupyterLab and Notebook 7, or from the classic notebook; null elsewhere. */
-function baseUrl() {
-  try {
-    return JSON.parse(document.getElementById("jupyter-config-data").textContent).baseUrl ?? null;
-  } catch {
-    return document.body?.dataset?.baseUrl ?? null;
-  }
-}
-
-const atPort = (port) => new URL(`http://127.0.0.1:${port}/`);
-const atProxy = (base, port) => new URL(`${base.replace(/\/?$/, "/")}proxy/${port}/`, location.origin);
-
-/** A route below an address, with a query; `ws` for a WebSocket. */
-function under(address, route, { ws = false, ...query }) {
-  const url = new URL(route, address);
-  for (const [name, value] of Object.entries(query)) if (value != null && value !== "") url.searchParams.set(name, value);
-  if (ws) return url.href.replace(/^http/, "ws");
-  // a JupyterHub asks for it, even for a GET, and an EventSource has no headers to put it into
-  const xsrf = document.cookie.match(/\b_xsrf=([^;]*)/)?.[1];
-  if (url.origin === location.origin && xsrf) url.searchParams.set("_xsrf", decodeURIComponent(xsrf));
-  return url.href;
-}
-
-/** The token as a subprotocol: jupyter-server-proxy writes the addresses of WebSockets into its log. */
-const protocols = (token) => ["labkit", token];
-
-/** Open /browser there: resolves to the socket if it answers as this lab, else to the reason why not. */
-function reach(address, token, labId, limit_ms) {
-  return new Promise((resolve) => {
-    let socket;
-    const end = (found) => {
-      clearTimeout(timer);
-      if (found !== socket) socket?.close();
-      if (socket) socket.onmessage = socket.onclose = null;
-      resolve(found);
-    };
-    const timer = setTimeout(() => end("no answer in time"), limit_ms);
-    try {
-      socket = new WebSocket(under(address, "browser", { ws: true }), protocols(token));
-    } catch {
-      return end("this page may not open a WebSocket there");
-    }
-    socket.onclose = () => end("no connection");
-    socket.onmessage = ({ data }) => {
-      try {
-        end(JSON.parse(data).lab === labId ? socket : "another lab answers there");
-      } catch {
-        end("something else answers there");
-      }
-    };
-  });
-}
-
-/** Why the Jupyter server's proxy does not lead to the lab, as advice. */
-async function proxyTrouble(address, token) {
-  try {
-    const answer = await fetch(under(address, "", { token }), { cache: "no-store" });
-    if (answer.status === 404) return "The Jupyter server has no jupyter-server-proxy: install it there (pip install jupyter-server-proxy) and restart the Jupyter server.";
-    if (answer.status === 403) return `jupyter-server-proxy answers 403: ${(await answer.text()).trim().slice(0, 160)}`;
-    if (answer.status >= 500) return "jupyter-server-proxy is there but cannot reach the lab: is the kernel on another machine than the Jupyter server, or the lab closed?";
-    return "jupyter-server-proxy is there, but lets no WebSocket through: something before it stops them.";
-  } catch {
-    return "The Jupyter server does not answer.";
-  }
-}
-
-const ALLOW = "Or let this page reach your own machine: allow local network access for it in the site settings of the browser.";
-
-async function find(settings) {
-  const { port, token, lab_id: labId, via } = settings;
-  const base = baseUrl();
-  const tried = [];
-  if (via !== "proxy") {
-    const found = await reach(atPort(port), token, labId, PORT_MS);
-    if (found instanceof WebSocket) return { socket: found, through: "port", address: atPort };
-    tried.push(`127.0.0.1:${port}: ${found}.`);
-  }
-  if (via !== "port" && base !== null) {
-    const address = (port_) => atProxy(base, port_);
-    const found = await reach(address(port), token, labId, PROXY_MS);
-    if (found instanceof WebSocket) return { socket: found, through: "proxy", address };
-    tried.push(`${address(port).pathname}: ${found}. ${await proxyTrouble(address(port), token)}`);
-  }
-  if (base === null) {
-    tried.push("This page is not served by a Jupyter server (VS Code, Colab and the like), so only a lab on this very machine can be reached. JupyterLab or Notebook 7 with jupyter-server-proxy reach one anywhere.");
-  }
-  return { advice: [...tried, ...(via !== "proxy" ? [ALLOW] : [])].join(" ") };
-}
-
-// -- connections are shared by all tabs: held requests take one of five slots -------------------------------------------
-
-let held = 0;
-
-/** Resolves to what gives the slot back; to null if `away` fired first. */
-function slot(away) {
-  if (!navigator.locks) return withoutLocks(away);
-  return new Promise((resolve, reject) => {
-    const others = new AbortController();
-    const leave = () => {
-      others.abort();
-      resolve(null);
-    };
-    if (away.aborted) return leave();
-    away.addEventListener("abort", leave, { signal: others.signal });
-    const granted = () => {
-      if (others.signal.aborted) return undefined;
-      others.abort();
-      return new Promise((release) => resolve(release));
-    };
-    for (const name of SLOTS) {
-      navigator.locks.request(name, { signal: others.signal }, granted).catch((error) => {
-        if (error.name !== "AbortError") reject(error);
-      });
-    }
-  });
-}
-
-async function withoutLocks(away) {
-  while (held >= WITHOUT_LOCKS && !away.aborted) await pause(200, away);
-  if (away.aborted) return null;
-  held += 1;
-  return () => {
-    held -= 1;
-  };
-}
 
 // -- one technique on this page -----------------------------------------------------------------------------------------
 
-class Stream {
+class Stream extends Reader {
   state = "connecting";
   why = "";
   count = 0;
@@ -179,6 +27,7 @@ class Stream {
   answered = false; // by the conversation that runs now
 
   constructor(name, cursor, page) {
+    super();
     [this.name, this.cursor, this.page] = [name, cursor, page];
   }
 
@@ -189,207 +38,33 @@ class Stream {
     this.page.changed(this);
   }
 
-  event(id, epoch, bytes, at) {
-    this.cursor = `${id}@${epoch ?? this.cursor.split("@")[1]}`;
-    this.count += 1;
-    this.lastId = id;
-    this.page.arrived(this, [id, at, bytes]);
+  open(how) {
+    this.tell("subscribed", how);
   }
 
-  gap({ after, next }, cursor, at) {
+  parked() {
+    this.tell("subscribed", "a request is parked");
+  }
+
+  broken() {
+    this.tell("reconnecting", "the browser does it by itself, with the last event id");
+  }
+
+  event(item, cursor, at) {
+    this.cursor = cursor;
+    this.count += 1;
+    this.lastId = item.id;
+    this.page.arrived(this, [item.id, at, size(item)]);
+  }
+
+  hole({ after, next }, cursor, at) {
     this.cursor = cursor;
     this.page.missed(this, [String(after), next, cursor, at]);
   }
-
-  /** One item of a stream: an event, a gap, where it begins, or why it ends. */
-  read(item, at) {
-    if ("id" in item) this.event(item.id, null, size(item), at);
-    else if ("gap" in item) this.gap(item.gap, item.cursor, at);
-    else if ("cursor" in item) this.cursor = item.cursor;
-    else if ("closing" in item) this.tell("reconnecting", `the lab says: ${item.closing}`);
-  }
-
-  /** The answer to a poll. */
-  answer(page, at) {
-    const epoch = page.cursor.split("@")[1];
-    if (page.gap) this.gap(page.gap, `${page.gap.next - 1}@${epoch}`, at);
-    for (const item of page.events) this.event(item.id, epoch, size(item), at);
-    this.cursor = page.cursor;
-  }
 }
 
-/** A signal that follows `away`, and fires by itself after a silence. */
-class Watch {
-  #control = new AbortController();
-  #ended = new AbortController();
-  #timer;
-
-  constructor(away, silence_ms) {
-    this.silence_ms = silence_ms;
-    if (away.aborted) this.#control.abort();
-    away.addEventListener("abort", () => this.#control.abort(), { signal: this.#ended.signal });
-    this.alive();
-  }
-
-  get signal() {
-    return this.#control.signal;
-  }
-
-  alive() {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#control.abort(), this.silence_ms);
-  }
-
-  end() {
-    clearTimeout(this.#timer);
-    this.#ended.abort();
-    this.#control.abort();
-  }
-}
-
-const orLost = (promise, reason = NO_ANSWER) =>
-  promise.catch(() => {
-    throw new Lost(reason);
-  });
-
-async function ask(url, signal, headers = {}) {
-  const response = await orLost(fetch(url, { cache: "no-store", signal, headers }));
-  if (!response.ok) {
-    const Kind = response.status >= 500 ? Lost : Refused;
-    throw new Kind(`HTTP ${response.status}: ${(await orLost(response.text())).trim().slice(0, 200)}`);
-  }
-  return response;
-}
-
-async function askWhole(url, away, limit_ms = ANSWER_MS) {
-  const watch = new Watch(away, limit_ms);
-  try {
-    const text = await orLost((await ask(url, watch.signal)).text());
-    return { at: performance.now(), page: JSON.parse(text) };
-  } finally {
-    watch.end();
-  }
-}
-
-// Each of these runs one conversation until it ends, and throws when it breaks.
-
-/** RFC 6202 section 2.1: from the start of one poll to the start of the next; at once where there is more. */
-async function polling(stream, away, { url, settings }) {
-  for (let [more, next] = [false, 0]; !away.aborted; ) {
-    if (!more) next = performance.now() + settings.poll_interval_s * 1000;
-    const { page, at } = await askWhole(url("polling", { after: stream.cursor }), away);
-    stream.tell("subscribed", `asks every ${settings.poll_interval_s} s`);
-    stream.answer(page, at);
-    more = page.more === true;
-    if (!more) await pause(next - performance.now(), away);
-  }
-}
-
-/** RFC 6202 section 2: held until there is something to say. */
-async function longPolling(stream, away, { url }) {
-  let hold_s = 0; // the first is answered at once: only then is it known that the next one is parked
-  while (!away.aborted) {
-    const asked = url("long-polling", { after: stream.cursor, timeout: hold_s });
-    const { page, at } = await askWhole(asked, away, hold_s * 1000 + ANSWER_MS);
-    stream.tell("subscribed", "a request is parked");
-    stream.answer(page, at);
-    hold_s = HOLD_S;
-  }
-}
-
-/** RFC 6202 section 3: one response that does not end, a line of JSON for each event. */
-async function httpStreaming(stream, away, { url, settings }) {
-  const watch = new Watch(away, SILENCE_MS);
-  try {
-    const headers = settings.accept ? { Accept: settings.accept } : {};
-    const response = await ask(url("http-streaming", { after: stream.cursor }), watch.signal, headers);
-    stream.tell("subscribed");
-    const reader = response.body.getReader();
-    const decoder = new TextDecoder();
-    for (let rest = ""; ; ) {
-      const { done, value } = await orLost(reader.read(), "the connection was lost");
-      if (done) throw new Lost("the lab ended the response");
-      const at = performance.now();
-      watch.alive();
-      const lines = (rest + decoder.decode(value, { stream: true })).split("\n"); // pieces are not events
-      rest = lines.pop();
-      for (const line of lines) if (line) stream.read(JSON.parse(line), at);
-    }
-  } finally {
-    watch.end();
-  }
-}
-
-/** WHATWG HTML section 9.2. The browser reconnects by itself, with the last id; only a refusal ends it. */
-async function serverSentEvents(stream, away, { url }) {
-  const source = new EventSource(url("sse", { after: stream.cursor }));
-  const ended = new AbortController();
-  try {
-    await new Promise((resolve, reject) => {
-      away.addEventListener("abort", resolve, { signal: ended.signal });
-      source.onopen = () => stream.tell("subscribed");
-      source.onmessage = ({ data, lastEventId }) => {
-        const at = performance.now();
-        const [id, epoch] = lastEventId.split("@");
-        stream.event(Number(id), epoch, utf8(data), at);
-      };
-      source.addEventListener("json", ({ data, lastEventId }) => {
-        const at = performance.now();
-        stream.event(JSON.parse(data).id, lastEventId.split("@")[1], size(JSON.parse(data)), at);
-      });
-      for (const type of ["gap", "closing"]) {
-        source.addEventListener(type, ({ data }) => stream.read(JSON.parse(data), performance.now()));
-      }
-      source.onerror = () => {
-        if (source.readyState === EventSource.CLOSED) reject(new Lost("the event stream ended for good"));
-        else stream.tell("reconnecting", "the browser does it by itself, with the last event id");
-      };
-    });
-  } finally {
-    ended.abort();
-    source.close();
-  }
-}
-
-/** RFC 6455: one message for each event. */
-async function webSocket(stream, away, { url, settings }) {
-  const address = url("websocket", { ws: true, after: stream.cursor, token: null });
-  const socket = new WebSocket(address, protocols(settings.token));
-  const ended = new AbortController();
-  try {
-    await new Promise((resolve, reject) => {
-      away.addEventListener("abort", resolve, { signal: ended.signal });
-      socket.onopen = () => stream.tell("subscribed");
-      socket.onmessage = ({ data }) => stream.read(JSON.parse(data), performance.now());
-      socket.onclose = ({ code, reason }) => reject(new Lost(reason || (code === 1006 ? NO_ANSWER : `closed: ${code}`)));
-    });
-  } finally {
-    ended.abort();
-    socket.close();
-  }
-}
-
-/** The widget's own comm: the kernel sends events in custom messages. */
-async function notebookComm(stream, away, { model }) {
-  const take = (message) => {
-    const at = performance.now();
-    for (const item of message?.events ?? []) stream.event(item.id, item.cursor.split("@")[1], size(item), at);
-  };
-  stream.tell("subscribed", "the notebook's own connection");
-  model.on("msg:custom", take);
-  await new Promise((resolve) => away.addEventListener("abort", resolve));
-  model.off("msg:custom", take);
-}
-
-// `held`: takes one of the browser's six connections for as long as it runs
-const TECHNIQUES = {
-  polling: { converse: polling, pauses: true },
-  "long-polling": { converse: longPolling, pauses: true, held: true },
-  "http-streaming": { converse: httpStreaming, pauses: true, held: true },
-  sse: { converse: serverSentEvents, pauses: true, held: true },
-  websocket: { converse: webSocket },
-  "notebook-comm": { converse: notebookComm },
-};
+/** Whether going on from the cursor is worth trying, after this. */
+const passing = (problem) => problem instanceof Lost || (problem instanceof Refused && problem.status >= 500);
 
 // -- this page ------------------------------------------------------------------------------------------------------------
 
@@ -630,20 +305,28 @@ class Page {
 
   async #follow(stream, address) {
     stream.running = true;
-    const { converse, pauses, held: holds } = TECHNIQUES[stream.name];
+    const { route, receive, pauses = true, held = true } = TECHNIQUES[stream.name];
+    const { settings, model } = this;
     const ended = this.#ended.signal;
-    const query = { topic: this.settings.topic, token: this.settings.token };
-    const url = (route, more) => under(address(this.settings.stream_port), route, { ...query, ...more });
+    const given = {
+      address: (query, scheme) => {
+        const token = scheme ? null : settings.token; // a WebSocket has it among its subprotocols
+        return under(address(settings.stream_port), route, { scheme, topic: settings.topic, token, ...query });
+      },
+      protocols: protocols(settings.token),
+      settings,
+      model,
+    };
     const hides = pauses && this.settings.while_hidden === "pause";
     for (let failures = 0; !ended.aborted; failures += 1) {
       if (hides && document.hidden) {
         stream.tell("hidden", "goes on when this tab is seen");
-        await this.#seen(ended);
+        await visible(ended);
         continue;
       }
-      const away = hides ? AbortSignal.any([ended, this.#untilHidden(ended)]) : ended;
-      if (holds) stream.tell("waiting for a connection", "other tabs and subscribers hold the five that a page may hold");
-      const release = holds ? await slot(away) : () => {};
+      const away = hides ? AbortSignal.any([ended, untilHidden(ended)]) : ended;
+      if (held) stream.tell("waiting for a connection", "other tabs and subscribers hold the five that a page may hold");
+      const release = held ? await slot(away) : () => {};
       if (release === null) continue;
       if (stream.state !== "reconnecting") stream.tell("connecting");
       stream.answered = false;
@@ -654,7 +337,7 @@ class Page {
       }, PATIENCE_MS);
       let problem = null;
       try {
-        await converse(stream, away, { url, settings: this.settings, model: this.model });
+        await receive(stream, { ...given, signal: away });
       } catch (error) {
         problem = error;
       }
@@ -662,32 +345,10 @@ class Page {
       release();
       if (away.aborted) continue;
       if (stream.answered) failures = 0;
-      if (problem instanceof Lost) stream.tell("reconnecting", problem.message);
+      if (passing(problem)) stream.tell("reconnecting", problem.message);
       else stream.tell("failed", problem?.message ?? "ended");
       await pause(RETRY_MS[Math.min(failures, RETRY_MS.length - 1)], away);
     }
-  }
-
-  #seen(ended) {
-    return new Promise((resolve) => {
-      const look = () => {
-        if (document.hidden && !ended.aborted) return;
-        document.removeEventListener("visibilitychange", look);
-        resolve();
-      };
-      document.addEventListener("visibilitychange", look);
-      ended.addEventListener("abort", look);
-      look();
-    });
-  }
-
-  #untilHidden(ended) {
-    const away = new AbortController();
-    const look = () => {
-      if (document.hidden) away.abort();
-    };
-    document.addEventListener("visibilitychange", look, { signal: AbortSignal.any([away.signal, ended]) });
-    return away.signal;
   }
 
   // -- how this page is
@@ -738,50 +399,6 @@ class Page {
       for (const view of this.#views) view.draw(this);
     }, 100);
   }
-}
-
-// -- what is shown --------------------------------------------------------------------------------------------------------
-
-function make(tag, parent, properties = {}) {
-  const element = document.createElement(tag);
-  Object.assign(element, properties);
-  parent.append(element);
-  return element;
-}
-
-class View {
-  #rows = new Map();
-
-  constructor(el) {
-    const root = make("div", el, { className: "labkit-browser" });
-    root.style.cssText = "font-size: var(--jp-ui-font-size1, 13px); line-height: 1.5; max-width: 60em";
-    this.head = make("p", root, { role: "status" });
-    this.advice = make("p", root);
-    this.list = make("ul", root);
-    this.presence = make("p", root, { role: "status" });
-    this.clock = make("p", root);
-    for (const p of [this.head, this.advice, this.presence, this.clock, this.list]) p.style.margin = "0";
-    this.head.style.fontWeight = "bold";
-  }
-
-  draw(page) {
-    put(this.head, `This page as a subscriber: ${page.offline && !page.over ? "this page has lost its network" : page.state}.`);
-    put(this.advice, page.advice);
-    for (const stream of page.streams.values()) {
-      if (!this.#rows.has(stream.name)) this.#rows.set(stream.name, make("li", this.list));
-      const state = stream.why ? `${stream.state} (${stream.why})` : stream.state;
-      const last = stream.lastId === null ? "" : `, last id ${stream.lastId}`;
-      const through = stream.name === "notebook-comm" ? "" : ` through ${page.through?.address.href ?? "?"}`;
-      put(this.#rows.get(stream.name), `${stream.name}: ${state}${through}; ${stream.count} event${stream.count === 1 ? "" : "s"}${last}`);
-    }
-    put(this.presence, page.presence());
-    const clock = page.clock;
-    put(this.clock, clock ? `The lab's clock reads ${(clock.offset_ms / 1000).toFixed(3)} s more than this page's, ± ${clock.error_ms.toFixed(2)} ms.` : "");
-  }
-}
-
-function put(element, text) {
-  if (element.textContent !== text) element.textContent = text;
 }
 
 const pages = new Map();

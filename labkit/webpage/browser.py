@@ -19,7 +19,6 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import aclosing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit import loop
@@ -29,8 +28,10 @@ from labkit.lab.pages import MAX_ARRIVALS
 from labkit.measuring.progress import Progress
 from labkit.network.relay import Relay
 from labkit.subscribing.following import follow
-from labkit.techniques import Delivery, find
+from labkit.techniques import Delivery
+from labkit.techniques.websocket import WEBSOCKET
 from labkit.webpage import rows as page_rows
+from labkit.webpage.module import joined
 from labkit.webpage.settings import COMM, NO_PAGE, check
 
 try:
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 WAIT_S = 15.0
 COMM_EVERY_S = 0.004
 RECONNECT_S = 5.0  # a browser's EventSource waits three by itself
-_HERE = Path(__file__).parent
 
 
 def has_front_end() -> bool:
@@ -65,7 +65,8 @@ class BrowserSubscriber(anywidget.AnyWidget):
 
     Args:
         lab: the lab.
-        techniques: one or several of polling, long-polling, http-streaming, sse, websocket, notebook-comm.
+        techniques: one or several of the lab's that have a half for a page (polling, long-polling, http-streaming,
+            sse, websocket, or your own), and notebook-comm.
         topic: what to subscribe to.
         through: a :class:`labkit.Link` or another relay to the lab that the page's subscriptions go through; what it
             reports does not.
@@ -82,8 +83,6 @@ class BrowserSubscriber(anywidget.AnyWidget):
         UnknownTechnique: names what a page can do.
         LabClosed: the lab is closed.
     """
-
-    _esm = _HERE / "browser.js"
 
     key = traitlets.Unicode().tag(sync=True)
     token = traitlets.Unicode().tag(sync=True)
@@ -114,6 +113,7 @@ class BrowserSubscriber(anywidget.AnyWidget):
     ) -> None:
         names = [techniques] if isinstance(techniques, str) else list(dict.fromkeys(techniques))
         check(lab, names, {"via": via, "accept": accept, "while_hidden": while_hidden}, poll_interval_s)
+        self._esm = joined(one for one in lab.techniques if one.name in names)
         self.lab = lab
         self.name = name or "; ".join(
             [", ".join(names), topic, via, accept, f"{poll_interval_s:g}", while_hidden, str(through and id(through))]
@@ -164,8 +164,8 @@ class BrowserSubscriber(anywidget.AnyWidget):
         A Jupyter server stops all output of a kernel that sends 1000 messages a second: events that come faster
         than every 4 ms share one.
         """
-        websocket, clock = find("websocket"), asyncio.get_running_loop()
-        items = follow(websocket, self.lab.url_of("websocket"), topic=self.topic, give_up_s=math.inf)
+        clock, url = asyncio.get_running_loop(), self.lab.url_of(WEBSOCKET.name)
+        items = follow(WEBSOCKET, url, topic=self.topic, give_up_s=math.inf)
         waiting: list[dict[str, Any]] = []
         next_s = 0.0
 

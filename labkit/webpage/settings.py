@@ -5,29 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from labkit.errors import LabClosed, UnknownTechnique
+from labkit.techniques.websocket import WEBSOCKET
 
 if TYPE_CHECKING:
     from labkit.lab.lab import Lab
 
 COMM = "notebook-comm"
 NO_PAGE = "no page attached"
-TECHNIQUES = ("polling", "long-polling", "http-streaming", "sse", "websocket", COMM)
-"""What a page can do."""
 
 
 def check(lab: Lab, names: list[str], choices: dict[str, str], poll_interval_s: float) -> None:
     """Raise what says which setting a page cannot do here, and what it can."""
     if lab.closed:
         raise LabClosed(f"lab {lab.name!r} is closed: start another with labkit.Lab()")
-    served = {technique.name for technique in lab.techniques} | {COMM}
-    can = [name for name in TECHNIQUES if name in served]
-    if COMM in can and "websocket" not in served:
-        can.remove(COMM)  # the kernel receives by it
+    served = [technique.name for technique in lab.techniques]
+    can = [technique.name for technique in lab.techniques if technique.in_browser]
+    if WEBSOCKET.name in served:
+        can.append(COMM)  # the kernel receives by it
+    they = ", ".join(can) or "nothing"
     for name in names:
         if name not in can:
-            raise UnknownTechnique(f"a page cannot do {name!r} here; it can do: {', '.join(can)}")
+            why = ": it has no half in JavaScript" if name in served else ""
+            raise UnknownTechnique(f"a page cannot do {name!r} here{why}; it can do: {they}")
     if not names:
-        raise UnknownTechnique(f"no technique was named; a page can do: {', '.join(can)}")
+        raise UnknownTechnique(f"no technique was named; a page can do: {they}")
     known: dict[str, tuple[str, ...]] = {"via": ("auto", "port", "proxy"), "accept": ("", "text/event-stream", "*/*")}
     known["while_hidden"] = ("pause", "go on")
     for setting, value in choices.items():

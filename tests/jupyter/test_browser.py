@@ -101,6 +101,39 @@ def test_what_an_answer_to_a_poll_left_over_is_asked_for_at_once(jupyter: Jupyte
     clean(notebook)
 
 
+OWN = '''
+from dataclasses import replace
+from labkit.techniques.sse import SSE
+half = """
+import { untilAway } from "./base.js";
+const size = "a name of the page's own code";
+export const held = false;
+export async function receive(reader, { address, signal }) {
+  const source = new EventSource(address({ after: reader.cursor }));
+  source.onopen = () => reader.open(size);
+  source.onmessage = ({ data, lastEventId: cursor }) => {
+    reader.event({ id: Number.parseInt(cursor), data }, cursor, performance.now());
+  };
+  await untilAway(signal, () => {}).finally(() => source.close());
+}
+"""
+mine = replace(SSE, name="mine", route="/my/own", page=half)
+lab = labkit.Lab(techniques=[*labkit.TECHNIQUES, mine])
+sub = labkit.BrowserSubscriber(lab, ["mine", "sse"])
+'''
+
+
+def test_a_learners_technique_runs_in_the_page_by_its_own_half(jupyter: Jupyter, browser: Any) -> None:
+    run = f"run = labkit.measure(lab, ['websocket'], {STEADY.format(seconds=1)}, progress=False)\n" + REPORT
+    notebook = opened(jupyter, browser, OWN, run, "lab.close()")
+    notebook.run_all()
+    told = report(notebook, 2)
+    assert len(told["published"]) == 50
+    assert told["ids"] == {"mine": told["published"], "sse": told["published"]}
+    assert told["pages"][0]["streams"]["mine"] == ["subscribed", "a name of the page's own code"]
+    clean(notebook)
+
+
 def test_a_run_keeps_apart_what_it_did_not_publish(jupyter: Jupyter, browser: Any) -> None:
     notebook = opened(
         jupyter,

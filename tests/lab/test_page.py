@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import quote
 from urllib.request import urlopen
 
 import pytest
 
 import labkit
 from conftest import UNIT
-from labkit.techniques import TECHNIQUES
+from labkit.techniques import TECHNIQUES, Technique
+from labkit.techniques.sse import SSE
 
 NAMES = ("polling", "long-polling", "http-streaming", "sse", "websocket")
 HELD = ("long-polling", "http-streaming", "sse")
@@ -381,3 +386,82 @@ def test_what_an_answer_to_a_poll_left_over_is_asked_for_at_once(lab: labkit.Lab
     shown = seen(page, lambda s: s["polling"]["count"] == "12")
     assert regular(shown["polling"])
     assert asked_s[12] - asked_s[1] < 5.5, "eleven intervals of a second, when each waits for its own"
+
+
+# A learner's technique: SSE's handler, and a client in a file of its own, beside which its half for a page stands.
+CLIENT = """from labkit.techniques.sse import SSE
+def connect(*given, **options):
+    return SSE.connect(*given, **options)
+"""
+HALF = """import { untilAway } from "./base.js";
+export const terminal = { command: "mine" };
+export async function receive(reader, { address, signal }) {
+  const source = new EventSource(address({ after: reader.cursor }));
+  source.onmessage = ({ data, lastEventId }) => {
+    const [id, epoch] = lastEventId.split("@");
+    reader.read({ id: Number(id), data: `mine: ${data}` }, performance.now(), epoch);
+  };
+  source.onopen = () => reader.open("by itself");
+  await untilAway(signal, () => {}).finally(() => source.close());
+}
+"""
+
+
+def learners(folder: Path, half: str | None) -> Technique:
+    (folder / "mine.py").write_text(CLIENT)
+    if half is not None:
+        (folder / "mine.js").write_text(half)
+    spec = importlib.util.spec_from_file_location("mine", folder / "mine.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return Technique("mine/1", "<i>My own</i>", "nobody's", "/my/own", SSE.handler, module.connect)
+
+
+@pytest.mark.browser
+def test_a_learners_technique_runs_by_the_half_beside_its_client(tmp_path: Path, context: Any) -> None:
+    with labkit.Lab("page", techniques=(*TECHNIQUES, learners(tmp_path, HALF))) as lab:
+        page = tab(context, lab.url)
+        row = seen(page, lambda s: live(s["mine/1"]))["mine/1"]
+        assert (row["title"], row["state"]) == ("<i>My own</i>", "connected: by\u00a0itself")
+        lab.publish("x")
+        shown = seen(page, counted(1))
+        assert shown["mine/1"]["data"] == "mine: x"
+        assert tuple(shown) == (*NAMES, "mine/1")
+        assert f"mine '{lab.url}/my/own'" in page.inner_text("#commands")
+        assert page.is_hidden("#none")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("half", "why"),
+    [
+        ("export async function receive( {", "failed: its half for a page: "),
+        ("export const held = 1;", "failed: receive"),
+    ],
+)
+def test_a_fault_in_a_learners_half_is_said_in_its_row_alone(tmp_path: Path, context: Any, half: str, why: str) -> None:
+    with labkit.Lab("page", techniques=(*TECHNIQUES, learners(tmp_path, half))) as lab:
+        page = tab(context, lab.url)
+        seen(page, lambda s: s["mine/1"]["state"].startswith(why))
+        lab.publish("x")
+        seen(page, lambda s: all(s[name]["count"] == "1" for name in NAMES))
+
+
+@pytest.mark.browser
+def test_a_technique_without_a_half_is_said_to_be_none_for_a_page(tmp_path: Path, context: Any) -> None:
+    with labkit.Lab("page", techniques=(*TECHNIQUES, learners(tmp_path, None))) as lab:
+        page = tab(context, lab.url)
+        assert tuple(seen(page)) == NAMES
+        said = "Not on this page, for want of a half in JavaScript: <i>My own</i> (mine/1)."
+        assert page.inner_text("#none") == said
+
+
+@pytest.mark.parametrize(
+    "name", ["technique-plugin-socket.js", "technique-.js", "technique-../base.js", "sse.js", "base.py"]
+)
+def test_only_what_is_listed_is_served(lab: labkit.Lab, name: str) -> None:
+    with pytest.raises(HTTPError, match="404"):
+        urlopen(f"{lab.url}/page/{quote(name, safe='')}")
+    with urlopen(f"{lab.url}/page/technique-sse.js") as answer:
+        assert answer.read().decode() == SSE.page_half()

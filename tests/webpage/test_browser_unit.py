@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
-from pathlib import Path
+import re
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 import pytest
@@ -17,12 +17,16 @@ from tornado.websocket import websocket_connect
 import labkit
 from conftest import UNIT
 from labkit import loop
-from labkit.errors import LabClosed, UnknownTechnique
+from labkit.errors import LabClosed, LabkitError, UnknownTechnique
 from labkit.lab.page_clock import ROUND_TRIPS, TICK_MS, Clock
 from labkit.lab.pages import MAX_PAGES, MAX_STREAMS, Malformed, Pages
 from labkit.server.tokens import MAX_TOKENS, Tokens
+from labkit.techniques import Delivery, Technique
+from labkit.techniques.sse import SSE
+from labkit.wire.events import Gap
 from wait import until
 
+NAMES = ["polling", "long-polling", "http-streaming", "sse", "websocket", "notebook-comm"]
 ARRIVED = {"sse": [[1, 2.0, 5]]}
 JUPYTER = "https://hub.example.org"
 
@@ -397,8 +401,53 @@ def test_what_had_arrived_outlives_a_lab_whose_process_was_killed() -> None:
     lab.close()
 
 
-def test_the_page_s_module_is_a_file_of_the_package_and_loads_nothing_from_elsewhere() -> None:
-    module = (Path(labkit.__file__).parent / "webpage" / "browser.js").read_text(encoding="utf-8")
-    assert "import " not in module.replace("important", "")
-    assert module.count("export default") == 1
+@pytest.mark.usefixtures("headless")
+def test_the_page_s_module_is_one_text_that_loads_nothing_from_elsewhere(lab: labkit.Lab) -> None:
+    subscriber = labkit.BrowserSubscriber(lab, NAMES)
+    module = subscriber.get_state("_esm")["_esm"]
+    assert re.findall(r"^(?:import|export)\b.*", module, re.MULTILINE) == ["export default {"]
+    assert "import(" not in module
     assert "innerHTML" not in module
+    for name in NAMES:
+        assert module.count(f'\n"{name}": (() => {{\n') == 1
+    subscriber.close()
+
+
+def own(half: str) -> Technique:
+    """A learner's technique with the wire of SSE and this half for a page; the client stands in a file without one."""
+
+    async def connect(*given: Any, **options: Any) -> AsyncGenerator[Delivery | Gap, None]:
+        async for item in SSE.connect(*given, **options):
+            yield item
+
+    return Technique("mine", "My own", "nobody's", "/my/own", SSE.handler, connect, page=half)
+
+
+RECEIVE = "export async function receive(reader) {}\n"
+
+
+@pytest.mark.usefixtures("headless")
+def test_a_technique_s_own_half_is_joined_in_a_scope_of_its_own() -> None:
+    half = 'import {\n  Lost,\n} from "./base.js";\nexport const held = false;\nconst size = 1;\n' + RECEIVE
+    with labkit.Lab("own", techniques=[own(half)]) as lab:
+        module = labkit.BrowserSubscriber(lab, "mine").get_state("_esm")["_esm"]
+    begin, end = module.index('"mine": (() => {'), module.index('return { route: "my/own", held, receive };\n})(),')
+    assert "const held = false;\nconst size = 1;\nasync function receive" in module[begin:end]
+    assert '"sse"' not in module, "what is not asked for does not travel"
+
+
+@pytest.mark.usefixtures("headless")
+@pytest.mark.parametrize(
+    ("half", "why"),
+    [
+        ("", r"a page cannot do 'mine' here: it has no half in JavaScript; it can do: nothing$"),
+        ("export const held = false;", "exports no function `receive`"),
+        ('import x from "./x.js";\n' + RECEIVE, r"import x from .* cannot be joined"),
+        (RECEIVE + "export { receive as other };", r"export \{ receive as other \};' cannot be joined"),
+    ],
+)
+def test_what_a_page_cannot_do_is_said_in_a_sentence(half: str, why: str) -> None:
+    with labkit.Lab("none", techniques=[own(half)]) as lab:
+        with pytest.raises(LabkitError, match=why):
+            labkit.BrowserSubscriber(lab, "mine")
+        assert lab.attached == []

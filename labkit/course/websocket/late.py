@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from labkit.claims.judging import Part, rare
+from labkit.claims.judging import Part
+from labkit.claims.seen import rare
 from labkit.claims.values import shown
 
 Sent = Sequence[tuple[float, float]]

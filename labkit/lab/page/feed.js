@@ -1,5 +1,7 @@
 // What a technique has received on this page: its state in words, its place in the log, its counts. No sockets here.
 
+import { Reader, size } from "./base.js";
+
 const RECENT = 200; // events that the medians are taken over
 const KNOWN = 2000; // events whose first arrival is remembered
 const SHOWN = 160; // characters of an event's data
@@ -26,10 +28,9 @@ export class Arrivals {
   }
 }
 
-export class Feed {
+export class Feed extends Reader {
   state = "connecting";
   why = "";
-  cursor = null; // where to go on from: "17@k3f9"
   count = 0;
   bytes = 0;
   missing = 0; // ids skipped without a gap being told: a fault of the lab or of this page
@@ -44,6 +45,7 @@ export class Feed {
   #live = 0; // since when it has been connected without a break
 
   constructor(arrivals, changed) {
+    super();
     this.arrivals = arrivals;
     this.changed = changed;
   }
@@ -62,38 +64,33 @@ export class Feed {
     this.changed();
   }
 
+  open(how) {
+    this.tell("connected", how?.replace(/ (\S+)$/, "\u00a0$1")); // a figure and its unit stay on one line
+  }
+
+  parked() {
+    this.tell("parked");
+  }
+
+  broken() {
+    this.tell("reconnecting", "the browser does it by itself");
+  }
+
   received(bytes) {
     this.bytes += bytes;
     this.changed();
   }
 
-  /** One item of a stream: an event, a gap, where it begins, or why it ends. */
-  read(item, at) {
-    if ("id" in item) this.event(item.id, item, at);
-    else if ("gap" in item) this.hole(item.gap, item.cursor, at);
-    else if ("cursor" in item) this.cursor = item.cursor;
-    else if ("closing" in item) this.tell("reconnecting", `the lab says: ${item.closing}`);
-  }
-
-  /** The answer to a poll. */
-  answer(page, at) {
-    const epoch = page.cursor.split("@")[1];
-    if (page.gap) this.hole(page.gap, `${page.gap.next - 1}@${epoch}`, at);
-    for (const item of page.events) this.event(item.id, item, at, epoch);
-    this.cursor = page.cursor;
-  }
-
-  event(id, item, at, epoch = this.cursor?.split("@")[1]) {
-    const held = this.cursor === null ? id - 1 : Number.parseInt(this.cursor, 10);
-    const cursor = `${id}@${epoch}`;
-    if (id <= held) {
+  event(item, cursor, at) {
+    const held = this.cursor === null ? item.id - 1 : Number.parseInt(this.cursor, 10);
+    if (item.id <= held) {
       this.repeated += 1;
     } else {
-      this.missing += id - held - 1;
+      this.missing += item.id - held - 1;
       this.cursor = cursor;
     }
     this.count += 1;
-    this.last = { id, text: "base64" in item ? binary(item.base64) : legible(item.data) };
+    this.last = { id: item.id, text: "base64" in item ? binary(item) : legible(item.data) };
     this.recent.push({ known: this.arrivals.arrived(cursor, at), at, live: this.#live });
     if (this.recent.length > RECENT) this.recent.shift();
     this.marks.push(at);
@@ -142,8 +139,8 @@ function visible(character) {
   return character;
 }
 
-function binary(base64) {
-  const size = Math.floor((base64.length * 3) / 4) - (base64.match(/=*$/)?.[0].length ?? 0);
-  const start = Array.from(atob(base64.slice(0, 32)), (c) => c.charCodeAt(0).toString(16).padStart(2, "0"));
-  return `binary, ${size.toLocaleString("en")} bytes: ${start.join(" ")}${size > start.length ? " …" : ""}`;
+function binary(item) {
+  const bytes = size(item);
+  const start = Array.from(atob(item.base64.slice(0, 32)), (c) => c.charCodeAt(0).toString(16).padStart(2, "0"));
+  return `binary, ${bytes.toLocaleString("en")} bytes: ${start.join(" ")}${bytes > start.length ? " …" : ""}`;
 }

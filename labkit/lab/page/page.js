@@ -2,7 +2,8 @@
 // What comes from events is only ever written with textContent and setAttribute.
 
 import { Arrivals, Feed, STRIP_MS } from "./feed.js";
-import { TECHNIQUES, address, beginning, follow, post } from "./techniques.js";
+import { address, beginning, follow, post } from "./following.js";
+import { NONE, TECHNIQUES } from "./listing.js";
 
 const DRAW_MS = 100; // at most ten times a second, however fast events come
 const STRIP_EVERY_MS = 500;
@@ -220,14 +221,11 @@ function showClock(samples) {
 
 const quoted = (url) => `'${url.replaceAll("'", "%27")}'`;
 
-const COMMANDS = [
-  ["Interval polling, everything held", `curl ${quoted(address("polling", { after: 0 }))}`],
-  ["Long polling, the next event", `curl ${quoted(address("long-polling"))}`],
-  ["HTTP streaming", `curl -N ${quoted(address("http-streaming"))}`],
-  ["Server-Sent Events", `curl -N ${quoted(address("sse"))}`],
-  ["Publish", `curl --data-binary 'hello' ${quoted(address("events"))}`],
-  ["WebSocket, with the websockets library", `python -m websockets ${quoted(address("websocket", { scheme: "ws" }))}`],
-];
+/** A technique as a command: its own, or curl, which shows what comes at once. */
+function commandOf({ title, route, half }) {
+  const { command = "curl -N", query = {}, scheme = "", what = "" } = half.terminal ?? {};
+  return [title + what, `${command} ${quoted(address(route, { scheme, ...query }))}`];
+}
 
 function listCommand([title, command]) {
   const item = document.createElement("li");
@@ -256,7 +254,12 @@ const rows = TECHNIQUES.map((technique) => new Row(technique));
 const upstream = new Upstream();
 
 element("publish").addEventListener("submit", publish);
-COMMANDS.forEach(listCommand);
+const own = TECHNIQUES.filter(({ half }) => half);
+own.filter((one) => !one.bidirectional).map(commandOf).forEach(listCommand);
+listCommand(["Publish", `curl --data-binary 'hello' ${quoted(address("events"))}`]);
+own.filter((one) => one.bidirectional).map(commandOf).forEach(listCommand);
+element("none").textContent = NONE;
+element("none").hidden = NONE === "";
 const topic = new URLSearchParams(location.search).get("topic");
 if (topic) {
   element("topic").textContent = `Topic: ${topic.slice(0, 80)}.`;
@@ -268,7 +271,19 @@ setInterval(() => {
 watchClock();
 
 const cursor = await beginning((why) => rows.forEach(({ feed }) => feed.tell("reconnecting", why)));
-TECHNIQUES.forEach((technique, index) => {
-  rows[index].feed.cursor = cursor;
-  follow(rows[index].feed, technique, upstream);
+TECHNIQUES.forEach(async (technique, index) => {
+  const { feed } = rows[index];
+  feed.cursor = cursor;
+  try {
+    follow(feed, technique.route, technique.half ?? (await fromElsewhere(technique)), upstream);
+  } catch (error) {
+    feed.tell("failed", `its half for a page: ${error.message}`);
+  }
 });
+
+/** The half of a technique that is not the kit's own: a fault in it is that technique's alone. */
+async function fromElsewhere(technique) {
+  const half = await import(`./technique-${encodeURIComponent(technique.name)}.js`);
+  listCommand(commandOf({ ...technique, half }));
+  return half;
+}

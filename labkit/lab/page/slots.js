@@ -1,32 +1,34 @@
 // Connections are shared by all tabs of a browser, six to a host. Held requests take one of five slots, by Web Locks;
-// a hidden tab gives its own back.
+// a hidden tab gives its own back. (The lab serves this folder and the techniques' halves as one; see page_files.py.)
+
+import { NEVER, pause } from "./base.js";
 
 const SLOTS = ["labkit-slot-0", "labkit-slot-1", "labkit-slot-2", "labkit-slot-3", "labkit-slot-4"];
 const WITHOUT_LOCKS = 2; // Web Locks need https or a loopback name; two tabs then hold four
-let held = 0;
+let taken = 0; // without Web Locks
 
-/** Resolves once the page is visible. */
-export function visible() {
+/** Resolves once the page is visible, or `away` fires. */
+export function visible(away = NEVER) {
   return new Promise((resolve) => {
     const look = () => {
-      if (document.hidden) return;
+      if (document.hidden && !away.aborted) return;
       document.removeEventListener("visibilitychange", look);
+      away.removeEventListener("abort", look);
       resolve();
     };
     document.addEventListener("visibilitychange", look);
+    away.addEventListener("abort", look);
     look();
   });
 }
 
-/** A signal that fires when the page is hidden. */
-export function untilHidden() {
+/** A signal that fires when the page is hidden; it is not looked for any more once `ended` fires. */
+export function untilHidden(ended = NEVER) {
   const away = new AbortController();
   const look = () => {
-    if (!document.hidden) return;
-    document.removeEventListener("visibilitychange", look);
-    away.abort();
+    if (document.hidden) away.abort();
   };
-  document.addEventListener("visibilitychange", look);
+  document.addEventListener("visibilitychange", look, { signal: AbortSignal.any([away.signal, ended]) });
   return away.signal;
 }
 
@@ -42,6 +44,7 @@ export function slot(away) {
       others.abort();
       resolve(null);
     };
+    if (away.aborted) return leave();
     away.addEventListener("abort", leave, { signal: others.signal });
     const granted = () => {
       if (others.signal.aborted) return undefined; // another came first, or nobody wants it any more
@@ -57,10 +60,10 @@ export function slot(away) {
 }
 
 async function withoutLocks(away) {
-  while (held >= WITHOUT_LOCKS && !away.aborted) await new Promise((resolve) => setTimeout(resolve, 200));
+  while (taken >= WITHOUT_LOCKS && !away.aborted) await pause(200, away);
   if (away.aborted) return null;
-  held += 1;
+  taken += 1;
   return () => {
-    held -= 1;
+    taken -= 1;
   };
 }
