@@ -15,7 +15,7 @@ import pytest
 
 from conftest import UNIT
 from labkit.lab.lab import Lab
-from labkit.lab.server import PageHandler
+from labkit.lab.page_files import PageHandler
 from labkit.server import http1
 from labkit.techniques import TECHNIQUES, exhibits
 from labkit.wire.frames import Frame, Opcode
