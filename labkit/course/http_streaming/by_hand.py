@@ -18,7 +18,7 @@ from typing import Any
 
 from labkit.course.http_streaming.judges_reading import FirstShown, Shown, Steps
 from labkit.lab.lab import Lab
-from labkit.measuring.progress import Progress
+from labkit.progress import Progress
 from labkit.wire.events import now_ns
 
 TIMEOUT_S = 5.0

@@ -25,8 +25,8 @@ from labkit.client.ledger import Ledger
 from labkit.course.http_streaming.judges_wire import Ending, Endings, Framing, Framings, Second, Seconds
 from labkit.errors import ConnectionLost, LabClosed
 from labkit.lab.lab import Lab
-from labkit.measuring.progress import Progress
 from labkit.network.link import Link
+from labkit.progress import Progress
 from labkit.techniques.http_streaming import HTTP_STREAMING
 
 TIMEOUT_S = 5.0

@@ -16,7 +16,7 @@ from typing import Any
 from labkit.course.long_polling.seen_held import Held, Threads
 from labkit.lab.lab import Lab
 from labkit.lab.server import available_connections
-from labkit.measuring.progress import Progress
+from labkit.progress import Progress
 from labkit.sockets import dial, kernel_bytes
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 section 1.3

@@ -15,7 +15,7 @@ from pathlib import Path
 from labkit.course.polling.seen_load import Burden
 from labkit.lab.lab import Lab
 from labkit.lab.server import available_connections
-from labkit.measuring.progress import Progress
+from labkit.progress import Progress
 from labkit.sockets import dial, kernel_bytes
 
 KINDS = ("kept alive", "closed each time", "websocket")
