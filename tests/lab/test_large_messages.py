@@ -9,9 +9,10 @@ import pytest
 from test_websocket_server import RawClient
 
 from labkit.lab.lab import Lab
+from labkit.subscribing.contract.receiver import Receiver
 from labkit.techniques import find
 from labkit.wire.frames import Frame, FrameDecoder, Opcode
-from wait import Receiver, dial, read_all, read_until, until
+from wait import dial, read_all, read_until, until
 
 MIB = 1 << 20
 GROWS = {"control characters": "\x01" * MIB, "emoji": "\N{GRINNING FACE}" * (MIB // 4), "quotes": '"\\' * (MIB // 2)}

@@ -21,9 +21,11 @@ from labkit import loop
 from labkit.errors import Refused
 from labkit.lab.lab import Lab
 from labkit.lab.server import Server
+from labkit.subscribing.contract.receiver import Receiver, check_marks
+from labkit.subscribing.contract.relay import CountingRelay
 from labkit.techniques import TECHNIQUES, Technique
 from labkit.wire.events import Gap
-from wait import CountingRelay, Receiver, check_marks, dial, get, read_until, reset, until
+from wait import dial, get, read_until, reset, until
 
 # a text, or bytes, that some carrier, parser or terminal has tripped over
 AWKWARD: tuple[str | bytes, ...] = (
