@@ -136,8 +136,7 @@ class Promise:
         except Exception as error:
             raise Broken(f"{type(error).__name__}: {error}") from error
         finally:
-            for task in tasks_of(technique) - before:  # what a handler has left: nothing of it stays
-                loop.get_loop().call_soon_threadsafe(task.cancel)
+            loop.run(end_all_but(before, technique))
 
 
 def promise(
@@ -155,8 +154,19 @@ def promise(
     return made
 
 
-def tasks_of(technique: Technique) -> set[asyncio.Task[Any]]:
+Tasks = set[asyncio.Task[Any]]
+
+
+def tasks_of(technique: Technique) -> Tasks:
     """The tasks on the lab loop that run this technique's server half: its file's coroutines, its handler's."""
+
+    async def find() -> Tasks:  # on the loop, where no frame runs meanwhile
+        return tasks_here(technique)
+
+    return loop.run(find())
+
+
+def tasks_here(technique: Technique) -> Tasks:
     handler = technique.handler
     parts = [technique.connect, *(vars(handler).values() if handler is not None else ())]
     files = {part.__code__.co_filename for part in parts if isinstance(part, FunctionType)}
@@ -168,7 +178,14 @@ def tasks_of(technique: Technique) -> set[asyncio.Task[Any]]:
         owner = frame.f_locals.get("self")
         return frame.f_code.co_filename in files or (handler is not None and isinstance(owner, handler))
 
-    async def find() -> set[asyncio.Task[Any]]:  # on the loop, where no frame runs meanwhile
-        return {task for task in asyncio.all_tasks() if is_its(task)}
+    return {task for task in asyncio.all_tasks() if is_its(task)}
 
-    return loop.run(find())
+
+async def end_all_but(before: Tasks, technique: Technique) -> None:
+    """Nothing of a technique stays: what its handlers still have to do is waited for, then cancelled."""
+    if left := tasks_here(technique) - before:
+        _, left = await asyncio.wait(left, timeout=UNIT_S)
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=UNIT_S)

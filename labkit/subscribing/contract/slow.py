@@ -149,14 +149,25 @@ def conflate_on_request(trial: Trial) -> None:
         check_conflated(trial, lab, conflate=True)
 
 
-@promise(GROUP, "unbounded: a stalled reader loses nothing.", why_not=streams)
+@promise(GROUP, "unbounded: a stalled reader loses nothing; what it has read is let go.", why_not=streams)
 def unbounded(trial: Trial) -> None:
-    with trial.lab(slow="unbounded", queue=16, history_events=64) as lab:
+    held = 64
+    with trial.lab(slow="unbounded", queue=16, history_events=held) as lab:
         with stalled(trial, lab) as receiver:
             receiver.resume()
             receiver.wait_until(MANY)
             lost = check_gaps(lab, receiver)
             require(lost == 0 and not receiver.gaps, f"{lost} of {MANY} are lost")
+            publish(lab, 200)
+            receiver.wait_until(MANY + 200)
+            newest = lab.publish("one more")
+
+            def is_let_go() -> bool:
+                with trial.attach(lab, after="0") as later:
+                    later.wait_until(newest)
+                    return len(later.ids) < 2 * held
+
+            trial.until(is_let_go, "the lab's bounds rule again when the reader has caught up")
 
 
 @promise(GROUP, "What a poll has missed shares one answer, or is only the newest with conflate=True.", why_not=polls)

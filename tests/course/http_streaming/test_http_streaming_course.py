@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from test_contract import AWKWARD, attach, check_all
 
 import labkit
 from conftest import UNIT
@@ -37,6 +36,8 @@ from labkit.course.http_streaming.judges_reading import (
 from labkit.course.http_streaming.judges_wire import Endings, Framings, Seconds, byte_by_byte
 from labkit.errors import LabClosed
 from labkit.measuring.run import Run
+from labkit.subscribing.contract.order import AWKWARD, check_all
+from labkit.subscribing.contract.promise import attach
 
 
 @pytest.fixture(scope="module")
