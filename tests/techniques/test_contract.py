@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,9 +14,11 @@ import pytest
 from broken import PLANTED, Items, Lingering, Planted, changed, lost, with_client
 
 import labkit
-from conftest import UNIT
 from labkit.errors import LabkitError, UnknownTechnique
+from labkit.lab.lab import Lab
 from labkit.subscribing.contract import PROMISES, Broken, Promise
+from labkit.subscribing.contract.end import ending, in_order, three
+from labkit.subscribing.contract.promise import Trial
 from labkit.techniques import TECHNIQUES, Connect, Technique, find
 
 BY_NAME = {p.name: p for p in PROMISES}
@@ -23,7 +26,7 @@ BY_NAME = {p.name: p for p in PROMISES}
 
 def cases() -> Iterator[Any]:
     """Every promise, with each fan-out that it names, by every technique that it applies to."""
-    for promise in PROMISES:
+    for promise in (p for p in PROMISES if p.name != "own-process"):  # all of them share one, below
         for technique in TECHNIQUES:
             if promise.why_not(technique) is None:
                 for fanout in promise.fanouts:
@@ -32,7 +35,15 @@ def cases() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("promise", "technique", "fanout"), list(cases()))
 def test_every_technique_keeps(promise: Promise, technique: Technique, fanout: str) -> None:
-    promise.keep(technique, fanout)
+    promise.keep(Trial(technique, fanout))
+
+
+def test_every_technique_keeps_order_from_one_process_and_all_end_with_it() -> None:
+    with Lab("contract", process=True) as lab, contextlib.ExitStack() as stack:
+        for technique in TECHNIQUES:
+            in_order(Trial(technique), lab)
+        receivers = [r for t in TECHNIQUES for r in three(Trial(t), lab, stack)]
+        ending(Trial(TECHNIQUES[0]), lab, receivers)
 
 
 def test_what_does_not_apply_is_known() -> None:
@@ -55,9 +66,8 @@ def test_what_does_not_apply_is_known() -> None:
 
 @pytest.mark.parametrize("one", PLANTED, ids=lambda one: one.promise)
 def test_a_technique_that_breaks_a_promise_is_found(one: Planted, caplog: pytest.LogCaptureFixture) -> None:
-    patience = {"patience_s": UNIT} if one.times_out else {}
     with pytest.raises(Broken, match=one.says):
-        BY_NAME[one.promise].keep(one.technique, **patience)
+        BY_NAME[one.promise].keep(one.trial())
     if one.technique.handler is Lingering:  # cancelled, since nothing of it may stay
         assert caplog.messages == 3 * ["Cannot send error response after headers written"]
         caplog.clear()

@@ -19,10 +19,11 @@ from labkit.errors import Refused
 from labkit.lab.lab import Lab
 from labkit.lab.server import Server
 from labkit.subscribing.contract.beginning import NO_CURSORS_OF_IT
+from labkit.subscribing.contract.end import ending, three
 from labkit.subscribing.contract.leaving import WAYS, first_bytes, raw_client
 from labkit.subscribing.contract.promise import BOTH, FOREVER_S, Trial, epoch_of, is_held, publish, streams
 from labkit.subscribing.contract.receiver import Receiver
-from labkit.subscribing.contract.slow import MANY, SIZE, check_gaps, stalled
+from labkit.subscribing.contract.slow import SIZE, check_gaps, stalled
 from labkit.techniques import TECHNIQUES, Technique
 from wait import dial, get, read_until, until
 
@@ -189,9 +190,7 @@ def resume_when_full(lab: Lab, receiver: Receiver) -> int:
 @every_stream
 @both_fanouts
 @pytest.mark.parametrize("history", [64, 10_000])
-def test_drop_newest_keeps_what_there_was_when_it_was_full(
-    technique: Technique, fanout: str, history: int
-) -> None:
+def test_drop_newest_keeps_what_there_was_when_it_was_full(technique: Technique, fanout: str, history: int) -> None:
     trial = Trial(technique, fanout)
     with trial.lab(slow="drop-newest", queue=16, history_events=history, history_bytes=1 << 30) as lab:
         with stalled(trial, lab) as receiver:
@@ -241,14 +240,6 @@ def test_an_event_does_not_overtake_what_the_socket_has_not_taken(technique: Tec
 
 def test_closing_a_lab_ends_the_clients_of_all_techniques_together() -> None:
     with Lab("inside") as lab, contextlib.ExitStack() as stack:
-        receivers = [stack.enter_context(Trial(t).attach(lab, retry_s=FOREVER_S)) for t in TECHNIQUES for _ in range(3)]
-        publish(lab, 5)
-        for receiver in receivers:
-            receiver.wait_until(5)
+        receivers = [r for t in TECHNIQUES for r in three(Trial(t), lab, stack)]
         until(lambda: lab.stats()["subscribers"] == 3 * (len(TECHNIQUES) - 1))
-        lab.close()
-        for receiver in receivers:
-            until(lambda r=receiver: all(c.closed_ns is not None for c in r.ledger.connections), repr(receiver), UNIT)
-            if not receiver.technique.resumes:
-                receiver.wait_end(UNIT)
-            assert receiver.ids == [1, 2, 3, 4, 5]
+        ending(Trial(TECHNIQUES[0]), lab, receivers)

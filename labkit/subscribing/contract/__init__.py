@@ -90,7 +90,7 @@ def tried(promise: Promise, technique: Technique) -> Outcome:
     try:
         for fanout in promise.fanouts:
             try:
-                promise.keep(technique, fanout)
+                promise.keep(Trial(technique, fanout))
             except Broken as error:
                 raise Broken(f"{error} (fanout={fanout!r})" if len(promise.fanouts) > 1 else str(error)) from error
     except Broken as error:

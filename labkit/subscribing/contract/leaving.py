@@ -11,7 +11,6 @@ from labkit.lab.lab import Lab
 from labkit.subscribing.contract.promise import BOTH, Trial, is_held, promise, publish, tasks_of
 from labkit.subscribing.contract.receiver import Receiver
 from labkit.subscribing.contract.relay import CountingRelay
-from labkit.subscribing.contract.waiting import UNIT_S
 
 GROUP = "leaving"
 
@@ -24,8 +23,8 @@ def forgotten_at_once(trial: Trial) -> None:
         with trial.attach(lab, after="0") as receiver:
             receiver.wait_for(1)
             trial.until(lambda: lab.stats()["subscribers"] == 1, "the lab has its subscriber")
-        trial.until_forgotten(lab, UNIT_S)
-        trial.until(lambda: tasks_of(trial.technique) <= before, "what its handler has begun ends with it", UNIT_S)
+        trial.until_forgotten(lab, trial.soon_s)
+        trial.until(lambda: tasks_of(trial.technique) <= before, "what its handler has begun ends", trial.soon_s)
 
 
 def first_bytes(trial: Trial, lab: Lab) -> bytes:
@@ -75,7 +74,7 @@ def raw_client_goes(trial: Trial) -> None:
         for go in WAYS:
             with raw_client(trial, lab, sent) as sock:
                 go(sock)
-                trial.until_forgotten(lab, UNIT_S)
+                trial.until_forgotten(lab, trial.soon_s)
 
 
 PROMISES = (forgotten_at_once, raw_client_goes)

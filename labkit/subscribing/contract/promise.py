@@ -23,11 +23,18 @@ BOTH = ("direct", "plain")
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One technique, and how its events are fanned out."""
+    """One technique, and how it is tried.
+
+    Attributes:
+        fanout: how its events are fanned out.
+        patience_s: how long what has to come may take.
+        soon_s: how long what is promised to be at once may take.
+    """
 
     technique: Technique
     fanout: str = "direct"
     patience_s: float = PATIENCE_S
+    soon_s: float = UNIT_S
 
     @contextlib.contextmanager
     def lab(self, **options: Any) -> Iterator[Lab]:
@@ -122,21 +129,21 @@ class Promise:
     fanouts: tuple[str, ...]
     _try: Callable[[Trial], None]
 
-    def keep(self, technique: Technique, fanout: str = "direct", *, patience_s: float = PATIENCE_S) -> None:
+    def keep(self, trial: Trial) -> None:
         """Try it.
 
         Raises:
             Broken: it is not kept; says how.
         """
-        before = tasks_of(technique)
+        before = tasks_of(trial.technique)
         try:
-            self._try(Trial(technique, fanout, patience_s))
+            self._try(trial)
         except Broken:
             raise
         except Exception as error:
             raise Broken(f"{type(error).__name__}: {error}") from error
         finally:
-            loop.run(end_all_but(before, technique))
+            loop.run(end_all_but(before, trial))
 
 
 def promise(
@@ -181,11 +188,11 @@ def tasks_here(technique: Technique) -> Tasks:
     return {task for task in asyncio.all_tasks() if is_its(task)}
 
 
-async def end_all_but(before: Tasks, technique: Technique) -> None:
+async def end_all_but(before: Tasks, trial: Trial) -> None:
     """Nothing of a technique stays: what its handlers still have to do is waited for, then cancelled."""
-    if left := tasks_here(technique) - before:
-        _, left = await asyncio.wait(left, timeout=UNIT_S)
+    if left := tasks_here(trial.technique) - before:
+        _, left = await asyncio.wait(left, timeout=trial.soon_s)
         for task in left:
             task.cancel()
         if left:
-            await asyncio.wait(left, timeout=UNIT_S)
+            await asyncio.wait(left, timeout=trial.soon_s)

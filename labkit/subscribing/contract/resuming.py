@@ -11,7 +11,7 @@ from labkit.subscribing.contract.relay import CountingRelay
 from labkit.subscribing.contract.waiting import require
 
 GROUP = "resuming"
-CUT_BYTES = 600
+FIRST_BYTES, MORE_BYTES = 600, 1500  # what passes before the first cut, and how much more before each later one
 
 
 @promise(GROUP, "A link that is cut again and again loses nothing and brings nothing twice.")
@@ -22,7 +22,7 @@ def cut_link(trial: Trial) -> None:
         for data in DATA[:100]:
             lab.publish(data)
         # in the middle of whatever that byte is in, later and later
-        with CountingRelay(lab.ports[technique.port], cut_after=lambda n: CUT_BYTES * (n + 1)) as relay:
+        with CountingRelay(lab.ports[technique.port], cut_after=lambda n: FIRST_BYTES + n * MORE_BYTES) as relay:
             url = technique.url("127.0.0.1", {**lab.ports, technique.port: relay.port})
             options: dict[str, Any] = {**QUICK, "patience_s": trial.patience_s}
             with Receiver(technique, url, after=first, resumes=True, **options) as receiver:
