@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from labkit.network.intermediary import Intermediary
     from labkit.network.link import Link
     from labkit.room.panel import Panel
+    from labkit.subscribing.contract import contract
     from labkit.techniques import TECHNIQUES
     from labkit.techniques.source import source
     from labkit.webpage.browser import BrowserSubscriber
@@ -54,6 +55,7 @@ _HOMES = {
     "check": "course.claims",
     "choose": "choosing",
     "compare": "course.classroom",
+    "contract": "subscribing.contract",
     "jobs": "measuring.schedules",
     "last_run": "measuring.measurement",
     "load": "measuring.run",
@@ -94,6 +96,7 @@ __all__ = [
     "choose",
     "claims",
     "compare",
+    "contract",
     "course",
     "errors",
     "jobs",

@@ -26,6 +26,7 @@ ROOMS = (
         "errors",
         "loop",
         "nested",
+        "progress",
         "sockets",
         "wire",
         "theory",

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from labkit import loop
-from labkit.measuring.progress import Progress
+from labkit.progress import Progress
 from labkit.webpage.settings import NO_PAGE
 from labkit.wire.events import now_ns
 

@@ -9,10 +9,10 @@ from typing import Any
 from labkit import loop
 from labkit.client import address
 from labkit.measuring.measurement import remember
-from labkit.measuring.progress import Progress
 from labkit.measuring.provenance import versions, when
 from labkit.measuring.run import Run
 from labkit.measuring.subscription import Subscription
+from labkit.progress import Progress
 from labkit.sockets import MSS
 from labkit.techniques import Technique, find
 from labkit.wire.events import now_ns

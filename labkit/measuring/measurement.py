@@ -20,7 +20,6 @@ from labkit.client.ledger import Ledger
 from labkit.errors import LabClosed, LabkitError
 from labkit.lab.lab import Lab
 from labkit.measuring.apparatus import Apparatus
-from labkit.measuring.progress import Progress
 from labkit.measuring.provenance import told, versions, when
 from labkit.measuring.run import Run
 from labkit.measuring.schedules import Planned, Schedule, poisson
@@ -29,6 +28,7 @@ from labkit.network.link import Link
 from labkit.network.relay import Relay
 from labkit.network.relay_chain import Hop, chain
 from labkit.network.relay_target import Target
+from labkit.progress import Progress
 from labkit.sockets import MSS
 from labkit.techniques import Delivery, Technique, find
 from labkit.wire.events import now_ns

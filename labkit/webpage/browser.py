@@ -25,8 +25,8 @@ from labkit import loop
 from labkit.errors import LabClosed, LabkitError, NoAnswer
 from labkit.lab.attached import Part, Published
 from labkit.lab.pages import MAX_ARRIVALS
-from labkit.measuring.progress import Progress
 from labkit.network.relay import Relay
+from labkit.progress import Progress
 from labkit.subscribing.following import follow
 from labkit.techniques import Delivery
 from labkit.techniques.websocket import WEBSOCKET

@@ -17,7 +17,8 @@ from labkit.client.http import HTTPClient, target
 from labkit.client.http_connection import HTTPConnection
 from labkit.client.ledger import Ledger
 from labkit.errors import ConnectionLost, Refused
-from wait import TIMEOUT_S, bytes_of, check_marks, read_all, read_until, reset, serving, until
+from labkit.subscribing.contract.receiver import bytes_of, check_marks
+from wait import TIMEOUT_S, read_all, read_until, reset, serving, until
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

@@ -8,8 +8,10 @@ import pytest
 
 from conftest import UNIT
 from labkit.lab.lab import Lab
+from labkit.subscribing.contract.receiver import Receiver, bytes_of, check_marks
+from labkit.subscribing.contract.relay import CountingRelay
 from labkit.techniques import TECHNIQUES, find
-from wait import CountingRelay, Receiver, bytes_of, check_marks, until
+from wait import until
 
 DATA: list[str | bytes] = ["plain", "", "한국어 𝄞", "a\nb", "a\rb", "nul \0", b"\0\xff", b"", "x" * 70_000, "last"]
 EVENTS = 40

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from conftest import UNIT
-from labkit.claims import checking
+from labkit.course import claims as checking
 from labkit.course import relatives
 from labkit.course.relatives.judges import Old
 

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from labkit.lab.lab import Lab
+from labkit.subscribing.contract.receiver import Receiver
 from labkit.techniques import find
 from labkit.wire.frames import Frame, FrameDecoder, Opcode
 from raw_websocket import RawClient
-from wait import Receiver, dial, read_all, read_until, until
+from wait import dial, read_all, read_until, until
 
 MIB = 1 << 20
 GROWS = {"control characters": "\x01" * MIB, "emoji": "\N{GRINNING FACE}" * (MIB // 4), "quotes": '"\\' * (MIB // 2)}

@@ -15,9 +15,10 @@ from labkit.lab.lab import Lab
 from labkit.lab.process import Child
 from labkit.network.intermediary import Intermediary
 from labkit.network.link import Link
+from labkit.subscribing.contract.receiver import Receiver
 from labkit.techniques import TECHNIQUES, Technique, exhibits
 from raw_websocket import RawClient
-from wait import Receiver, dial, get, read_until
+from wait import dial, get, read_until
 
 PIDFD_GETFD = 438  # the system call, which has the same number on every architecture
 ALL = (*TECHNIQUES, *exhibits.EXHIBITS)

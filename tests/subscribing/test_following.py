@@ -21,10 +21,11 @@ from labkit.client.backoff import Backoff
 from labkit.client.ledger import Ledger
 from labkit.errors import LabkitError
 from labkit.measuring.listening import listen
+from labkit.subscribing.contract.receiver import Receiver, check_marks
 from labkit.subscribing.following import follow
 from labkit.techniques import TECHNIQUES, Technique, exhibits, find
 from labkit.wire.events import now_ns
-from wait import TIMEOUT_S, Receiver, check_marks, read_until, serving
+from wait import TIMEOUT_S, read_until, serving
 
 CLOSE = b"Connection: close\r\n\r\n"
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n" + CLOSE

@@ -18,8 +18,9 @@ from labkit.lab.lab import Lab
 from labkit.lab.server import Server
 from labkit.server.hub import PAGE_BYTES
 from labkit.server.subscriber import BLOCK_BYTES
+from labkit.subscribing.contract.receiver import Receiver, check_marks
 from labkit.techniques import TECHNIQUES, Technique, exhibits, find
-from wait import TIMEOUT_S, Receiver, check_marks, dial, get, read_until, until
+from wait import TIMEOUT_S, dial, get, read_until, until
 
 POLLS = [find("polling"), find("long-polling")]
 OLD_POLLS = [exhibits.JSONP_POLLING, exhibits.BAYEUX, exhibits.BOSH]

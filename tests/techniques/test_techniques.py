@@ -23,12 +23,13 @@ from labkit.client.ledger import Ledger, Mark
 from labkit.client.websocket import WebSocketConnection
 from labkit.errors import ConnectionLost, LabkitError, Refused, UnknownTechnique
 from labkit.lab.lab import Lab
+from labkit.subscribing.contract.receiver import Receiver, bytes_of, check_marks
 from labkit.techniques import TECHNIQUES, find, plugin_socket
 from labkit.techniques.long_polling import later
 from labkit.wire.chunks import ChunkDecoder, Trailers
 from labkit.wire.events import Cursor, Gap
 from labkit.wire.frames import Frame, FrameDecoder, Opcode, accept_key, encode_close, encode_frame
-from wait import TIMEOUT_S, Receiver, bytes_of, check_marks, dial, get, read_all, read_until, serving, until
+from wait import TIMEOUT_S, dial, get, read_all, read_until, serving, until
 
 Script = Callable[[socket.socket], None]
 

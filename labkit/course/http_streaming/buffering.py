@@ -17,7 +17,7 @@ from labkit.course.http_streaming import charts
 from labkit.course.http_streaming.clients import TIMEOUT_S, clients
 from labkit.course.shown import Shown
 from labkit.lab.lab import Lab
-from labkit.measuring.progress import Progress
+from labkit.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd

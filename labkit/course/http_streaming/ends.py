@@ -24,8 +24,8 @@ from labkit.course.alone import ready, started_now
 from labkit.course.shown import Shown, as_table
 from labkit.errors import ConnectionLost
 from labkit.lab.lab import Lab
-from labkit.measuring.progress import Progress
 from labkit.network.link import Link
+from labkit.progress import Progress
 from labkit.techniques.http_streaming import HTTP_STREAMING
 
 if TYPE_CHECKING:

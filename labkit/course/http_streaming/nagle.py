@@ -15,7 +15,7 @@ from labkit.charts import layout, style
 from labkit.course.alone import started_now
 from labkit.course.http_streaming import charts
 from labkit.course.shown import Shown
-from labkit.measuring.progress import Progress
+from labkit.progress import Progress
 from labkit.wire.events import now_ns
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from labkit.course.held import NOT_LINUX, READ_TIMEOUT_S, UPGRADE, Weighed
 from labkit.course.shown import Shown, as_table
 from labkit.lab.lab import Lab
 from labkit.lab.server import available_connections
-from labkit.measuring.progress import Progress
+from labkit.progress import Progress
 from labkit.sockets import dial, kernel_bytes
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from labkit.course.polling.load import Clients
 from labkit.course.shown import Shown, as_table
 from labkit.lab.lab import Lab
 from labkit.lab.server import available_connections
-from labkit.measuring.progress import Progress
+from labkit.progress import Progress
 from labkit.sockets import kernel_bytes
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from labkit.course.side_by_side.crowd import Crowd
 from labkit.course.side_by_side.seen import ServerCosts
 from labkit.errors import LabkitError
 from labkit.lab.lab import Lab
-from labkit.measuring.progress import Progress
+from labkit.progress import Progress
 from labkit.techniques import TECHNIQUES, find
 
 BATCHES = 4

@@ -25,9 +25,9 @@ from labkit.client.websocket import WebSocketConnection
 from labkit.course.side_by_side.seen import POST, Leg, Upstream
 from labkit.errors import ConnectionLost, LabkitError
 from labkit.lab.lab import Lab
-from labkit.measuring.progress import Progress
 from labkit.measuring.schedules import payload
 from labkit.network.link import Link
+from labkit.progress import Progress
 from labkit.techniques import Delivery, find
 from labkit.wire.events import now_ns
 

@@ -17,7 +17,7 @@ from labkit import loop
 from labkit.course.websocket import peers
 from labkit.course.websocket.seen import Cell, Conformance, Outcome
 from labkit.lab.lab import Lab
-from labkit.measuring.progress import Progress
+from labkit.progress import Progress
 from labkit.wire.frames import Frame, FrameDecoder, Opcode, accept_key, encode_frame
 
 PROBE = b"probe"

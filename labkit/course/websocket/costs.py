@@ -17,8 +17,8 @@ from labkit.client.ledger import Ledger
 from labkit.course.websocket.raw import RawSocket, cancelled, lateness, quantile
 from labkit.course.websocket.seen import Beside, Deflated
 from labkit.lab.lab import Lab
-from labkit.measuring.progress import Progress
 from labkit.network.link import Link
+from labkit.progress import Progress
 from labkit.wire.events import now_ns
 from labkit.wire.frames import Frame, Opcode, encode_frame
 

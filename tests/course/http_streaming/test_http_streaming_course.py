@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from test_contract import AWKWARD, attach, check_all
 
 import labkit
 from conftest import UNIT
@@ -31,6 +30,8 @@ from labkit.course.http_streaming.nagle import WAYS, Steps
 from labkit.course.http_streaming.recycling import CLOSED, KEPT, Recycled, recycled_mean_s
 from labkit.errors import LabClosed
 from labkit.measuring.run import Run
+from labkit.subscribing.contract.order import AWKWARD, check_all
+from labkit.subscribing.contract.promise import attach
 
 
 @pytest.fixture(scope="module")

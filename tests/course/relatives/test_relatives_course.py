@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from test_contract import AWKWARD, attach, check_all
 
 import labkit
 from conftest import UNIT
-from labkit.claims import checking
+from labkit.course import claims as checking
 from labkit.course import relatives
 from labkit.course.relatives.judges import Exchange, Old, Page
+from labkit.subscribing.contract.order import AWKWARD, check_all
+from labkit.subscribing.contract.promise import attach
 from labkit.techniques import Technique, exhibits
 
 each_exhibit = pytest.mark.parametrize("technique", exhibits.EXHIBITS, ids=lambda t: t.name)

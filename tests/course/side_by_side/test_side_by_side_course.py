@@ -11,8 +11,8 @@ import pytest
 
 import labkit
 from labkit import choosing
-from labkit.claims import checking
 from labkit.client.ledger import Ledger
+from labkit.course import claims as checking
 from labkit.course import side_by_side
 from labkit.course.side_by_side import charts as side_by_side_charts
 from labkit.course.side_by_side.seen import Comparison, Leg, ServerCosts, Upstream

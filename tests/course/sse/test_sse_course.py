@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 import labkit
 from conftest import UNIT
 from labkit import loop
-from labkit.claims import checking
 from labkit.course import case_server, sse
+from labkit.course import claims as checking
 from labkit.course.sse import charts as sse_charts
 from labkit.course.sse.claims import CLAIMS
 from labkit.course.sse.rules import fed

@@ -14,7 +14,7 @@ from tornado.websocket import WebSocketHandler
 
 import labkit
 from conftest import UNIT
-from labkit.claims import checking
+from labkit.course import claims as checking
 from labkit.course import websocket
 from labkit.course.websocket import charts as websocket_charts
 from labkit.course.websocket import closing, peers

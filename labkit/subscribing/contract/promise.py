@@ -1,0 +1,198 @@
+"""What a promise is, and what it is tried on: a lab of its own that serves the technique beside the others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+
+from labkit import loop
+from labkit.lab.lab import Lab
+from labkit.subscribing.contract.receiver import Receiver
+from labkit.subscribing.contract.waiting import PATIENCE_S, UNIT_S, Broken, until
+from labkit.techniques import TECHNIQUES, Technique
+
+QUICK = {"interval_s": 0.02 * UNIT_S, "retry_s": 0.01 * UNIT_S}
+FOREVER_S = 600 * UNIT_S
+BOTH = ("direct", "plain")
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One technique, and how it is tried.
+
+    Attributes:
+        fanout: how its events are fanned out.
+        patience_s: how long what has to come may take.
+        soon_s: how long what is promised to be at once may take.
+    """
+
+    technique: Technique
+    fanout: str = "direct"
+    patience_s: float = PATIENCE_S
+    soon_s: float = UNIT_S
+
+    @contextlib.contextmanager
+    def lab(self, **options: Any) -> Iterator[Lab]:
+        """A lab with this technique, in the place of any registered one that it would clash with."""
+        mine = self.technique
+        others = [t for t in TECHNIQUES if t.name != mine.name and (not t.route or t.route != mine.route)]
+        options = {"fanout": self.fanout, **options}
+        with Lab(f"contract of {mine.name}", techniques=(*others, mine), **options) as lab:
+            yield lab
+
+    def attach(self, lab: Lab, technique: Technique | None = None, **options: Any) -> Receiver:
+        """A subscriber from now on, in place before anything else is published."""
+        return attach(lab, technique or self.technique, patience_s=self.patience_s, **options)
+
+    def until(self, condition: Callable[[], Any], what: str, timeout_s: float | None = None) -> Any:
+        return until(condition, what, self.patience_s if timeout_s is None else timeout_s)
+
+    def until_forgotten(self, lab: Lab, timeout_s: float | None = None) -> None:
+        """Wait until the lab has no subscriber and no connection any more."""
+
+        def forgotten() -> bool:
+            stats = lab.stats()
+            return stats["subscribers"] == 0 and stats["connections"] == 0
+
+        self.until(forgotten, "a client that has gone is still a subscriber or a connection of the server", timeout_s)
+
+
+def attach(lab: Lab, technique: Technique, **options: Any) -> Receiver:
+    """A subscriber of *technique* from now on, in place before anything else is published."""
+    options.setdefault("after", lab.cursor(options.get("topic", "")))
+    return Receiver(technique, lab.url_of(technique.name), **{**QUICK, **options})
+
+
+def epoch_of(lab: Lab) -> str:
+    return lab.cursor().partition("@")[2]
+
+
+def publish(lab: Lab, count: int, size: int = 0) -> None:
+    """Publish *count* events of *size* bytes."""
+    for _ in range(count):
+        lab.publish("x" * size)
+
+
+# -- what a promise asks a technique ---------------------------------------------------------------------------------
+
+
+def kind(technique: Technique) -> str:
+    """``poll``: asks again and again; ``hold``: the server holds its request; ``stream``: its response does not end."""
+    return {"polling": "poll", "long-polling": "hold"}.get(technique.name, "stream")
+
+
+def streams(technique: Technique) -> str | None:
+    return None if kind(technique) == "stream" else "each answer is asked for"
+
+
+def polls(technique: Technique) -> str | None:
+    return None if kind(technique) != "stream" else "one response, and no answers"
+
+
+def is_held(technique: Technique) -> str | None:
+    return None if kind(technique) != "poll" else "the server holds nothing of it between two requests"
+
+
+def conflates(technique: Technique) -> str | None:
+    asks = "conflate" in inspect.signature(technique.connect).parameters
+    return None if asks else "its client has no option `conflate`"
+
+
+def always(_: Technique) -> None:
+    return None
+
+
+# -- promises --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """Something that every technique keeps.
+
+    Attributes:
+        name: what it is called in tables and in ``only``.
+        group: what it belongs to.
+        sentence: what is promised.
+        why_not: why it does not apply to a technique; None if it does.
+        fanouts: the ways of fan-out that it is kept with.
+    """
+
+    name: str
+    group: str
+    sentence: str
+    why_not: Callable[[Technique], str | None]
+    fanouts: tuple[str, ...]
+    _try: Callable[[Trial], None]
+
+    def keep(self, trial: Trial) -> None:
+        """Try it.
+
+        Raises:
+            Broken: it is not kept; says how.
+        """
+        before = tasks_of(trial.technique)
+        try:
+            self._try(trial)
+        except Broken:
+            raise
+        except Exception as error:
+            raise Broken(f"{type(error).__name__}: {error}") from error
+        finally:
+            loop.run(end_all_but(before, trial))
+
+
+def promise(
+    group: str,
+    sentence: str,
+    *,
+    why_not: Callable[[Technique], str | None] = always,
+    fanouts: tuple[str, ...] = ("direct",),
+) -> Callable[[Callable[[Trial], None]], Promise]:
+    """Make a function that tries something, and raises :class:`Broken`, a promise of its name."""
+
+    def made(trying: Callable[[Trial], None]) -> Promise:
+        return Promise(trying.__name__.replace("_", "-"), group, sentence, why_not, fanouts, trying)
+
+    return made
+
+
+Tasks = set[asyncio.Task[Any]]
+
+
+def tasks_of(technique: Technique) -> Tasks:
+    """The tasks on the lab loop that run this technique's server half: its file's coroutines, its handler's."""
+
+    async def find() -> Tasks:  # on the loop, where no frame runs meanwhile
+        return tasks_here(technique)
+
+    return loop.run(find())
+
+
+def tasks_here(technique: Technique) -> Tasks:
+    handler = technique.handler
+    parts = [technique.connect, *(vars(handler).values() if handler is not None else ())]
+    files = {part.__code__.co_filename for part in parts if isinstance(part, FunctionType)}
+
+    def is_its(task: asyncio.Task[Any]) -> bool:
+        frame = getattr(task.get_coro(), "cr_frame", None)
+        if frame is None:
+            return False
+        owner = frame.f_locals.get("self")
+        return frame.f_code.co_filename in files or (handler is not None and isinstance(owner, handler))
+
+    return {task for task in asyncio.all_tasks() if is_its(task)}
+
+
+async def end_all_but(before: Tasks, trial: Trial) -> None:
+    """Nothing of a technique stays: what its handlers still have to do is waited for, then cancelled."""
+    if left := tasks_here(trial.technique) - before:
+        _, left = await asyncio.wait(left, timeout=trial.soon_s)
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=trial.soon_s)

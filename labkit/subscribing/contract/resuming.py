@@ -1,0 +1,57 @@
+"""Resuming: a cursor is all that a client needs to go on, over a cut link and with any other technique."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from labkit.subscribing.contract.order import DATA, NUMBER, check_all
+from labkit.subscribing.contract.promise import QUICK, Trial, promise, publish
+from labkit.subscribing.contract.receiver import Receiver, check_marks
+from labkit.subscribing.contract.relay import CountingRelay
+from labkit.subscribing.contract.waiting import require
+
+GROUP = "resuming"
+FIRST_BYTES, MORE_BYTES = 600, 1500  # what passes before the first cut, and how much more before each later one
+
+
+@promise(GROUP, "A link that is cut again and again loses nothing and brings nothing twice.")
+def cut_link(trial: Trial) -> None:
+    technique = trial.technique
+    with trial.lab() as lab:
+        first = lab.cursor()
+        for data in DATA[:100]:
+            lab.publish(data)
+        # in the middle of whatever that byte is in, later and later
+        with CountingRelay(lab.ports[technique.port], cut_after=lambda n: FIRST_BYTES + n * MORE_BYTES) as relay:
+            url = technique.url("127.0.0.1", {**lab.ports, technique.port: relay.port})
+            options: dict[str, Any] = {**QUICK, "patience_s": trial.patience_s}
+            with Receiver(technique, url, after=first, resumes=True, **options) as receiver:
+                receiver.wait_until(100)
+                for data in DATA[100:]:
+                    lab.publish(data)
+                receiver.wait_until(NUMBER)
+                check_all(receiver, DATA)
+                require(len(relay.down) > 3, f"it was cut {len(relay.down) - 1} times only")
+            for record in receiver.ledger.connections:
+                check_marks(record)
+        trial.until_forgotten(lab)
+
+
+@promise(GROUP, "The cursor of one technique is good for any other of the same lab.")
+def cursor_for_any_other(trial: Trial) -> None:
+    with trial.lab() as lab:
+        publish(lab, 10)
+        with trial.attach(lab, after="0", stop_after=4) as receiver:
+            receiver.wait_end()
+        require(receiver.items, f"nothing came: {receiver!r}")
+        cursor = receiver.items[-1].cursor
+        for other in lab.techniques:
+            with trial.attach(lab, other, after=cursor) as going_on:
+                going_on.wait_until(10)
+                require(
+                    going_on.ids == [5, 6, 7, 8, 9, 10] and not going_on.gaps,
+                    f"{other.name} after its cursor {cursor!r} of event 4 brings {going_on.ids}, {going_on.gaps}",
+                )
+
+
+PROMISES = (cut_link, cursor_for_any_other)
