@@ -1,10 +1,12 @@
-"""An experiment put to the test on its own, without its notebook: in a lab that it has for itself."""
+"""An experiment put to the test on its own, without its notebook, and when it was."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
+from labkit.errors import LabClosed
 from labkit.lab.lab import Lab
 
 
@@ -16,3 +18,17 @@ def in_a_lab(experiment: Callable[[Lab], Any], **options: Any) -> Callable[[], A
             return experiment(lab)
 
     return run
+
+
+def started_now(**settings: Any) -> dict[str, Any]:
+    """The settings of an experiment that begins now, as a record names them."""
+    return {"started": datetime.now(UTC).isoformat(), **settings}
+
+
+def ready(lab: Lab, **least: tuple[float, float]) -> None:
+    """Raise LabClosed for a closed lab, ValueError for a parameter, given as (value, least), that is too small."""
+    if lab.closed:
+        raise LabClosed(f"lab {lab.name!r} is closed: start another with labkit.Lab()")
+    for name, (value, lowest) in least.items():
+        if not value >= lowest:
+            raise ValueError(f"{name} must be at least {lowest:g}, not {value!r}")

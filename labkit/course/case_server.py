@@ -225,14 +225,3 @@ def shown(coroutine: Coroutine[Any, Any, T], what: str) -> T:
         raise
     line.done(f"{what}: done after {(now_ns() - began_ns) / 1e9:.0f} s")
     return future.result()
-
-
-async def lateness(delay_s: float) -> list[float]:
-    """How late bare timers of this loop are, in seconds; until it is cancelled, which is when the list is whole."""
-    late_s: list[float] = []
-    with contextlib.suppress(asyncio.CancelledError):
-        while True:
-            due_ns = now_ns() + int(delay_s * 1e9)
-            await asyncio.sleep(delay_s)
-            late_s.append((now_ns() - due_ns) / 1e9)
-    return late_s

@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from labkit.measuring.run import Run
+
+
+class OfRun:
+    """A value that rests on one run."""
+
+    run: Run
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dict(self.run.settings)
+
+    @property
+    def one_way_s(self) -> float:
+        return float(self.run.settings["one_way_s"])
 
 
 class Shown:

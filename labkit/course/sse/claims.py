@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from labkit.claims.claim import Claim
 from labkit.course.alone import in_a_lab
-from labkit.course.sse import experiments, judges
-from labkit.course.sse.seen import Resumption
+from labkit.course.sse import judges
+from labkit.course.sse.beats import heartbeats
+from labkit.course.sse.decoders import conformance
+from labkit.course.sse.event_bytes import framing
+from labkit.course.sse.giving_up import endings
+from labkit.course.sse.reconnections import Resumption, cut, returns
 
 NOTEBOOK = "04_server_sent_events"
 
@@ -18,7 +22,7 @@ CLAIMS = (
         unit="rules",
         notebook=NOTEBOOK,
         judge=judges.every_rule,
-        experiment=experiments.conformance,
+        experiment=conformance,
     ),
     Claim(
         "E2",
@@ -27,7 +31,7 @@ CLAIMS = (
         "lastEventIDValue) in request's header list”",
         notebook=NOTEBOOK,
         judge=judges.comes_back,
-        experiment=in_a_lab(lambda lab: Resumption(experiments.returns(), experiments.cut(lab))),
+        experiment=in_a_lab(lambda lab: Resumption(returns(), cut(lab))),
     ),
     Claim(
         "E3",
@@ -37,7 +41,7 @@ CLAIMS = (
         unit="requests",
         notebook=NOTEBOOK,
         judge=judges.stops,
-        experiment=experiments.endings,
+        experiment=endings,
     ),
     Claim(
         "E5",
@@ -46,7 +50,7 @@ CLAIMS = (
         unit="bytes",
         notebook=NOTEBOOK,
         judge=judges.five_bytes,
-        experiment=in_a_lab(experiments.framing),
+        experiment=in_a_lab(framing),
     ),
     Claim(
         "E6",
@@ -54,6 +58,6 @@ CLAIMS = (
         sentence="a comment heartbeat tells the page nothing",
         notebook=NOTEBOOK,
         judge=judges.tells_nothing,
-        experiment=experiments.heartbeats,
+        experiment=heartbeats,
     ),
 )
