@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from labkit.claims.claim import Claim
 from labkit.course.alone import in_a_lab
-from labkit.course.websocket import experiments, judges
+from labkit.course.websocket import judges
+from labkit.course.websocket.beside_tcp import against_tcp
+from labkit.course.websocket.compression import deflate
+from labkit.course.websocket.crossing import both_ways
+from labkit.course.websocket.frame_headers import headers
+from labkit.course.websocket.silent_links import dead_peers
+from labkit.course.websocket.trials import conformance
+from labkit.course.websocket.upgrade import handshake
 
 NOTEBOOK = "05_websocket"
 
@@ -16,7 +23,7 @@ CLAIMS = (
         unit="",
         notebook=NOTEBOOK,
         judge=judges.begins_as_http,
-        experiment=in_a_lab(experiments.handshake),
+        experiment=in_a_lab(handshake),
     ),
     Claim(
         "W2",
@@ -24,7 +31,7 @@ CLAIMS = (
         sentence="양방향으로 ... 언제든 서로 데이터를 보낼 수 있음 (both ways, either side can send at any time)",
         notebook=NOTEBOOK,
         judge=judges.either_side_at_any_time,
-        experiment=in_a_lab(experiments.both_ways),
+        experiment=in_a_lab(both_ways),
     ),
     Claim(
         "W3",
@@ -33,7 +40,7 @@ CLAIMS = (
         unit="bytes",
         notebook=NOTEBOOK,
         judge=judges.headers_are_2_4_or_10,
-        experiment=in_a_lab(experiments.headers),
+        experiment=in_a_lab(headers),
     ),
     Claim(
         "W4",
@@ -43,7 +50,7 @@ CLAIMS = (
         unit="",
         notebook=NOTEBOOK,
         judge=judges.masked_one_way,
-        experiment=in_a_lab(experiments.conformance),
+        experiment=in_a_lab(conformance),
     ),
     Claim(
         "W5",
@@ -53,7 +60,7 @@ CLAIMS = (
         unit="",
         notebook=NOTEBOOK,
         judge=judges.control_frames_between,
-        experiment=in_a_lab(experiments.conformance),
+        experiment=in_a_lab(conformance),
     ),
     Claim(
         "W6",
@@ -63,7 +70,7 @@ CLAIMS = (
         unit="",
         notebook=NOTEBOOK,
         judge=judges.which_codes_travel,
-        experiment=in_a_lab(experiments.conformance),
+        experiment=in_a_lab(conformance),
     ),
     Claim(
         "W7",
@@ -72,7 +79,7 @@ CLAIMS = (
         "endpoint is still responsive.",
         notebook=NOTEBOOK,
         judge=judges.a_ping_finds_the_dead,
-        experiment=experiments.dead_peers,
+        experiment=dead_peers,
     ),
     Claim(
         "W9",
@@ -81,7 +88,7 @@ CLAIMS = (
         unit="",
         notebook=NOTEBOOK,
         judge=judges.compression_saves_and_costs,
-        experiment=experiments.deflate,
+        experiment=deflate,
     ),
     Claim(
         "W10",
@@ -90,7 +97,7 @@ CLAIMS = (
         unit="",
         notebook=NOTEBOOK,
         judge=judges.within_five_and_three,
-        experiment=in_a_lab(experiments.against_tcp),
+        experiment=in_a_lab(against_tcp),
     ),
     Claim(
         "W11",
@@ -99,6 +106,6 @@ CLAIMS = (
         unit="bytes",
         notebook=NOTEBOOK,
         judge=judges.twelve_bytes_for_the_largest,
-        experiment=in_a_lab(experiments.headers),
+        experiment=in_a_lab(headers),
     ),
 )

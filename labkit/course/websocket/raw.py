@@ -1,13 +1,11 @@
-"""A WebSocket client made by hand over a counted connection, which sends whatever it is told to; a loop's lateness."""
+"""A WebSocket client made by hand over a counted connection, which sends whatever it is told to."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -18,6 +16,10 @@ from labkit.wire.events import now_ns
 from labkit.wire.frames import Frame, FrameDecoder, Opcode, encode_frame
 
 TIMEOUT_S = 5.0
+SAMPLE_KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+"""The key of the example in RFC 6455 section 1.3; its accept is s3pPLMBiTxaQ9kYGzzhZRbK+xOo=."""
+UP, DOWN = ("#D55E00", "triangle-up", "dash"), ("#0072B2", "triangle-down", "solid")
+"""Colour, symbol and dash of each direction, in charts."""
 
 
 class RawSocket:
@@ -122,34 +124,3 @@ class RawSocket:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.connection.close()
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """The value below which *share* of them lie; 0 of none."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
-
-
-@contextlib.asynccontextmanager
-async def lateness() -> AsyncIterator[list[float]]:
-    """How late timers of this loop are while the block runs, in ms, filled as it goes."""
-    late_ms: list[float] = []
-
-    async def watch() -> None:
-        while True:
-            due_ns = now_ns() + 5_000_000
-            await asyncio.sleep(0.005)
-            late_ms.append(max(0.0, (now_ns() - due_ns) / 1e6))
-
-    watching = asyncio.ensure_future(watch())
-    try:
-        yield late_ms
-    finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-
-
-async def cancelled(task: asyncio.Task[None]) -> None:
-    """End *task*, and wait until it has."""
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
