@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from labkit.claims.claim import Claim
 from labkit.course.alone import in_a_lab
-from labkit.course.side_by_side import experiments, judges
+from labkit.course.side_by_side import judges
+from labkit.course.side_by_side.comparison import compare
+from labkit.course.side_by_side.messages import upstream
+from labkit.course.side_by_side.newest_value import ages
 
 NOTEBOOK = "08_side_by_side"
 
@@ -16,7 +19,7 @@ CLAIMS = (
         unit="",
         notebook=NOTEBOOK,
         judge=judges.no_technique_wins_everywhere,
-        experiment=in_a_lab(experiments.compare),
+        experiment=in_a_lab(compare),
     ),
     Claim(
         "A9",
@@ -25,7 +28,7 @@ CLAIMS = (
         " at fewer bytes than delivering every event",
         notebook=NOTEBOOK,
         judge=judges.conflation_pays,
-        experiment=experiments.ages,
+        experiment=ages,
     ),
     Claim(
         "A10",
@@ -35,6 +38,6 @@ CLAIMS = (
         unit="bytes",
         notebook=NOTEBOOK,
         judge=judges.upstream_costs,
-        experiment=in_a_lab(experiments.upstream),
+        experiment=in_a_lab(upstream),
     ),
 )
