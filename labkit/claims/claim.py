@@ -7,7 +7,7 @@ or judges claims reads that declaration. ``labkit.course.claims`` knows them all
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from labkit.claims.finding import Finding
@@ -36,6 +36,11 @@ class Claim:
     notebook: str = ""
     judge: Callable[[Any], Finding] | None = None
     experiment: Callable[[], Any] | None = None
+
+
+def of_notebook(notebook: str, *claims: Claim) -> tuple[Claim, ...]:
+    """The claims that one notebook puts to the test."""
+    return tuple(replace(claim, notebook=notebook) for claim in claims)
 
 
 DECLARED: dict[str, Claim] = {}

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from labkit import loop
+from labkit.course.background import cancelled
 from labkit.measuring.progress import Progress
 from labkit.webpage.settings import NO_PAGE
 from labkit.wire.events import now_ns
@@ -89,9 +90,7 @@ class CaseServer:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancelled(*self._tasks)
         await asyncio.sleep(0)  # the transports' own turn
 
     @property

@@ -26,6 +26,13 @@ class OfRun:
         return float(self.run.settings["one_way_s"])
 
 
+def as_table(rows: Any, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """A table of rows; pandas is loaded when the first one is made."""
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=columns)
+
+
 class Shown:
     """A value that shows itself as its table.
 

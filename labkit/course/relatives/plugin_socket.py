@@ -11,7 +11,7 @@ from labkit import loop
 from labkit.client.connection import Connection, Wiring
 from labkit.client.ledger import Ledger
 from labkit.course.alone import started_now
-from labkit.course.shown import Code, Shown, text_table
+from labkit.course.shown import Code, Shown, as_table, text_table
 from labkit.lab.lab import Lab
 
 if TYPE_CHECKING:
@@ -41,9 +41,7 @@ class Conversation(Shown):
 
     def table(self) -> pd.DataFrame:
         """One row for each exchange."""
-        import pandas as pd
-
-        return pd.DataFrame(self._rows(), columns=["exchange", "client", "server", "then"]).set_index("exchange")
+        return as_table(self._rows(), columns=["exchange", "client", "server", "then"]).set_index("exchange")
 
     def _rows(self) -> list[tuple[str, ...]]:
         return [

@@ -10,7 +10,7 @@ from labkit import theory
 from labkit.choosing import MEASURED
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval
-from labkit.course.shown import OfRun, Shown
+from labkit.course.shown import OfRun, Shown, as_table
 from labkit.course.side_by_side.messages import Upstream, upstream
 from labkit.course.side_by_side.sending import POST
 from labkit.course.side_by_side.servers import ServerCosts, server_costs
@@ -84,15 +84,13 @@ class Comparison(OfRun, Shown):
 
     def table(self) -> pd.DataFrame:
         """One row per technique, the page's own last, with what only the kernel's clients tell left empty."""
-        import pandas as pd
-
-        summary, cut, rows = self.run.summary(), self.cut.summary(), {}
+        summary, cut, rows = self.run.summary(), self.cut.summary(), []
         for technique in summary.index:
             row = summary.loc[technique]
-            rows[technique] = {"p50_ms": row["p50_ms"], "p95_ms": row["p95_ms"], "max_ms": row["max_ms"]}
+            rows.append({"technique": technique, **row[["p50_ms", "p95_ms", "max_ms"]]})
             if technique not in self.techniques:
                 continue
-            rows[technique] |= {
+            rows[-1] |= {
                 "bytes/event": row["bytes_per_event"],
                 "requests": row["requests"],
                 "connections": row["connections"],
@@ -103,7 +101,7 @@ class Comparison(OfRun, Shown):
                 "cut: lost": cut.loc[technique, "lost"],
                 "cut: whole after s": self.whole_s(technique),
             }
-        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("technique").round(1)
+        return as_table(rows).set_index("technique").round(1)
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """Every column of the comparison: a mark for each technique with its interval, a diamond where theory puts it.

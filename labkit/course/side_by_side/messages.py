@@ -12,7 +12,7 @@ from labkit import loop
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval
 from labkit.course.alone import started_now
-from labkit.course.shown import Shown
+from labkit.course.shown import Shown, as_table
 from labkit.course.side_by_side.sending import POST, WAYS, Client, Leg
 from labkit.errors import LabkitError
 from labkit.lab.lab import Lab
@@ -53,8 +53,6 @@ class Upstream(Shown):
         return confidence.mean_interval([size for leg in self.legs if leg.mode == mode for size in leg.bytes])
 
     def table(self) -> pd.DataFrame:
-        import pandas as pd
-
         rows = [
             {
                 "way up": leg.mode,
@@ -70,7 +68,7 @@ class Upstream(Shown):
             }
             for leg in self.legs
         ]
-        return pd.DataFrame(rows).set_index(["way up", "per s"]).round(1)
+        return as_table(rows).set_index(["way up", "per s"]).round(1)
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """Bytes a message upstream, and the latency of the middle message over the rate, for each way up.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from labkit.course.shown import Shown
+from labkit.course.shown import Shown, as_table
 from labkit.course.side_by_side.age import age_blocks, expected_age_s
 from labkit.course.variants import variant
 from labkit.errors import LabkitError
@@ -83,8 +83,6 @@ class Ages(Shown):
         )
 
     def table(self) -> pd.DataFrame:
-        import pandas as pd
-
         rows = [
             {
                 "events/s": point.rate_per_s,
@@ -98,7 +96,7 @@ class Ages(Shown):
             }
             for point in self.points
         ]
-        return pd.DataFrame(rows).set_index(["events/s", "technique"]).round(1)
+        return as_table(rows).set_index(["events/s", "technique"]).round(1)
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """Mean age of information over the event rate, and over the bytes that it took.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval
 from labkit.course.alone import started_now
-from labkit.course.shown import Shown
+from labkit.course.shown import Shown, as_table
 from labkit.course.side_by_side.crowd import Crowd
 from labkit.course.usage import cpu_s, rss_bytes
 from labkit.errors import LabkitError
@@ -62,10 +62,9 @@ class ServerCosts(Shown):
         return confidence.mean_interval(self.cpu_us.get(technique, ()))
 
     def table(self) -> pd.DataFrame:
-        import pandas as pd
-
-        rows = {
-            technique: {
+        rows = [
+            {
+                "technique": technique,
                 "memory_kib_per_client": self.memory(technique).value,
                 "memory_give_or_take": self.memory(technique).half_width,
                 "cpu_us_per_client_s": self.cpu(technique).value,
@@ -73,8 +72,8 @@ class ServerCosts(Shown):
                 "missed": self.missed.get(technique, 0),
             }
             for technique in self.cpu_us
-        }
-        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("technique").round(1)
+        ]
+        return as_table(rows, None if rows else ["technique"]).set_index("technique").round(1)
 
 
 def server_costs(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from labkit.course.alone import started_now
 from labkit.course.background import cancelled, lateness, until
 from labkit.course.case_server import Asked, CaseServer, shown
+from labkit.course.shown import as_table
 from labkit.course.sse.listeners import KINDS, Listener, hear, kind_of, listen, open_page, path_of
 from labkit.course.sse.with_page import BROWSER, OURS, WithPage
 from labkit.network.link import Link
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 BEAT_S = 0.15
-WATCHDOG_S = 3 * BEAT_S
 ROUNDS = 4
 
 
@@ -68,8 +68,6 @@ class Heartbeats(WithPage):
 
     def table(self) -> pd.DataFrame:
         """One row for each stream."""
-        import pandas as pd
-
         columns = ["client", "heartbeat", "sent", "seen by its code", "false alarms", "stalls noticed", "after (ms)"]
         rows = []
         for s in self.streams:
@@ -77,7 +75,7 @@ class Heartbeats(WithPage):
             mean = f"{1e3 * sum(after_s) / len(after_s):.0f}" if after_s else "-"
             noticed = f"{len(after_s)} of {len(self.stalls_ns)}"
             rows.append((s.client, s.kind, len(s.sent_ns), len(s.seen_ns), self.false_alarms(s), noticed, mean))
-        return pd.DataFrame(rows, columns=columns).set_index(["client", "heartbeat"])
+        return as_table(rows, columns=columns).set_index(["client", "heartbeat"])
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """Heartbeats sent, heartbeats that the client's code saw, and when its watchdog went off; stalls shaded."""
@@ -94,11 +92,7 @@ class Heartbeats(WithPage):
         symbol = style.mark("sse").symbol
         kinds = (
             ("sent_ns", "sent", {"symbol": "line-ns", "size": 12, "color": grey.muted, "line": {"width": 1.5}}),
-            (
-                "seen_ns",
-                "seen by the client's code",
-                {"symbol": symbol, "size": 8, "color": "#0072B2"},
-            ),
+            ("seen_ns", "seen by the client's code", {"symbol": symbol, "size": 8, "color": "#0072B2"}),
             ("alarms_ns", "the watchdog goes off", {"symbol": "x", "size": 11, "color": "#D55E00"}),
         )
         for (times, name, marker), up in zip(kinds, (-0.18, 0.06, 0.3), strict=True):
@@ -207,19 +201,13 @@ async def _stall(link: Link, streams: dict[str, Listener], beat_s: float, dice: 
 
     The stall lasts three watchdogs at most, and twice as long as it took to notice, so that others may notice too.
     """
-    await _healthy(streams, now_ns(), beat_s)
+    named, since_ns = [s for s in streams.values() if s.kind == "named event"], now_ns()
+    await until(lambda: all(s.seen_ns and s.seen_ns[-1] > since_ns for s in named), 5 + 10 * beat_s)
     await asyncio.sleep(beat_s * (4 + dice.random()))  # long enough for a watchdog to go off without a cause
     link.stall()
     began_ns = now_ns()
-    named = [stream for stream in streams.values() if stream.kind == "named event"]
     await until(lambda: all(s.alarms_ns and s.alarms_ns[-1] > began_ns for s in named), 9 * beat_s)
     await asyncio.sleep((now_ns() - began_ns) / 1e9)
     ended_ns = now_ns()
     link.heal()
     return began_ns, ended_ns
-
-
-async def _healthy(streams: dict[str, Listener], since_ns: int, beat_s: float) -> None:
-    """Wait until every client of named heartbeats has seen one since then, for a bounded time."""
-    named = [stream for stream in streams.values() if stream.kind == "named event"]
-    await until(lambda: all(s.seen_ns and s.seen_ns[-1] > since_ns for s in named), 5 + 10 * beat_s)

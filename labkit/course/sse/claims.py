@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labkit.claims.claim import Claim
+from labkit.claims.claim import Claim, of_notebook
 from labkit.course.alone import in_a_lab
 from labkit.course.sse import judges
 from labkit.course.sse.beats import heartbeats
@@ -11,16 +11,14 @@ from labkit.course.sse.event_bytes import framing
 from labkit.course.sse.giving_up import endings
 from labkit.course.sse.reconnections import Resumption, cut, returns
 
-NOTEBOOK = "04_server_sent_events"
-
-CLAIMS = (
+CLAIMS = of_notebook(
+    "04_server_sent_events",
     Claim(
         "E1",
         source="WHATWG HTML 9.2.5 and 9.2.6",
         sentence="Lines must be processed, in the order they are received, as follows [every rule for a "
         "line and a field]",
         unit="rules",
-        notebook=NOTEBOOK,
         judge=judges.every_rule,
         experiment=conformance,
     ),
@@ -29,7 +27,6 @@ CLAIMS = (
         source="WHATWG HTML 9.2.3",
         sentence="“Wait a delay equal to the reconnection time of the event source. [...] Set (Last-Event-ID, "
         "lastEventIDValue) in request's header list”",
-        notebook=NOTEBOOK,
         judge=judges.comes_back,
         experiment=in_a_lab(lambda lab: Resumption(returns(), cut(lab))),
     ),
@@ -39,7 +36,6 @@ CLAIMS = (
         sentence="“a client can be told to stop reconnecting using the HTTP 204 No Content response code; "
         "[...] if res's Content-Type is not text/event-stream, then fail the connection”",
         unit="requests",
-        notebook=NOTEBOOK,
         judge=judges.stops,
         experiment=endings,
     ),
@@ -48,7 +44,6 @@ CLAIMS = (
         source="High Performance Browser Networking, chapter on WebSocket",
         sentence="“SSE adds as little as 5 bytes per message but is restricted to UTF-8 content only”",
         unit="bytes",
-        notebook=NOTEBOOK,
         judge=judges.five_bytes,
         experiment=in_a_lab(framing),
     ),
@@ -56,7 +51,6 @@ CLAIMS = (
         "E6",
         source="practice",
         sentence="a comment heartbeat tells the page nothing",
-        notebook=NOTEBOOK,
         judge=judges.tells_nothing,
         experiment=heartbeats,
     ),

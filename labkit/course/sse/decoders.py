@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.course.alone import started_now
 from labkit.course.case_server import APART_S, Asked, CaseServer, page_runs, shown
-from labkit.course.shown import Code, Shown, sentence, text_table
+from labkit.course.shown import Code, Shown, as_table, sentence, text_table
 from labkit.course.sse.rules import RETRY_MS, RULES, Dispatched, Rule, cuts, over_http
 from labkit.course.sse.with_page import BROWSER, OURS
 from labkit.wire.event_stream import EventStreamDecoder
@@ -92,9 +92,7 @@ class Conformance(Shown):
 
     def table(self) -> pd.DataFrame:
         """One row for each rule, one column for each implementation: ✓, or ✗ and what came instead."""
-        import pandas as pd
-
-        return pd.DataFrame(self._rows(), columns=["clause", "rule", "bytes", *self.outcomes]).set_index("clause")
+        return as_table(self._rows(), columns=["clause", "rule", "bytes", *self.outcomes]).set_index("clause")
 
     def _repr_html_(self) -> str:
         return text_table(["clause", "rule", "bytes", *self.outcomes], self._rows()) + sentence(self.note)
@@ -133,19 +131,26 @@ AIOHTTP = "aiohttp-sse-client"
 
 def fed(rule: Rule, feed: Feed) -> Outcome:
     """What a decoder makes of one rule, fed in every way. An exception is something it made of it, too."""
-    found: dict[str, bool] = {}
-    got = ""
+    tried = []
     for name, reads in cuts(rule.wire):
         try:
             events, retry_ms = feed(reads)
             right = tuple(events) == rule.events and (rule.retry_ms is None or retry_ms == rule.retry_ms)
-            said = _words(events, None if rule.retry_ms is None else f"retry {retry_ms}")
+            tried.append((name, right, _words(events, None if rule.retry_ms is None else f"retry {retry_ms}")))
         except Exception as error:
-            right, said = False, type(error).__name__
+            tried.append((name, False, type(error).__name__))
+    return _outcome(tried)
+
+
+def _outcome(tried: Iterable[tuple[str, bool, str]]) -> Outcome:
+    """Of each cut: its name, whether what came was right, and what it was."""
+    found: dict[str, bool] = {}
+    got = ""
+    for name, right, said in tried:
         way = name.rstrip("0123456789")
         found[way] = found.get(way, True) and right
         got = got or ("" if right else said)
-    return Outcome(found["whole"], found["bytewise"], found["split"], got)
+    return Outcome(found.get("whole"), found.get("bytewise"), found.get("split"), got)
 
 
 def _words(events: Sequence[Dispatched], retry: str | None) -> str:
@@ -172,21 +177,16 @@ async def _answer(asked: Asked) -> None:
 
 def _judged(rule: Rule, told: dict[str, list[Dispatched]], server: CaseServer, client: str) -> Outcome:
     """From what one client dispatched, by cut, and from when it came back."""
-    found: dict[str, bool] = {}
-    got = ""
-    for name, _ in over_http(rule):
-        if name not in told:
-            continue
+    tried = []
+    for name in told:
         right, said = tuple(told[name]) == rule.events, None
         if rule.retry_ms is not None:
             asked = server.of(f"rules/{rule.key}/{name}/{client}")
             away_ms = (asked[1].began_ns - asked[0].ended_ns) / 1e6 if len(asked) > 1 else None
             right = right and away_ms is not None and RETRY_WINDOW_MS[0] <= away_ms <= RETRY_WINDOW_MS[1]
             said = "did not come back" if away_ms is None else f"back after {away_ms:.0f} ms"
-        way = name.rstrip("0123456789")
-        found[way] = found.get(way, True) and right
-        got = got or ("" if right else _words(told[name], said))
-    return Outcome(found.get("whole"), found.get("bytewise"), found.get("split"), got)
+        tried.append((name, right, _words(told[name], said)))
+    return _outcome(tried)
 
 
 async def _aiohttp(server: CaseServer, rule: Rule) -> Outcome:

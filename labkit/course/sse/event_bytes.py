@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.client.ledger import ConnectionRecord, Ledger
 from labkit.course.case_server import Asked, CaseServer, shown
-from labkit.course.shown import Shown
+from labkit.course.shown import Shown, as_table
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
 from labkit.measuring.measurement import measure
@@ -65,9 +65,7 @@ class Framing(Shown):
 
     def table(self) -> pd.DataFrame:
         """Bytes per event by part, one column for each stream."""
-        import pandas as pd
-
-        frame = pd.DataFrame({"barest stream": dict(self.bare), "this lab": dict(self.lab)}).fillna(0.0)
+        frame = as_table({"barest stream": dict(self.bare), "this lab": dict(self.lab)}).fillna(0.0)
         frame = frame.reindex(list(self.lab)).rename_axis("bytes per event")
         frame.loc["all but the payload"] = frame.sum()
         return frame.round(2)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.course.alone import started_now
 from labkit.course.case_server import STREAM, Asked, CaseServer, page_runs, shown
+from labkit.course.shown import as_table
 from labkit.course.sse.with_page import BROWSER, OURS, WithPage
 from labkit.errors import Refused
 from labkit.techniques.sse import SSE
@@ -39,15 +40,13 @@ class Endings(WithPage):
 
     def table(self) -> pd.DataFrame:
         """One row for each answer and client."""
-        import pandas as pd
-
         columns = ["answer", "client", "requests", "events", "afterwards"]
         rows = [
             (e.answer, client, e.requests, e.events, "gives up" if e.given_up else "goes on")
             for client, endings in self.clients.items()
             for e in endings
         ]
-        return pd.DataFrame(rows, columns=columns).set_index(["answer", "client"])
+        return as_table(rows, columns=columns).set_index(["answer", "client"])
 
     def on_page(self) -> pd.DataFrame:
         return self.table().rename(columns={"requests": f"requests in {self.watched_s:g} s"})

@@ -18,7 +18,7 @@ from labkit.client.ledger import Ledger
 from labkit.course.alone import started_now
 from labkit.course.background import lateness
 from labkit.course.case_server import Asked, CaseServer, page_runs, shown
-from labkit.course.shown import OfRun
+from labkit.course.shown import OfRun, as_table
 from labkit.course.sse.with_page import BROWSER, OURS, WithPage
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
@@ -51,8 +51,6 @@ class Returns(WithPage):
 
     def table(self) -> pd.DataFrame:
         """One row for each client and ``retry``."""
-        import pandas as pd
-
         columns = ["client", "retry (ms)", "reconnections", "median (ms)", "shortest (ms)", "longest (ms)", "resumed"]
         rows: list[tuple[Any, ...]] = []
         for client, by_retry in self.gaps_s.items():
@@ -60,7 +58,7 @@ class Returns(WithPage):
                 times_ms = [1e3 * s for s in (median(gaps_s), min(gaps_s), max(gaps_s))]
                 resumed = "yes" if self.resumed[client] else "no"
                 rows.append((client, round(retry_s * 1e3), len(gaps_s), *times_ms, resumed))
-        return pd.DataFrame(rows, columns=columns).set_index(["client", "retry (ms)"])
+        return as_table(rows, columns=columns).set_index(["client", "retry (ms)"])
 
     def on_page(self) -> pd.DataFrame:
         shorter = {"shortest (ms)": "shortest", "longest (ms)": "longest", "resumed": "with its last event id"}

@@ -16,7 +16,7 @@ from labkit.client.connection import Connection, Wiring
 from labkit.client.ledger import Ledger
 from labkit.course.alone import started_now
 from labkit.course.background import lateness, quantile
-from labkit.course.shown import Shown
+from labkit.course.shown import Shown, as_table
 from labkit.course.websocket.raw import RawSocket
 from labkit.lab.lab import Lab
 from labkit.network.link import Link
@@ -51,15 +51,13 @@ class Beside(Shown):
         return websocket / tcp
 
     def table(self) -> pd.DataFrame:
-        import pandas as pd
-
         rows = []
         for size, (websocket, tcp) in self.bytes.items():
-            trips = pd.DataFrame(self.trips_s[size], columns=["websocket", "tcp"]).median() * 1e3
+            trips = as_table(self.trips_s[size], columns=["websocket", "tcp"]).median() * 1e3
             ratios = [websocket / tcp, trips["websocket"] / trips["tcp"]]
             rows.append([size, websocket, tcp, trips["websocket"], trips["tcp"], *ratios])
         columns = ["payload (B)", "WebSocket (B)", "TCP (B)", "WebSocket (ms)", "TCP (ms)", "bytes ratio", "time ratio"]
-        return pd.DataFrame(rows, columns=columns).set_index("payload (B)")
+        return as_table(rows, columns=columns).set_index("payload (B)")
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """WebSocket over bare TCP: bytes and round trips, theory and measurement, beside the published bounds."""

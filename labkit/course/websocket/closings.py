@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit import loop
 from labkit.course.alone import started_now
-from labkit.course.shown import Shown
+from labkit.course.shown import Shown, as_table
 from labkit.course.websocket.raw import RawSocket
 from labkit.lab.lab import Lab
 from labkit.network.link import Link
@@ -68,11 +68,9 @@ class Closings(Shown):
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def table(self) -> pd.DataFrame:
-        import pandas as pd
-
         rows = [[c.code, c.meaning, c.provoked_by, c.sender, c.shown] for c in self.rows]
         columns = ["code", "means", "provoked by", "sent by", "the close frame on the wire"]
-        return pd.DataFrame(rows, columns=columns).set_index("code")
+        return as_table(rows, columns=columns).set_index("code")
 
 
 def close_codes() -> Closings:

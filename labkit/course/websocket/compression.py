@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from labkit import loop
 from labkit.course.alone import started_now
 from labkit.course.background import cancelled
-from labkit.course.shown import Shown
+from labkit.course.shown import Shown, as_table
 from labkit.course.usage import cpu_s, rss_bytes
 from labkit.course.websocket.raw import RawSocket
 from labkit.lab.lab import Lab
@@ -53,8 +53,6 @@ class Deflated(Shown):
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def table(self) -> pd.DataFrame:
-        import pandas as pd
-
         rows = []
         for mode in self.cpu_us:
             sizes = [f"{self.wire_bytes[kind][mode]:.0f}" for kind in self.payload_bytes]
@@ -62,7 +60,7 @@ class Deflated(Shown):
             rows.append([mode, *sizes, f"{cpu_us:.0f}", f"{self.rss_bytes[mode] / 1024:.0f}"])
         kinds = [f"{kind}, {size:.0f} B" for kind, size in self.payload_bytes.items()]
         columns = ["", *kinds, "server CPU (µs)", "memory per connection (KiB)"]
-        return pd.DataFrame(rows, columns=columns).set_index("")
+        return as_table(rows, columns=columns).set_index("")
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """What permessage-deflate leaves of each kind of message, and what it costs the server."""

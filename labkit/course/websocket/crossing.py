@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from labkit import loop
 from labkit.course.alone import started_now
 from labkit.course.background import cancelled, lateness, quantile, until
-from labkit.course.shown import Shown
+from labkit.course.shown import Shown, as_table
 from labkit.course.websocket.raw import DOWN, UP, RawSocket
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
@@ -54,13 +54,11 @@ class BothWays(Shown):
         return sum(any(at < stop and start < at + took for start, stop in down) for at, took in self.up)
 
     def table(self) -> pd.DataFrame:
-        import pandas as pd
-
         rows = []
         for name, sent in (("client to server", self.up), ("server to client", self.down)):
-            took = pd.Series([latency * 1e3 for _, latency in sent], dtype=float)
-            rows.append([name, len(took), took.median(), took.min(), took.max()])
-        return pd.DataFrame(rows, columns=["", "messages", "median ms", "min ms", "max ms"]).set_index("")
+            took_ms = [latency * 1e3 for _, latency in sent]
+            rows.append([name, len(took_ms), *([f(took_ms) for f in (median, min, max)] if took_ms else [None] * 3)])
+        return as_table(rows, ["", "messages", "median ms", "min ms", "max ms"]).set_index("")
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """Latency of each message over the time at which it was sent, both directions on one socket; theory is d."""

@@ -11,7 +11,7 @@ from labkit.client.connection import Wiring
 from labkit.client.ledger import Ledger
 from labkit.client.websocket import WebSocketConnection
 from labkit.course.alone import started_now
-from labkit.course.shown import Shown
+from labkit.course.shown import Shown, as_table
 from labkit.course.websocket.raw import DOWN, UP
 from labkit.lab.lab import Lab
 from labkit.wire.frames import header_bytes
@@ -48,10 +48,8 @@ class Headers(Shown):
 
     def table(self) -> pd.DataFrame:
         """Header bytes, one row for each payload."""
-        import pandas as pd
-
         rows = [(f.payload_bytes, f"header from the {f.sender} (B)", f.header_bytes) for f in self.frames]
-        frame = pd.DataFrame(rows, columns=["payload (B)", "sender", "header (B)"])
+        frame = as_table(rows, columns=["payload (B)", "sender", "header (B)"])
         return frame.pivot(index="payload (B)", columns="sender", values="header (B)")
 
     def chart(self, *, theme: str | None = None) -> go.Figure:

@@ -22,6 +22,12 @@ UP, DOWN = ("#D55E00", "triangle-up", "dash"), ("#0072B2", "triangle-down", "sol
 """Colour, symbol and dash of each direction, in charts."""
 
 
+def opening(port: int, path: str, key: str, *fields: str) -> bytes:
+    """The request that a handshake begins with (RFC 6455 section 4.1)."""
+    own = ["Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13"]
+    return "\r\n".join([f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", *own, *fields, "\r\n"]).encode()
+
+
 class RawSocket:
     """One WebSocket after its handshake. ``async with await RawSocket.open(port, path) as socket``.
 
@@ -48,19 +54,7 @@ class RawSocket:
             ConnectionLost: nobody is there, or the connection ended.
             Refused: any answer but 101.
         """
-        key = key or base64.b64encode(os.urandom(16)).decode()
-        request = "\r\n".join(
-            [
-                f"GET {path} HTTP/1.1",
-                f"Host: 127.0.0.1:{port}",
-                "Upgrade: websocket",
-                "Connection: Upgrade",
-                f"Sec-WebSocket-Key: {key}",
-                "Sec-WebSocket-Version: 13",
-                *fields,
-                "\r\n",
-            ]
-        ).encode()
+        request = opening(port, path, key or base64.b64encode(os.urandom(16)).decode(), *fields)
         connection = await Connection.open("127.0.0.1", port, Wiring(Ledger(), "websocket", 0))
         try:
             await connection.write(request)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from labkit import loop
 from labkit.course.alone import started_now
 from labkit.course.background import cancelled, lateness, quantile
-from labkit.course.shown import Shown
+from labkit.course.shown import Shown, as_table
 from labkit.course.websocket.peers import named, stock_tornado
 from labkit.course.websocket.raw import RawSocket
 from labkit.lab.lab import Lab
@@ -59,8 +59,6 @@ class DeadPeers(Shown):
         return [peer for peer in self.peers if peer.implementation == implementation]
 
     def table(self) -> pd.DataFrame:
-        import pandas as pd
-
         rows = []
         for name in dict.fromkeys(peer.implementation for peer in self.peers):
             mine = self.of(name)
@@ -68,7 +66,7 @@ class DeadPeers(Shown):
             first, last = (f"{min(noticed):.2f}", f"{max(noticed):.2f}") if noticed else ("never", "never")
             rows.append([name, len(mine), len(noticed), first, last])
         columns = ["", "peers", "noticed", "first after s", "last after s"]
-        return pd.DataFrame(rows, columns=columns).set_index("")
+        return as_table(rows, columns=columns).set_index("")
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """When each peer whose link went silent was noticed, beside what its ping clock lets one expect."""

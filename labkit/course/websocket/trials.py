@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from labkit import loop
 from labkit.course.alone import started_now
-from labkit.course.shown import Shown, text_table
+from labkit.course.shown import Shown, as_table, text_table
 from labkit.course.websocket import peers
 from labkit.course.websocket.cases import CASES, PROBE, Case, sent_bytes, text_frame
-from labkit.course.websocket.raw import SAMPLE_KEY
+from labkit.course.websocket.raw import SAMPLE_KEY, opening
 from labkit.lab.lab import Lab
 from labkit.measuring.progress import Progress
 from labkit.wire.frames import Frame, FrameDecoder, Opcode, accept_key
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 
 SILENCE_S = 3.0
 """An endpoint that neither answers nor ends within this hangs."""
-HANDSHAKE = (
-    "GET /websocket/echo HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    f"Sec-WebSocket-Key: {SAMPLE_KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
 WITHOUT = "ends, no code"
 SILENT = ("hangs", "no handshake")
 
@@ -62,10 +58,8 @@ class Conformance(Shown):
 
     def table(self) -> pd.DataFrame:
         """How many cases each implementation met, by role."""
-        import pandas as pd
-
-        frame = pd.DataFrame([(c.role, c.implementation, c.outcome) for c in self.cells])
-        frame.columns = pd.Index(["role", "implementation", "outcome"])
+        rows = [(c.role, c.implementation, c.outcome) for c in self.cells]
+        frame = as_table(rows, ["role", "implementation", "outcome"])
         counts = frame.groupby(["role", "implementation"], sort=False)["outcome"].value_counts().unstack(fill_value=0)
         return counts.reindex(columns=list(SIGNS), fill_value=0).sort_index(
             level=0, ascending=False, sort_remaining=False
@@ -84,10 +78,8 @@ class Cases(Shown):
 
     def table(self) -> pd.DataFrame:
         """One row for each case, one column for each implementation: what it did."""
-        import pandas as pd
-
         rows = [(c.clause, c.case, c.wanted, c.implementation, f"{SIGNS[c.outcome]} {c.found}") for c in self.cells]
-        frame = pd.DataFrame(rows, columns=["section", "case", "must", "implementation", "did"])
+        frame = as_table(rows, columns=["section", "case", "must", "implementation", "did"])
         order = list(dict.fromkeys(frame["implementation"]))
         wide = frame.pivot(index=["section", "case", "must"], columns="implementation", values="did")
         return wide.loc[list(dict.fromkeys(zip(frame["section"], frame["case"], frame["must"], strict=True))), order]
@@ -155,7 +147,7 @@ def _outcome(wanted: str, found: str) -> Outcome:
 async def _at_server(port: int, keys: list[bytes | None], case: Case) -> str:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        writer.write(HANDSHAKE.encode())
+        writer.write(opening(port, "/websocket/echo", SAMPLE_KEY))
         await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), SILENCE_S)
         return await _converse(reader, writer, case, keys, masked=True)
     finally:

@@ -11,7 +11,7 @@ import h11
 
 from labkit import loop
 from labkit.course.alone import started_now
-from labkit.course.shown import Shown
+from labkit.course.shown import Shown, as_table
 from labkit.course.websocket.raw import SAMPLE_KEY, RawSocket
 from labkit.lab.lab import Lab
 from labkit.wire.frames import Frame, Opcode
@@ -42,13 +42,11 @@ class Handshake(Shown):
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def table(self) -> pd.DataFrame:
-        import pandas as pd
-
         parts = {"request": self.request, "answer": self.answer, "then, from the client": self.up}
         parts["then, from the server"] = self.down
         rows = [[name, len(data), repr(data[:44])[1:], self.parsed[name]] for name, data in parts.items()]
         columns = ["", "bytes", "begins with", "an HTTP parser"]
-        return pd.DataFrame(rows, columns=columns).set_index("")
+        return as_table(rows, columns=columns).set_index("")
 
 
 def handshake(lab: Lab, key: str = SAMPLE_KEY) -> Handshake:
