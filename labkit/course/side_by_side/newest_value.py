@@ -190,7 +190,7 @@ def ages(
             schedule = schedules.poisson(rate_per_s, duration_s, payload_bytes, seed)
             run = measure(
                 lab,
-                [*STREAMS, *(variant(name + NEWEST, name, conflate=True) for name in STREAMS), "polling"],
+                [*STREAMS, *(variant(name + NEWEST, name) for name in STREAMS), "polling"],
                 schedule,
                 through=Link(one_way_s=one_way_s, rate_bytes_per_s=rate_bytes_per_s),
                 poll_interval_s=poll_interval_s,

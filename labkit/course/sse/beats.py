@@ -75,7 +75,7 @@ class Heartbeats(WithPage):
             mean = f"{1e3 * sum(after_s) / len(after_s):.0f}" if after_s else "-"
             noticed = f"{len(after_s)} of {len(self.stalls_ns)}"
             rows.append((s.client, s.kind, len(s.sent_ns), len(s.seen_ns), self.false_alarms(s), noticed, mean))
-        return as_table(rows, columns=columns).set_index(["client", "heartbeat"])
+        return as_table(rows, columns).set_index(["client", "heartbeat"])
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """Heartbeats sent, heartbeats that the client's code saw, and when its watchdog went off; stalls shaded."""

@@ -42,7 +42,7 @@ class Dissection:
     def table(self) -> pd.DataFrame:
         """One row for each line."""
         rows = [[repr(line.raw)[2:-1], line.kind, line.does] for line in self.lines]
-        return as_table(rows, columns=["bytes", "line", "what it does"])
+        return as_table(rows, ["bytes", "line", "what it does"])
 
     def __repr__(self) -> str:
         return "\n".join(f"{line.raw!r:<32} {line.kind:<10} {line.does}" for line in self.lines) or "no bytes"

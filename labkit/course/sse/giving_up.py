@@ -46,7 +46,7 @@ class Endings(WithPage):
             for client, endings in self.clients.items()
             for e in endings
         ]
-        return as_table(rows, columns=columns).set_index(["answer", "client"])
+        return as_table(rows, columns).set_index(["answer", "client"])
 
     def on_page(self) -> pd.DataFrame:
         return self.table().rename(columns={"requests": f"requests in {self.watched_s:g} s"})

@@ -58,7 +58,7 @@ class Returns(WithPage):
                 times_ms = [1e3 * s for s in (median(gaps_s), min(gaps_s), max(gaps_s))]
                 resumed = "yes" if self.resumed[client] else "no"
                 rows.append((client, round(retry_s * 1e3), len(gaps_s), *times_ms, resumed))
-        return as_table(rows, columns=columns).set_index(["client", "retry (ms)"])
+        return as_table(rows, columns).set_index(["client", "retry (ms)"])
 
     def on_page(self) -> pd.DataFrame:
         shorter = {"shortest (ms)": "shortest", "longest (ms)": "longest", "resumed": "with its last event id"}

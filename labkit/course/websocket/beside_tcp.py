@@ -57,7 +57,7 @@ class Beside(Shown):
             ratios = [websocket / tcp, trips["websocket"] / trips["tcp"]]
             rows.append([size, websocket, tcp, trips["websocket"], trips["tcp"], *ratios])
         columns = ["payload (B)", "WebSocket (B)", "TCP (B)", "WebSocket (ms)", "TCP (ms)", "bytes ratio", "time ratio"]
-        return as_table(rows, columns=columns).set_index("payload (B)")
+        return as_table(rows, columns).set_index("payload (B)")
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """WebSocket over bare TCP: bytes and round trips, theory and measurement, beside the published bounds."""
@@ -95,7 +95,6 @@ class Beside(Shown):
             tickvals=[1, 10, 100, 1000, 10_000],
         )  # fmt: skip
         figure.update_yaxes(title_text="times bare TCP", range=[0, 5.7])
-
         return layout.dressed(
             figure,
             f"Echo against bare TCP: bytes {said}; round trips {median(times):.2f} times",

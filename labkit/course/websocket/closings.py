@@ -47,7 +47,6 @@ class Closing:
     """One close code: what made somebody send it, and its close frame as it lay on the wire (empty: none came)."""
 
     code: int
-    meaning: str
     provoked_by: str
     sender: str
     frame: bytes
@@ -68,9 +67,9 @@ class Closings(Shown):
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def table(self) -> pd.DataFrame:
-        rows = [[c.code, c.meaning, c.provoked_by, c.sender, c.shown] for c in self.rows]
+        rows = [[c.code, MEANINGS[c.code], c.provoked_by, c.sender, c.shown] for c in self.rows]
         columns = ["code", "means", "provoked by", "sent by", "the close frame on the wire"]
-        return as_table(rows, columns=columns).set_index("code")
+        return as_table(rows, columns).set_index("code")
 
 
 def close_codes() -> Closings:
@@ -83,19 +82,16 @@ def close_codes() -> Closings:
     with Lab("close-codes", slow="disconnect", queue=2, max_event_bytes=1 << 18) as lab:
         found = loop.run(_close_codes(lab))
         last = loop.run(RawSocket.open(lab.port, "/websocket"))
-    found.append(Closing(1001, MEANINGS[1001], "a lab that is closed", "server", loop.run(_farewell(last))))
+    found.append(Closing(1001, "a lab that is closed", "server", loop.run(_farewell(last))))
     return Closings(tuple(sorted(found, key=lambda closing: closing.code)), started)
 
 
 async def _close_codes(lab: Lab) -> list[Closing]:
     found = list[Closing]()
 
-    def add(code: int, provoked_by: str, sender: str, frame: bytes) -> None:
-        found.append(Closing(code, MEANINGS[code], provoked_by, sender, frame))
-
     for code in (1000, 1003, 1008, 1010, 1011, 1012, 1014, 3000, 4000):
         sent = Frame(Opcode.CLOSE, encode_close(code), mask=os.urandom(4))
-        add(code, "a client that closes with it", "server, in answer", await _provoked(lab, sent))
+        found.append(Closing(code, "a client that closes with it", "server, in answer", await _provoked(lab, sent)))
     bad = {
         1002: ("a frame without a mask", [Frame(Opcode.TEXT, b"hello")]),
         1007: ("text that is not UTF-8", [Frame(Opcode.TEXT, b"\xc3\x28", mask=os.urandom(4))]),
@@ -103,10 +99,10 @@ async def _close_codes(lab: Lab) -> list[Closing]:
         1005: ("a client that closes without a code", [Frame(Opcode.CLOSE, mask=os.urandom(4))]),
     }
     for code, (why, frames) in bad.items():
-        add(code, why, "server", await _provoked(lab, *frames))
-    add(1013, "a subscriber that does not read", "server", await _too_slow(lab))
-    add(1006, "a cut link", "nobody", await _cut(lab))
-    add(1015, "TLS spoken to a port without TLS", "nobody", await _tls(lab))
+        found.append(Closing(code, why, "server", await _provoked(lab, *frames)))
+    found.append(Closing(1013, "a subscriber that does not read", "server", await _too_slow(lab)))
+    found.append(Closing(1006, "a cut link", "nobody", await _cut(lab)))
+    found.append(Closing(1015, "TLS spoken to a port without TLS", "nobody", await _tls(lab)))
     return found
 
 

@@ -60,7 +60,7 @@ class Deflated(Shown):
             rows.append([mode, *sizes, f"{cpu_us:.0f}", f"{self.rss_bytes[mode] / 1024:.0f}"])
         kinds = [f"{kind}, {size:.0f} B" for kind, size in self.payload_bytes.items()]
         columns = ["", *kinds, "server CPU (µs)", "memory per connection (KiB)"]
-        return as_table(rows, columns=columns).set_index("")
+        return as_table(rows, columns).set_index("")
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """What permessage-deflate leaves of each kind of message, and what it costs the server."""
@@ -90,7 +90,6 @@ class Deflated(Shown):
         figure.update_annotations(font={"size": 12})
         figure.update_yaxes(rangemode="tozero")
         figure.update_xaxes(showgrid=False)
-
         return layout.dressed(
             figure,
             f"Deflate leaves {style.number(share[0])} % of {kinds[0]}, {style.number(share[1])} % of a {kinds[1]} and "

@@ -83,7 +83,6 @@ class BothWays(Shown):
         top = max([took * 1e3 for _, took in (*self.up, *self.down)], default=d_ms)
         figure.update_yaxes(title_text="latency (ms)", range=[0, max(2 * d_ms, top * 1.1)])
         figure.update_xaxes(title_text="sent, after the start (s)", showgrid=False, ticks="outside", ticklen=3)
-
         return layout.dressed(
             figure,
             f"Up and down at once, one transit each: medians {said}",

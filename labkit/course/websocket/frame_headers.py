@@ -49,7 +49,7 @@ class Headers(Shown):
     def table(self) -> pd.DataFrame:
         """Header bytes, one row for each payload."""
         rows = [(f.payload_bytes, f"header from the {f.sender} (B)", f.header_bytes) for f in self.frames]
-        frame = as_table(rows, columns=["payload (B)", "sender", "header (B)"])
+        frame = as_table(rows, ["payload (B)", "sender", "header (B)"])
         return frame.pivot(index="payload (B)", columns="sender", values="header (B)")
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
@@ -89,7 +89,6 @@ class Headers(Shown):
             tickvals=[10**n for n in range(7)], ticktext=[style.number(10.0**n) for n in range(7)],
         )  # fmt: skip
         figure.update_yaxes(title_text="header (B)", range=[0, 16], tickvals=[0, 2, 4, 6, 8, 10, 14])
-
         return layout.dressed(
             figure,
             f"From a client a header adds {_share(6, 20)} to 20 bytes, and {_share(8, 10_000)} to 10 000 bytes",

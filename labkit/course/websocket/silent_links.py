@@ -66,7 +66,7 @@ class DeadPeers(Shown):
             first, last = (f"{min(noticed):.2f}", f"{max(noticed):.2f}") if noticed else ("never", "never")
             rows.append([name, len(mine), len(noticed), first, last])
         columns = ["", "peers", "noticed", "first after s", "last after s"]
-        return as_table(rows, columns=columns).set_index("")
+        return as_table(rows, columns).set_index("")
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """When each peer whose link went silent was noticed, beside what its ping clock lets one expect."""
@@ -104,7 +104,6 @@ class DeadPeers(Shown):
             tickvals=list(range(len(rows))), ticktext=names, range=[len(rows) - 0.4, -0.6], showgrid=False
         )
         figure.update_xaxes(title_text="after the links went silent (s)", range=[0, self.watched_s * 1.02])
-
         return layout.dressed(
             figure,
             f"A ping every {style.seconds(self.interval_s)} finds a dead peer {last}; without pings nobody notices",

@@ -79,7 +79,7 @@ class Cases(Shown):
     def table(self) -> pd.DataFrame:
         """One row for each case, one column for each implementation: what it did."""
         rows = [(c.clause, c.case, c.wanted, c.implementation, f"{SIGNS[c.outcome]} {c.found}") for c in self.cells]
-        frame = as_table(rows, columns=["section", "case", "must", "implementation", "did"])
+        frame = as_table(rows, ["section", "case", "must", "implementation", "did"])
         order = list(dict.fromkeys(frame["implementation"]))
         wide = frame.pivot(index=["section", "case", "must"], columns="implementation", values="did")
         return wide.loc[list(dict.fromkeys(zip(frame["section"], frame["case"], frame["must"], strict=True))), order]

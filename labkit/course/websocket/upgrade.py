@@ -46,7 +46,7 @@ class Handshake(Shown):
         parts["then, from the server"] = self.down
         rows = [[name, len(data), repr(data[:44])[1:], self.parsed[name]] for name, data in parts.items()]
         columns = ["", "bytes", "begins with", "an HTTP parser"]
-        return as_table(rows, columns=columns).set_index("")
+        return as_table(rows, columns).set_index("")
 
 
 def handshake(lab: Lab, key: str = SAMPLE_KEY) -> Handshake:
