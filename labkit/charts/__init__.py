@@ -10,13 +10,17 @@ linear axis wide enough for a poll interval of 1 s, streams at 50 ms and at 60 m
 
 from __future__ import annotations
 
-from labkit.charts.costs import overhead
-from labkit.charts.distribution import latency
-from labkit.charts.lifelines import sequence
-from labkit.charts.over_time import timeline
-from labkit.charts.pictures import use_static_fallback, write
-from labkit.charts.predictions import book, predictions
-from labkit.charts.style import use as use_theme
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from labkit.charts.costs import overhead
+    from labkit.charts.distribution import latency
+    from labkit.charts.lifelines import sequence
+    from labkit.charts.over_time import timeline
+    from labkit.charts.pictures import use_static_fallback, write
+    from labkit.charts.predicted import book, predictions
+    from labkit.charts.style import use as use_theme
 
 __all__ = [
     "book",
@@ -29,3 +33,27 @@ __all__ = [
     "use_theme",
     "write",
 ]
+
+_HOMES = {
+    "book": "predicted",
+    "latency": "distribution",
+    "overhead": "costs",
+    "predictions": "predicted",
+    "sequence": "lifelines",
+    "timeline": "over_time",
+    "use_static_fallback": "pictures",
+    "write": "pictures",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a chart, and plotly with it, when it is asked for."""
+    if name == "use_theme":
+        return importlib.import_module("labkit.charts.style").use
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"labkit.charts.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,22 +1,37 @@
-"""What figures share around what they draw: panels side by side, the legend below, heading, theory's line."""
+"""What figures share around what they draw: panels side by side, the legend below, heading, theory's line.
+
+plotly is loaded where a figure is made, not before: an experiment's module may import this one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
-
+from labkit import theory
 from labkit.charts import style
-from labkit.charts.pictures import finished
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 LEGEND = {"orientation": "h", "x": 0, "yref": "container", "y": 0.012, "yanchor": "bottom"}
 """Below the figure, at the left."""
+POINTS = 100
+"""Of so many events of a strip each is drawn; of more only some."""
+
+
+def blank() -> go.Figure:
+    """A figure without anything."""
+    import plotly.graph_objects as go
+
+    return go.Figure()
 
 
 def panels(*titles: str, rows: int = 1, **options: Any) -> go.Figure:
     """Panels side by side, or one below the other, each with its title; *options* are those of ``make_subplots``."""
+    from plotly.subplots import make_subplots
+
     figure = make_subplots(rows, len(titles) // rows, subplot_titles=titles, **options)
     figure.update_annotations(font_size=13)
     return figure
@@ -53,6 +68,8 @@ def dressed(
         margin: left, right, top, bottom.
         layout: what else the figure's layout has, or has otherwise.
     """
+    from labkit.charts.pictures import finished
+
     left, right, top, bottom = margin
     dress = {"template": style.template(theme), "title": style.heading(title, note), "legend": LEGEND, "height": height}
     figure.update_layout({**dress, "margin": {"l": left, "r": right, "t": top, "b": bottom}, **layout})
@@ -70,3 +87,47 @@ def add_theory(
     """Draw what theory expects; *trace* is what else its line is told (name, panel)."""
     given = {"name": "theory", "legendgroup": "theory", "mode": "lines", "hoverinfo": "skip", **trace}
     figure.add_scatter(x=list(x), y=list(y), line=theory_line(theme, width), **given)
+
+
+def add_strip(
+    figure: go.Figure,
+    row: int,
+    found_ms: Iterable[Any],
+    expected: theory.Expectation,
+    mark: style.Mark,
+    *,
+    theme: str | None,
+    dot: dict[str, Any],
+    mean: str = "mean, theory",
+) -> float:
+    """Latencies as a strip of dots, in one row of several: theory's range behind them, and the means of both.
+
+    Args:
+        dot: size and opacity of the dots.
+        mean: what theory's mean is called.
+
+    Returns:
+        The mean that was measured, in ms.
+    """
+    found, ink = list(found_ms), style.theme(theme).ink
+    figure.add_shape(
+        type="rect", x0=expected.min_s * 1e3, x1=expected.max_s * 1e3, y0=row - 0.3, y1=row + 0.3,
+        fillcolor=style.rgba(mark.color, 0.12), line_width=0, layer="below",
+    )  # fmt: skip
+    shown = found[:: max(1, len(found) // POINTS)]
+    figure.add_scatter(
+        x=[round(value, 1) for value in shown], y=[row + 0.44 * ((i * 0.618) % 1 - 0.5) for i in range(len(shown))],
+        mode="markers", marker={"symbol": mark.symbol, "color": mark.color, **dot}, name="one event",
+        legendgroup="event", showlegend=row == 0, hovertemplate="%{x:.0f} ms<extra></extra>",
+    )  # fmt: skip
+    measured = fmean(found)
+    for name, value, symbol, size in (
+        ("mean, measured", measured, "line-ns-open", 26),
+        (mean, expected.mean_s * 1e3, "diamond-open", 11),
+    ):
+        figure.add_scatter(
+            x=[value], y=[row], mode="markers", name=name, legendgroup=name, showlegend=row == 0,
+            marker={"symbol": symbol, "size": size, "color": ink, "line": {"width": 2, "color": ink}},
+            hovertemplate="%{x:.0f} ms " + name + "<extra></extra>",
+        )  # fmt: skip
+    return measured

@@ -31,7 +31,7 @@ def judge(id: str, seen: Any) -> Finding:
     try:
         return judges[id](seen)
     except NoVerdict as why:
-        return Finding(None, None, None, why.n, why.verdict, str(why))
+        return why.finding()
 
 
 def recorded(id: str, found: Finding, seen: Any, notebook: str | None) -> Record:

@@ -38,3 +38,7 @@ class NoVerdict(Exception):
         super().__init__(why)
         self.verdict: Verdict = verdict
         self.n = n
+
+    def finding(self) -> Finding:
+        """What a judge would have given back."""
+        return Finding(None, None, None, self.n, self.verdict, str(self))

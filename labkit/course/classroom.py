@@ -150,7 +150,7 @@ class Class:
     @property
     def figure(self) -> go.Figure:
         """Which claims people mispredict: each student's prediction against that student's own measurement."""
-        from labkit.charts.predictions import predictions
+        from labkit.charts.predicted import predictions
 
         frame = self.table().dropna(subset=["ratio"])
         return predictions(list(zip(frame["claim"], frame["student"], frame["ratio"], strict=True)))

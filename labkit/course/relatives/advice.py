@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from labkit import theory
+from labkit.charts import layout, style
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -20,14 +21,10 @@ def advised_pause(one_way_s: float, rate_per_s: float, *, theme: str | None = No
         rate_per_s: events a second, Poisson.
         theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
     """
-    import plotly.graph_objects as go
-
-    from labkit.charts import layout, style
-
     gap_s = theory.request_gap(one_way_s)
     means = [theory.long_polling_mean(rate_per_s, one_way_s, 30.0, gap_s + p) * 1e3 for p in PAUSES_S]
     asked = [theory.long_polling_requests_per_s(rate_per_s, one_way_s, 30.0, gap_s + p) for p in PAUSES_S]
-    figure = go.Figure()
+    figure = layout.blank()
     layout.add_theory(figure, asked, means, theme=theme, name="theory: every pause from 0 to 1 s")
     for at, pause_s in enumerate(PAUSES_S):
         said = f"pause {pause_s * 1e3:.0f} ms: {style.ms(means[at])}, {style.number(asked[at])} requests/s"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labkit import theory
-from labkit.choosing import MEASURED
+from labkit.charts import layout, style
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval
 from labkit.course.shown import OfRun, Shown, as_table
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-    from labkit.charts.style import Theme
 
 COLUMNS = {
     "latency": ("mean latency", "ms"),
@@ -109,8 +108,6 @@ class Comparison(OfRun, Shown):
         Args:
             theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
         """
-        from labkit.charts import layout, style
-
         grey, names = style.theme(theme), self.techniques
         panels = [*COLUMNS.items(), ("whole", WHOLE)]
         figure = layout.panels(
@@ -132,9 +129,7 @@ class Comparison(OfRun, Shown):
             legend={"orientation": "h", "x": 0, "y": -0.17, "yanchor": "top"},
         )  # fmt: skip
 
-    def _add_column(self, figure: go.Figure, column: str, row: int, col: int, grey: Theme) -> None:
-        from labkit.charts import style
-
+    def _add_column(self, figure: go.Figure, column: str, row: int, col: int, grey: style.Theme) -> None:
         names, values = self.techniques, self._values(column)
         best = min(values, key=lambda name: values[name][0])
         for y, name in enumerate(names):
@@ -162,6 +157,8 @@ class Comparison(OfRun, Shown):
 
     def _theory(self, column: str) -> dict[str, float]:
         """The mean latency, and bytes an event by the kit's own figures for an exchange, an event and a beginning."""
+        from labkit.choosing import MEASURED
+
         summary = self.run.summary()
         if column == "latency":
             return {name: float(summary.loc[name, "expected_mean_ms"]) for name in self.techniques}
@@ -185,8 +182,6 @@ class Comparison(OfRun, Shown):
         }
 
     def _title(self) -> str:
-        from labkit.charts import style
-
         best: dict[str, list[str]] = {}
         for column, (title, _) in (*COLUMNS.items(), ("whole", WHOLE)):
             values = self._values(column)

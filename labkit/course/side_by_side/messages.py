@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from labkit import loop
+from labkit.charts import layout, style
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval
 from labkit.course.alone import started_now
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 RATES_PER_S = (1.0, 10.0, 60.0)
-STANDS_FOR = {POST: "sse", "post beside long poll": "long-polling"}
-"""Whose mark a way up has: the one by which its client receives."""
-OWN_MARKS = {
-    "post, connection each": ("#5E8C31", "diamond", "dot"),
-    "post, preflight each": ("#CC79A7", "x", "dash"),
+WAY_MARKS = {
+    POST: style.MARKS["sse"],
+    "post, connection each": style.Mark("#5E8C31", "diamond", "dot"),
+    "post, preflight each": style.Mark("#CC79A7", "x", "dash"),
+    "post beside long poll": style.MARKS["long-polling"],
 }
 
 
@@ -76,12 +77,10 @@ class Upstream(Shown):
         Args:
             theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
         """
-        from labkit.charts import layout, style
-
         grey, modes = style.theme(theme), list(dict.fromkeys(leg.mode for leg in self.legs))
         figure = layout.panels("", "", horizontal_spacing=0.12, column_widths=[0.45, 0.55])
         for y, mode in enumerate(modes):
-            mark = style.Mark(*OWN_MARKS[mode]) if mode in OWN_MARKS else style.mark(STANDS_FOR.get(mode, mode))
+            mark = WAY_MARKS.get(mode, style.mark(mode))
             mine, size = [leg for leg in self.legs if leg.mode == mode], self.bytes_of(mode).value
             figure.add_bar(
                 x=[size], y=[y], orientation="h", marker={"color": mark.color}, showlegend=False, row=1, col=1,
@@ -121,8 +120,6 @@ class Upstream(Shown):
 
 
 def _way(mode: str) -> str:
-    from labkit.charts import style
-
     return style.title_of(mode) if mode == "websocket" else mode.replace("post", "POST")
 
 

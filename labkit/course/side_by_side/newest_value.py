@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from labkit.charts import layout, style
 from labkit.course.shown import Shown, as_table
 from labkit.course.side_by_side.age import age_blocks, expected_age_s
 from labkit.course.variants import variant
@@ -104,8 +105,6 @@ class Ages(Shown):
         Args:
             theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
         """
-        from labkit.charts import layout, style
-
         grey = style.theme(theme)
         figure = layout.panels("", "", shared_yaxes=True, horizontal_spacing=0.05)
         for name in dict.fromkeys(point.name for point in self.points):
@@ -145,8 +144,6 @@ class Ages(Shown):
 
 
 def _title(seen: Ages) -> str:
-    from labkit.charts import style
-
     top = max(point.rate_per_s for point in seen.points)
     ages_ms = {p.conflate: p.mean_s for p in seen.points if p.rate_per_s == top and p.technique != "polling"}
     if set(ages_ms) != {True, False} or top <= seen.capacity_per_s:

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from labkit.charts import layout, style
 from labkit.course.alone import started_now
 from labkit.course.background import cancelled, lateness, until
 from labkit.course.case_server import Asked, CaseServer, shown
 from labkit.course.shown import as_table
 from labkit.course.sse.listeners import KINDS, Listener, hear, kind_of, listen, open_page, path_of
+from labkit.course.sse.noticing import noticing
 from labkit.course.sse.with_page import BROWSER, OURS, WithPage
 from labkit.network.link import Link
 from labkit.wire.events import now_ns
@@ -79,11 +81,7 @@ class Heartbeats(WithPage):
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """Heartbeats sent, heartbeats that the client's code saw, and when its watchdog went off; stalls shaded."""
-        import plotly.graph_objects as go
-
-        from labkit.charts import layout, style
-
-        grey, figure = style.theme(theme), go.Figure()
+        grey, figure = style.theme(theme), layout.blank()
         names = [stream.lane for stream in self.streams]
 
         def seconds(times_ns: Sequence[int]) -> list[float]:
@@ -127,8 +125,6 @@ class Heartbeats(WithPage):
             missed: after how many intervals of silence the watchdog goes off.
             beat_bytes: bytes of one heartbeat in the stream, TCP and IP not counted.
         """
-        from labkit.course.sse.noticing import noticing
-
         named = [stream for stream in self.streams if stream.kind == "named event"]
         measured_s = [t for stream in named for t in self.noticed_s(stream) if t is not None]
         return noticing(measured_s, self.beat_s, missed, beat_bytes, theme)

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from labkit.charts import layout, style
 from labkit.client.ledger import ConnectionRecord, Ledger
 from labkit.course.case_server import Asked, CaseServer, shown
 from labkit.course.shown import Shown, as_table
@@ -76,11 +77,7 @@ class Framing(Shown):
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """What an event costs besides its payload: claimed, in the barest stream, in a lab's own."""
-        import plotly.graph_objects as go
-
-        from labkit.charts import layout, style
-
-        figure, grey = go.Figure(), style.theme(theme)
+        figure, grey = layout.blank(), style.theme(theme)
         rows = ["this lab", "barest stream", "claimed (HPBN)"]
         for part, (category, pattern) in PARTS.items():
             values = [self.lab.get(part, 0.0), self.bare.get(part, 0.0), 5.0 if part == "data:" else 0.0]

@@ -14,6 +14,7 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from labkit.charts import layout, style
 from labkit.client.ledger import Ledger
 from labkit.course.alone import started_now
 from labkit.course.background import lateness
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 RETRIES = {0.2: 20, 0.3: 18, 0.5: 13}
 """How often a client has to come back, by ``retry`` in seconds."""
 CUT_S, HEAL_S = 1.5, 2.0
+PAGE = style.Mark("#D55E00", "circle-open", "dot")
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,11 +72,7 @@ class Returns(WithPage):
         Args:
             theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
         """
-        import plotly.graph_objects as go
-
-        from labkit.charts import layout, style
-
-        grey, kernel, figure = style.theme(theme), style.mark("sse"), go.Figure()
+        grey, kernel, figure = style.theme(theme), style.mark("sse"), layout.blank()
         labels = [f"{1e3 * retry_s:.0f}" for retry_s in sorted(self.gaps_s[OURS])]
         figure.add_hrect(y0=-10, y1=10, fillcolor=style.rgba(kernel.color, 0.15), line_width=0, layer="below")
         figure.add_hline(y=0, line=layout.theory_line(theme))
@@ -83,7 +81,7 @@ class Returns(WithPage):
             font={"size": 11, "color": grey.muted},
         )  # fmt: skip
         for number, (client, by_retry) in enumerate(self.gaps_s.items()):
-            marker = (kernel.symbol, kernel.color) if client == OURS else ("circle-open", "#D55E00")
+            mark = kernel if client == OURS else PAGE
             x, y = list[float](), list[float]()
             for at, retry_s in enumerate(sorted(by_retry)):
                 gaps_s = by_retry[retry_s]
@@ -91,7 +89,7 @@ class Returns(WithPage):
                 y += [100 * (gap_s / retry_s - 1) for gap_s in gaps_s]
             figure.add_scatter(
                 x=x, y=y, mode="markers", name=client, hovertemplate="%{y:.1f} %<extra></extra>",
-                marker={"symbol": marker[0], "size": 8, "color": marker[1]},
+                marker={"symbol": mark.symbol, "size": 8, "color": mark.color},
             )  # fmt: skip
         off = {
             client: max(abs(gap_s / retry_s - 1) for retry_s, gaps_s in by_retry.items() for gap_s in gaps_s)

@@ -12,6 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from labkit import loop
+from labkit.charts import layout, style
 from labkit.client.connection import Connection, Wiring
 from labkit.client.ledger import Ledger
 from labkit.course.alone import started_now
@@ -61,11 +62,7 @@ class Beside(Shown):
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """WebSocket over bare TCP: bytes and round trips, theory and measurement, beside the published bounds."""
-        import plotly.graph_objects as go
-
-        from labkit.charts import layout, style
-
-        grey, figure, sizes = style.theme(theme), go.Figure(), list(self.bytes)
+        grey, figure, sizes = style.theme(theme), layout.blank(), list(self.bytes)
         steps = [10 ** (i / 12) for i in range(12 * 4 + 6)]
         layout.add_theory(
             figure, steps, [_byte_ratio(n) for n in steps], theme=theme, name="theory: (2n + headers) / 2n"

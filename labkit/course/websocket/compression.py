@@ -12,6 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from labkit import loop
+from labkit.charts import layout, style
 from labkit.course.alone import started_now
 from labkit.course.background import cancelled
 from labkit.course.shown import Shown, as_table
@@ -64,8 +65,6 @@ class Deflated(Shown):
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """What permessage-deflate leaves of each kind of message, and what it costs the server."""
-        from labkit.charts import layout, style
-
         modes, kinds = list(self.cpu_us), list(self.payload_bytes)
         cpu = {mode: median(self.cpu_us[mode]) for mode in modes}
         figure = layout.panels(

@@ -12,6 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from labkit import loop
+from labkit.charts import layout, style
 from labkit.course.alone import started_now
 from labkit.course.background import cancelled, lateness, quantile, until
 from labkit.course.shown import Shown, as_table
@@ -62,18 +63,11 @@ class BothWays(Shown):
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """Latency of each message over the time at which it was sent, both directions on one socket; theory is d."""
-        import plotly.graph_objects as go
-
-        from labkit.charts import layout, style
-
-        figure, d_ms = go.Figure(), self.one_way_s * 1e3
-        for name, sent, (color, symbol, _) in (
-            ("client to server", self.up, UP),
-            ("server to client", self.down, DOWN),
-        ):
+        figure, d_ms = layout.blank(), self.one_way_s * 1e3
+        for name, sent, mark in (("client to server", self.up, UP), ("server to client", self.down, DOWN)):
             figure.add_scatter(
                 x=[round(at, 4) for at, _ in sent], y=[round(took * 1e3, 3) for _, took in sent], mode="markers",
-                name=name, marker={"symbol": symbol, "size": 8, "color": color},
+                name=name, marker={"symbol": mark.symbol, "size": 8, "color": mark.color},
                 hovertemplate="sent at %{x:.3f} s<br>%{y:.4~g} ms<extra></extra>",
             )  # fmt: skip
         last_s = max([at for at, _ in (*self.up, *self.down)], default=1.0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from labkit import loop
+from labkit.charts import layout, style
 from labkit.client.connection import Wiring
 from labkit.client.ledger import Ledger
 from labkit.client.websocket import WebSocketConnection
@@ -54,22 +55,18 @@ class Headers(Shown):
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """Header bytes over the payload, theory and wire; the slider moves a payload along both."""
-        import plotly.graph_objects as go
-
-        from labkit.charts import layout, style
-
-        grey, figure = style.theme(theme), go.Figure()
+        grey, figure = style.theme(theme), layout.blank()
         edges = [1, 125, 126, 65_535, 65_536, 2_000_000]
-        for sender, (color, symbol, dash) in (("server", DOWN), ("client", UP)):
+        for sender, mark in (("server", DOWN), ("client", UP)):
             figure.add_scatter(
                 x=edges, y=[header_bytes(n, sender == "client") for n in edges], mode="lines", hoverinfo="skip",
-                name=f"theory, from the {sender}", line={"color": color, "width": 1.5, "dash": dash},
+                name=f"theory, from the {sender}", line={"color": mark.color, "width": 1.5, "dash": mark.dash},
             )  # fmt: skip
             wire = [f for f in self.frames if f.sender == sender]
             figure.add_scatter(
                 x=[max(1, f.payload_bytes) for f in wire], y=[f.header_bytes for f in wire], mode="markers",
                 name=f"on the wire, from the {sender}", customdata=[f.payload_bytes for f in wire],
-                marker={"symbol": symbol, "size": 11, "color": color},
+                marker={"symbol": mark.symbol, "size": 11, "color": mark.color},
                 hovertemplate="payload %{customdata} B<br>header %{y} B<extra></extra>",
             )  # fmt: skip
         fixed = len(figure.data)
@@ -100,8 +97,6 @@ class Headers(Shown):
 
 
 def _share(header: int, payload: int) -> str:
-    from labkit.charts import style
-
     return f"{style.number(100 * header / payload)}\u00a0%"
 
 

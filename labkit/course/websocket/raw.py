@@ -9,6 +9,7 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
+from labkit.charts import style
 from labkit.client.connection import Connection, Wiring
 from labkit.client.ledger import Ledger
 from labkit.errors import ConnectionLost, Refused
@@ -18,8 +19,8 @@ from labkit.wire.frames import Frame, FrameDecoder, Opcode, encode_frame
 TIMEOUT_S = 5.0
 SAMPLE_KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 """The key of the example in RFC 6455 section 1.3; its accept is s3pPLMBiTxaQ9kYGzzhZRbK+xOo=."""
-UP, DOWN = ("#D55E00", "triangle-up", "dash"), ("#0072B2", "triangle-down", "solid")
-"""Colour, symbol and dash of each direction, in charts."""
+UP, DOWN = style.Mark("#D55E00", "triangle-up", "dash"), style.Mark("#0072B2", "triangle-down", "solid")
+"""What stands for each direction in charts."""
 
 
 def opening(port: int, path: str, key: str, *fields: str) -> bytes:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from labkit import loop
+from labkit.charts import layout, style
 from labkit.course.alone import started_now
 from labkit.course.background import cancelled, lateness, quantile
 from labkit.course.shown import Shown, as_table
@@ -70,11 +71,7 @@ class DeadPeers(Shown):
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """When each peer whose link went silent was noticed, beside what its ping clock lets one expect."""
-        import plotly.graph_objects as go
-
-        from labkit.charts import layout, style
-
-        grey, figure, rows = style.theme(theme), go.Figure(), list(self.peers)
+        grey, figure, rows = style.theme(theme), layout.blank(), list(self.peers)
         names = [f"peer {n}" if p.implementation == "labkit" else p.implementation for n, p in enumerate(rows, 1)]
         known = [(p.expected_s, n) for n, p in enumerate(rows) if math.isfinite(p.expected_s)]
         figure.add_scatter(
