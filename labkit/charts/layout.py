@@ -5,7 +5,7 @@ plotly is loaded where a figure is made, not before: an experiment's module may 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ def panels(*titles: str, rows: int = 1, **options: Any) -> go.Figure:
     return figure
 
 
-def slider(labels: Sequence[str], fixed: int, prefix: str, pad: int, active: int = 0) -> list[dict[str, Any]]:
+def slider(labels: list[str], fixed: int, prefix: str, pad: int, active: int = 0) -> list[dict[str, Any]]:
     """A slider over the last traces, one for each label: it shows one of them, beside the *fixed* that come first.
 
     Args:
