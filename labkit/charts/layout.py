@@ -37,6 +37,21 @@ def panels(*titles: str, rows: int = 1, **options: Any) -> go.Figure:
     return figure
 
 
+def slider(labels: list[str], fixed: int, prefix: str, pad: int, active: int = 0) -> list[dict[str, Any]]:
+    """A slider over the last traces, one for each label: it shows one of them, beside the *fixed* that come first.
+
+    Args:
+        prefix: what stands before the label that is chosen.
+        pad: room above it, for the axis and its title.
+    """
+    shown = [[True] * fixed + [i == at for i in range(len(labels))] for at in range(len(labels))]
+    steps = [
+        {"label": label, "method": "update", "args": [{"visible": visible}]}
+        for label, visible in zip(labels, shown, strict=True)
+    ]
+    return [{"steps": steps, "active": active, "currentvalue": {"prefix": prefix}, "pad": {"t": pad}}]
+
+
 def dressed(
     figure: go.Figure,
     title: str,

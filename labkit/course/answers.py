@@ -21,16 +21,9 @@ __all__ = ["EXERCISES", "Exercise", "Report", "answer"]
 
 EXERCISES: dict[str, Exercise] = dict(
     sorted(
-        {
-            **first.EXERCISES,
-            **polling.EXERCISES,
-            **long_polling.EXERCISES,
-            **http_streaming.EXERCISES,
-            **sse.EXERCISES,
-            **websocket.EXERCISES,
-            **relatives.EXERCISES,
-            **side_by_side.EXERCISES,
-        }.items()
+        (id, exercise)
+        for asked in (first, polling, long_polling, http_streaming, sse, websocket, relatives, side_by_side)
+        for id, exercise in asked.EXERCISES.items()
     )
 )
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from labkit import loop
+from labkit.course.background import cancelled
 from labkit.progress import Progress
 from labkit.webpage.settings import NO_PAGE
 from labkit.wire.events import now_ns
@@ -89,9 +90,7 @@ class CaseServer:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancelled(*self._tasks)
         await asyncio.sleep(0)  # the transports' own turn
 
     @property
@@ -225,14 +224,3 @@ def shown(coroutine: Coroutine[Any, Any, T], what: str) -> T:
         raise
     line.done(f"{what}: done after {(now_ns() - began_ns) / 1e9:.0f} s")
     return future.result()
-
-
-async def lateness(delay_s: float) -> list[float]:
-    """How late bare timers of this loop are, in seconds; until it is cancelled, which is when the list is whole."""
-    late_s: list[float] = []
-    with contextlib.suppress(asyncio.CancelledError):
-        while True:
-            due_ns = now_ns() + int(delay_s * 1e9)
-            await asyncio.sleep(delay_s)
-            late_s.append((now_ns() - due_ns) / 1e9)
-    return late_s

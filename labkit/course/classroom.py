@@ -6,7 +6,6 @@ Nothing is sent anywhere: a hand-in is a file of what :mod:`labkit.claims` keeps
 from __future__ import annotations
 
 import hashlib
-import html
 import json
 import math
 import os
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.claims import recording
 from labkit.course.claims import book
+from labkit.course.shown import sentence
 from labkit.errors import LabkitError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Student:
         )
 
     def _repr_html_(self) -> str:
-        return f"<p>{html.escape(str(self))}</p>"
+        return sentence(str(self))
 
 
 _student: Student | None = None

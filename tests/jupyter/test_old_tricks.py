@@ -6,9 +6,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from conftest import UNIT
-from labkit.course import claims as checking
-from labkit.course import relatives
-from labkit.course.relatives.judges import Old
+from labkit.course import claims, relatives
 
 
 @pytest.mark.timeout(120 * UNIT)
@@ -22,5 +20,5 @@ def test_a_page_gets_every_event_by_the_old_tricks(browser: Browser) -> None:
         assert seen.arrived == {"forever-frame": seen.wanted, "jsonp-polling": seen.wanted}, seen.why
         assert errors == []
         page.close()
-        found = checking.judge("X2", Old(relatives.old_tricks(lab, events=24), seen))
+        found = claims.judge("X2", relatives.Old(relatives.old_tricks(lab, events=24), seen))
         assert found.verdict in ("refined", "undecided") and "Chrome/" in found.reason

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from labkit.claims.claim import Claim
+from labkit.claims.claim import Claim, of_notebook
 
-NOTEBOOK = "07_control_room"
-
-CLAIMS = (
+CLAIMS = of_notebook(
+    "07_control_room",
     Claim(
         "B1",
         source="browsers",
         sentence="a hidden tab is another client",
-        notebook=NOTEBOOK,
     ),
 )

@@ -2,43 +2,38 @@
 
 from __future__ import annotations
 
-from labkit.claims.claim import Claim
+from labkit.claims.claim import Claim, of_notebook
 from labkit.course.alone import in_a_lab
-from labkit.course.relatives import experiments, judges
-from labkit.course.relatives.judges import Old, Page
-from labkit.techniques import TECHNIQUES
-from labkit.techniques.exhibits import EXHIBITS
+from labkit.course.relatives import judges
+from labkit.course.relatives.exhibits import EVERY
+from labkit.course.relatives.manners import relatives
+from labkit.course.relatives.plugin_socket import flash
+from labkit.course.relatives.tricks import Old, Page, old_tricks
 from labkit.webpage.settings import NO_PAGE
 
-NOTEBOOK = "06_plugins_and_relatives"
-
-EVERY = (*TECHNIQUES, *EXHIBITS)
-
-CLAIMS = (
+CLAIMS = of_notebook(
+    "06_plugins_and_relatives",
     Claim(
         "X1",
         source="founding notes",
         sentence="browser plugins were one way to push",
         unit="",
-        notebook=NOTEBOOK,
         judge=judges.plugins_pushed,
-        experiment=in_a_lab(lambda lab: experiments.flash(lab).seen, techniques=EVERY),
+        experiment=in_a_lab(flash, techniques=EVERY),
     ),
     Claim(
         "X2",
         source="history",
         sentence="the forever frame and JSONP polling worked everywhere",
         unit="",
-        notebook=NOTEBOOK,
         judge=judges.old_tricks_worked,
-        experiment=in_a_lab(lambda lab: Old(experiments.old_tricks(lab), Page(why=NO_PAGE)), techniques=EVERY),
+        experiment=in_a_lab(lambda lab: Old(old_tricks(lab), Page(why=NO_PAGE)), techniques=EVERY),
     ),
     Claim(
         "X3",
         source="RFC 6202 sections 4.1 and 4.2",
         sentence="Bayeux and BOSH are long polling with manners",
-        notebook=NOTEBOOK,
         judge=judges.manners,
-        experiment=in_a_lab(experiments.relatives, techniques=EVERY),
+        experiment=in_a_lab(relatives, techniques=EVERY),
     ),
 )

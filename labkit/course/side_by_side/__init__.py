@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-from labkit.course.side_by_side import charts
-from labkit.course.side_by_side.experiments import (
-    ages,
-    compare,
-    cut_link,
-    one_trace,
-    server_costs,
-    upstream,
-    without_page,
-)
+from labkit.course.side_by_side.comparison import compare
+from labkit.course.side_by_side.messages import upstream
+from labkit.course.side_by_side.newest_value import ages
+from labkit.course.side_by_side.servers import server_costs
+from labkit.course.side_by_side.traces import CUT_S, HEALED_S, cut_link, one_trace, without_page
 
-__all__ = [
-    "ages",
-    "charts",
-    "compare",
-    "cut_link",
-    "one_trace",
-    "server_costs",
-    "upstream",
-    "without_page",
-]
+__all__ = ["CUT_S", "HEALED_S", "ages", "compare", "cut_link", "one_trace", "server_costs", "upstream", "without_page"]

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from labkit.claims.claim import Claim
+from labkit.claims.claim import Claim, of_notebook
 from labkit.course.alone import in_a_lab
-from labkit.course.side_by_side import experiments, judges
+from labkit.course.side_by_side import judges
+from labkit.course.side_by_side.comparison import compare
+from labkit.course.side_by_side.messages import upstream
+from labkit.course.side_by_side.newest_value import ages
 
-NOTEBOOK = "08_side_by_side"
-
-CLAIMS = (
+CLAIMS = of_notebook(
+    "08_side_by_side",
     Claim(
         "A1",
         source="practice",
         sentence="no technique is best in every column",
         unit="",
-        notebook=NOTEBOOK,
         judge=judges.no_technique_wins_everywhere,
-        experiment=in_a_lab(experiments.compare),
+        experiment=in_a_lab(compare),
     ),
     Claim(
         "A9",
         source="practice",
         sentence="where only the newest value matters, above the link's rate conflation gives a lower mean age"
         " at fewer bytes than delivering every event",
-        notebook=NOTEBOOK,
         judge=judges.conflation_pays,
-        experiment=experiments.ages,
+        experiment=ages,
     ),
     Claim(
         "A10",
@@ -33,8 +33,7 @@ CLAIMS = (
         sentence="upstream a WebSocket needs fewer bytes a message than POST; POSTs on several connections can"
         " swap order, a WebSocket cannot",
         unit="bytes",
-        notebook=NOTEBOOK,
         judge=judges.upstream_costs,
-        experiment=in_a_lab(experiments.upstream),
+        experiment=in_a_lab(upstream),
     ),
 )

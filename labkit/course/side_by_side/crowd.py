@@ -15,6 +15,7 @@ from collections import Counter
 from contextlib import aclosing
 from typing import Any
 
+from labkit.course.background import cancelled
 from labkit.errors import LabkitError
 from labkit.techniques import Delivery, find
 
@@ -91,8 +92,9 @@ class _Clients:
             for n, here in enumerate(there)
         ]
         self.tasks += new
-        arrived = asyncio.ensure_future(_all(there))
-        await asyncio.wait([arrived, *new], timeout=OPEN_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        arrived = asyncio.gather(*(here.wait() for here in there))
+        waited: list[asyncio.Future[Any]] = [arrived, *new]
+        await asyncio.wait(waited, timeout=OPEN_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
         for task in new:
             if task.done() and not task.cancelled() and (error := task.exception()):
                 arrived.cancel()
@@ -112,16 +114,6 @@ class _Clients:
             async for item in arriving:
                 self.counts[technique] += isinstance(item, Delivery)
 
-    async def end(self) -> None:
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-
-
-async def _all(events: list[asyncio.Event]) -> None:
-    for event in events:
-        await event.wait()
-
 
 async def _main() -> None:
     clients = _Clients()
@@ -132,7 +124,7 @@ async def _main() -> None:
         except Exception as error:  # the parent raises it
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), flush=True)
-    await clients.end()
+    await cancelled(*clients.tasks)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.finding import Finding, NoVerdict
-from labkit.claims.judging import Part
+from labkit.claims.judging import Part, finding, less, said
 from labkit.claims.values import shown
-from labkit.course.side_by_side.seen import COLUMNS, Comparison, Leg, Upstream
-from labkit.course.side_by_side.seen_ages import AgePoint, Ages
+from labkit.course.side_by_side.comparison import COLUMNS, Comparison
+from labkit.course.side_by_side.messages import Upstream
+from labkit.course.side_by_side.newest_value import AgePoint, Ages
+from labkit.course.side_by_side.sending import Leg
 
 ABOVE = 1.25
 """How many times the link's rate an event rate must be to count as above it."""
@@ -29,9 +31,7 @@ def no_technique_wins_everywhere(seen: Comparison) -> Finding:
     if seen.run.interrupted or seen.cut.interrupted:
         raise NoVerdict("undecided", "the run was interrupted")
     parts = [_is_beaten(seen, technique) for technique in seen.techniques]
-    verdict = confidence.combine(part.verdict for part in parts)
-    guilty = [p.text for p in parts if p.verdict == verdict] + [p.text for p in parts if p.verdict != verdict]
-    return Finding(None, None, None, len(seen.run.published), verdict, "; ".join(guilty), "")
+    return finding(parts, len(seen.run.published), unit="")
 
 
 def _is_beaten(seen: Comparison, technique: str) -> Part:
@@ -65,17 +65,12 @@ def conflation_pays(seen: Ages) -> Finding:
     if not pairs:
         raise NoVerdict("not run", f"no event rate was {ABOVE:g} times the link's {seen.capacity_per_s:.0f} events/s")
     parts = [part for pair in pairs for part in _pays(*pair)]
-    verdict = confidence.combine(part.verdict for part in parts)
-    guilty = [p.text for p in parts if p.verdict == verdict] + [p.text for p in parts if p.verdict != verdict]
     plain, newest = max(pairs, key=lambda pair: pair[0].rate_per_s)
-    reason = f"link with room for {seen.capacity_per_s:.0f} events/s; " + "; ".join(guilty)
+    told = f"newest only {shown(newest.mean_s, 's')} old, every event {shown(plain.mean_s, 's')}"
+    told += f"; link with room for {seen.capacity_per_s:.0f} events/s; {{}}"
     n = sum(plain.received + newest.received for plain, newest in pairs)
     spread = confidence.mean_interval(newest.blocks_s)
-    return Finding(None, newest.mean_s, spread, n, verdict, f"{_mean_ages(plain, newest)}; {reason}")
-
-
-def _mean_ages(plain: AgePoint, newest: AgePoint) -> str:
-    return f"newest only {shown(newest.mean_s, 's')} old, every event {shown(plain.mean_s, 's')}"
+    return finding(parts, n, None, spread, reason=told)
 
 
 def _pairs(seen: Ages) -> Iterator[tuple[AgePoint, AgePoint]]:
@@ -98,7 +93,7 @@ def _pays(plain: AgePoint, newest: AgePoint) -> Iterator[Part]:
     text += f", once there is a queue lower by {shown(gain.low, 's')} to {shown(gain.high, 's')}"
     yield Part(_is_above(gain, 0.0), text)
     told = f"{named}: {newest.bytes_per_s / 1e3:.0f} kB/s instead of {plain.bytes_per_s / 1e3:.0f}"
-    yield Part("confirmed" if newest.bytes_per_s < plain.bytes_per_s else "refuted", told)
+    yield said(newest.bytes_per_s < plain.bytes_per_s, told, told)
 
 
 def _is_above(interval: Interval, limit: float) -> Verdict:
@@ -122,21 +117,18 @@ def upstream_costs(seen: Upstream) -> Finding:
     parts = [_fewer_bytes(seen, mode) for mode in dict.fromkeys(leg.mode for leg in posts)]
     parts += [_in_order(mine), _out_of_order(posts)]
     parts += [_nothing_lost(leg) for leg in seen.legs if leg.lost or leg.twice]
-    verdict = confidence.combine(part.verdict for part in parts)
-    guilty = [p.text for p in parts if p.verdict == verdict] + [p.text for p in parts if p.verdict != verdict]
-    n, bytes_a_message = sum(leg.sent for leg in seen.legs), seen.bytes_of("websocket")
-    return Finding(None, bytes_a_message.value, bytes_a_message, n, verdict, "; ".join(guilty), "bytes")
+    return finding(parts, sum(leg.sent for leg in seen.legs), None, seen.bytes_of("websocket"), "bytes")
 
 
 def _fewer_bytes(seen: Upstream, mode: str) -> Part:
     mine, other = seen.bytes_of("websocket"), seen.bytes_of(mode)
-    verdict: Verdict = "confirmed" if mine.high < other.low else "refuted" if mine.low > other.high else "undecided"
-    return Part(verdict, f"{mine.value:.0f} bytes a message over the WebSocket, {other.value:.0f} by {mode}")
+    return less(mine, other, f"{mine.value:.0f} bytes a message over the WebSocket, {other.value:.0f} by {mode}")
 
 
 def _in_order(legs: list[Leg]) -> Part:
     swapped = sum(leg.swapped for leg in legs)
-    return Part("refuted" if swapped else "confirmed", f"{swapped} swapped on the WebSocket")
+    text = f"{swapped} swapped on the WebSocket"
+    return said(not swapped, text, text)
 
 
 def _out_of_order(legs: list[Leg]) -> Part:

@@ -6,18 +6,74 @@ import contextlib
 import random
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from labkit.claims import confidence
+from labkit.claims.confidence import Interval
+from labkit.course.alone import started_now
+from labkit.course.shown import Shown, as_table
 from labkit.course.side_by_side.crowd import Crowd
-from labkit.course.side_by_side.seen import ServerCosts
+from labkit.course.usage import cpu_s, rss_bytes
 from labkit.errors import LabkitError
 from labkit.lab.lab import Lab
 from labkit.progress import Progress
 from labkit.techniques import TECHNIQUES, find
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 BATCHES = 4
 FIRST = 6  # clients that come before the count: the first of each kind fill caches
 SETTLE_S = 0.15
+
+
+@dataclass(frozen=True, repr=False)
+class ServerCosts(Shown):
+    """What each technique's clients cost a server in a process of its own, its clients in another.
+
+    Attributes:
+        memory_kib: growth of the server's resident memory per client held, one value for each batch of clients.
+        cpu_us: CPU of the server per client and second, in µs, one value for each round.
+        missed: deliveries that did not come.
+        why: why it was not run; empty if it was.
+    """
+
+    memory_kib: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    cpu_us: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    missed: dict[str, int] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    why: str = ""
+
+    @property
+    def caption(self) -> str:
+        if self.why:
+            return f"Not run: {self.why}."
+        told = self.settings
+        return (
+            f"{told['clients']} clients of each technique, {told['rate_per_s']:g} events/s; this kit's implementation "
+            "in a process of its own, clients in another; ± 4 standard errors over the rounds."
+        )
+
+    def memory(self, technique: str) -> Interval:
+        return confidence.mean_interval(self.memory_kib.get(technique, ()))
+
+    def cpu(self, technique: str) -> Interval:
+        return confidence.mean_interval(self.cpu_us.get(technique, ()))
+
+    def table(self) -> pd.DataFrame:
+        rows = [
+            {
+                "technique": technique,
+                "memory_kib_per_client": self.memory(technique).value,
+                "memory_give_or_take": self.memory(technique).half_width,
+                "cpu_us_per_client_s": self.cpu(technique).value,
+                "cpu_give_or_take": self.cpu(technique).half_width,
+                "missed": self.missed.get(technique, 0),
+            }
+            for technique in self.cpu_us
+        ]
+        return as_table(rows, None if rows else ["technique"]).set_index("technique").round(1)
 
 
 def server_costs(
@@ -47,8 +103,8 @@ def server_costs(
             f"{2 * BATCHES} clients, 2 rounds, a rate of 0 or more and a length above 0"
         )
     names = [find(t).name for t in techniques] if techniques else [t.name for t in TECHNIQUES if not t.exhibit]
-    line = Progress(enabled=progress)
-    started = datetime.now(UTC).isoformat()
+    line, held = Progress(enabled=progress), clients // BATCHES * BATCHES
+    started = started_now(clients=held, rate_per_s=rate_per_s, poll_interval_s=poll_interval_s)
     with contextlib.ExitStack() as stack:
         labs = {}
         for name in names:
@@ -58,20 +114,10 @@ def server_costs(
         load = _Load(labs, crowd, poll_interval_s, "x" * payload_bytes)
         memory = load.gather(clients // BATCHES, line)
         cpu = load.publish(rate_per_s, rounds, round_s, random.Random(seed), line)
-        missed = load.missed(clients // BATCHES * BATCHES + FIRST)
+        missed = load.missed(held + FIRST)
     line.done(f"{len(names)} servers with {clients} clients each: {load.published} events")
-    settings = {
-        "started": started,
-        "clients": clients // BATCHES * BATCHES,
-        "rate_per_s": rate_per_s,
-        "rounds": rounds,
-        "round_s": round_s,
-        "poll_interval_s": poll_interval_s,
-        "payload_bytes": payload_bytes,
-        "seed": seed,
-        "published": load.published,
-    }
-    return ServerCosts(memory, cpu, missed, settings)
+    settings = {"rounds": rounds, "round_s": round_s, "payload_bytes": payload_bytes, "seed": seed}
+    return ServerCosts(memory, cpu, missed, started | settings | {"published": load.published})
 
 
 class _Load:
@@ -93,11 +139,11 @@ class _Load:
         time.sleep(2 * SETTLE_S)
         for number in range(BATCHES):
             line.show(f"clients come: batch {number + 1} of {BATCHES}")
-            before = {name: _usage(lab)["rss_bytes"] for name, lab in self.labs.items()}
+            before = {name: rss_bytes(lab) for name, lab in self.labs.items()}
             self._open(batch)
             time.sleep(SETTLE_S)
             for name, lab in self.labs.items():
-                grown[name].append((_usage(lab)["rss_bytes"] - before[name]) / batch / 1024)
+                grown[name].append((rss_bytes(lab) - before[name]) / batch / 1024)
         return {name: tuple(values) for name, values in grown.items()}
 
     def _open(self, count: int) -> None:
@@ -134,17 +180,3 @@ class _Load:
                 break
             time.sleep(0.05)
         return {name: wanted - got[name] for name in self.labs}
-
-
-def cpu_s(lab: Lab) -> float:
-    """CPU seconds of the lab's process: to the nanosecond where the system has a clock for each process (Linux)."""
-    try:
-        return time.clock_gettime(~(lab.pid or 0) << 3 | 2)
-    except (AttributeError, OSError):
-        return _usage(lab)["cpu_s"]
-
-
-def _usage(lab: Lab) -> dict[str, float]:
-    usage = lab.usage()
-    assert usage is not None
-    return usage

@@ -13,20 +13,15 @@ from typing import Any
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.finding import Finding, NoVerdict
-from labkit.claims.judging import TOLERANCE, Part, ends
+from labkit.claims.judging import TOLERANCE, Part, ends, finding, refined, said, together
 from labkit.claims.values import shown
-from labkit.course.sse.seen import (
-    BROWSER,
-    OURS,
-    Beats,
-    Conformance,
-    Ending,
-    Endings,
-    Framing,
-    Heartbeats,
-    Resumption,
-    Returns,
-)
+from labkit.course.background import quantile
+from labkit.course.sse.beats import Beats, Heartbeats
+from labkit.course.sse.decoders import Conformance
+from labkit.course.sse.event_bytes import Framing
+from labkit.course.sse.giving_up import Ending, Endings
+from labkit.course.sse.reconnections import Resumption, Returns
+from labkit.course.sse.with_page import BROWSER, OURS
 from labkit.webpage.settings import NO_PAGE
 
 CLAIMED_BYTES = 5.0
@@ -76,40 +71,29 @@ def _listed(rules: Any) -> str:
 
 def comes_back(seen: Resumption) -> Finding:
     """E2. ``measured``: the median time away, in seconds, for the middle one of the reconnection times."""
-    returns, parts = seen.returns, []
-    for retry_s, gaps_s in returns.gaps_s[OURS].items():
-        parts.append(_gap(returns, retry_s, gaps_s))
+    returns, page = seen.returns, "sse (browser)" in seen.run.summary().index
+    ours_s = returns.gaps_s[OURS]
+    parts = [_gap(returns, retry_s, gaps_s) for retry_s, gaps_s in ours_s.items()]
     for client, resumed in returns.resumed.items():
-        parts.append(_said(resumed, f"{client}: each reconnection brought the last event id"))
-    parts.append(_replayed(seen.run, "sse"))
-    page = "sse (browser)" in seen.run.summary().index
-    if page:
-        parts.append(_replayed(seen.run, "sse (browser)"))
-    verdict = confidence.combine(part.verdict for part in parts)
-    reason = _texts(parts)
-    if BROWSER in returns.gaps_s:
-        reason += f"; {_of_browser(returns)}"
-    if verdict == "confirmed" and not page:
-        verdict, reason = "refined", f"by the kit's own client; {BROWSER}: not run ({returns.why or NO_PAGE}); {reason}"
-    retry_s = sorted(returns.gaps_s[OURS])[len(returns.gaps_s[OURS]) // 2]
-    median = confidence.median_interval(returns.gaps_s[OURS][retry_s])
-    n = sum(len(gaps_s) for gaps_s in returns.gaps_s[OURS].values())
-    return Finding(retry_s, median.value, median, n, verdict, reason)
+        parts.append(said(resumed, f"{client}: each reconnection brought the last event id"))
+    parts += [_replayed(seen.run, client) for client in ("sse", *(["sse (browser)"] if page else []))]
+    told = f"{{}}; {_of_browser(returns)}" if BROWSER in returns.gaps_s else "{}"
+    retry_s = sorted(ours_s)[len(ours_s) // 2]
+    found = finding(
+        parts, sum(map(len, ours_s.values())), retry_s, confidence.median_interval(ours_s[retry_s]), reason=told
+    )
+    why = f"by the kit's own client; {BROWSER}: not run ({returns.why or NO_PAGE})"
+    return found if page else refined(found, why)
 
 
 def _gap(returns: Returns, retry_s: float, gaps_s: tuple[float, ...]) -> Part:
     median = confidence.median_interval(gaps_s)
     verdict = confidence.within(median, (1 - TOLERANCE) * retry_s, (1 + TOLERANCE) * retry_s)
     text = f"retry {shown(retry_s, 's')}: back after {shown(median.value, 's')}, {ends(median)} at 99 %"
-    late_s = _late(returns.late_s)
+    late_s = quantile(returns.late_s, 0.95)
     if verdict == "refuted" and median.value > retry_s and late_s > TOLERANCE / 2 * retry_s:
         return Part("undecided", f"{text}; this machine is too busy: bare timers were {shown(late_s, 's')} late")
     return Part(verdict, f"{text}; too close to the edge to say" if verdict == "undecided" else text)
-
-
-def _late(late_s: tuple[float, ...]) -> float:
-    """The 95th percentile of how late bare timers were."""
-    return sorted(late_s)[int(0.95 * len(late_s))] if late_s else 0.0
 
 
 def _of_browser(returns: Returns) -> str:
@@ -150,13 +134,11 @@ GOES_ON = 3
 def stops(seen: Endings) -> Finding:
     """E3. ``measured``: the most requests that any client made where it is to make one."""
     parts = [_ending(client, ending) for client, endings in seen.clients.items() for ending in endings]
-    verdict, reason = confidence.combine(part.verdict for part in parts), _texts(parts)
     once = [e.requests for endings in seen.clients.values() for e in endings if EXPECTED.get(e.answer, (0, 0))[0] == 1]
-    if verdict == "confirmed" and BROWSER not in seen.clients:
-        verdict, reason = "illustrated", f"by the kit's own client; {BROWSER}: not run ({seen.why}); {reason}"
-    elif seen.browser:
-        reason = f"{seen.browser}; {reason}"
-    return Finding(1.0, float(max(once)), None, len(parts), verdict, reason, "requests")
+    told = f"{seen.browser}; {{}}" if seen.browser else "{}"
+    found = finding(parts, len(parts), 1.0, float(max(once)), "requests", told)
+    why = f"by the kit's own client; {BROWSER}: not run ({seen.why})"
+    return found if BROWSER in seen.clients else refined(found, why, "illustrated")
 
 
 def _ending(client: str, ending: Ending) -> Part:
@@ -182,9 +164,9 @@ def five_bytes(seen: Framing) -> Finding:
     reason = f"the barest stream has {seen.bare_bytes:g} ({bare}); a lab's own {seen.lab_bytes:.3g} ({lab})"
     if least:
         reason = f"an event comes of {least[0]!r} too; {reason}"
-    verdict: Verdict = "confirmed" if least or seen.bare_bytes <= CLAIMED_BYTES else "refuted"
+    enough = bool(least) or seen.bare_bytes <= CLAIMED_BYTES
     exact = Interval(seen.bare_bytes, seen.bare_bytes, seen.bare_bytes, seen.events)
-    return Finding(CLAIMED_BYTES, seen.bare_bytes, exact, seen.events, verdict, reason, "bytes")
+    return finding([said(enough, reason, reason)], seen.events, CLAIMED_BYTES, exact, "bytes")
 
 
 # E6
@@ -195,14 +177,11 @@ def tells_nothing(seen: Heartbeats) -> Finding:
     page = {stream.kind: stream for stream in seen.streams if stream.client == BROWSER}
     kernel = {stream.kind: stream for stream in seen.streams if stream.client == OURS}
     if not page:
-        raise NoVerdict("not run", f"{seen.why}; an emulation in the kernel: {_texts(_parts(seen, kernel))}")
-    parts = _parts(seen, page)
+        raise NoVerdict("not run", f"{seen.why}; an emulation in the kernel: {together(_parts(seen, kernel)).text}")
     noticed_s = [t for t in seen.noticed_s(page["named event"]) if t is not None]
-    mean = confidence.mean_interval(noticed_s)
-    reason = f"{seen.browser}: {_texts(parts)}"
-    verdict = confidence.combine(part.verdict for part in parts)
+    mean = confidence.mean_interval(noticed_s) if noticed_s else None
     expected_s = seen.watchdog_s - seen.beat_s / 2
-    return Finding(expected_s, mean.value if noticed_s else None, mean, len(seen.stalls_ns), verdict, reason)
+    return finding(_parts(seen, page), len(seen.stalls_ns), expected_s, mean, reason=f"{seen.browser}: {{}}")
 
 
 def _parts(seen: Heartbeats, of: dict[str, Beats]) -> list[Part]:
@@ -230,7 +209,7 @@ def _noticed(seen: Heartbeats, stream: Beats) -> Part:
     """From two intervals after the stall's beginning to three: the last heartbeat came up to one interval before."""
     all_s = seen.noticed_s(stream)
     noticed_s = [t for t in all_s if t is not None]
-    slack_s = TOLERANCE * seen.watchdog_s + _late(seen.late_s) + seen.one_way_s
+    slack_s = TOLERANCE * seen.watchdog_s + quantile(seen.late_s, 0.95) + seen.one_way_s
     low_s, high_s = seen.watchdog_s - seen.beat_s - slack_s, seen.watchdog_s + slack_s
     text = f"{len(noticed_s)} of {len(all_s)} stalls noticed by their absence"
     if 2 * len(noticed_s) < len(all_s):
@@ -238,12 +217,3 @@ def _noticed(seen: Heartbeats, stream: Beats) -> Part:
     text += f", after {shown(min(noticed_s), 's')} to {shown(max(noticed_s), 's')}"
     inside = len(noticed_s) == len(all_s) and low_s <= min(noticed_s) and max(noticed_s) <= high_s
     return Part("confirmed" if inside else "undecided", text)
-
-
-def _said(is_so: bool, text: str) -> Part:
-    return Part("confirmed", text) if is_so else Part("refuted", f"not so: {text}")
-
-
-def _texts(parts: list[Part]) -> str:
-    worst = confidence.combine(part.verdict for part in parts)
-    return "; ".join([p.text for p in parts if p.verdict == worst] + [p.text for p in parts if p.verdict != worst])

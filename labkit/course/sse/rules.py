@@ -1,33 +1,27 @@
-"""Every rule of the event stream (WHATWG HTML 9.2.5 and 9.2.6) put to decoders: ours, a page's, other people's.
-
-Each rule is fed whole, byte by byte, and cut in two at every place. Decoders that want a connection, a page's
-EventSource among them, get it from a server that writes the parts 3 ms apart; whether two parts are then read apart is
-not in anybody's hands. Reconnection times show only in what such a client does next: it has to be back after the time
-that the rule leaves in force, give or take what the window below allows.
-"""
+"""Every rule of the event stream (WHATWG HTML 9.2.5 and 9.2.6), and the ways in which its bytes may be cut."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from labkit.course.case_server import APART_S, Asked, CaseServer, page_runs, shown
-from labkit.course.sse.seen import BROWSER, OURS, Conformance, Dispatched, Outcome, Rule
-from labkit.wire.event_stream import EventStreamDecoder
-
-Fed = tuple[list[Dispatched], int | None]
-"""What was dispatched, and the reconnection time at the end, in ms."""
-Feed = Callable[[Sequence[bytes]], Fed]
+Dispatched = tuple[str, str, str]
+"""Type, data and last event id of one dispatched event."""
 
 RETRY_MS = 300
-RETRY_WINDOW_MS = (0.9 * RETRY_MS, 6 * RETRY_MS)
-"""When a client is back that kept 300 ms: not at once, and well before the three seconds that browsers begin with."""
-CASE_MS = 7000
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule of the event stream: bytes, and what has to come of them."""
+
+    key: str
+    clause: str
+    title: str
+    wire: bytes
+    events: tuple[Dispatched, ...]
+    retry_ms: int | None = None
+    """The reconnection time in force afterwards; None where the rule is not about it."""
 
 
 def _rule(key: str, title: str, wire: bytes, *events: Dispatched, clause: str = "9.2.6", retry: bool = False) -> Rule:
@@ -91,170 +85,3 @@ def over_http(rule: Rule) -> Iterator[tuple[str, list[bytes]]]:
     for name, reads in cuts(rule.wire):
         if rule.retry_ms is None or not name.startswith("split"):
             yield name, reads
-
-
-# Decoders that take bytes
-
-
-def ours(reads: Sequence[bytes]) -> Fed:
-    """labkit's own decoder."""
-    decoder = EventStreamDecoder()
-    events = [event for read in reads for event in decoder.feed(read)]
-    return [(event.type, event.data, event.last_event_id) for event in events], decoder.retry_ms
-
-
-def httpx_sse(reads: Sequence[bytes]) -> Fed:
-    import httpx  # type: ignore[import-not-found, unused-ignore]
-    from httpx_sse import EventSource  # type: ignore[import-not-found, unused-ignore]
-
-    response = httpx.Response(200, headers={"Content-Type": "text/event-stream"}, content=iter(reads))
-    events = list(EventSource(response).iter_sse())
-    return [(e.event, e.data, e.id) for e in events], next((e.retry for e in events[::-1] if e.retry is not None), None)
-
-
-def sseclient_py(reads: Sequence[bytes]) -> Fed:
-    import sseclient  # type: ignore[import-not-found, unused-ignore]
-
-    events = list(sseclient.SSEClient(iter(reads)).events())
-    digits = [e.retry for e in events if e.retry and e.retry.isdigit()]  # it leaves the number to its caller
-    return [(e.event, e.data, e.id or "") for e in events], int(digits[-1]) if digits else None
-
-
-CLIENTS: dict[str, Feed] = {"httpx-sse": httpx_sse, "sseclient-py": sseclient_py}
-AIOHTTP = "aiohttp-sse-client"
-
-
-def fed(rule: Rule, feed: Feed) -> Outcome:
-    """What a decoder makes of one rule, fed in every way. An exception is something it made of it, too."""
-    found: dict[str, bool] = {}
-    got = ""
-    for name, reads in cuts(rule.wire):
-        try:
-            events, retry_ms = feed(reads)
-            right = tuple(events) == rule.events and (rule.retry_ms is None or retry_ms == rule.retry_ms)
-            said = _words(events, None if rule.retry_ms is None else f"retry {retry_ms}")
-        except Exception as error:
-            right, said = False, type(error).__name__
-        way = name.rstrip("0123456789")
-        found[way] = found.get(way, True) and right
-        got = got or ("" if right else said)
-    return Outcome(found["whole"], found["bytewise"], found["split"], got)
-
-
-def _words(events: Sequence[Dispatched], retry: str | None) -> str:
-    words = [repr(data) + (f" as {type}" if type != "message" else "") + (f" id {id}" if id else "")
-             for type, data, id in events]  # fmt: skip
-    return "; ".join([", ".join(words) or "nothing", *([retry] if retry else [])])
-
-
-# Clients that want a connection
-
-
-async def _answer(asked: Asked) -> None:
-    """A rule's bytes, cut as the path says; a client that comes back is told to stop."""
-    if asked.number > 1:
-        await asked.head("204 No Content", "")
-        return
-    _, key, cut = asked.path.split("/")[:3]
-    rule = next(rule for rule in RULES if rule.key == key)
-    await asked.head()
-    for read in dict(cuts(rule.wire))[cut]:
-        await asyncio.sleep(APART_S)
-        await asked.write(read)
-
-
-def _judged(rule: Rule, told: dict[str, list[Dispatched]], server: CaseServer, client: str) -> Outcome:
-    """From what one client dispatched, by cut, and from when it came back."""
-    found: dict[str, bool] = {}
-    got = ""
-    for name, _ in over_http(rule):
-        if name not in told:
-            continue
-        right, said = tuple(told[name]) == rule.events, None
-        if rule.retry_ms is not None:
-            asked = server.of(f"rules/{rule.key}/{name}/{client}")
-            away_ms = (asked[1].began_ns - asked[0].ended_ns) / 1e6 if len(asked) > 1 else None
-            right = right and away_ms is not None and RETRY_WINDOW_MS[0] <= away_ms <= RETRY_WINDOW_MS[1]
-            said = "did not come back" if away_ms is None else f"back after {away_ms:.0f} ms"
-        way = name.rstrip("0123456789")
-        found[way] = found.get(way, True) and right
-        got = got or ("" if right else _words(told[name], said))
-    return Outcome(found.get("whole"), found.get("bytewise"), found.get("split"), got)
-
-
-async def _aiohttp(server: CaseServer, rule: Rule) -> Outcome:
-    from aiohttp_sse_client.client import EventSource  # type: ignore[import-not-found, unused-ignore]
-
-    async def one(name: str) -> None:
-        with contextlib.suppress(Exception):  # it reports the 204, which ends each case, as an error
-            async with (
-                asyncio.timeout(CASE_MS / 1e3),
-                EventSource(server.url(f"rules/{rule.key}/{name}/aiohttp"), reconnection_time=timedelta(0)) as source,
-            ):
-                async for e in source:
-                    told[name].append((e.type or "message", e.data, e.last_event_id))
-
-    logging.getLogger("aiohttp_sse_client.client").setLevel(logging.CRITICAL)
-    told: dict[str, list[Dispatched]] = {name: [] for name, _ in over_http(rule)}
-    await asyncio.gather(*map(one, told))
-    return _judged(rule, told, server, "aiohttp")
-
-
-async def _connected(conformance: Conformance) -> Conformance:
-    """Add what needs connections: aiohttp-sse-client if it is installed, and the page."""
-    outcomes, missing = dict(conformance.outcomes), dict(conformance.missing)
-    browser = ""
-    async with CaseServer({"rules": _answer}) as server:
-        if AIOHTTP not in missing:
-            outcomes[_named(AIOHTTP)] = {rule.key: await _aiohttp(server, rule) for rule in RULES}
-        told, browser, why = await page_runs(server, _jobs(), parallel=5)
-        if why:
-            missing[BROWSER] = why
-        else:
-            outcomes[BROWSER] = {rule.key: _judged(rule, _of_page(rule, told), server, "page") for rule in RULES}
-    return Conformance(RULES, outcomes, missing, {**conformance.settings, "browser": browser})
-
-
-def _jobs() -> list[dict[str, Any]]:
-    jobs = []
-    for rule in sorted(RULES, key=lambda rule: rule.retry_ms is None):  # those that wait go first
-        for name, _ in over_http(rule):
-            path = f"rules/{rule.key}/{name}/page"
-            until = "error" if rule.retry_ms is None else "closed"
-            types = sorted({"message", "add", "x", *(type for type, _, _ in rule.events)})
-            jobs.append({"key": f"{rule.key}/{name}", "path": path, "types": types, "until": until, "wait_ms": CASE_MS})
-    return jobs
-
-
-def _of_page(rule: Rule, told: dict[str, dict[str, Any]]) -> dict[str, list[Dispatched]]:
-    found = {}
-    for name, _ in over_http(rule):
-        done = told.get(f"{rule.key}/{name}", {"errors": 0})
-        if done["errors"]:  # else its time was over before its stream was
-            found[name] = [(type, data, id) for type, data, id in done["events"]]
-    return found
-
-
-def _named(distribution: str) -> str:
-    return f"{distribution} {version(distribution)}"
-
-
-def conformance() -> Conformance:
-    """Put every rule to labkit's decoder, to the page's EventSource if there is a page, and to what is installed of
-    httpx-sse, sseclient-py and aiohttp-sse-client, in every way of cutting the bytes.
-
-    Returns:
-        A table of rules by implementations. What was not run is named with the reason.
-    """
-    outcomes = {OURS: {rule.key: fed(rule, ours) for rule in RULES}}
-    missing: dict[str, str] = {}
-    for name in (*CLIENTS, AIOHTTP):
-        try:
-            if name in CLIENTS:
-                outcomes[_named(name)] = {rule.key: fed(rule, CLIENTS[name]) for rule in RULES}
-            else:
-                _named(name)
-        except PackageNotFoundError:
-            missing[name] = "not installed"
-    settings = {"started": datetime.now(UTC).isoformat()}
-    return shown(_connected(Conformance(RULES, outcomes, missing, settings)), "putting the rules to clients")

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from labkit.course.websocket import charts
-from labkit.course.websocket.experiments import (
-    against_tcp,
-    both_ways,
-    close_codes,
-    conformance,
-    dead_peers,
-    deflate,
-    handshake,
-    headers,
-)
+from labkit.course.websocket.beside_tcp import against_tcp
+from labkit.course.websocket.closings import close_codes
+from labkit.course.websocket.compression import deflate
+from labkit.course.websocket.crossing import both_ways
+from labkit.course.websocket.frame_headers import headers
+from labkit.course.websocket.silent_links import dead_peers
+from labkit.course.websocket.trials import conformance
+from labkit.course.websocket.upgrade import handshake
 
-__all__ = [
-    "against_tcp",
-    "both_ways",
-    "charts",
-    "close_codes",
-    "conformance",
-    "dead_peers",
-    "deflate",
-    "handshake",
-    "headers",
-]
+__all__ = ["against_tcp", "both_ways", "close_codes", "conformance", "dead_peers", "deflate", "handshake", "headers"]

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.finding import Finding, NoVerdict
-from labkit.claims.judging import TOLERANCE, Part, ends
+from labkit.claims.judging import TOLERANCE, Part, ends, finding, refined, said
 from labkit.claims.values import shown
+from labkit.course.websocket.beside_tcp import Beside
+from labkit.course.websocket.compression import Deflated
+from labkit.course.websocket.crossing import BothWays
+from labkit.course.websocket.frame_headers import Header, Headers
 from labkit.course.websocket.late import late_part
-from labkit.course.websocket.seen import (
-    BothWays,
-    Cell,
-    Conformance,
-    DeadPeers,
-    Deflated,
-    Handshake,
-    Header,
-    Headers,
-)
+from labkit.course.websocket.silent_links import DeadPeers
+from labkit.course.websocket.trials import Cell, Conformance
+from labkit.course.websocket.upgrade import Handshake
 from labkit.wire.frames import accept_key, header_bytes
 
 OURS = "labkit"
@@ -30,40 +27,24 @@ LEAST_KEPT_BYTES = 16 << 10
 """Of memory for one connection, below which nothing was kept: a page or two of the allocator's own."""
 
 
-def _verdict(parts: Sequence[Part]) -> tuple[Verdict, str]:
-    """The verdict on all parts, and their texts, the guilty ones first."""
-    verdict = confidence.combine(part.verdict for part in parts)
-    guilty = [part.text for part in parts if part.verdict == verdict]
-    return verdict, "; ".join(guilty + [part.text for part in parts if part.verdict != verdict])
-
-
-def _said(is_so: bool, text: str, otherwise: str) -> Part:
-    return Part("confirmed", text) if is_so else Part("refuted", otherwise)
-
-
 def begins_as_http(seen: Handshake) -> Finding:
     """W1: the handshake is HTTP and its accept the one that the key demands; what follows is refused as HTTP."""
     takes = {name: text.startswith("takes") for name, text in seen.parsed.items()}
     rejects = {name: text.startswith("rejects") for name, text in seen.parsed.items()}
     parts = [
-        _said(
+        said(
             takes["request"] and takes["answer"] and seen.answer.startswith(b"HTTP/1.1 101 "),
             "the handshake is HTTP",
             "an HTTP parser does not take the handshake",
         ),
-        _said(seen.accept == accept_key(seen.key), f"{seen.key} is answered by {seen.accept}", f"wrong: {seen.accept}"),
+        said(seen.accept == accept_key(seen.key), f"{seen.key} is answered by {seen.accept}", f"wrong: {seen.accept}"),
     ]
-    after = [name for name in seen.parsed if name.startswith("then")]
-    for name in after:
-        if rejects[name]:
-            parts.append(Part("confirmed", f"{name.removeprefix('then, ')}: the parser {seen.parsed[name]}"))
-        else:
-            verdict: Verdict = "refuted" if takes[name] else "undecided"
-            parts.append(Part(verdict, f"{name.removeprefix('then, ')}: the parser {seen.parsed[name]}"))
-    verdict, reason = _verdict(parts)
-    if verdict == "confirmed":
-        verdict, reason = "refined", f"it begins as HTTP, and is none after the 101; {reason}"
-    return Finding(None, None, None, len(seen.parsed), verdict, reason, "")
+    for name, text in seen.parsed.items():
+        if name.startswith("then"):
+            verdict: Verdict = "confirmed" if rejects[name] else "refuted" if takes[name] else "undecided"
+            parts.append(Part(verdict, f"{name.removeprefix('then, ')}: the parser {text}"))
+    found = finding(parts, len(seen.parsed), unit="")
+    return refined(found, "it begins as HTTP, and is none after the 101")
 
 
 def either_side_at_any_time(seen: BothWays) -> Finding:
@@ -78,7 +59,7 @@ def either_side_at_any_time(seen: BothWays) -> Finding:
     if seen.late_s > d / 5:
         raise NoVerdict("undecided", f"this machine is too busy: timers are {shown(seen.late_s, 's')} late", n)
     low, high = (1 - TOLERANCE) * d, (1 + TOLERANCE) * d + seen.late_s
-    parts = [_said(not seen.lost, "none lost", f"{seen.lost} lost")]
+    parts = [said(not seen.lost, "none lost", f"{seen.lost} lost")]
     for name, sent, other in (("up", seen.up, seen.down), ("down", seen.down, seen.up)):
         median = confidence.median_interval([latency_s for _, latency_s in sent])
         text = f"{name}: median {shown(median.value, 's')}, {ends(median)} at 99 % (n = {len(sent)})"
@@ -87,9 +68,8 @@ def either_side_at_any_time(seen: BothWays) -> Finding:
     crossed = seen.crossed
     many = crossed >= LEAST_MESSAGES
     parts.append(Part("confirmed" if many else "undecided", f"{crossed} crossed one that came the other way"))
-    verdict, reason = _verdict(parts)
     both = confidence.median_interval([latency_s for _, latency_s in (*seen.up, *seen.down)])
-    return Finding(d, both.value, both, n, verdict, reason)
+    return finding(parts, n, d, both)
 
 
 def headers_are_2_4_or_10(seen: Headers) -> Finding:
@@ -98,11 +78,9 @@ def headers_are_2_4_or_10(seen: Headers) -> Finding:
         raise NoVerdict("not run", "frames of both sides are needed", len(seen.frames))
     wrong = [f for f in seen.frames if f.header_bytes != header_bytes(f.payload_bytes, f.sender == "client")]
     lengths = {s: sorted({f.header_bytes for f in seen.frames if f.sender == s}) for s in ("server", "client")}
-    if wrong:
-        odd = "; ".join(f"{_frame(f)}, not {header_bytes(f.payload_bytes, f.sender == 'client')}" for f in wrong)
-        return Finding(None, None, None, len(seen.frames), "refuted", odd, "bytes")
-    reason = f"from the server {_listed(lengths['server'])}, from the client {_listed(lengths['client'])} bytes"
-    return Finding(None, None, None, len(seen.frames), "confirmed", reason, "bytes")
+    odd = "; ".join(f"{_frame(f)}, not {header_bytes(f.payload_bytes, f.sender == 'client')}" for f in wrong)
+    text = f"from the server {_listed(lengths['server'])}, from the client {_listed(lengths['client'])} bytes"
+    return finding([said(not wrong, text, odd)], len(seen.frames), unit="bytes")
 
 
 def _frame(frame: Header) -> str:
@@ -119,10 +97,10 @@ def twelve_bytes_for_the_largest(seen: Headers) -> Finding:
     if not largest:
         raise NoVerdict("not run", "no frame over 65535 bytes was sent")
     found = {f.header_bytes for f in largest}
-    verdict: Verdict = "confirmed" if found == {12} else "refuted"
     measured = max(found)
-    reason = f"{measured} bytes on the wire: 2, then 8 of length and 4 of masking key"
-    return Finding(12, measured, None, len(largest), verdict, reason if measured == 14 else _frame(largest[0]), "bytes")
+    text = f"{measured} bytes on the wire: 2, then 8 of length and 4 of masking key"
+    text = text if measured == 14 else _frame(largest[0])
+    return finding([said(found == {12}, text, text)], len(largest), 12, measured, "bytes")
 
 
 def masked_one_way(seen: Conformance) -> Finding:
@@ -162,7 +140,7 @@ def _ours(seen: Conformance, claim: str) -> Part:
     if silent and not wrong:
         return Part("undecided", "; ".join(f"{OURS}'s {cell.role}: {_cell(cell)}" for cell in silent))
     told = "; ".join(f"{OURS}'s {cell.role}: {_cell(cell)}" for cell in wrong)
-    return _said(not wrong, f"{OURS} as it must in {len(mine)} cases", told)
+    return said(not wrong, f"{OURS} as it must in {len(mine)} cases", told)
 
 
 def _cell(cell: Cell) -> str:
@@ -171,24 +149,22 @@ def _cell(cell: Cell) -> str:
 
 def _conforming(seen: Conformance, claim: str, parts: Sequence[Part]) -> Finding:
     """This kit's own decide between confirmed and refuted; others that do otherwise refine."""
-    verdict, reason = _verdict(parts)
     cells = seen.of(claim)
     others: dict[str, list[Cell]] = {}
     for cell in cells:
         if cell.implementation != OURS and cell.outcome == "wrong":
             others.setdefault(f"{cell.implementation} ({cell.role})", []).append(cell)
-    tried = len({cell.implementation for cell in cells} - {OURS})
+    told = "; ".join(
+        f"{name}: {_cell(wrong[0])}" + (f", and {len(wrong) - 1} more" if len(wrong) > 1 else "")
+        for name, wrong in others.items()
+    )
+    found, tried = finding(parts, len(cells), unit=""), len({cell.implementation for cell in cells} - {OURS})
     if others:
-        told = "; ".join(
-            f"{name}: {_cell(wrong[0])}" + (f", and {len(wrong) - 1} more" if len(wrong) > 1 else "")
-            for name, wrong in others.items()
-        )
-        reason = f"{reason}; not so: {told}"
-        verdict = "refined" if verdict == "confirmed" else verdict
-    elif tried:
-        quiet = sum(cell.outcome == "ends, no code" for cell in cells)
-        reason += f"; {tried} others too" + (f", but for {quiet} ends without a code" if quiet else "")
-    return Finding(None, None, None, len(cells), verdict, reason, "")
+        verdict: Verdict = "refined" if found.verdict == "confirmed" else found.verdict
+        return replace(found, verdict=verdict, reason=f"{found.reason}; not so: {told}")
+    quiet = sum(cell.outcome == "ends, no code" for cell in cells)
+    but = f", but for {quiet} ends without a code" if quiet else ""
+    return replace(found, reason=f"{found.reason}; {tried} others too{but}") if tried else found
 
 
 def a_ping_finds_the_dead(seen: DeadPeers) -> Finding:
@@ -201,9 +177,7 @@ def a_ping_finds_the_dead(seen: DeadPeers) -> Finding:
         raise NoVerdict("not run", "no peer was watched")
     noticed = [peer.noticed_s for peer in ours if peer.noticed_s is not None]
     parts = [
-        _said(
-            len(noticed) == len(ours), f"{len(ours)} of {len(ours)} noticed", f"{len(noticed)} of {len(ours)} noticed"
-        )
+        said(len(noticed) == len(ours), f"{len(ours)} of {len(ours)} noticed", f"{len(noticed)} of {len(ours)} noticed")
     ]
     last_s = max(noticed, default=math.nan)
     slack_s, stall_s = seen.late_s
@@ -213,7 +187,7 @@ def a_ping_finds_the_dead(seen: DeadPeers) -> Finding:
         parts.append(Part("confirmed" if over_s <= 0 else "undecided" if over_s <= stall_s else "refuted", text))
         least_s = seen.timeout_s - 2 * seen.one_way_s - TOLERANCE * (seen.interval_s + seen.timeout_s)
         text = f"the first after {shown(min(noticed), 's')}"
-        parts.append(_said(min(noticed) >= least_s - slack_s, text, text + ", before it could be known"))
+        parts.append(said(min(noticed) >= least_s - slack_s, text, text + ", before it could be known"))
     for peer in seen.peers:
         if peer.implementation == OURS:
             continue
@@ -224,8 +198,7 @@ def a_ping_finds_the_dead(seen: DeadPeers) -> Finding:
         else:
             took = "not noticed" if peer.noticed_s is None else f"after {shown(peer.noticed_s, 's')}"
             parts.append(Part("confirmed", f"{peer.implementation} {took}"))
-    verdict, reason = _verdict(parts)
-    return Finding(seen.interval_s + seen.timeout_s, last_s if noticed else None, None, len(ours), verdict, reason)
+    return finding(parts, len(ours), seen.interval_s + seen.timeout_s, last_s if noticed else None)
 
 
 def compression_saves_and_costs(seen: Deflated) -> Finding:
@@ -237,25 +210,14 @@ def compression_saves_and_costs(seen: Deflated) -> Finding:
     kinds = list(seen.payload_bytes)
     left = {kind: seen.wire_bytes[kind][kept] / seen.wire_bytes[kind][plain] for kind in kinds}
     grew = [kind for kind in kinds if left[kind] >= 1]
-    parts = [
-        _said(
-            len(grew) < len(kinds),
-            "left of the bytes: " + ", ".join(f"{kind} {left[kind]:.0%}" for kind in kinds),
-            "no kind of message got smaller: " + ", ".join(f"{kind} {left[kind]:.0%}" for kind in kinds),
-        )
-    ]
+    told = ", ".join(f"{kind} {left[kind]:.0%}" for kind in kinds)
+    parts = [said(len(grew) < len(kinds), f"left of the bytes: {told}", f"no kind of message got smaller: {told}")]
     more_us = [b - a for a, b in zip(seen.cpu_us[plain], seen.cpu_us[kept], strict=True)]
     cost = confidence.mean_interval(more_us)
     parts.append(Part(_above_zero(cost), f"CPU {cost.value:+.0f} µs a message ({cost.low:.0f} to {cost.high:.0f})"))
     memory = seen.rss_bytes[kept] - seen.rss_bytes[plain]
-    parts.append(
-        _said(
-            memory > LEAST_KEPT_BYTES,
-            f"memory {memory / 1024:+.0f} KiB a connection",
-            f"memory {memory / 1024:+.0f} KiB a connection is none",
-        )
-    )
-    verdict, reason = _verdict(parts)
+    text = f"memory {memory / 1024:+.0f} KiB a connection"
+    parts.append(said(memory > LEAST_KEPT_BYTES, text, f"{text} is none"))
     conditions = [f"{kind} grows ({left[kind]:.0%})" for kind in grew]
     for mode in alone:
         kinds_left = ", ".join(
@@ -263,40 +225,28 @@ def compression_saves_and_costs(seen: Deflated) -> Finding:
         )
         own = (seen.rss_bytes[mode] - seen.rss_bytes[plain]) / 1024
         conditions.append(f"{mode}: {own:+.0f} KiB, left {kinds_left}")
-    if verdict == "confirmed" and grew:
-        verdict = "refined"
     n = sum(map(len, seen.cpu_us.values()))
-    return Finding(None, left[kinds[0]], None, n, verdict, "; ".join([reason, *conditions]), "")
+    found = finding(parts, n, None, left[kinds[0]], "", "; ".join(["{}", *conditions]))
+    return replace(found, verdict="refined") if found.verdict == "confirmed" and grew else found
 
 
 def _above_zero(interval: Interval) -> Verdict:
     return "confirmed" if interval.low > 0 else "refuted" if interval.high < 0 else "undecided"
 
 
-def within_five_and_three(seen: Any) -> Finding:
+def within_five_and_three(seen: Beside) -> Finding:
     """W10: bytes at most 5 times those of bare TCP, round trips at most 3 times as long."""
     ratios = {size: seen.ratio_of_bytes(size) for size in seen.bytes}
-    most = max(ratios.values())
-    parts = [_said(most <= 5, "", f"{most:.2f} times the bytes")]
-    times = {size: confidence.median_interval([w / t for w, t in pairs]) for size, pairs in seen.trips_s.items()}
-    n = sum(map(len, seen.trips_s.values()))
+    most, n = max(ratios.values()), sum(map(len, seen.trips_s.values()))
     if min(len(pairs) for pairs in seen.trips_s.values()) < LEAST_MESSAGES:
         raise NoVerdict("undecided", f"{n} round trips are too few: at least {LEAST_MESSAGES} of each size", n)
-    slowest = max(times.values(), key=lambda interval: interval.high)
-    parts.append(
-        Part(
-            confidence.within(slowest, 0.0, 3.0),
-            f"round trips {slowest.value:.2f} times as long ({slowest.low:.2f} to {slowest.high:.2f})",
-        )
-    )
+    times = [confidence.median_interval([w / t for w, t in pairs]) for pairs in seen.trips_s.values()]
+    slowest = max(times, key=lambda interval: interval.high)
+    told = "bytes, times: " + ", ".join(f"{ratio:.2f} at {size} B" for size, ratio in ratios.items())
+    trips = f"round trips {slowest.value:.2f} times as long ({slowest.low:.2f} to {slowest.high:.2f})"
+    parts = [said(most <= 5, told, told), Part(confidence.within(slowest, 0.0, 3.0), trips)]
     bare = sorted(w / t for w, t in seen.bare_s)
-    told = ", ".join(f"{ratio:.2f} at {size} B" for size, ratio in ratios.items())
-    parts[0] = Part(parts[0].verdict, f"bytes, times: {told}")
-    verdict, reason = _verdict(parts)
-    if bare:
-        reason += f"; with no network between, {bare[len(bare) // 2]:.1f} times: the two programs' own time"
-    if verdict == "confirmed":
-        verdict = "refined"
-        reason = f"only the smallest payloads come near it across a network of {shown(seen.one_way_s, 's')}; {reason}"
+    own = f"; with no network between, {bare[len(bare) // 2]:.1f} times: the two programs' own time" if bare else ""
     measured = {"bytes": most, "time": slowest.value}
-    return Finding({"bytes": 5, "time": 3}, measured, None, n, verdict, reason, "")
+    found = finding(parts, n, {"bytes": 5, "time": 3}, measured, "", "{}" + own)
+    return refined(found, f"only the smallest payloads come near it across a network of {shown(seen.one_way_s, 's')}")

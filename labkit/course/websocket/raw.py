@@ -1,16 +1,15 @@
-"""A WebSocket client made by hand over a counted connection, which sends whatever it is told to; a loop's lateness."""
+"""A WebSocket client made by hand over a counted connection, which sends whatever it is told to."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Self
 
+from labkit.charts import style
 from labkit.client.connection import Connection, Wiring
 from labkit.client.ledger import Ledger
 from labkit.errors import ConnectionLost, Refused
@@ -18,6 +17,16 @@ from labkit.wire.events import now_ns
 from labkit.wire.frames import Frame, FrameDecoder, Opcode, encode_frame
 
 TIMEOUT_S = 5.0
+SAMPLE_KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+"""The key of the example in RFC 6455 section 1.3; its accept is s3pPLMBiTxaQ9kYGzzhZRbK+xOo=."""
+UP, DOWN = style.Mark("#D55E00", "triangle-up", "dash"), style.Mark("#0072B2", "triangle-down", "solid")
+"""What stands for each direction in charts."""
+
+
+def opening(port: int, path: str, key: str, *fields: str) -> bytes:
+    """The request that a handshake begins with (RFC 6455 section 4.1)."""
+    own = ["Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13"]
+    return "\r\n".join([f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", *own, *fields, "\r\n"]).encode()
 
 
 class RawSocket:
@@ -46,19 +55,7 @@ class RawSocket:
             ConnectionLost: nobody is there, or the connection ended.
             Refused: any answer but 101.
         """
-        key = key or base64.b64encode(os.urandom(16)).decode()
-        request = "\r\n".join(
-            [
-                f"GET {path} HTTP/1.1",
-                f"Host: 127.0.0.1:{port}",
-                "Upgrade: websocket",
-                "Connection: Upgrade",
-                f"Sec-WebSocket-Key: {key}",
-                "Sec-WebSocket-Version: 13",
-                *fields,
-                "\r\n",
-            ]
-        ).encode()
+        request = opening(port, path, key or base64.b64encode(os.urandom(16)).decode(), *fields)
         connection = await Connection.open("127.0.0.1", port, Wiring(Ledger(), "websocket", 0))
         try:
             await connection.write(request)
@@ -122,34 +119,3 @@ class RawSocket:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.connection.close()
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """The value below which *share* of them lie; 0 of none."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
-
-
-@contextlib.asynccontextmanager
-async def lateness() -> AsyncIterator[list[float]]:
-    """How late timers of this loop are while the block runs, in ms, filled as it goes."""
-    late_ms: list[float] = []
-
-    async def watch() -> None:
-        while True:
-            due_ns = now_ns() + 5_000_000
-            await asyncio.sleep(0.005)
-            late_ms.append(max(0.0, (now_ns() - due_ns) / 1e6))
-
-    watching = asyncio.ensure_future(watch())
-    try:
-        yield late_ms
-    finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-
-
-async def cancelled(task: asyncio.Task[None]) -> None:
-    """End *task*, and wait until it has."""
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

@@ -13,9 +13,9 @@ import pytest
 
 import labkit
 from conftest import UNIT
-from labkit.course import claims as checking
-from labkit.course import relatives
-from labkit.course.relatives.judges import Exchange, Old, Page
+from labkit.course import claims, relatives
+from labkit.course.relatives.plugin_socket import Conversation, Exchange
+from labkit.course.relatives.tricks import Old, Page
 from labkit.subscribing.contract.order import AWKWARD, check_all
 from labkit.subscribing.contract.promise import attach
 from labkit.techniques import Technique, exhibits
@@ -104,12 +104,12 @@ def test_bosh_refuses_what_is_none(lab: labkit.Lab, body: bytes, status: int) ->
 
 
 @pytest.fixture(scope="module")
-def conversation(lab: labkit.Lab) -> relatives.Conversation:
+def conversation(lab: labkit.Lab) -> Conversation:
     return relatives.flash(lab)
 
 
-def test_the_plugin_socket_speaks_as_flash_did(conversation: relatives.Conversation) -> None:
-    assert checking.judge("X1", conversation.seen).verdict == "illustrated"
+def test_the_plugin_socket_speaks_as_flash_did(conversation: Conversation) -> None:
+    assert claims.judge("X1", conversation).verdict == "illustrated"
     assert "policy-file-request" in conversation._repr_html_()
 
 
@@ -126,10 +126,10 @@ def changed(exchange: Exchange, **changes: Any) -> Exchange:
     ],
 )
 def test_a_plugin_socket_that_does_not_is_refuted(
-    conversation: relatives.Conversation, title: str, changes: dict[str, Any], missing: str
+    conversation: Conversation, title: str, changes: dict[str, Any], missing: str
 ) -> None:
-    exchanges = tuple(changed(e, **changes) if e.title == title else e for e in conversation.seen.exchanges)
-    found = checking.judge("X1", dataclasses.replace(conversation.seen, exchanges=exchanges))
+    exchanges = tuple(changed(e, **changes) if e.title == title else e for e in conversation.exchanges)
+    found = claims.judge("X1", dataclasses.replace(conversation, exchanges=exchanges))
     assert found.verdict == "refuted" and missing in found.reason
 
 
@@ -142,7 +142,7 @@ def old(lab: labkit.Lab) -> Old:
 
 
 def test_the_old_tricks_have_the_latency_of_their_kind(old: Old) -> None:
-    assert checking.judge("X2", old).verdict in ("illustrated", "undecided")
+    assert claims.judge("X2", old).verdict in ("illustrated", "undecided")
 
 
 def test_without_a_page_it_says_so_at_once(lab: labkit.Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +167,7 @@ def test_a_page_that_loses_repeats_or_swaps_an_event_refutes(
     old: Old, ids: tuple[int, ...], verdicts: tuple[str, ...]
 ) -> None:
     page = Page((1, 2, 3), {"forever-frame": (1, 2, 3), "jsonp-polling": ids}, "Chrome/1")
-    assert checking.judge("X2", dataclasses.replace(old, page=page)).verdict in verdicts
+    assert claims.judge("X2", dataclasses.replace(old, page=page)).verdict in verdicts
 
 
 # X3
@@ -179,16 +179,16 @@ def seen(lab: labkit.Lab) -> Any:
 
 
 def test_bayeux_and_bosh_are_long_polling(seen: Any) -> None:
-    assert checking.judge("X3", seen).verdict in ("illustrated", "undecided")
+    assert claims.judge("X3", seen).verdict in ("illustrated", "undecided")
 
 
 def test_a_held_request_that_is_not_freed_refutes(seen: Any) -> None:
-    found = checking.judge("X3", dataclasses.replace(seen, released_s=seen.wait_s))
+    found = claims.judge("X3", dataclasses.replace(seen, released_s=seen.wait_s))
     assert found.verdict in ("refuted", "undecided")
     assert found.verdict == "undecided" or "first request" in found.reason
 
 
 def test_advice_that_is_not_obeyed_is_seen(seen: Any) -> None:
     """The run without a pause in the place of the one with a pause of 12d: its mean is far from that theory."""
-    found = checking.judge("X3", dataclasses.replace(seen, advised=seen.run, advised_interval_s=0.6))
+    found = claims.judge("X3", dataclasses.replace(seen, advised=seen.run, advised_interval_s=0.6))
     assert found.verdict in ("refuted", "undecided") and "told to pause" in found.reason

@@ -12,11 +12,13 @@ import pytest
 import labkit
 from labkit import choosing
 from labkit.client.ledger import Ledger
-from labkit.course import claims as checking
-from labkit.course import side_by_side
-from labkit.course.side_by_side import charts as side_by_side_charts
-from labkit.course.side_by_side.seen import Comparison, Leg, ServerCosts, Upstream
-from labkit.course.side_by_side.seen_ages import AgePoint, Ages, age_blocks, expected_age_s
+from labkit.course import claims, side_by_side
+from labkit.course.side_by_side.age import age_blocks, expected_age_s
+from labkit.course.side_by_side.comparison import Comparison
+from labkit.course.side_by_side.messages import Upstream
+from labkit.course.side_by_side.newest_value import AgePoint, Ages
+from labkit.course.side_by_side.sending import Leg
+from labkit.course.side_by_side.servers import ServerCosts
 from labkit.errors import LabkitError
 
 NAMES = ("polling", "long-polling", "http-streaming", "sse", "websocket")
@@ -121,7 +123,7 @@ def messages(**changes: Leg) -> Upstream:
 
 
 def test_each_technique_loses_somewhere() -> None:
-    found = checking.judge("A1", comparison())
+    found = claims.judge("A1", comparison())
     assert found.verdict == "confirmed"
     assert (
         "websocket is beaten in server memory" in found.reason and "polling is beaten in mean latency" in found.reason
@@ -139,30 +141,30 @@ def test_a_technique_that_wins_everywhere_refutes() -> None:
         memory_kib={**seen.server.memory_kib, "websocket": none},
         cpu_us={**seen.server.cpu_us, "websocket": none},
     )
-    found = checking.judge("A1", dataclasses.replace(seen, run=run_of(latency, size), server=server))
+    found = claims.judge("A1", dataclasses.replace(seen, run=run_of(latency, size), server=server))
     assert found.verdict == "refuted" and "websocket is the best in every column" in found.reason
 
 
 def test_a_technique_that_is_only_as_good_is_undecided() -> None:
-    found = checking.judge("A1", comparison(websocket=6.5))
+    found = claims.judge("A1", comparison(websocket=6.5))
     assert found.verdict == "undecided" and "websocket: in no column" in found.reason
 
 
 def test_noise_that_swallows_a_difference_is_undecided_and_never_refuted() -> None:
     seen = comparison()
     noisy = dataclasses.replace(seen.server, memory_kib={**seen.server.memory_kib, "websocket": (0.0, 60.0, 5.0, 1.0)})
-    assert checking.judge("A1", dataclasses.replace(seen, server=noisy)).verdict == "undecided"
+    assert claims.judge("A1", dataclasses.replace(seen, server=noisy)).verdict == "undecided"
 
 
 def test_without_the_servers_columns_it_is_not_run() -> None:
-    found = checking.judge("A1", dataclasses.replace(comparison(), server=ServerCosts(why="one process only")))
+    found = claims.judge("A1", dataclasses.replace(comparison(), server=ServerCosts(why="one process only")))
     assert found.verdict == "not run" and "one process only" in found.reason
 
 
 def test_the_comparison_is_one_table_and_one_chart() -> None:
     seen = comparison()
     assert "latency" in seen._repr_html_() or "p50_ms" in seen._repr_html_()
-    figure = side_by_side_charts.side_by_side(seen)
+    figure = seen.chart()
     assert "none of them has all 6" in figure.layout.title.text
     assert any(trace.name == "theory" for trace in figure.data)
     assert labkit.choose(rate_per_s=8, staleness_s=1.5, run=seen).figures["polling"].memory_kib.value == pytest.approx(
@@ -184,7 +186,7 @@ def ages_of(plain: float, newest: float, *, plain_bytes: float = 2e6, newest_byt
 
 
 def test_conflation_pays_above_the_links_rate() -> None:
-    found = checking.judge("A9", ages_of(0.7, 0.25))
+    found = claims.judge("A9", ages_of(0.7, 0.25))
     assert found.verdict == "confirmed" and found.measured == pytest.approx(ages_of(0.7, 0.25).points[3].mean_s)
 
 
@@ -199,12 +201,12 @@ def test_conflation_pays_above_the_links_rate() -> None:
     ids=["older with conflation", "more bytes with conflation", "no conflation at all", "events lost"],
 )
 def test_a_wrong_world_is_told_from_it(world: Ages, verdict: str) -> None:
-    assert checking.judge("A9", world).verdict == verdict
+    assert claims.judge("A9", world).verdict == verdict
 
 
 def test_below_the_links_rate_nothing_is_decided() -> None:
     seen = ages_of(0.7, 0.25)
-    assert checking.judge("A9", dataclasses.replace(seen, points=seen.points[:2])).verdict == "not run"
+    assert claims.judge("A9", dataclasses.replace(seen, points=seen.points[:2])).verdict == "not run"
 
 
 @pytest.fixture(scope="module")
@@ -213,10 +215,10 @@ def ages() -> Ages:
 
 
 def test_the_sweep_shows_it(ages: Ages) -> None:
-    assert checking.judge("A9", ages).verdict in ("confirmed", "undecided")
+    assert claims.judge("A9", ages).verdict in ("confirmed", "undecided")
     assert sum(point.conflated for point in ages.points) > 0
     assert all(not point.lost for point in ages.points)
-    assert "times the link's rate" in side_by_side_charts.ages(ages).layout.title.text
+    assert "times the link's rate" in ages.chart().layout.title.text
 
 
 def test_a_server_that_does_not_conflate_is_not_confirmed(ages: Ages) -> None:
@@ -225,7 +227,7 @@ def test_a_server_that_does_not_conflate_is_not_confirmed(ages: Ages) -> None:
     points = tuple(
         dataclasses.replace(plain[p.technique, p.rate_per_s], conflate=True) if p.conflate else p for p in ages.points
     )
-    assert checking.judge("A9", dataclasses.replace(ages, points=points)).verdict in ("refuted", "undecided")
+    assert claims.judge("A9", dataclasses.replace(ages, points=points)).verdict in ("refuted", "undecided")
 
 
 # A10
@@ -238,7 +240,7 @@ def upstream() -> Upstream:
 
 
 def test_messages_upstream_arrive_once(upstream: Upstream) -> None:
-    assert checking.judge("A10", upstream).verdict in ("confirmed", "undecided")
+    assert claims.judge("A10", upstream).verdict in ("confirmed", "undecided")
     assert all(leg.lost == leg.twice == 0 for leg in upstream.legs)
     assert all(leg.swapped == 0 for leg in upstream.legs if leg.mode == "websocket")
     assert {leg.connections for leg in upstream.legs if leg.mode == "websocket"} == {1}
@@ -259,7 +261,7 @@ def test_a_message_has_the_bytes_of_its_frame(upstream: Upstream) -> None:
 
 
 def test_the_chart_of_messages_has_its_theory(upstream: Upstream) -> None:
-    figure = side_by_side_charts.upstream(upstream)
+    figure = upstream.chart()
     assert sum("theory" in (trace.name or "") for trace in figure.data) == 2
 
 
@@ -276,7 +278,7 @@ def test_the_chart_of_messages_has_its_theory(upstream: Upstream) -> None:
     ids=["right", "POST costs less", "the WebSocket swaps", "POSTs in order", "one is lost", "one comes twice"],
 )
 def test_worlds_of_messages_are_told_apart(changes: dict[str, Leg], verdict: str, said: str) -> None:
-    found = checking.judge("A10", messages(**changes))
+    found = claims.judge("A10", messages(**changes))
     assert found.verdict == verdict and said in found.reason
 
 

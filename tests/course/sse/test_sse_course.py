@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 import labkit
 from conftest import UNIT
 from labkit import loop
-from labkit.course import case_server, sse
-from labkit.course import claims as checking
-from labkit.course.sse import charts as sse_charts
+from labkit.course import case_server, claims, sse
+from labkit.course.sse.beats import Beats, Heartbeats
 from labkit.course.sse.claims import CLAIMS
-from labkit.course.sse.rules import fed
-from labkit.course.sse.seen import BROWSER, OURS, Beats, Conformance, Endings, Heartbeats, Outcome, Resumption, Returns
+from labkit.course.sse.decoders import Conformance, Outcome, fed
+from labkit.course.sse.giving_up import Endings
+from labkit.course.sse.reconnections import Resumption, Returns
+from labkit.course.sse.rules import RULES
+from labkit.course.sse.with_page import BROWSER, OURS
 from labkit.techniques import Delivery
 from labkit.techniques.sse import SSE, connect
 from labkit.wire.event_stream import EventStreamDecoder
@@ -124,11 +126,11 @@ def conformance() -> Conformance:
 
 
 def test_the_decoder_keeps_every_rule_and_absent_clients_are_named(conformance: Conformance) -> None:
-    found = checking.judge("E1", conformance)
-    assert found.verdict == "illustrated" and found.measured == len(sse.RULES)
+    found = claims.judge("E1", conformance)
+    assert found.verdict == "illustrated" and found.measured == len(RULES)
     assert "no page attached" in found.reason
     assert BROWSER in conformance.missing and BROWSER in conformance._repr_html_()
-    assert len(conformance.table()) == len(sse.RULES)
+    assert len(conformance.table()) == len(RULES)
 
 
 def wrong(change: Callable[[bytes], bytes]) -> Feed:
@@ -157,8 +159,8 @@ def wrong(change: Callable[[bytes], bytes]) -> Feed:
 def test_a_decoder_that_breaks_a_rule_is_refuted(
     conformance: Conformance, change: Callable[[bytes], bytes], broken: str
 ) -> None:
-    outcomes = {OURS: {rule.key: fed(rule, wrong(change)) for rule in sse.RULES}}
-    found = checking.judge("E1", dataclasses.replace(conformance, outcomes=outcomes))
+    outcomes = {OURS: {rule.key: fed(rule, wrong(change)) for rule in RULES}}
+    found = claims.judge("E1", dataclasses.replace(conformance, outcomes=outcomes))
     assert found.verdict == "refuted" and broken in found.reason
 
 
@@ -167,21 +169,21 @@ def raises(_: Sequence[bytes]) -> tuple[list[tuple[str, str, str]], int | None]:
 
 
 def test_a_decoder_that_raises_breaks_the_rule() -> None:
-    assert str(fed(sse.RULES[0], raises)) == "✗ UnicodeError"
+    assert str(fed(RULES[0], raises)) == "✗ UnicodeError"
 
 
 @pytest.mark.parametrize(("broken", "verdict"), [(0, "confirmed"), (1, "refined"), (5, "refuted")])
 def test_a_browser_is_judged_by_how_many_rules_it_breaks(conformance: Conformance, broken: int, verdict: str) -> None:
-    page = {rule.key: Outcome(n >= broken, True, True, "nothing") for n, rule in enumerate(sse.RULES)}
+    page = {rule.key: Outcome(n >= broken, True, True, "nothing") for n, rule in enumerate(RULES)}
     seen = dataclasses.replace(conformance, outcomes={**conformance.outcomes, BROWSER: page})
-    found = checking.judge("E1", seen)
-    assert (found.verdict, found.measured) == (verdict, len(sse.RULES) - broken)
+    found = claims.judge("E1", seen)
+    assert (found.verdict, found.measured) == (verdict, len(RULES) - broken)
 
 
 def test_a_browser_that_did_not_tell_in_time_is_undecided(conformance: Conformance) -> None:
-    page = {rule.key: Outcome(None, None, None) for rule in sse.RULES}
+    page = {rule.key: Outcome(None, None, None) for rule in RULES}
     seen = dataclasses.replace(conformance, outcomes={**conformance.outcomes, BROWSER: page})
-    assert checking.judge("E1", seen).verdict == "undecided"
+    assert claims.judge("E1", seen).verdict == "undecided"
 
 
 # E2
@@ -198,7 +200,7 @@ def resumption(lab: labkit.Lab, returns: Returns) -> Resumption:
 
 
 def test_the_client_is_back_after_retry_and_misses_nothing(resumption: Resumption) -> None:
-    found = checking.judge("E2", resumption)
+    found = claims.judge("E2", resumption)
     assert found.verdict in ("refined", "undecided"), found.reason
     assert "26 events over a cut link, 0 lost, 0 twice" in found.reason
     assert resumption.returns.resumed == {OURS: True}
@@ -224,12 +226,12 @@ def test_a_client_that_stays_away_longer_or_shorter_is_refuted(
     resumption: Resumption, factor: float, late_s: float, verdict: str
 ) -> None:
     seen = dataclasses.replace(resumption, returns=stretched(resumption.returns, factor, late_s))
-    assert checking.judge("E2", seen).verdict == verdict
+    assert claims.judge("E2", seen).verdict == verdict
 
 
 def test_a_client_that_forgets_its_last_event_id_is_refuted(resumption: Resumption) -> None:
     returns = dataclasses.replace(stretched(resumption.returns, 1.0), resumed={OURS: False})
-    found = checking.judge("E2", dataclasses.replace(resumption, returns=returns))
+    found = claims.judge("E2", dataclasses.replace(resumption, returns=returns))
     assert found.verdict == "refuted" and "not so" in found.reason
 
 
@@ -250,13 +252,13 @@ async def repeating(*args: Any, **options: Any) -> AsyncGenerator[Any, None]:
 def test_a_client_that_drops_or_repeats_one_id_is_refuted(returns: Returns, client: Any, said: str) -> None:
     with labkit.Lab("sse-wrong", techniques=(dataclasses.replace(SSE, connect=client),)) as wrong_lab:
         run = sse.cut(wrong_lab, duration_s=2.6)
-    found = checking.judge("E2", Resumption(stretched(returns, 1.0), run))
+    found = claims.judge("E2", Resumption(stretched(returns, 1.0), run))
     assert found.verdict == "refuted" and said in found.reason
 
 
 def test_a_run_without_a_cut_decides_nothing(lab: labkit.Lab, returns: Returns) -> None:
     run = labkit.measure(lab, ["sse"], labkit.periodic(rate_per_s=20, duration_s=0.5), progress=False)
-    assert "no connection was cut" in checking.judge("E2", Resumption(stretched(returns, 1.0), run)).reason
+    assert "no connection was cut" in claims.judge("E2", Resumption(stretched(returns, 1.0), run)).reason
 
 
 @pytest.mark.parametrize("retries", [{}, {0.0: 1}, {0.1: 0}, {0.00015: 1}])
@@ -274,7 +276,7 @@ def endings() -> Endings:
 
 
 def test_a_204_stops_the_client_and_another_type_fails_it(endings: Endings) -> None:
-    found = checking.judge("E3", endings)
+    found = claims.judge("E3", endings)
     assert found.verdict in ("illustrated", "undecided"), found.reason
     assert len(endings.table()) == 5 and "gives up" in endings._repr_html_()
 
@@ -298,7 +300,7 @@ def changed(endings: Endings, answer: str, **changes: Any) -> Endings:
 def test_a_client_that_asks_again_or_reads_what_it_must_not_is_refuted(
     endings: Endings, answer: str, changes: dict[str, Any], verdict: str
 ) -> None:
-    assert checking.judge("E3", changed(endings, answer, **changes)).verdict == verdict
+    assert claims.judge("E3", changed(endings, answer, **changes)).verdict == verdict
 
 
 def test_endings_are_watched_for_a_while() -> None:
@@ -315,7 +317,7 @@ def framing(lab: labkit.Lab) -> Any:
 
 
 def test_seven_bytes_are_the_least(framing: Any) -> None:
-    found = checking.judge("E5", framing)
+    found = claims.judge("E5", framing)
     assert (found.verdict, found.measured, found.expected) == ("refuted", 7.0, 5.0)
     assert framing.bare == {"data:": 5.0, "line ends of the block": 2.0}
     parts = {
@@ -334,7 +336,7 @@ def test_seven_bytes_are_the_least(framing: Any) -> None:
     "changes", [{"bare": {"data:": 5.0}}, {"shorter": {b"data:a": 1}}], ids=["no line ends", "dispatched at the end"]
 )
 def test_where_less_is_enough_the_five_bytes_are_confirmed(framing: Any, changes: dict[str, Any]) -> None:
-    assert checking.judge("E5", dataclasses.replace(framing, **changes)).verdict == "confirmed"
+    assert claims.judge("E5", dataclasses.replace(framing, **changes)).verdict == "confirmed"
 
 
 def test_two_events_are_too_few_to_count_between(lab: labkit.Lab) -> None:
@@ -359,7 +361,7 @@ def of_page(beats: Heartbeats, kind: str = "", **changes: Any) -> Heartbeats:
 
 
 def test_without_a_page_it_is_not_run_and_the_emulation_is_told(beats: Heartbeats) -> None:
-    found = checking.judge("E6", beats)
+    found = claims.judge("E6", beats)
     assert found.verdict == "not run" and "no page attached; an emulation" in found.reason
     comment, named = beats.streams
     assert (comment.seen_ns, beats.noticed_s(comment)) == ((), [None])
@@ -367,7 +369,7 @@ def test_without_a_page_it_is_not_run_and_the_emulation_is_told(beats: Heartbeat
 
 
 def test_a_page_that_sees_events_and_no_comments_confirms(beats: Heartbeats) -> None:
-    assert checking.judge("E6", of_page(beats)).verdict in ("confirmed", "undecided")
+    assert claims.judge("E6", of_page(beats)).verdict in ("confirmed", "undecided")
 
 
 def noticed_after(beats: Heartbeats, after_s: float) -> tuple[int, ...]:
@@ -389,7 +391,7 @@ def noticed_after(beats: Heartbeats, after_s: float) -> tuple[int, ...]:
 def test_a_page_of_another_kind_changes_the_verdict(
     beats: Heartbeats, kind: str, changes: Callable[[Heartbeats], dict[str, Any]], verdict: str
 ) -> None:
-    assert checking.judge("E6", of_page(beats, kind, **changes(beats))).verdict == verdict
+    assert claims.judge("E6", of_page(beats, kind, **changes(beats))).verdict == verdict
 
 
 @pytest.mark.parametrize("settings", [{"rounds": 0}, {"beat_s": 0.01}, {"beat_s": 61}])
@@ -402,18 +404,18 @@ def test_heartbeats_that_cannot_be_are_refused(settings: dict[str, Any]) -> None
 
 
 def test_the_charts_say_what_is_seen(returns: Returns, framing: Any, beats: Heartbeats) -> None:
-    assert "labkit at most" in sse_charts.reconnections(returns).layout.title.text
-    assert "7 bytes of framing" in sse_charts.event_bytes(framing).layout.title.text
-    assert "sees 0" in sse_charts.heartbeats(beats).layout.title.text
-    assert len(sse_charts.heartbeats(of_page(beats)).layout.yaxis.ticktext) == 2
-    slider = sse_charts.noticing(beats).layout.sliders[0]
+    assert "labkit at most" in returns.chart().layout.title.text
+    assert "7 bytes of framing" in framing.chart().layout.title.text
+    assert "sees 0" in beats.chart().layout.title.text
+    assert len(of_page(beats).chart().layout.yaxis.ticktext) == 2
+    slider = beats.noticing().layout.sliders[0]
     assert slider.steps[slider.active].label == "15"
 
 
 def test_a_stream_without_a_notice_can_be_drawn(beats: Heartbeats) -> None:
     silent = Beats(OURS, "named event", (1,), (), ())
-    sse_charts.noticing(dataclasses.replace(beats, streams=(silent,)))
-    sse_charts.heartbeats(dataclasses.replace(beats, streams=(silent,)))
+    dataclasses.replace(beats, streams=(silent,)).noticing()
+    dataclasses.replace(beats, streams=(silent,)).chart()
 
 
 # Exercises

@@ -14,23 +14,16 @@ from tornado.websocket import WebSocketHandler
 
 import labkit
 from conftest import UNIT
-from labkit.course import claims as checking
-from labkit.course import websocket
-from labkit.course.websocket import charts as websocket_charts
-from labkit.course.websocket import closing, peers
+from labkit.course import claims, websocket
+from labkit.course.websocket import closings, peers, upgrade
+from labkit.course.websocket.beside_tcp import Beside
 from labkit.course.websocket.claims import CLAIMS
-from labkit.course.websocket.seen import (
-    Beside,
-    BothWays,
-    Cell,
-    Conformance,
-    DeadPeer,
-    DeadPeers,
-    Deflated,
-    Handshake,
-    Header,
-    Headers,
-)
+from labkit.course.websocket.compression import Deflated
+from labkit.course.websocket.crossing import BothWays
+from labkit.course.websocket.frame_headers import Header, Headers
+from labkit.course.websocket.silent_links import DeadPeer, DeadPeers
+from labkit.course.websocket.trials import Cell, Conformance
+from labkit.course.websocket.upgrade import Handshake
 from labkit.errors import LabClosed, LabkitError
 from labkit.server import http1
 from labkit.server.websocket import CorrectedHandler
@@ -46,11 +39,11 @@ def lab() -> Iterator[labkit.Lab]:
 
 
 def verdict(id: str, seen: Any) -> str:
-    return checking.judge(id, seen).verdict
+    return claims.judge(id, seen).verdict
 
 
 def reason(id: str, seen: Any) -> str:
-    return checking.judge(id, seen).reason
+    return claims.judge(id, seen).reason
 
 
 def test_every_claim_has_its_experiment_and_its_check() -> None:
@@ -73,14 +66,14 @@ def test_the_handshake_is_http_and_what_follows_is_not(shaken: Handshake) -> Non
 
 
 def test_a_server_that_goes_on_in_http_is_refuted(shaken: Handshake) -> None:
-    said = websocket._parsed(h11.CLIENT, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    said = upgrade._parsed(h11.CLIENT, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     parsed = {**shaken.parsed, "then, from the server": said}
     assert verdict("W1", dataclasses.replace(shaken, parsed=parsed)) == "refuted"
 
 
 def test_a_wrong_accept_is_refuted_and_a_parser_that_waits_decides_nothing(shaken: Handshake) -> None:
     assert verdict("W1", dataclasses.replace(shaken, accept=accept_key("another"))) == "refuted"
-    parsed = {**shaken.parsed, "then, from the client": websocket._parsed(h11.SERVER, b"GET / HTTP/1.1\r\n")}
+    parsed = {**shaken.parsed, "then, from the client": upgrade._parsed(h11.SERVER, b"GET / HTTP/1.1\r\n")}
     assert verdict("W1", dataclasses.replace(shaken, parsed=parsed)) == "undecided"
 
 
@@ -154,7 +147,7 @@ def test_traffic_crosses_on_one_socket(lab: labkit.Lab) -> None:
     seen = websocket.both_ways(lab, rate_per_s=25, duration_s=1.2)
     assert not seen.lost and seen.crossed and min(latency for _, latency in (*seen.up, *seen.down)) >= 0.98 * D
     assert verdict("W2", seen) in ("confirmed", "undecided")
-    assert "one transit each" in websocket_charts.both_ways(seen).layout.title.text
+    assert "one transit each" in seen.chart().layout.title.text
 
 
 # W3, W11
@@ -167,7 +160,7 @@ def counted(lab: labkit.Lab) -> Headers:
 
 def test_headers_on_the_wire_are_those_of_the_clause(counted: Headers) -> None:
     assert verdict("W3", counted) == "confirmed"
-    found = checking.judge("W11", counted)
+    found = claims.judge("W11", counted)
     assert (found.verdict, found.measured, found.expected) == ("refuted", 14, 12)
 
 
@@ -190,7 +183,7 @@ def test_a_mask_left_out_refutes_and_twelve_bytes_would_confirm_crossbar(counted
 
 
 def test_the_slider_has_a_step_for_each_payload(counted: Headers) -> None:
-    figure = websocket_charts.frame_headers(counted)
+    figure = counted.chart()
     steps = figure.layout.sliders[0].steps
     assert all(sum(step.args[0]["visible"]) == 5 for step in steps)
 
@@ -266,7 +259,7 @@ def test_a_table_without_this_kit_decides_nothing() -> None:
 
 def test_every_close_code_is_caught_or_is_none() -> None:
     frames = {c.code: c.frame for c in websocket.close_codes().rows}
-    assert set(frames) == set(closing.MEANINGS)
+    assert set(frames) == set(closings.MEANINGS)
     for code, frame in frames.items():
         if code in (1006, 1015):
             assert frame == b""
@@ -307,7 +300,7 @@ def test_silent_links_are_noticed_by_pings_alone() -> None:
     seen = websocket.dead_peers(peers=3, heartbeat_s=0.3 * UNIT, stock=False)
     assert len(seen.of("labkit")) == 3 and all(p.noticed_s is not None for p in seen.of("labkit"))
     assert verdict("W7", seen) in ("confirmed", "undecided")
-    assert "without pings nobody notices" in websocket_charts.dead_peers(seen).layout.title.text
+    assert "without pings nobody notices" in seen.chart().layout.title.text
 
 
 def test_dead_peers_needs_peers_and_pings() -> None:
@@ -353,7 +346,7 @@ def test_the_context_saves_small_messages_and_takes_memory() -> None:
     assert ticks[kept] < 0.5 * ticks[plain] < ticks[alone] and noise[kept] > noise[plain]
     assert seen.rss_bytes[kept] > 3 * seen.rss_bytes[alone]
     assert verdict("W9", seen) in ("refined", "undecided")
-    assert websocket_charts.deflated(seen).layout.title.text.startswith("Deflate leaves")
+    assert seen.chart().layout.title.text.startswith("Deflate leaves")
 
 
 # W10
@@ -381,7 +374,7 @@ def test_echo_beside_bare_tcp(lab: labkit.Lab) -> None:
     seen = websocket.against_tcp(lab, sizes=(1, 128), trips=8, bare_trips=10, one_way_s=0.02)
     assert seen.bytes == {1: (10, 2), 128: (128 + 8 + 128 + 4, 256)}
     assert verdict("W10", seen) in ("refined", "undecided")
-    assert "5.00 times at 1 B" in websocket_charts.against_tcp(seen).layout.title.text
+    assert "5.00 times at 1 B" in seen.chart().layout.title.text
     with pytest.raises(ValueError, match="start at 1"):
         websocket.against_tcp(lab, sizes=(0,))
 

@@ -1,127 +1,112 @@
-"""How WebSockets end, in 05_websocket: every close code on the wire, and peers that end without a word (W7)."""
+"""W7: peers whose links go silent, and when the server notices."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
-import ssl
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from labkit import loop
+from labkit.charts import layout, style
+from labkit.course.alone import started_now
+from labkit.course.background import cancelled, lateness, quantile
+from labkit.course.shown import Shown, as_table
 from labkit.course.websocket.peers import named, stock_tornado
-from labkit.course.websocket.raw import RawSocket, cancelled, lateness, quantile
-from labkit.course.websocket.seen import Closing, Closings, DeadPeer, DeadPeers
+from labkit.course.websocket.raw import RawSocket
 from labkit.lab.lab import Lab
 from labkit.network.link import Link
 from labkit.progress import Progress
 from labkit.wire.events import now_ns
-from labkit.wire.frames import Frame, Opcode, encode_close
+from labkit.wire.frames import Frame, Opcode
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
 
 WATCH_S = 0.002
 
 
-# Every close code
+@dataclass(frozen=True)
+class DeadPeer:
+    """One peer whose link went silent. ``noticed_s``: until the server let it go, None if it did not in time."""
+
+    implementation: str
+    expected_s: float
+    noticed_s: float | None
 
 
-def close_codes() -> Closings:
-    """Provoke every close code there is, each on a connection of its own, and keep its close frame.
+@dataclass(frozen=True, repr=False)
+class DeadPeers(Shown):
+    """Peers whose links went silent at one moment. Seconds from then; ``watched_s`` is how long it was watched.
 
-    Returns:
-        A row for each code. Those that never travel have no frame; what there is instead stands beside them.
+    ``late_s``: the 95th percentile and the maximum of how late a timer of the same loop was.
     """
-    started = datetime.now(UTC).isoformat()
-    with Lab("close-codes", slow="disconnect", queue=2, max_event_bytes=1 << 18) as lab:
-        found = loop.run(_close_codes(lab))
-        last = loop.run(RawSocket.open(lab.port, "/websocket"))
-    found.append(Closing(1001, MEANINGS[1001], "a lab that is closed", "server", loop.run(_farewell(last))))
-    return Closings(tuple(sorted(found, key=lambda closing: closing.code)), {"started": started})
 
+    index = "column"
 
-MEANINGS = {
-    1000: "done",
-    1001: "going away",
-    1002: "protocol error",
-    1003: "a kind of data it cannot take",
-    1005: "no code was in the close frame",
-    1006: "no close frame came at all",
-    1007: "data that contradicts its type",
-    1008: "against its policy",
-    1009: "too big",
-    1010: "the client misses an extension",
-    1011: "the server has met a fault",
-    1012: "the server restarts",
-    1013: "try again later",
-    1014: "a gateway got a bad answer",
-    1015: "the TLS handshake failed",
-    3000: "the first of the registered ones",
-    4000: "the first of the private ones",
-}
+    peers: Sequence[DeadPeer]
+    interval_s: float
+    timeout_s: float
+    one_way_s: float
+    watched_s: float
+    late_s: tuple[float, float]
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
+    def of(self, implementation: str) -> list[DeadPeer]:
+        return [peer for peer in self.peers if peer.implementation == implementation]
 
-async def _close_codes(lab: Lab) -> list[Closing]:
-    found = list[Closing]()
+    def table(self) -> pd.DataFrame:
+        rows = []
+        for name in dict.fromkeys(peer.implementation for peer in self.peers):
+            mine = self.of(name)
+            noticed = [peer.noticed_s for peer in mine if peer.noticed_s is not None]
+            first, last = (f"{min(noticed):.2f}", f"{max(noticed):.2f}") if noticed else ("never", "never")
+            rows.append([name, len(mine), len(noticed), first, last])
+        columns = ["", "peers", "noticed", "first after s", "last after s"]
+        return as_table(rows, columns).set_index("")
 
-    def add(code: int, provoked_by: str, sender: str, frame: bytes) -> None:
-        found.append(Closing(code, MEANINGS[code], provoked_by, sender, frame))
-
-    for code in (1000, 1003, 1008, 1010, 1011, 1012, 1014, 3000, 4000):
-        sent = Frame(Opcode.CLOSE, encode_close(code), mask=os.urandom(4))
-        add(code, "a client that closes with it", "server, in answer", await _provoked(lab, sent))
-    bad = {
-        1002: ("a frame without a mask", [Frame(Opcode.TEXT, b"hello")]),
-        1007: ("text that is not UTF-8", [Frame(Opcode.TEXT, b"\xc3\x28", mask=os.urandom(4))]),
-        1009: ("a message of 2 MiB", [Frame(Opcode.BINARY, bytes(2 << 20), mask=os.urandom(4))]),
-        1005: ("a client that closes without a code", [Frame(Opcode.CLOSE, mask=os.urandom(4))]),
-    }
-    for code, (why, frames) in bad.items():
-        add(code, why, "server", await _provoked(lab, *frames))
-    add(1013, "a subscriber that does not read", "server", await _too_slow(lab))
-    add(1006, "a cut link", "nobody", await _cut(lab))
-    add(1015, "TLS spoken to a port without TLS", "nobody", await _tls(lab))
-    return found
-
-
-async def _farewell(socket: RawSocket) -> bytes:
-    async with socket:
-        return await socket.close_frame()
-
-
-async def _provoked(lab: Lab, *frames: Frame) -> bytes:
-    async with await RawSocket.open(lab.port, "/websocket/echo") as socket:
-        await socket.send(*frames)
-        return await socket.close_frame()
-
-
-async def _too_slow(lab: Lab) -> bytes:
-    """Let more be published than a subscriber that does not read may fall behind; then read it all."""
-    async with await RawSocket.open(lab.port, "/websocket?topic=slow") as socket:
-        for _ in range(400):
-            lab.publish("x" * (1 << 18), "slow")
-            await asyncio.sleep(0)
-            if lab.stats()["disconnected"]:
-                break
-        return await socket.close_frame()
-
-
-async def _cut(lab: Lab) -> bytes:
-    async with Link(lab, one_way_s=0.0) as link, await RawSocket.open(link.ports["http"], "/websocket") as socket:
-        link.cut()
-        return await socket.close_frame()
-
-
-async def _tls(lab: Lab) -> bytes:
-    """A TLS client at a port that speaks HTTP: the handshake fails before there is any WebSocket."""
-    context = ssl.create_default_context()
-    with contextlib.suppress(ssl.SSLError, OSError):
-        _, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", lab.port, ssl=context), 2.0)
-        writer.close()
-        return b"a TLS session"
-    return b""
-
-
-# W7
+    def chart(self, *, theme: str | None = None) -> go.Figure:
+        """When each peer whose link went silent was noticed, beside what its ping clock lets one expect."""
+        grey, figure, rows = style.theme(theme), layout.blank(), list(self.peers)
+        names = [f"peer {n}" if p.implementation == "labkit" else p.implementation for n, p in enumerate(rows, 1)]
+        known = [(p.expected_s, n) for n, p in enumerate(rows) if math.isfinite(p.expected_s)]
+        figure.add_scatter(
+            x=[at for at, _ in known], y=[n for _, n in known], mode="markers", name="theory: next ping + its time-out",
+            marker={"symbol": "diamond-open", "size": 13, "color": grey.ink, "line": {"width": 1.5}}, hoverinfo="skip",
+        )  # fmt: skip
+        noticed = [(p.noticed_s, n) for n, p in enumerate(rows) if p.noticed_s is not None]
+        figure.add_scatter(
+            x=[round(at, 4) for at, _ in noticed], y=[n for _, n in noticed], mode="markers", name="noticed",
+            marker={"symbol": "cross", "size": 9, "color": "#0072B2"}, hovertemplate="%{x:.3f} s<extra></extra>",
+        )  # fmt: skip
+        limit_s = 1.1 * (self.interval_s + self.timeout_s)
+        figure.add_vline(x=limit_s, line={"color": grey.muted, "width": 1, "dash": "dot"})
+        figure.add_annotation(
+            x=limit_s, y=1, yref="y domain", yanchor="bottom", xanchor="left", showarrow=False,
+            text="interval + time-out + 10 %", font={"size": 11, "color": grey.muted},
+        )  # fmt: skip
+        for n, peer in enumerate(rows):
+            if peer.noticed_s is None:
+                figure.add_annotation(
+                    x=self.watched_s, y=n, text=f"not noticed in {style.number(self.watched_s)} s \u25b8",
+                    showarrow=False, xanchor="right", font={"size": 12, "color": grey.ink},
+                )  # fmt: skip
+        ours = [p.noticed_s for p in self.of("labkit") if p.noticed_s is not None]
+        last = f"within {style.seconds(max(ours))}" if ours else "never"
+        figure.update_yaxes(
+            tickvals=list(range(len(rows))), ticktext=names, range=[len(rows) - 0.4, -0.6], showgrid=False
+        )
+        figure.update_xaxes(title_text="after the links went silent (s)", range=[0, self.watched_s * 1.02])
+        return layout.dressed(
+            figure,
+            f"A ping every {style.seconds(self.interval_s)} finds a dead peer {last}; without pings nobody notices",
+            "all links go silent at 0; a ping may take as long as the time between two",
+            theme=theme, height=180 + 26 * len(rows), margin=(150, 24, 92, 96),
+        )  # fmt: skip
 
 
 def dead_peers(*, peers: int = 8, heartbeat_s: float = 0.5, one_way_s: float = 0.05, stock: bool = True) -> DeadPeers:
@@ -147,12 +132,12 @@ def dead_peers(*, peers: int = 8, heartbeat_s: float = 0.5, one_way_s: float = 0
 async def _dead_peers(
     lab: Lab, mute: Lab, spread_s: Sequence[float], heartbeat_s: float, one_way_s: float, stock: bool
 ) -> DeadPeers:
-    started, peers, progress = datetime.now(UTC).isoformat(), len(spread_s), Progress()
+    started, peers, progress = started_now(), len(spread_s), Progress()
     over: list[int] = []
     async with contextlib.AsyncExitStack() as stack:
         pings = {"websocket_ping_interval": heartbeat_s, "websocket_ping_timeout": heartbeat_s}
         tornado_port = await stack.enter_async_context(stock_tornado(lambda: over.append(now_ns()), **pings))
-        late_ms = await stack.enter_async_context(lateness())
+        late = await stack.enter_async_context(lateness())
         links: list[Link] = []
         begun_ns = now_ns()
 
@@ -200,9 +185,8 @@ async def _dead_peers(
     if stock:
         took_s = (over[0] - stalled_ns) / 1e9 if over else None
         rows.append(DeadPeer(stock_name, expected[-1] + 5.0, took_s))
-    late_s = quantile(late_ms, 0.95) / 1e3, max(late_ms, default=0.0) / 1e3
-    settings = {"started": started}
-    return DeadPeers(tuple(rows), heartbeat_s, heartbeat_s, one_way_s, watched_s, late_s, settings)
+    late_s = quantile(late, 0.95), max(late, default=0.0)
+    return DeadPeers(tuple(rows), heartbeat_s, heartbeat_s, one_way_s, watched_s, late_s, started)
 
 
 def _left_s(opened_ns: int, stalled_ns: int, heartbeat_s: float, one_way_s: float) -> float:

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from labkit.course.shown import as_table
 from labkit.wire.event_stream import EventStreamDecoder, StreamEvent
 
 if TYPE_CHECKING:
@@ -40,10 +41,8 @@ class Dissection:
 
     def table(self) -> pd.DataFrame:
         """One row for each line."""
-        import pandas as pd
-
         rows = [[repr(line.raw)[2:-1], line.kind, line.does] for line in self.lines]
-        return pd.DataFrame(rows, columns=["bytes", "line", "what it does"])
+        return as_table(rows, ["bytes", "line", "what it does"])
 
     def __repr__(self) -> str:
         return "\n".join(f"{line.raw!r:<32} {line.kind:<10} {line.does}" for line in self.lines) or "no bytes"

@@ -1,126 +1,100 @@
-"""The conformance table of 05_websocket (W4 to W6): what an endpoint does with the bytes of each case.
-
-A case is some bytes after the handshake, and what RFC 6455 demands of whoever reads them. A text message of its own
-comes last: its echo says that the endpoint went on as if nothing had been wrong.
-"""
+"""W4 to W6: what endpoints, this kit's and others', do with the bytes of each case."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 from labkit import loop
+from labkit.course.alone import started_now
+from labkit.course.shown import Shown, as_table, text_table
 from labkit.course.websocket import peers
-from labkit.course.websocket.seen import Cell, Conformance, Outcome
+from labkit.course.websocket.cases import CASES, PROBE, Case, sent_bytes, text_frame
+from labkit.course.websocket.raw import SAMPLE_KEY, opening
 from labkit.lab.lab import Lab
 from labkit.progress import Progress
-from labkit.wire.frames import Frame, FrameDecoder, Opcode, accept_key, encode_frame
+from labkit.wire.frames import Frame, FrameDecoder, Opcode, accept_key
 
-PROBE = b"probe"
+if TYPE_CHECKING:
+    import pandas as pd
+
 SILENCE_S = 3.0
 """An endpoint that neither answers nor ends within this hangs."""
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="
-HANDSHAKE = (
-    "GET /websocket/echo HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    f"Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
 WITHOUT = "ends, no code"
 SILENT = ("hangs", "no handshake")
 
 
-@dataclass(frozen=True)
-class Odd:
-    """A frame that no encoder would make: its first byte, its length field as it is, its payload."""
-
-    first: int
-    length: bytes
-    payload: bytes = b""
-
-    def encoded(self, masked: bool) -> bytes:
-        """With a mask of zeros, where there must be one."""
-        bit, key = (0x80, bytes(4)) if masked else (0, b"")
-        return bytes((self.first, bit | self.length[0])) + self.length[1:] + key + self.payload
+Outcome = Literal["as it must", "ends, no code", "wrong", "no answer"]
+SIGNS: dict[str, str] = {"as it must": "✓", "ends, no code": "~", "wrong": "✗", "no answer": "?"}
 
 
 @dataclass(frozen=True)
-class Case:
-    """``wanted``: ``fails 1002``, ``closes`` (it answers a close), or the frames that come back."""
+class Cell:
+    """What one implementation did in one case."""
 
+    implementation: str
+    role: str  # "server" or "client": the side that is tried
     claim: str
     clause: str
-    title: str
-    frames: tuple[Frame | Odd | bytes, ...]
+    case: str
     wanted: str
-    role: str = "both"
-    probed: bool = True
+    found: str
+    outcome: Outcome
 
 
-def _text(payload: bytes, fin: bool = True) -> Frame:
-    return Frame(Opcode.TEXT, payload, fin)
+@dataclass(frozen=True, repr=False)
+class Conformance(Shown):
+    """Cases by implementation; ``masks``: implementation -> (frames seen, of them masked, different keys)."""
+
+    cells: Sequence[Cell]
+    masks: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def of(self, claim: str) -> list[Cell]:
+        return [cell for cell in self.cells if cell.claim == claim]
+
+    def table(self) -> pd.DataFrame:
+        """How many cases each implementation met, by role."""
+        rows = [(c.role, c.implementation, c.outcome) for c in self.cells]
+        frame = as_table(rows, ["role", "implementation", "outcome"])
+        counts = frame.groupby(["role", "implementation"], sort=False)["outcome"].value_counts().unstack(fill_value=0)
+        return counts.reindex(columns=list(SIGNS), fill_value=0).sort_index(
+            level=0, ascending=False, sort_remaining=False
+        )
+
+    def show(self, claim: str | None = None, role: str = "server") -> Cases:
+        """The cases of one claim, or all, as implementations of *role* did them."""
+        return Cases([c for c in self.cells if c.role == role and claim in (None, c.claim)])
 
 
-def _more(payload: bytes, fin: bool = True) -> Frame:
-    return Frame(Opcode.CONTINUATION, payload, fin)
+@dataclass(frozen=True, repr=False)
+class Cases(Shown):
+    """A wide table: with small type, and what rows share is not repeated."""
 
+    cells: Sequence[Cell]
 
-PING = Frame(Opcode.PING, b"there?")
-FRAGMENTS = (_text(b"Hel", False), PING, _more(b"lo"))
-MASKED = Frame(Opcode.TEXT, b"hello", mask=b"\x37\xfa\x21\x3d")
-UNMASKED = encode_frame(Frame(Opcode.TEXT, b"hello"))
+    def table(self) -> pd.DataFrame:
+        """One row for each case, one column for each implementation: what it did."""
+        rows = [(c.clause, c.case, c.wanted, c.implementation, f"{SIGNS[c.outcome]} {c.found}") for c in self.cells]
+        frame = as_table(rows, ["section", "case", "must", "implementation", "did"])
+        order = list(dict.fromkeys(frame["implementation"]))
+        wide = frame.pivot(index=["section", "case", "must"], columns="implementation", values="did")
+        return wide.loc[list(dict.fromkeys(zip(frame["section"], frame["case"], frame["must"], strict=True))), order]
 
-
-def _closing(code: int) -> Frame:
-    return Frame(Opcode.CLOSE, code.to_bytes(2, "big"))
-
-
-TRAVELS = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 4999)
-REGISTERED_LATER = (1012, 1013, 1014)  # by IANA, after RFC 6455
-STAYS = (0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000)
-CASES: tuple[Case, ...] = (
-    Case("W4", "5.1", "a client's frame, masked", (_text(b"hello"),), "text 'hello'", "server"),
-    Case("W4", "5.1", "a client's frame, not masked", (UNMASKED,), "fails 1002", "server"),
-    Case("W4", "5.1", "a client's ping, not masked", (encode_frame(PING),), "fails 1002", "server"),
-    Case("W4", "5.1", "a server's frame, not masked", (_text(b"hello"),), "text 'hello'", "client"),
-    Case("W4", "5.1", "a server's frame, masked", (encode_frame(MASKED),), "fails 1002", "client"),
-    Case("W5", "5.4", "a message in fragments", (_text(b"Hel", False), _more(b"lo")), "text 'Hello'"),
-    Case("W5", "5.4", "a ping between the fragments", FRAGMENTS, "pong 'there?', text 'Hello'"),
-    Case("W5", "5.4", "a continuation of nothing", (_more(b"lo"),), "fails 1002"),
-    Case("W5", "5.4", "a message inside a message", (_text(b"a", False), _text(b"b")), "fails 1002"),
-    Case("W5", "5.5", "a ping in fragments", (Odd(0x09, b"\0"),), "fails 1002"),
-    Case("W5", "5.5", "a ping of 126 bytes", (Odd(0x89, b"\x7e\0\x7e", bytes(126)),), "fails 1002"),
-    Case("", "5.2", "a reserved bit", (Odd(0xC1, b"\0"),), "fails 1002"),
-    Case("", "5.2", "a reserved opcode", (Odd(0x83, b"\0"),), "fails 1002"),
-    Case("", "5.2", "a length in too many bytes", (Odd(0x81, b"\x7e\0\x05", b"hello"),), "fails 1002"),
-    Case("", "8.1", "text that is not UTF-8", (_text(b"\xc3\x28"),), "fails 1007"),
-    *(Case("W6", "7.4", f"close {code}", (_closing(code),), "closes", probed=False) for code in TRAVELS),
-    *(
-        Case("", "7.4.2", f"close {code}, registered later", (_closing(code),), "closes", probed=False)
-        for code in REGISTERED_LATER
-    ),
-    *(Case("W6", "7.4", f"close {code}", (_closing(code),), "fails 1002", probed=False) for code in STAYS),
-    Case("W6", "5.5.1", "close, with no code", (Frame(Opcode.CLOSE),), "closes", probed=False),
-    Case("W6", "5.5.1", "close, of one byte", (Frame(Opcode.CLOSE, b"\3"),), "fails 1002", probed=False),
-    Case(
-        "W6",
-        "8.1",
-        "close 1000, reason not UTF-8",
-        (Frame(Opcode.CLOSE, b"\3\xe8\xc3\x28"),),
-        "fails 1007",
-        role="server",
-        probed=False,
-    ),
-)
+    def _repr_html_(self) -> str:
+        frame = self.table()
+        rows = [(*index, *values) for index, values in zip(frame.index, frame.to_numpy(), strict=True)]
+        return text_table(["section", "case", "must", *frame.columns], rows, "font-size:85%")
 
 
 def conformance(lab: Lab, *, cases: tuple[Case, ...] = CASES) -> Conformance:
     """Try every case on every server and client that is installed, each on a connection of its own.
 
     Returns:
-        A :class:`labkit.course.websocket.seen.Conformance`.
+        What each did, case by case.
 
     Raises:
         LabClosed: the lab is closed.
@@ -129,7 +103,7 @@ def conformance(lab: Lab, *, cases: tuple[Case, ...] = CASES) -> Conformance:
 
 
 async def _conformance(lab: Lab, cases: tuple[Case, ...]) -> Conformance:
-    started, progress = datetime.now(UTC).isoformat(), Progress()
+    started, progress = started_now(), Progress()
     cells: list[Cell] = []
     masks: dict[str, tuple[int, int, int]] = {}
     for name, serving in peers.servers(lab).items():
@@ -144,7 +118,7 @@ async def _conformance(lab: Lab, cases: tuple[Case, ...]) -> Conformance:
         cells += await _each(name, "client", cases, partial(_at_client, client, keys))
         masks[f"client: {name}"] = _counted(keys)
     progress.done(f"{len(cells)} conversations")
-    return Conformance(tuple(cells), masks, {"started": started})
+    return Conformance(tuple(cells), masks, started)
 
 
 def _counted(keys: list[bytes | None]) -> tuple[int, int, int]:
@@ -173,7 +147,7 @@ def _outcome(wanted: str, found: str) -> Outcome:
 async def _at_server(port: int, keys: list[bytes | None], case: Case) -> str:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        writer.write(HANDSHAKE.encode())
+        writer.write(opening(port, "/websocket/echo", SAMPLE_KEY))
         await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), SILENCE_S)
         return await _converse(reader, writer, case, keys, masked=True)
     finally:
@@ -223,9 +197,9 @@ async def _converse(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, case: Case, keys: list[bytes | None], *, masked: bool
 ) -> str:
     """Send the case and the probe, and say in words what came back."""
-    writer.write(b"".join(_sent(frame, masked) for frame in case.frames))
+    writer.write(b"".join(sent_bytes(frame, masked) for frame in case.frames))
     if case.probed:
-        writer.write(_sent(_text(PROBE), masked))
+        writer.write(sent_bytes(text_frame(PROBE), masked))
     decoder, said = FrameDecoder(), list[str]()
     try:
         while data := await asyncio.wait_for(reader.read(1 << 16), SILENCE_S):
@@ -253,12 +227,3 @@ def _closed(case: Case, frame: Frame) -> str:
     if code == asked:
         return f"closes {code}" if code is not None else "closes, no code"
     return f"fails {code}" if code in (1002, 1007) else f"closes, says {code}"
-
-
-def _sent(frame: Frame | Odd | bytes, masked: bool) -> bytes:
-    """The frame's bytes as this side must send them; bytes go as they are."""
-    if isinstance(frame, bytes):
-        return frame
-    if isinstance(frame, Odd):
-        return frame.encoded(masked)
-    return encode_frame(Frame(frame.opcode, frame.payload, frame.fin, mask=os.urandom(4) if masked else None))

@@ -1,19 +1,13 @@
-"""The experiments of 08_side_by_side: A1, A9, A10."""
+"""One trace through every technique, and one over a link that is cut."""
 
 from __future__ import annotations
 
-from labkit.course.side_by_side.ages import ages
-from labkit.course.side_by_side.seen import Comparison, ServerCosts, Upstream
-from labkit.course.side_by_side.servers import server_costs
-from labkit.course.side_by_side.upstream import upstream
 from labkit.errors import LabkitError
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
 from labkit.measuring.measurement import measure
 from labkit.measuring.run import Run
 from labkit.network.link import Link
-
-__all__ = ["ages", "compare", "cut_link", "one_trace", "server_costs", "upstream", "without_page"]
 
 ONE_WAY_S = 0.05
 CUT_S, HEALED_S = 1.0, 1.5
@@ -54,30 +48,3 @@ def cut_link(lab: Lab, *, cut_at_s: float = CUT_S, healed_s: float = HEALED_S, d
     link = Link(one_way_s=ONE_WAY_S)
     schedule = schedules.periodic(rate_per_s=10, duration_s=duration_s)
     return measure(lab, schedule=schedule, through=link, at={cut_at_s: link.cut, healed_s: link.heal})
-
-
-def compare(
-    lab: Lab,
-    run: Run | None = None,
-    *,
-    cut: Run | None = None,
-    server: ServerCosts | None = None,
-    messages: Upstream | None = None,
-    healed_s: float = HEALED_S,
-) -> Comparison:
-    """All that the table compares; what was measured before is taken as it is, the rest is measured now.
-
-    Args:
-        run: the trace, of :func:`one_trace`.
-        cut: the run of :func:`cut_link`.
-        server: of :func:`server_costs`.
-        messages: of :func:`upstream`.
-        healed_s: when the link was healed in *cut*, seconds after the start.
-    """
-    return Comparison(
-        run or one_trace(lab),
-        cut or cut_link(lab, healed_s=healed_s),
-        healed_s,
-        server or server_costs(),
-        messages or upstream(lab),
-    )

@@ -1,4 +1,4 @@
-"""Messages from a client to the server (A10): over its WebSocket, or by POST beside what it receives by.
+"""A client that sends messages to the server: over its WebSocket, or by POST beside what it receives by.
 
 Every message goes through one link, and comes back to the client as an event. A listener beside the server, without
 a link, tells in which order and when the server had them.
@@ -9,31 +9,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
-from labkit import loop
 from labkit.client.connection import Connection, Wiring
 from labkit.client.http import refuse_unless
 from labkit.client.http_connection import HTTPConnection
 from labkit.client.ledger import Ledger
 from labkit.client.websocket import WebSocketConnection
-from labkit.course.side_by_side.seen import POST, Leg, Upstream
-from labkit.errors import ConnectionLost, LabkitError
+from labkit.course.background import cancelled, until
+from labkit.errors import ConnectionLost
 from labkit.lab.lab import Lab
 from labkit.measuring.schedules import payload
 from labkit.network.link import Link
-from labkit.progress import Progress
 from labkit.techniques import Delivery, find
 from labkit.wire.events import now_ns
 
+POST = "post"
+"""What a technique without a way up sends its messages by."""
 BROWSER_CONNECTIONS = 6
 """How many connections a browser opens to one host."""
-RATES_PER_S = (1.0, 10.0, 60.0)
 SETTLE_S = 3.0
 ANSWER_FRAME_BYTES = 2
 PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
@@ -58,65 +55,49 @@ WAYS = (
 )
 
 
-def upstream(
-    lab: Lab,
-    *,
-    rates_per_s: tuple[float, ...] = RATES_PER_S,
-    duration_s: float = 5.0,
-    most: int = 60,
-    payload_bytes: int = 20,
-    one_way_s: float = 0.05,
-    jitter_s: float = 0.02,
-    progress: bool = True,
-) -> Upstream:
-    """Messages at each rate and by each way, all at once on topics of their own.
+@dataclass(frozen=True)
+class Leg:
+    """Messages of one client at one rate.
 
-    Args:
-        rates_per_s: messages a second of one client, evenly spaced.
-        most: messages of one client, at most.
-        jitter_s: each read takes up to this much longer, as on a real network; a connection keeps its order.
-
-    Raises:
-        LabkitError: a rate, a length or a delay that is not above 0.
+    Attributes:
+        order: the messages' numbers in the order of their event ids.
+        latency_s: from due until the server had it, by the message's place in *order*.
+        bytes: of both directions on the way up, answers included, message by message, as they were sent.
+        connections: how many it took.
+        back: the technique by which the client receives.
+        back_bytes: what the client's receiving cost in all, for these same messages as events.
     """
-    if not rates_per_s or min(*rates_per_s, 1.0) <= 0 or duration_s <= 0 or one_way_s <= 0 or jitter_s < 0:
-        raise LabkitError(
-            f"rates_per_s={rates_per_s}, duration_s={duration_s:g}, one_way_s={one_way_s:g}, jitter_s={jitter_s:g}: "
-            "expected rates, a length and a delay above 0, and a jitter of 0 or more"
-        )
-    line, started = Progress(enabled=progress), datetime.now(UTC).isoformat()
 
-    async def all_of_it() -> list[Leg]:
-        async with Link(lab, one_way_s=one_way_s, jitter_s=jitter_s) as link:
-            ready = asyncio.Barrier(len(WAYS) * len(rates_per_s))
-            clients = [
-                _Client(lab, link, way, rate, min(most, max(1, round(rate * duration_s))), payload_bytes, ready)
-                for way in WAYS
-                for rate in rates_per_s
-            ]
-            telling = asyncio.ensure_future(_tell(line, duration_s))
-            try:
-                async with asyncio.TaskGroup() as group:
-                    legs = [group.create_task(client.run()) for client in clients]
-            finally:
-                telling.cancel()
-            return [leg.result() for leg in legs]
+    mode: str
+    rate_per_s: float
+    sent: int
+    order: tuple[int, ...]
+    latency_s: tuple[float, ...]
+    bytes: tuple[int, ...]
+    connections: int
+    back: str = ""
+    back_bytes: int = 0
 
-    legs = loop.run(all_of_it())
-    line.done(f"{sum(leg.sent for leg in legs)} messages sent")
-    settings = {"started": started, "payload_bytes": payload_bytes, "jitter_s": jitter_s, "duration_s": duration_s}
-    return Upstream(tuple(legs), one_way_s, settings)
+    @property
+    def swapped(self) -> int:
+        """Messages that came after a later one."""
+        newest, late = -1, 0
+        for number in self.order:
+            late += number < newest
+            newest = max(newest, number)
+        return late
 
+    @property
+    def lost(self) -> int:
+        return self.sent - len(set(self.order))
 
-async def _tell(line: Progress, duration_s: float) -> None:
-    began_s = time.monotonic()
-    while True:
-        await asyncio.sleep(0.5)
-        line.show(f"sending: {min(duration_s, time.monotonic() - began_s):.0f} of {duration_s:.0f} s")
+    @property
+    def twice(self) -> int:
+        return len(self.order) - len(set(self.order))
 
 
 @dataclass
-class _Client:
+class Client:
     """One client at one rate: sends, receives, and knows what the listener heard."""
 
     lab: Lab
@@ -142,7 +123,7 @@ class _Client:
             sender = _over_websocket if self.way.mode == "websocket" else _by_post
             listening, receiving = asyncio.Event(), asyncio.Event()
             tasks = [asyncio.ensure_future(self._hear(after, listening))]
-            stack.push_async_callback(_end, tasks)
+            stack.push_async_callback(lambda: cancelled(*tasks))
             send = await stack.enter_async_context(sender(self, going_up))
             if self.way.mode != "websocket":  # there the same socket brings them
                 tasks.append(asyncio.ensure_future(self._receive(after, coming_back, receiving)))
@@ -150,7 +131,7 @@ class _Client:
             await listening.wait()
             await self.ready.wait()
             await self._send_all(send)
-            await self._settle()
+            await until(lambda: min(len(self.heard), self.came_back) >= self.count, SETTLE_S, 0.01)
         self.heard.sort()
         order = tuple(number for _, number, _ in self.heard)
         latency_s = tuple((heard_ns - self.due_ns[number]) / 1e9 for _, number, heard_ns in self.heard)
@@ -175,11 +156,6 @@ class _Client:
                 await asyncio.sleep(max(0.0, (due_ns - now_ns()) / 1e9))
                 group.create_task(one(number, f"{number:06d} {payload(number, max(0, self.payload_bytes - 7))}"))
 
-    async def _settle(self) -> None:
-        deadline_s = time.monotonic() + SETTLE_S
-        while min(len(self.heard), self.came_back) < self.count and time.monotonic() < deadline_s:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
     async def _hear(self, after: str, there: asyncio.Event) -> None:
         url, told = self.lab.url_of("websocket"), lambda _: there.set()
         items = find("websocket").connect(url, topic=self.topic, after=after, on_open=told)
@@ -197,14 +173,8 @@ class _Client:
                 self.came_back += isinstance(item, Delivery)
 
 
-async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
 @contextlib.asynccontextmanager
-async def _over_websocket(client: _Client, ledger: Ledger) -> AsyncIterator[Any]:
+async def _over_websocket(client: Client, ledger: Ledger) -> AsyncIterator[Any]:
     """One socket for both directions. A message's bytes: its frame, and the frame of the answer."""
     wiring = Wiring(ledger, "websocket", 0)
     url = find("websocket").url("127.0.0.1", dict(client.link.ports))
@@ -229,12 +199,12 @@ async def _over_websocket(client: _Client, ledger: Ledger) -> AsyncIterator[Any]
     try:
         yield send
     finally:
-        await _end([reading])
+        await cancelled(reading)
         await socket.close()
 
 
 @contextlib.asynccontextmanager
-async def _by_post(client: _Client, ledger: Ledger) -> AsyncIterator[Any]:
+async def _by_post(client: Client, ledger: Ledger) -> AsyncIterator[Any]:
     """POST by as many connections as a browser opens: a free one, else a new one, else wait for the next."""
     wiring = Wiring(ledger, POST, 0)
     port, way = client.link.ports["http"], client.way

@@ -1,0 +1,219 @@
+"""A1: all that the table compares: a trace, the server's costs, messages the other way, a cut link."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from labkit import theory
+from labkit.charts import layout, style
+from labkit.claims import confidence
+from labkit.claims.confidence import Interval
+from labkit.course.shown import OfRun, Shown, as_table
+from labkit.course.side_by_side.messages import Upstream, upstream
+from labkit.course.side_by_side.sending import POST
+from labkit.course.side_by_side.servers import ServerCosts, server_costs
+from labkit.course.side_by_side.traces import HEALED_S, cut_link, one_trace
+from labkit.lab.lab import Lab
+from labkit.measuring.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+
+COLUMNS = {
+    "latency": ("mean latency", "ms"),
+    "bytes": ("bytes an event", "B"),
+    "upstream": ("bytes a message upstream", "B"),
+    "cpu": ("server CPU per client", "µs/s"),
+    "memory": ("server memory per client", "KiB"),
+}
+WHOLE = ("whole after a cut", "s")
+COUNTED = {2: "Two", 3: "Three", 4: "Four", 5: "Five", 6: "Six"}
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison(OfRun, Shown):
+    """One trace through every technique, and what its server, its way up and a cut link added to the picture.
+
+    Attributes:
+        run: the trace.
+        cut: a periodic trace through a link that was cut and healed.
+        healed_s: when the link was healed, seconds after the start.
+        server: what the clients cost.
+        upstream: messages the other way.
+    """
+
+    run: Run
+    cut: Run
+    healed_s: float
+    server: ServerCosts
+    upstream: Upstream
+
+    @property
+    def caption(self) -> str:
+        return "One trace through every technique; lower is better in every column."
+
+    @property
+    def techniques(self) -> list[str]:
+        return [str(name) for name in self.run.settings["techniques"]]
+
+    def interval(self, column: str, technique: str) -> Interval:
+        """The confidence interval of one figure; endless where it was not measured."""
+        if column == "cpu":
+            return self.server.cpu(technique)
+        if column == "memory":
+            return self.server.memory(technique)
+        if column == "upstream":
+            return self.upstream.bytes_of(technique if technique == "websocket" else POST)
+        frame = self.run.deliveries
+        frame = frame[(frame["technique"] == technique) & (frame["client"] != "browser") & frame["scheduled"]]
+        frame = frame.drop_duplicates(["subscriber", "event_id"])
+        values = frame["latency_ms" if column == "latency" else "bytes"].astype(float).tolist()
+        return confidence.mean_interval(values, groups=frame["event_id"].tolist())
+
+    def whole_s(self, technique: str) -> float:
+        """After the link was healed, how long until everything due before then had arrived, in seconds."""
+        healed_ns = self.cut.started_ns + self.healed_s * 1e9
+        frame = self.cut.deliveries
+        frame = frame[(frame["technique"] == technique) & (frame["due_ns"] <= healed_ns) & frame["scheduled"]]
+        return max(0.0, (float(frame["received_ns"].max()) - healed_ns) / 1e9) if len(frame) else math.nan
+
+    def table(self) -> pd.DataFrame:
+        """One row per technique, the page's own last, with what only the kernel's clients tell left empty."""
+        summary, cut, rows = self.run.summary(), self.cut.summary(), []
+        for technique in summary.index:
+            row = summary.loc[technique]
+            rows.append({"technique": technique, **row[["p50_ms", "p95_ms", "max_ms"]]})
+            if technique not in self.techniques:
+                continue
+            rows[-1] |= {
+                "bytes/event": row["bytes_per_event"],
+                "requests": row["requests"],
+                "connections": row["connections"],
+                "upstream bytes": self.interval("upstream", technique).value,
+                "CPU µs/s": self.server.cpu(technique).value,
+                "KiB/client": self.server.memory(technique).value,
+                "cut: reconnects": cut.loc[technique, "connections"] - 1,
+                "cut: lost": cut.loc[technique, "lost"],
+                "cut: whole after s": self.whole_s(technique),
+            }
+        return as_table(rows).set_index("technique").round(1)
+
+    def chart(self, *, theme: str | None = None) -> go.Figure:
+        """Every column of the comparison: a mark for each technique with its interval, a diamond where theory puts it.
+
+        Args:
+            theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
+        """
+        grey, names = style.theme(theme), self.techniques
+        panels = [*COLUMNS.items(), ("whole", WHOLE)]
+        figure = layout.panels(
+            *[""] * len(panels), rows=2, shared_yaxes=True, horizontal_spacing=0.03, vertical_spacing=0.24
+        )
+        for place, (column, (title, unit)) in enumerate(panels):
+            row, col = place // 3 + 1, place % 3 + 1
+            self._add_column(figure, column, row, col, grey)
+            figure.update_xaxes(title_text=f"{title} ({unit})", rangemode="tozero", ticks="outside", row=row, col=col)
+        figure.update_yaxes(
+            tickvals=list(range(len(names))), ticktext=[style.title_of(name) for name in names],
+            range=[len(names) - 0.5, -0.5], tickfont_size=13,
+        )  # fmt: skip
+        return layout.dressed(
+            figure,
+            self._title(),
+            "lower is better; bars: 4 standard errors; framed: the best",
+            theme=theme, height=520, margin=(118, 24, 80, 84), showlegend=True,
+            legend={"orientation": "h", "x": 0, "y": -0.17, "yanchor": "top"},
+        )  # fmt: skip
+
+    def _add_column(self, figure: go.Figure, column: str, row: int, col: int, grey: style.Theme) -> None:
+        names, values = self.techniques, self._values(column)
+        best = min(values, key=lambda name: values[name][0])
+        for y, name in enumerate(names):
+            mark, (value, error) = style.mark(name), values[name]
+            figure.add_scatter(
+                x=[value], y=[y], mode="markers", row=row, col=col, showlegend=False,
+                error_x={"type": "data", "array": [error], "thickness": 1.5, "color": grey.ink},
+                marker={"symbol": mark.symbol, "size": 12, "color": mark.color,
+                        "line": {"width": 2.5 if name == best else 0.5, "color": grey.ink}},
+                hovertemplate=f"{style.title_of(name)}: %{{x:.4~g}}<extra></extra>",
+            )  # fmt: skip
+        expected = self._theory(column)
+        if expected:
+            figure.add_scatter(
+                x=list(expected.values()), y=[names.index(name) for name in expected], mode="markers", row=row, col=col,
+                marker={"symbol": "diamond-open", "size": 15, "color": grey.ink, "line": {"width": 1}}, name="theory",
+                showlegend=column == "latency", hoverinfo="skip",
+            )  # fmt: skip
+
+    def _values(self, column: str) -> dict[str, tuple[float, float]]:
+        if column == "whole":
+            return {name: (self.whole_s(name), 0.0) for name in self.techniques}
+        found = {name: self.interval(column, name) for name in self.techniques}
+        return {name: (interval.value, interval.half_width) for name, interval in found.items()}
+
+    def _theory(self, column: str) -> dict[str, float]:
+        """The mean latency, and bytes an event by the kit's own figures for an exchange, an event and a beginning."""
+        from labkit.choosing import MEASURED
+
+        summary = self.run.summary()
+        if column == "latency":
+            return {name: float(summary.loc[name, "expected_mean_ms"]) for name in self.techniques}
+        if column != "bytes":
+            return {}
+        told = self.run.settings
+        schedule = told["schedule"]
+        rate_per_s, payload = float(schedule["rate_per_s"]), float(schedule["settings"].get("payload_bytes", 20))
+        asked = {
+            "polling": theory.polling_requests_per_event(rate_per_s, told["poll_interval_s"]),
+            "long-polling": theory.long_polling_requests_per_event(rate_per_s, told["one_way_s"], told["hold_s"]),
+        }
+        events = len(self.run.published)
+        return {
+            name: payload
+            + MEASURED[name].event_bytes
+            + MEASURED[name].exchange_bytes.value * asked.get(name, 0.0)
+            + MEASURED[name].open_bytes / events
+            for name in self.techniques
+            if name in MEASURED
+        }
+
+    def _title(self) -> str:
+        best: dict[str, list[str]] = {}
+        for column, (title, _) in (*COLUMNS.items(), ("whole", WHOLE)):
+            values = self._values(column)
+            best.setdefault(min(values, key=lambda name: values[name][0]), []).append(title)
+        most = max(best, key=lambda name: len(best[name]))
+        if len(best) == 1:
+            return f"{style.title_of(most)} is the best in every column of this run"
+        return f"{COUNTED[len(best)]} techniques share the first places; none of them has all {len(COLUMNS) + 1}"
+
+
+def compare(
+    lab: Lab,
+    run: Run | None = None,
+    *,
+    cut: Run | None = None,
+    server: ServerCosts | None = None,
+    messages: Upstream | None = None,
+    healed_s: float = HEALED_S,
+) -> Comparison:
+    """All that the table compares; what was measured before is taken as it is, the rest is measured now.
+
+    Args:
+        run: the trace, of :func:`one_trace`.
+        cut: the run of :func:`cut_link`.
+        server: of :func:`server_costs`.
+        messages: of :func:`upstream`.
+        healed_s: when the link was healed in *cut*, seconds after the start.
+    """
+    return Comparison(
+        run or one_trace(lab),
+        cut or cut_link(lab, healed_s=healed_s),
+        healed_s,
+        server or server_costs(),
+        messages or upstream(lab),
+    )

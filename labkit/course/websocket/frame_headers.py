@@ -1,0 +1,129 @@
+"""W3, W11: the headers of frames on the wire, from both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from labkit import loop
+from labkit.charts import layout, style
+from labkit.client.connection import Wiring
+from labkit.client.ledger import Ledger
+from labkit.client.websocket import WebSocketConnection
+from labkit.course.alone import started_now
+from labkit.course.shown import Shown, as_table
+from labkit.course.websocket.raw import DOWN, UP
+from labkit.lab.lab import Lab
+from labkit.wire.frames import header_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+SIZES = (0, 125, 126, 65535, 65536)
+PAYLOADS = (1, 5, 20, 50, 125, 126, 500, 2000, 10_000, 65_535, 65_536, 1_000_000)
+
+
+@dataclass(frozen=True)
+class Header:
+    """One frame as it lay on the wire, all of it: header, key and payload."""
+
+    sender: str  # "client" or "server"
+    payload_bytes: int
+    frame_bytes: int
+
+    @property
+    def header_bytes(self) -> int:
+        return self.frame_bytes - self.payload_bytes
+
+
+@dataclass(frozen=True, repr=False)
+class Headers(Shown):
+    """The frames of several payload sizes, from both sides."""
+
+    index = "column"
+
+    frames: Sequence[Header]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def table(self) -> pd.DataFrame:
+        """Header bytes, one row for each payload."""
+        rows = [(f.payload_bytes, f"header from the {f.sender} (B)", f.header_bytes) for f in self.frames]
+        frame = as_table(rows, ["payload (B)", "sender", "header (B)"])
+        return frame.pivot(index="payload (B)", columns="sender", values="header (B)")
+
+    def chart(self, *, theme: str | None = None) -> go.Figure:
+        """Header bytes over the payload, theory and wire; the slider moves a payload along both."""
+        grey, figure = style.theme(theme), layout.blank()
+        edges = [1, 125, 126, 65_535, 65_536, 2_000_000]
+        for sender, mark in (("server", DOWN), ("client", UP)):
+            figure.add_scatter(
+                x=edges, y=[header_bytes(n, sender == "client") for n in edges], mode="lines", hoverinfo="skip",
+                name=f"theory, from the {sender}", line={"color": mark.color, "width": 1.5, "dash": mark.dash},
+            )  # fmt: skip
+            wire = [f for f in self.frames if f.sender == sender]
+            figure.add_scatter(
+                x=[max(1, f.payload_bytes) for f in wire], y=[f.header_bytes for f in wire], mode="markers",
+                name=f"on the wire, from the {sender}", customdata=[f.payload_bytes for f in wire],
+                marker={"symbol": mark.symbol, "size": 11, "color": mark.color},
+                hovertemplate="payload %{customdata} B<br>header %{y} B<extra></extra>",
+            )  # fmt: skip
+        fixed = len(figure.data)
+        for at, payload in enumerate(PAYLOADS):
+            down, up = header_bytes(payload, False), header_bytes(payload, True)
+            said = (
+                f"{payload:,} B: ".replace(",", "\u202f") + f"+{_share(down, payload)} down, +{_share(up, payload)} up"
+            )
+            figure.add_scatter(
+                x=[payload] * 3, y=[down, up, 12], mode="lines+markers+text", visible=at == 2, showlegend=False,
+                text=["", "", f" {said} "], textposition="middle left" if payload > 1000 else "middle right",
+                line={"color": grey.ink, "width": 1}, marker={"symbol": "line-ew-open", "size": 14, "color": grey.ink},
+                textfont={"color": grey.ink}, hoverinfo="skip", cliponaxis=False,
+            )  # fmt: skip
+        figure.update_xaxes(
+            type="log", title_text="payload (B), logarithmic; 0 is drawn at 1", range=[-0.08, 6.3],
+            tickvals=[10**n for n in range(7)], ticktext=[style.number(10.0**n) for n in range(7)],
+        )  # fmt: skip
+        figure.update_yaxes(title_text="header (B)", range=[0, 16], tickvals=[0, 2, 4, 6, 8, 10, 14])
+        return layout.dressed(
+            figure,
+            f"From a client a header adds {_share(6, 20)} to 20 bytes, and {_share(8, 10_000)} to 10 000 bytes",
+            "bytes that WebSocket adds to one message, either way",
+            theme=theme, height=470, margin=(66, 30, 122, 150),
+            legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+            sliders=layout.slider([f"{n}" for n in PAYLOADS], fixed, prefix="payload (B): ", pad=52, active=2),
+        )  # fmt: skip
+
+
+def _share(header: int, payload: int) -> str:
+    return f"{style.number(100 * header / payload)}\u00a0%"
+
+
+def headers(lab: Lab, sizes: Sequence[int] = SIZES) -> Headers:
+    """Send binary messages of *sizes* bytes, get them back, and count what each took on the wire.
+
+    The frames are those of labkit's client (the core of ``websockets``) and of its server.
+
+    Raises:
+        LabClosed: the lab is closed.
+    """
+    return loop.run(_headers(lab, sizes))
+
+
+async def _headers(lab: Lab, sizes: Sequence[int]) -> Headers:
+    started, frames = started_now(), []
+    url = f"http://127.0.0.1:{lab.port}/websocket/echo"
+    socket = await WebSocketConnection.open(url, Wiring(Ledger(0), "websocket", 0))
+    record = socket.connection.record
+    try:
+        messages = socket.__aiter__()
+        for size in sizes:
+            before = record.bytes_out, record.bytes_in
+            await socket.send(bytes(size))
+            await anext(messages)
+            frames.append(Header("client", size, record.bytes_out - before[0]))
+            frames.append(Header("server", size, record.bytes_in - before[1]))
+    finally:
+        await socket.close()
+    return Headers(tuple(frames), started)
