@@ -19,6 +19,7 @@ from conftest import UNIT
 from labkit.server.encoding import Encode
 from labkit.server.subscriber import Subscriber
 from labkit.subscribing.contract.promise import Trial
+from labkit.subscribing.contract.waiting import PATIENCE_S
 from labkit.techniques import Connect, Delivery, Technique, find
 from labkit.techniques.http_streaming import HTTPStreamingHandler
 from labkit.wire.events import Cursor, Gap
@@ -39,8 +40,10 @@ class Planted:
 
     def trial(self) -> Trial:
         """One that does not wait long for what is not going to come."""
-        waits = {"soon_s": 0.2 * UNIT} | ({"patience_s": UNIT} if "within" in self.says else {})
-        return Trial(self.technique, **waits)
+        if "still a subscriber" in self.says:  # nothing else is to be waited for so shortly
+            return Trial(self.technique, soon_s=0.05 * UNIT)
+        patience_s = UNIT if "within" in self.says else PATIENCE_S
+        return Trial(self.technique, soon_s=0.5 * UNIT, patience_s=patience_s)
 
 
 def with_client(wrapper: Callable[..., Items], of: Technique = STREAM, **given: Any) -> Technique:
@@ -220,7 +223,7 @@ class Blocking(Plain):
     """Keeps the loop to itself when its client goes."""
 
     def on_connection_close(self) -> None:
-        time.sleep(0.3 * UNIT)
+        time.sleep(0.6 * UNIT)
         super().on_connection_close()
 
 
@@ -244,8 +247,8 @@ def planted() -> Iterator[Planted]:
     yield Planted("newest-is-no-gap", with_client(with_a_gap_first), "to be told: none")
     yield Planted("says-where-it-begins", with_client(beginning_elsewhere), r"it begins at 3@.*says \['7@here'\]")
     yield Planted("listening-makes-no-log", with_client(beginning_elsewhere), r"it begins at 0@.*says \['7@here'\]")
-    yield Planted("forgotten-at-once", unforgetting, "not within .* still a subscriber")
-    yield Planted("raw-client-goes", unforgetting, "not within .* still a subscriber")
+    yield Planted("forgotten-at-once", unforgetting, "still a subscriber")
+    yield Planted("raw-client-goes", unforgetting, "still a subscriber")
     yield Planted("drop-oldest", greedy, "were kept for a reader that stalls")
     yield Planted("drop-newest", greedy, "were kept for a reader that stalls")
     yield Planted("disconnect", greedy, "0 were sent away as slow")
@@ -254,8 +257,8 @@ def planted() -> Iterator[Planted]:
     yield Planted("unbounded", loses, "tells None, to be told: Gap")
     yield Planted("one-answer", with_client(with_options, of=POLL, always={"conflate": False}), "conflated: ")
     yield Planted("slows-nobody", with_handler(OneAtATime), "not within")
-    yield Planted("never-reads", patient, "not within .* still a subscriber")
-    yield Planted("leaves-one-unread", patient, "not within .* still a subscriber")
+    yield Planted("never-reads", patient, "still a subscriber")
+    yield Planted("leaves-one-unread", patient, "still a subscriber")
     yield Planted("closing-ends-all", with_handler(Lingering), "its handlers end with the lab")
     yield Planted("closing-does-not-wait", with_handler(Blocking), "closing took")
     yield Planted("own-process", with_client(changed, change=altered), "altered")

@@ -35,7 +35,7 @@ def first_bytes(trial: Trial, lab: Lab) -> bytes:
         with Receiver(technique, url, patience_s=trial.patience_s):
             trial.until(lambda: lab.stats()["subscribers"] == 1, "its client subscribes")
             sent = next(iter(relay.up.values()))
-    trial.until_forgotten(lab)
+    trial.until_forgotten(lab, 10 * trial.soon_s)
     return sent
 
 

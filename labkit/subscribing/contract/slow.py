@@ -37,7 +37,7 @@ def stalled(trial: Trial, lab: Lab, **options: Any) -> Receiver:
     receiver.wait_for(1)
     for count in (49,) + (50,) * (MANY // 50 - 1):
         publish(lab, count, SIZE)
-        settle()  # fan-out, and a turn for whom it has woken
+        settle(2)  # fan-out, and a turn for whom it has woken
     return receiver
 
 
@@ -209,7 +209,7 @@ def never_reads(trial: Trial) -> None:
             if kind(trial.technique) == "hold":  # one answer: only a large event is more than its connection takes
                 publish(lab, 1, large)
             publish(lab, MANY, SIZE)
-            trial.until_forgotten(lab)
+            trial.until_forgotten(lab, 10 * trial.soon_s)
 
 
 @promise(GROUP, "A peer that leaves one large event unread is let go.", why_not=streams)
@@ -220,7 +220,7 @@ def leaves_one_unread(trial: Trial) -> None:
         with raw_client(trial, lab, sent, receive_buffer_bytes=4096):
             settle()  # whoever serves it has said where it begins, and waits
             publish(lab, 1, LARGE)
-            trial.until_forgotten(lab)
+            trial.until_forgotten(lab, 10 * trial.soon_s)
 
 
 PROMISES = (

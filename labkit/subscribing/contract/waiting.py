@@ -41,11 +41,11 @@ def until(condition: Callable[[], Any], what: str, timeout_s: float = PATIENCE_S
     return value
 
 
-def settle() -> None:
+def settle(turns: int = TURNS) -> None:
     """Let the lab loop take so many turns that whoever has something to do without waiting has done it."""
 
-    async def turns() -> None:
-        for _ in range(TURNS):
+    async def take() -> None:
+        for _ in range(turns):
             await asyncio.sleep(0)
 
-    loop.run(turns())
+    loop.run(take())
