@@ -23,6 +23,10 @@ class UnknownTechnique(LabkitError, ValueError):
     """No technique has that name; the message lists the known ones."""
 
 
+class UnknownOption(LabkitError, ValueError):
+    """A technique takes no option of that name; the message lists those that it takes."""
+
+
 class EventTooLarge(LabkitError, ValueError):
     """The data of one event is over the lab's limit."""
 

@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from labkit.errors import UnknownTechnique
-from labkit.techniques.base import Connect, Delivery, Technique
+from labkit.techniques.base import Opening, Technique
 from labkit.techniques.http_streaming import HTTP_STREAMING
 from labkit.techniques.long_polling import LONG_POLLING
 from labkit.techniques.plugin_socket import PLUGIN_SOCKET
 from labkit.techniques.polling import POLLING
+from labkit.techniques.reading import Delivery
 from labkit.techniques.sse import SSE
 from labkit.techniques.websocket import WEBSOCKET
 
 TECHNIQUES: tuple[Technique, ...] = (POLLING, LONG_POLLING, HTTP_STREAMING, SSE, WEBSOCKET, PLUGIN_SOCKET)
 
-__all__ = ["TECHNIQUES", "Connect", "Delivery", "Technique", "find"]
+__all__ = ["TECHNIQUES", "Delivery", "Opening", "Technique", "find"]
 
 
 def find(name: str, among: Iterable[Technique] = TECHNIQUES) -> Technique:

@@ -17,9 +17,8 @@ from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 from tornado.tcpserver import TCPServer
 
 from labkit.client import address
-from labkit.client.connection import Connection, Opened, Wiring
+from labkit.client.connection import Connection
 from labkit.client.http_connection import Body
-from labkit.client.ledger import Ledger
 from labkit.errors import CursorError
 from labkit.server import fanout
 from labkit.server.access import Context
@@ -28,7 +27,10 @@ from labkit.server.http1 import LINGER_S, accepted
 from labkit.server.limits import check_topic, message_limit
 from labkit.server.subscriber import Subscriber
 from labkit.sockets import READ_BYTES, limit_send_buffer
-from labkit.techniques.base import Delivery, Reader, Technique, answer_publish, mark_json
+from labkit.techniques.base import Opening, Technique, one_transit
+from labkit.techniques.publishing import answer_publish
+from labkit.techniques.reading import Delivery, mark_json
+from labkit.theory import Mark
 from labkit.wire import envelope
 from labkit.wire.events import Cursor, Gap
 
@@ -154,23 +156,12 @@ def read_subscription(message: bytes) -> tuple[str, Cursor | None]:
     return topic, Cursor.parse(after) if after else None
 
 
-async def connect(
-    url: str,
-    *,
-    after: str | None = None,
-    topic: str = "",
-    token: str | None = None,
-    ledger: Ledger | None = None,
-    on_open: Opened | None = None,
-    subscriber: int = 0,
-    **_: object,
-) -> AsyncGenerator[Delivery | Gap, None]:
+async def subscribe(opening: Opening) -> AsyncGenerator[Delivery | Gap, None]:
     """Subscribe on ``tcp://host:port`` and read NUL-terminated JSON until the server closes."""
-    parts = address.split(url, address.TCP)
-    wiring = Wiring(ledger or Ledger(0), "plugin-socket", subscriber)
-    connection = await Connection.open(parts.hostname or "", parts.port or 843, wiring)
-    reader, body, position, rest = Reader(after, on_open), Body(connection.record), 0, b""
-    asked = {"topic": topic, "after": after or "", **({"token": token} if token else {})}
+    parts = address.split(opening.url, address.TCP)
+    connection = await Connection.open(parts.hostname or "", parts.port or 843, opening.wiring)
+    reader, body, position, rest = opening.reader(), Body(connection.record), 0, b""
+    asked = {"topic": opening.topic, "after": opening.after or ""} | ({"token": opening.token} if opening.token else {})
     hello = json.dumps({"subscribe": asked}).encode() + b"\0"
     try:
         await connection.write(hello)
@@ -197,10 +188,13 @@ PLUGIN_SOCKET = Technique(
     spec="Adobe Flash XMLSocket",
     route="",
     handler=None,
-    connect=connect,
+    client=subscribe,
+    short="plugin socket",
+    mark=Mark("#CC79A7", "x", "longdashdot"),
+    theory=one_transit,
+    body="nul",
     port="plugin",
     bidirectional=True,
-    in_browser=False,
     exhibit=True,
     http_version="",
     hint="NUL-terminated messages over TCP, as Flash had them",

@@ -15,8 +15,6 @@ from typing import Any
 
 from tornado.websocket import WebSocketClosedError, WebSocketProtocol13
 
-from labkit.client.connection import Opened, Wiring
-from labkit.client.ledger import Ledger
 from labkit.client.websocket import WebSocketConnection
 from labkit.errors import ConnectionLost, Refused
 from labkit.server import fanout
@@ -25,7 +23,10 @@ from labkit.server.handler import PushHandler
 from labkit.server.http1 import accepted, forget_headers
 from labkit.server.subscriber import Subscriber
 from labkit.server.websocket import CorrectedHandler
-from labkit.techniques.base import Delivery, Reader, Technique, answer_publish, mark_json
+from labkit.techniques.base import Opening, Technique, one_transit
+from labkit.techniques.publishing import answer_publish
+from labkit.techniques.reading import Delivery, mark_json
+from labkit.theory import Mark
 from labkit.wire import envelope
 from labkit.wire.events import Event, Gap
 from labkit.wire.frames import Frame, Opcode, encode_frame
@@ -131,19 +132,8 @@ class EchoSocket(WebSocketRoute):
         await self.say(message)
 
 
-async def connect(
-    url: str,
-    *,
-    after: str | None = None,
-    topic: str = "",
-    token: str | None = None,
-    ledger: Ledger | None = None,
-    on_open: Opened | None = None,
-    subscriber: int = 0,
-    binary: bool = False,
-    deflate: bool = False,
-    conflate: bool = False,
-    **_: object,
+async def subscribe(
+    opening: Opening, *, binary: bool = False, deflate: bool = False, conflate: bool = False
 ) -> AsyncGenerator[Delivery | Gap, None]:
     """Read messages until the server closes the socket.
 
@@ -155,10 +145,11 @@ async def connect(
         ConnectionLost: the connection ended without a close frame.
         Refused: the upgrade was refused, or the server closed with a code other than 1000 and 1001.
     """
-    wiring = Wiring(ledger or Ledger(0), "websocket", subscriber)
-    query = {"after": after, "binary": "1" if binary else None, "conflate": "1" if conflate else None}
-    socket = await WebSocketConnection.open(url, wiring, topic=topic, token=token, deflate=deflate, **query)
-    reader = Reader(after, on_open)
+    query = {"after": opening.after, "binary": "1" if binary else None, "conflate": "1" if conflate else None}
+    socket = await WebSocketConnection.open(
+        opening.url, opening.wiring, topic=opening.topic, token=opening.token, deflate=deflate, **query
+    )
+    reader = opening.reader()
     try:
         async for message in socket:
             received_ns = socket.connection.received_ns
@@ -203,10 +194,15 @@ WEBSOCKET = Technique(
     spec="RFC 6455",
     route="/websocket",
     handler=EventsSocket,
-    connect=connect,
+    client=subscribe,
+    short="WebSocket",
+    mark=Mark("#0072B2", "cross", "longdash"),
+    theory=one_transit,
+    body="messages",
     binary=True,
     bidirectional=True,
     through_buffering=True,
+    in_browser=True,
     http1_only=("Upgrade",),
     hint="leaves HTTP behind; both sides send at any time",
 )

@@ -5,24 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from labkit.errors import LabClosed, UnknownTechnique
+from labkit.techniques.websocket import WEBSOCKET
+from labkit.theory import Mark, Nature, Silent
 
 if TYPE_CHECKING:
     from labkit.lab.lab import Lab
 
 COMM = "notebook-comm"
 NO_PAGE = "no page attached"
-TECHNIQUES = ("polling", "long-polling", "http-streaming", "sse", "websocket", COMM)
-"""What a page can do."""
+COMM_NATURE = Nature(
+    "Notebook comm",
+    "notebook comm",
+    "stream",
+    Mark("#8A8A8A", "star", "4px,2px,1px,2px"),
+    Silent("a page does not come through the run's link"),
+)
+CARRIER = WEBSOCKET
+"""By which the kernel receives what it sends on over the comm."""
 
 
 def check(lab: Lab, names: list[str], choices: dict[str, str], poll_interval_s: float) -> None:
     """Raise what says which setting a page cannot do here, and what it can."""
     if lab.closed:
         raise LabClosed(f"lab {lab.name!r} is closed: start another with labkit.Lab()")
-    served = {technique.name for technique in lab.techniques} | {COMM}
-    can = [name for name in TECHNIQUES if name in served]
-    if COMM in can and "websocket" not in served:
-        can.remove(COMM)  # the kernel receives by it
+    can = [technique.name for technique in lab.techniques if technique.in_browser]
+    if CARRIER.name in can:
+        can.append(COMM)
     for name in names:
         if name not in can:
             raise UnknownTechnique(f"a page cannot do {name!r} here; it can do: {', '.join(can)}")

@@ -14,10 +14,12 @@ from labkit.charts.pictures import finished
 from labkit.claims import confidence
 from labkit.course.http_streaming.judges import CLOSED, KEPT, Recycled, recycled_mean_s
 from labkit.course.http_streaming.judges_reading import STEP_S, Boundaries, FirstShown, Steps
+from labkit.techniques.http_streaming import HTTP_STREAMING
+from labkit.theory import Mark
 
-STREAM = style.MARKS["http-streaming"]
-CHUNKED = style.Mark("#0072B2", "circle", "solid")
-EOF = style.Mark("#D55E00", "square-open", "dash")
+STREAM = HTTP_STREAMING.mark
+CHUNKED = Mark("#0072B2", "circle", "solid")
+EOF = Mark("#D55E00", "square-open", "dash")
 RATES_PER_S = (1, 2, 4, 8, 16, 32, 64)
 ENDS_AFTER = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
 
@@ -117,7 +119,7 @@ def stream_boundaries(seen: Boundaries, *, theme: str | None = None) -> go.Figur
     return _panels(seen.run, rows, title, theme)
 
 
-_Row = tuple[str, str, style.Mark, list[tuple[float, str]]]
+_Row = tuple[str, str, Mark, list[tuple[float, str]]]
 
 
 def _panels(run: Any, rows: Sequence[_Row], title: str, theme: str | None) -> go.Figure:

@@ -48,6 +48,7 @@ CLAIMS = (
         "maximal latency is at least three network transits.” [since a stream is ended now and then, and asked for "
         "again]",
         notebook=NOTEBOOK,
+        latency_of="http-streaming",
         judge=judges.streaming_and_its_ends,
         experiment=in_a_lab(experiments.recycled),
     ),

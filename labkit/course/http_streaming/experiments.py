@@ -11,11 +11,11 @@ import dataclasses
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import wraps
 from typing import Any
 
 from labkit import loop
-from labkit.client.connection import Connection, Opened, Wiring
+from labkit.client.connection import Connection, Wiring
 from labkit.client.ledger import Ledger
 from labkit.course.http_streaming.by_hand import exchanges, first_shown, in_the_page, two_writes
 from labkit.course.http_streaming.ends import (
@@ -36,7 +36,7 @@ from labkit.measuring.measurement import measure
 from labkit.measuring.run import Run
 from labkit.measuring.schedules import Planned, Schedule
 from labkit.network.intermediary import Intermediary
-from labkit.techniques import Delivery, Technique
+from labkit.techniques import Delivery, Opening, Technique
 from labkit.techniques.http_streaming import HTTP_STREAMING
 from labkit.wire.chunks import Chunk, ChunkDecoder
 from labkit.wire.events import Gap
@@ -62,7 +62,7 @@ SWEEP = (1, 2, 5, 10, 20)
 
 def variant(name: str, **options: Any) -> Technique:
     """HTTP streaming with other options under another name, so that several can be measured side by side."""
-    return dataclasses.replace(HTTP_STREAMING, name=name, connect=partial(HTTP_STREAMING.connect, **options))
+    return HTTP_STREAMING.variant(name, **options)
 
 
 # S3
@@ -171,10 +171,11 @@ def boundaries(lab: Lab, *, events: int = 24, rate_per_s: float = 8.0, one_way_s
 
 def _multipart(boundary: str) -> Technique:
     """With a leading boundary even the first part, the cursor, is not whole before an event: nobody waits for it."""
-    made = variant(boundary, format="multipart", boundary=boundary)
 
-    def connect(url: str, *, on_open: Opened, after: str, **options: Any) -> AsyncGenerator[Delivery | Gap, None]:
-        on_open(after)
-        return made.connect(url, after=after, **options)
+    @wraps(HTTP_STREAMING.client)
+    def client(opening: Opening, **options: Any) -> AsyncGenerator[Delivery | Gap, None]:
+        assert opening.on_open is not None and opening.after is not None
+        opening.on_open(opening.after)
+        return HTTP_STREAMING.client(dataclasses.replace(opening, on_open=None), **options)
 
-    return dataclasses.replace(made, connect=connect)
+    return HTTP_STREAMING.variant(boundary, client, format="multipart", boundary=boundary)

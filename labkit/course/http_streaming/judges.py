@@ -14,8 +14,8 @@ from labkit import theory
 from labkit.claims import confidence
 from labkit.claims.finding import Finding
 from labkit.claims.judging import LEAST_EVENTS, TOLERANCE, Part, Seen, ends, lost_part, see
-from labkit.claims.latency import streaming_is_one_transit
 from labkit.claims.values import shown
+from labkit.course.latency import streaming_is_one_transit
 
 if TYPE_CHECKING:
     from labkit.measuring.run import Run

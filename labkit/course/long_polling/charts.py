@@ -13,6 +13,9 @@ from labkit.charts import style
 from labkit.charts.pictures import finished
 from labkit.course.long_polling.seen import LONG, Equal, Rates, Sizes
 from labkit.course.long_polling.seen_held import Valley
+from labkit.techniques.http_streaming import HTTP_STREAMING
+from labkit.techniques.long_polling import LONG_POLLING
+from labkit.techniques.polling import POLLING
 
 LEGEND = {"orientation": "h", "x": 0, "yref": "container", "y": 0.012, "yanchor": "bottom"}
 DELAYS_S = (0.01, 0.02, 0.05, 0.1, 0.2)
@@ -26,7 +29,7 @@ def long_poll_rates(seen: Rates, *, theme: str | None = None) -> go.Figure:
         seen: what ``experiments.long_polling.rates`` gave.
         theme: ``light`` or ``dark``; the one of ``style.use`` by default.
     """
-    grey, mark, d, table = style.theme(theme), style.mark(LONG), seen.one_way_s, seen.table()
+    grey, mark, d, table = style.theme(theme), LONG_POLLING.mark, seen.one_way_s, seen.table()
     low, high = float(table.index[0]), float(table.index[-1])
     swept = [low * (high / low) ** (i / MANY) for i in range(MANY + 1)]
     gap_s = theory.request_gap(d)
@@ -54,10 +57,10 @@ def long_poll_rates(seen: Rates, *, theme: str | None = None) -> go.Figure:
         figure.add_scatter(
             x=[low, high], y=[d * 1e3 if column == 1 else 0.0] * 2, mode="lines", name="a stream, theory",
             legendgroup="stream", showlegend=column == 1, hoverinfo="skip", row=1, col=column,
-            line={"color": style.mark("http-streaming").color, "width": 1.5, "dash": "dot"},
+            line={"color": HTTP_STREAMING.mark.color, "width": 1.5, "dash": "dot"},
         )  # fmt: skip
     if table["stream_ms"].notna().any():
-        stream = style.mark("http-streaming")
+        stream = HTTP_STREAMING.mark
         figure.add_scatter(
             x=list(table.index), y=table["stream_ms"].round(1), mode="markers", name="a stream, measured", row=1, col=1,
             marker={"symbol": stream.symbol, "size": 8, "color": stream.color},
@@ -127,7 +130,7 @@ def hold_valley(seen: Valley, *, theme: str | None = None) -> go.Figure:
     Args:
         seen: what ``experiments.long_polling.valley`` gave.
     """
-    grey, mark, table = style.theme(theme), style.mark(LONG), seen.table()
+    grey, mark, table = style.theme(theme), LONG_POLLING.mark, seen.table()
     figure = make_subplots(1, 2, horizontal_spacing=0.12, subplot_titles=["what it asks, and what breaks", "time deaf"])
     for values, name, symbol, dash in (
         ("requests_per_min", "requests", mark.symbol, "solid"),
@@ -186,8 +189,8 @@ def equal_requests(seen: Equal | None = None, *, rate_per_s: float = 4.0, theme:
         long = [theory.long_polling_mean(rate, d, 30.0, gap_s) * 1e3 for rate in swept]
         poll = [(d + 0.5 / theory.long_polling_requests_per_s(rate, d, 30.0)) * 1e3 for rate in swept]
         for name, values, mark in (
-            ("polling, asking as often", poll, style.mark("polling")), ("long polling", long, style.mark(LONG)),
-            ("a stream", [d * 1e3] * len(swept), style.mark("http-streaming")),
+            ("polling, asking as often", poll, POLLING.mark), ("long polling", long, LONG_POLLING.mark),
+            ("a stream", [d * 1e3] * len(swept), HTTP_STREAMING.mark),
         ):  # fmt: skip
             figure.add_scatter(
                 x=swept, y=values, mode="lines", name=name, visible=DELAYS_S[at] == 0.05,
@@ -226,7 +229,7 @@ def _add_equal(figure: go.Figure, seen: Equal, grey: style.Theme) -> None:
     """The means of a run, one mark for each technique and rate."""
     table = seen.table().reset_index()
     for kind, part in table.groupby(table["technique"].eq(LONG)):
-        mark = style.mark(LONG if kind else "polling")
+        mark = (LONG_POLLING if kind else POLLING).mark
         figure.add_scatter(
             x=part["rate_per_s"], y=part["mean_ms"].round(1), mode="markers",
             visible=seen.settings["one_way_s"] == 0.05,

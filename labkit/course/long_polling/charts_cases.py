@@ -10,8 +10,9 @@ from plotly.subplots import make_subplots
 from labkit import theory
 from labkit.charts import style
 from labkit.charts.pictures import finished
-from labkit.course.long_polling.seen import ENDLESS_S, FRESH, KEPT, LONG, Holds
+from labkit.course.long_polling.seen import ENDLESS_S, FRESH, KEPT, Holds
 from labkit.course.long_polling.seen_held import Unaware
+from labkit.techniques.long_polling import LONG_POLLING
 
 LEGEND = {"orientation": "h", "x": 0, "yref": "container", "y": 0.012, "yanchor": "bottom"}
 MANY = 60
@@ -24,7 +25,7 @@ def long_poll_holds(seen: Holds, *, theme: str | None = None) -> go.Figure:
         seen: what ``experiments.long_polling.holds`` gave.
         theme: ``light`` or ``dark``; the one of ``style.use`` by default.
     """
-    grey, mark, d, rate, table = style.theme(theme), style.mark(LONG), seen.one_way_s, seen.rate_per_s, seen.table()
+    grey, mark, d, rate, table = style.theme(theme), LONG_POLLING.mark, seen.one_way_s, seen.rate_per_s, seen.table()
     low, high = float(table.index.min()), float(table.index.max())
     swept = [low * (high / low) ** (i / MANY) for i in range(MANY + 1)]
     mean = [theory.long_polling_mean(rate, d, hold_s, theory.request_gap(d)) * 1e3 for hold_s in swept]
@@ -69,7 +70,7 @@ def long_poll_connections(run: Any, *, theme: str | None = None) -> go.Figure:
     Args:
         run: what ``experiments.long_polling.connections`` gave.
     """
-    grey, mark, d = style.theme(theme), style.mark(LONG), float(run.settings["one_way_s"])
+    grey, mark, d = style.theme(theme), LONG_POLLING.mark, float(run.settings["one_way_s"])
     rate, figure, means = float(run.settings["schedule"]["rate_per_s"]), go.Figure(), []
     for row, (name, fresh) in enumerate(((KEPT, False), (FRESH, True))):
         found = run.deliveries[run.deliveries["technique"] == name]["latency_ms"]
@@ -111,7 +112,7 @@ def lost_events(seen: Unaware, *, theme: str | None = None) -> go.Figure:
     Args:
         seen: what ``experiments.long_polling.unaware`` gave.
     """
-    grey, mark, figure = style.theme(theme), style.mark(LONG), go.Figure()
+    grey, mark, figure = style.theme(theme), LONG_POLLING.mark, go.Figure()
     rows = (("with a cursor", set(seen.with_cursor)), ("without", set(seen.without)))
     when = dict(zip(seen.published, seen.at_s, strict=True))
     for row, (_, came) in enumerate(rows):

@@ -15,6 +15,7 @@ CLAIMS = (
         sentence="“while the average latency of long polling is close to one network transit, the maximal "
         "latency is over three network transits”",
         notebook=NOTEBOOK,
+        latency_of="long-polling",
         judge=judges.near_one_transit,
         experiment=in_a_lab(experiments.rates),
     ),

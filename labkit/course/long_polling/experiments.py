@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -29,8 +29,7 @@ from labkit.measuring.measurement import measure
 from labkit.measuring.run import Run
 from labkit.measuring.schedules import Planned, Schedule
 from labkit.network.link import Link
-from labkit.techniques import Delivery, Technique, find
-from labkit.wire.events import Gap
+from labkit.techniques import Technique, find
 
 __all__ = ["connections", "equal_requests", "held_clients", "holds", "many_tabs", "payloads", "pipelined", "rates",
            "threads", "unaware", "valley"]  # fmt: skip
@@ -56,12 +55,7 @@ def several(topics: Mapping[str, Schedule], rate_per_s: float | None = None) -> 
 
 def variant(name: str, technique: str = LONG, **own: Any) -> Technique:
     """A technique under another name, with options of its own, so that one run can hold several."""
-    found = find(technique)
-
-    def connect(url: str, **given: Any) -> AsyncGenerator[Delivery | Gap, None]:
-        return found.connect(url, **{**given, **own})
-
-    return replace(found, name=name, connect=connect)
+    return find(technique).variant(name, **own)
 
 
 # L1, L2, L3: the event rate swept

@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from labkit import theory
-from labkit.claims import confidence, latency
+from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.finding import Finding, NoVerdict
 from labkit.claims.judging import LEAST_EVENTS, Part, Seen, finding, listed, lost_part, mean_part, range_part, see
 from labkit.claims.values import shown
+from labkit.course import latency
 from labkit.course.long_polling.judges_held import (
     named,
     said,

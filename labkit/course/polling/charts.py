@@ -11,14 +11,17 @@ from labkit.charts import style
 from labkit.charts.pictures import finished
 from labkit.claims import recording
 from labkit.course.polling.seen import Aliased, Herd, Sweep, Waited
+from labkit.techniques.polling import POLLING
+from labkit.techniques.websocket import WEBSOCKET
+from labkit.theory import Mark
 
 LEGEND = {"orientation": "h", "x": 0, "yref": "container", "y": 0.012, "yanchor": "bottom"}
 WAYS = {
-    "fixed poll": style.Mark("#D55E00", "circle", "solid"),
-    "backoff": style.Mark("#CC79A7", "diamond", "solid"),
-    "Retry-After": style.Mark("#009E73", "triangle-up", "solid"),
-    "long poll": style.Mark("#E69F00", "square", "solid"),
-    "SSE": style.Mark("#56B4E9", "triangle-down", "solid"),
+    "fixed poll": Mark("#D55E00", "circle", "solid"),
+    "backoff": Mark("#CC79A7", "diamond", "solid"),
+    "Retry-After": Mark("#009E73", "triangle-up", "solid"),
+    "long poll": Mark("#E69F00", "square", "solid"),
+    "SSE": Mark("#56B4E9", "triangle-down", "solid"),
 }
 POINTS = 100
 
@@ -30,7 +33,7 @@ def poll_intervals(seen: Sweep, *, theme: str | None = None) -> go.Figure:
         seen: what ``experiments.polling.sweep`` gave.
         theme: ``light`` or ``dark``; the one of ``style.use`` by default.
     """
-    grey, mark, d = style.theme(theme), style.mark("polling"), float(seen.settings["one_way_s"])
+    grey, mark, d = style.theme(theme), POLLING.mark, float(seen.settings["one_way_s"])
     figure, means = go.Figure(), []
     for row, poller in enumerate(seen.pollers):
         found, theory = seen.latencies_ms(poller), poller.theory(d)
@@ -59,7 +62,7 @@ def poll_intervals(seen: Sweep, *, theme: str | None = None) -> go.Figure:
         longest = max(range(len(means)), key=lambda row: seen.pollers[row].interval_s)
         figure.add_scatter(
             x=[guess.value * (1 if guess.unit == "ms" else 1e3)], y=[longest], mode="markers", name="your prediction",
-            marker={"symbol": "triangle-down-open", "size": 13, "color": style.mark("websocket").color,
+            marker={"symbol": "triangle-down-open", "size": 13, "color": WEBSOCKET.mark.color,
                     "line": {"width": 2}}, hovertemplate="%{x:.0f} ms predicted<extra></extra>",
         )  # fmt: skip
     names = [poller.name.replace(" after the answer", "<br>after the answer") for poller in seen.pollers]
@@ -86,7 +89,7 @@ def poll_herd(seen: Herd, *, theme: str | None = None) -> go.Figure:
     Args:
         seen: what ``experiments.polling.herd`` gave.
     """
-    mark, groups = style.mark("polling"), list(seen.frame.groupby("who", sort=False))
+    mark, groups = POLLING.mark, list(seen.frame.groupby("who", sort=False))
     figure = make_subplots(
         1, 2, shared_yaxes=True, horizontal_spacing=0.04,
         subplot_titles=[f"{seen.clients} clients, {who}" for who, _ in groups],
@@ -129,7 +132,7 @@ def poll_aliasing(seen: Aliased, *, theme: str | None = None) -> go.Figure:
             figure.add_scatter(
                 x=((part["due_ns"] - run.started_ns) / 1e9).astype(float).round(3), y=part["latency_ms"].round(1),
                 mode="lines+markers", name=f"poller {number}", legendgroup=str(number), showlegend=column == 1,
-                line={"color": style.mark("polling").color, "width": 1}, row=1, col=column,
+                line={"color": POLLING.mark.color, "width": 1}, row=1, col=column,
                 marker={"symbol": symbols[int(str(number)) % len(symbols)], "size": 7},
             )  # fmt: skip
         figure.add_hline(

@@ -15,13 +15,15 @@ from labkit.charts.pictures import finished
 from labkit.claims import recording
 from labkit.course.polling.seen import Costs
 from labkit.course.polling.seen_load import Burden, Revalidated
+from labkit.techniques.polling import POLLING
+from labkit.theory import Mark
 
 LEGEND = {"orientation": "h", "x": 0, "yref": "container", "y": 0.012, "yanchor": "bottom"}
 SLIDER_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 KINDS = {
-    "closed each time": style.Mark("#D55E00", "circle", "solid"),
-    "kept alive": style.Mark("#E69F00", "square", "dash"),
-    "websocket": style.Mark("#0072B2", "cross", "longdash"),
+    "closed each time": Mark("#D55E00", "circle", "solid"),
+    "kept alive": Mark("#E69F00", "square", "dash"),
+    "websocket": Mark("#0072B2", "cross", "longdash"),
 }
 NAMES = {
     "closed each time": "polls, closed each time",
@@ -37,7 +39,7 @@ def poll_costs(seen: Costs, *, theme: str | None = None) -> go.Figure:
         seen: what ``experiments.polling.costs`` gave.
         theme: ``light`` or ``dark``; the one of ``style.use`` by default.
     """
-    grey, mark, table = style.theme(theme), style.mark("polling"), seen.table()
+    grey, mark, table = style.theme(theme), POLLING.mark, seen.table()
     figure = make_subplots(1, 2, horizontal_spacing=0.1, subplot_titles=["bytes per event", "share of empty answers"])
     each = seen.frame[seen.frame["events"] > 0]
     sums = seen.frame.groupby("interval_s")[["polls", "events"]].sum()
@@ -96,7 +98,7 @@ def poll_surface(seen: Costs, *, theme: str | None = None) -> go.Figure:
     Args:
         seen: what ``experiments.polling.costs`` gave.
     """
-    grey, mark, table = style.theme(theme), style.mark("polling"), seen.table()
+    grey, mark, table = style.theme(theme), POLLING.mark, seen.table()
     figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.04)
     steps = [0.02 * 5000 ** (i / 60) for i in range(61)]
     for column, cost in ((1, 0), (2, 1)):
@@ -242,7 +244,7 @@ def poll_revalidation(seen: Revalidated, *, theme: str | None = None) -> go.Figu
     Args:
         seen: what ``experiments.polling.revalidate`` gave.
     """
-    marks = {"whole": style.Mark("#D55E00", "circle", "solid"), "cursor": style.Mark("#0072B2", "cross", "longdash")}
+    marks = {"whole": Mark("#D55E00", "circle", "solid"), "cursor": Mark("#0072B2", "cross", "longdash")}
     titles = ["a poll without news", "304 pays where more polls than this are empty"]
     figure = make_subplots(1, 2, horizontal_spacing=0.1, subplot_titles=titles)
     for how, mark in marks.items():

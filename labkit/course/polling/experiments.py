@@ -6,6 +6,7 @@ import random
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import wraps
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +21,7 @@ from labkit.measuring import schedules
 from labkit.measuring.measurement import measure
 from labkit.measuring.run import Run
 from labkit.measuring.schedules import Planned, Schedule
-from labkit.techniques import Delivery, Technique, find
+from labkit.techniques import Delivery, Opening, Technique, find
 from labkit.wire.events import Gap
 
 __all__ = ["aliasing", "costs", "forgetful", "herd", "overheads", "poller", "published", "revalidate", "sweep",
@@ -45,12 +46,12 @@ def poller(
     if not interval_s > 0:
         raise ValueError(f"interval_s={interval_s!r}, expected a number of seconds above 0")
 
-    def connect(url: str, *, subscriber: int = 0, **given: Any) -> AsyncGenerator[Delivery | Gap, None]:
-        own = {"start_delay_s": phase(subscriber) * interval_s, "interval_s": interval_s, "wait_after_answer": waiting}
-        return POLLING.connect(url, subscriber=subscriber, **{**given, **own})
+    @wraps(POLLING.client)
+    def client(opening: Opening, **given: Any) -> AsyncGenerator[Delivery | Gap, None]:
+        return POLLING.client(opening, **{**given, "start_delay_s": phase(opening.subscriber) * interval_s})
 
     title = name or f"every {interval_s:g} s" + (" after the answer" if waiting else "")
-    return replace(POLLING, name=title, connect=connect)
+    return POLLING.variant(title, client, interval_s=interval_s, wait_after_answer=waiting)
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from labkit import theory
-from labkit.claims import confidence, latency
+from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.finding import Finding, NoVerdict
 from labkit.claims.judging import HELD_UP, LEAST_EVENTS, TOLERANCE, Part, Seen, listed, lost_part, range_part, see
 from labkit.claims.values import shown
+from labkit.course import latency
 from labkit.course.polling.seen import Costs, Poller, Sweep, Waited
 
 # P1
@@ -26,7 +27,7 @@ from labkit.course.polling.seen import Costs, Poller, Sweep, Waited
 def polling_is_late(seen: Any) -> Finding:
     """P1: latencies in [d, P + d] with the mean P/2 + d for each interval, and P = T + 2d for a client that waits.
 
-    Takes a sweep, or a run of plain polling as :func:`labkit.claims.latency.polling_is_late` does. ``measured``: the
+    Takes a sweep, or a run of plain polling as :func:`labkit.course.latency.polling_is_late` does. ``measured``: the
     mean of the longest interval.
     """
     if not isinstance(seen, Sweep):

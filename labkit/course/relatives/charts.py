@@ -7,9 +7,10 @@ import plotly.graph_objects as go
 from labkit import theory
 from labkit.charts import style
 from labkit.charts.pictures import finished
+from labkit.theory import Mark
 
 PAUSES_S = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
-MARK = style.Mark("#E69F00", "square", "dash")
+MARK = Mark("#E69F00", "square", "dash")
 
 
 def advised_pause(one_way_s: float, rate_per_s: float, *, theme: str | None = None) -> go.Figure:

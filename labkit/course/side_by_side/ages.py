@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
 
 from labkit.course.side_by_side.seen_ages import AgePoint, Ages, age_blocks, expected_age_s
 from labkit.errors import LabkitError
@@ -13,8 +11,7 @@ from labkit.measuring import schedules
 from labkit.measuring.measurement import measure
 from labkit.measuring.run import Run
 from labkit.network.link import Link
-from labkit.techniques import Delivery, Technique, find
-from labkit.wire.events import Gap
+from labkit.techniques import Technique, find
 
 STREAMS = ("sse", "websocket")
 NEWEST = ", newest only"
@@ -62,7 +59,6 @@ def ages(
                 schedule,
                 through=Link(one_way_s=one_way_s, rate_bytes_per_s=rate_bytes_per_s),
                 poll_interval_s=poll_interval_s,
-                options={name + NEWEST: {"conflate": True} for name in STREAMS},
                 settle_s=SETTLE_S + duration_s * max(loads),
                 keep_bytes=0,
                 progress=progress,
@@ -74,16 +70,7 @@ def ages(
 
 def _everyone() -> list[Technique]:
     streams = [find(name) for name in STREAMS]
-    return [*streams, *(_newest_only(stream) for stream in streams), find("polling")]
-
-
-def _newest_only(technique: Technique) -> Technique:
-    """The same technique under a name of its own, so that one run can hold both."""
-
-    def connect(url: str, **given: Any) -> AsyncGenerator[Delivery | Gap, None]:
-        return technique.connect(url, **{**given, "conflate": True})
-
-    return replace(technique, name=technique.name + NEWEST, connect=connect)
+    return [*streams, *(stream.variant(stream.name + NEWEST, conflate=True) for stream in streams), find("polling")]
 
 
 def _points(run: Run, rate_per_s: float, capacity_per_s: float, duration_s: float) -> list[AgePoint]:

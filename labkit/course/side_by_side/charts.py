@@ -11,15 +11,21 @@ from labkit.charts.pictures import finished
 from labkit.choosing import MEASURED
 from labkit.course.side_by_side.seen import COLUMNS, Comparison, Upstream
 from labkit.course.side_by_side.seen_ages import Ages
+from labkit.measuring.natures import Natures
+from labkit.techniques import find
+from labkit.techniques.long_polling import LONG_POLLING
+from labkit.techniques.sse import SSE
+from labkit.techniques.websocket import WEBSOCKET
+from labkit.theory import Mark
 
 WHOLE = ("whole after a cut", "s")
 _COUNTED = {2: "Two", 3: "Three", 4: "Four", 5: "Five", 6: "Six"}
 WAY_MARKS = {
-    "websocket": style.MARKS["websocket"],
-    "post": style.MARKS["sse"],
-    "post, connection each": style.Mark("#5E8C31", "diamond", "dot"),
-    "post, preflight each": style.Mark("#CC79A7", "x", "dash"),
-    "post beside long poll": style.MARKS["long-polling"],
+    "websocket": WEBSOCKET.mark,
+    "post": SSE.mark,
+    "post, connection each": Mark("#5E8C31", "diamond", "dot"),
+    "post, preflight each": Mark("#CC79A7", "x", "dash"),
+    "post beside long poll": LONG_POLLING.mark,
 }
 
 
@@ -30,7 +36,7 @@ def side_by_side(comparison: Comparison, *, theme: str | None = None) -> go.Figu
         comparison: what ``side_by_side.compare`` gave.
         theme: ``light`` or ``dark``; the one of ``style.use`` by default.
     """
-    grey, names = style.theme(theme), comparison.techniques
+    grey, names, natures = style.theme(theme), comparison.techniques, Natures(comparison.run.settings)
     panels = [*COLUMNS.items(), ("whole", WHOLE)]
     figure = make_subplots(2, 3, shared_yaxes=True, horizontal_spacing=0.03, vertical_spacing=0.24)
     for place, (column, (title, unit)) in enumerate(panels):
@@ -38,7 +44,7 @@ def side_by_side(comparison: Comparison, *, theme: str | None = None) -> go.Figu
         _add_column(figure, comparison, column, row, col, grey)
         figure.update_xaxes(title_text=f"{title} ({unit})", rangemode="tozero", ticks="outside", row=row, col=col)
     figure.update_yaxes(
-        tickvals=list(range(len(names))), ticktext=[style.title_of(name) for name in names],
+        tickvals=list(range(len(names))), ticktext=[natures.short(name) for name in names],
         range=[len(names) - 0.5, -0.5], tickfont_size=13,
     )  # fmt: skip
     figure.update_layout(
@@ -50,16 +56,16 @@ def side_by_side(comparison: Comparison, *, theme: str | None = None) -> go.Figu
 
 
 def _add_column(figure: go.Figure, comparison: Comparison, column: str, row: int, col: int, grey: style.Theme) -> None:
-    names, values = comparison.techniques, _values(comparison, column)
+    names, values, natures = comparison.techniques, _values(comparison, column), Natures(comparison.run.settings)
     best = min(values, key=lambda name: values[name][0])
     for y, name in enumerate(names):
-        mark, (value, error) = style.mark(name), values[name]
+        mark, (value, error) = natures.mark(name), values[name]
         figure.add_scatter(
             x=[value], y=[y], mode="markers", row=row, col=col, showlegend=False,
             error_x={"type": "data", "array": [error], "thickness": 1.5, "color": grey.ink},
             marker={"symbol": mark.symbol, "size": 12, "color": mark.color,
                     "line": {"width": 2.5 if name == best else 0.5, "color": grey.ink}},
-            hovertemplate=f"{style.title_of(name)}: %{{x:.4~g}}<extra></extra>",
+            hovertemplate=f"{natures.short(name)}: %{{x:.4~g}}<extra></extra>",
         )  # fmt: skip
     expected = _theory(comparison, column)
     if expected:
@@ -109,7 +115,7 @@ def _title(comparison: Comparison) -> str:
         best.setdefault(min(values, key=lambda name: values[name][0]), []).append(title)
     most = max(best, key=lambda name: len(best[name]))
     if len(best) == 1:
-        return f"{style.title_of(most)} is the best in every column of this run"
+        return f"{Natures(comparison.run.settings).short(most)} is the best in every column of this run"
     return f"{_COUNTED[len(best)]} techniques share the first places; none of them has all {len(COLUMNS) + 1}"
 
 
@@ -127,7 +133,7 @@ def ages(seen: Ages, *, theme: str | None = None) -> go.Figure:
     figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.05)
     for name in dict.fromkeys(point.name for point in seen.points):
         mine = [point for point in seen.points if point.name == name]
-        base = style.mark(mine[0].technique)
+        base = find(mine[0].technique).mark
         symbol = f"{base.symbol}-open" if mine[0].conflate else base.symbol
         for col, x in ((1, [p.rate_per_s for p in mine]), (2, [p.bytes_per_s / 1e3 for p in mine])):
             figure.add_scatter(
@@ -158,7 +164,7 @@ def ages(seen: Ages, *, theme: str | None = None) -> go.Figure:
 
 def _told(name: str) -> str:
     technique, comma, rest = name.partition(",")
-    return f"{style.title_of(technique)}{comma}{rest}"
+    return f"{find(technique).short}{comma}{rest}"
 
 
 def _add_age_theory(figure: go.Figure, seen: Ages, grey: style.Theme) -> None:
@@ -195,7 +201,7 @@ def upstream(seen: Upstream, *, theme: str | None = None) -> go.Figure:
     grey, modes = style.theme(theme), list(dict.fromkeys(leg.mode for leg in seen.legs))
     figure = make_subplots(1, 2, horizontal_spacing=0.12, column_widths=[0.45, 0.55])
     for y, mode in enumerate(modes):
-        mark = WAY_MARKS.get(mode, style.mark(mode))
+        mark = WAY_MARKS[mode]
         mine, size = [leg for leg in seen.legs if leg.mode == mode], seen.bytes_of(mode).value
         figure.add_bar(
             x=[size], y=[y], orientation="h", marker={"color": mark.color}, showlegend=False, row=1, col=1,
@@ -237,7 +243,7 @@ def upstream(seen: Upstream, *, theme: str | None = None) -> go.Figure:
 
 
 def _way(mode: str) -> str:
-    return style.title_of(mode) if mode == "websocket" else mode.replace("post", "POST")
+    return WEBSOCKET.short if mode == "websocket" else mode.replace("post", "POST")
 
 
 def _middle(values: tuple[float, ...]) -> float:

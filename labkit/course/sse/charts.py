@@ -9,9 +9,11 @@ import plotly.graph_objects as go
 from labkit.charts import style
 from labkit.charts.pictures import finished
 from labkit.course.sse.seen import OURS, Beats, Framing, Heartbeats, Returns
+from labkit.techniques.sse import SSE
+from labkit.theory import Mark
 
-KERNEL = style.mark("sse")
-PAGE = style.Mark("#D55E00", "circle-open", "dot")
+KERNEL = SSE.mark
+PAGE = Mark("#D55E00", "circle-open", "dot")
 SENT = "line-ns"
 INTERVALS_S = (0.15, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0)
 TICKS = (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)

@@ -11,10 +11,11 @@ from plotly.subplots import make_subplots
 from labkit.charts import style
 from labkit.charts.pictures import finished
 from labkit.course.websocket.seen import Beside, BothWays, DeadPeers, Deflated, Headers
+from labkit.theory import Mark
 from labkit.wire.frames import header_bytes
 
-UP = style.Mark("#D55E00", "triangle-up", "dash")
-DOWN = style.Mark("#0072B2", "triangle-down", "solid")
+UP = Mark("#D55E00", "triangle-up", "dash")
+DOWN = Mark("#0072B2", "triangle-down", "solid")
 MODES = (("#8A8A8A", ""), ("#0072B2", "/"), ("#E69F00", "x"))
 PAYLOADS = (1, 5, 20, 50, 125, 126, 500, 2000, 10_000, 65_535, 65_536, 1_000_000)
 

@@ -11,9 +11,10 @@ from plotly.subplots import make_subplots
 from labkit.charts import style
 from labkit.charts.pictures import finished
 from labkit.course.where_the_server_lives.homes import Home, Seen, Span
+from labkit.theory import Mark
 
-DUE = style.Mark("#0072B2", "circle", "solid")
-PUBLISHED = style.Mark("#D55E00", "x-thin-open", "dot")
+DUE = Mark("#0072B2", "circle", "solid")
+PUBLISHED = Mark("#D55E00", "x-thin-open", "dot")
 WAITS = ("kernel-loop",)
 
 
