@@ -183,7 +183,7 @@ def planted(root: Path, sources: Mapping[str, str]) -> None:
         ("from labkit import hub, loop", "labkit", {"labkit.hub", "labkit.loop"}),
         ("from .hub import Hub", "labkit", {"labkit.hub.Hub"}),
         ("from ..hub import Hub", "labkit.techniques", {"labkit.hub.Hub"}),
-        ("from . import base", "labkit.techniques", {"labkit.techniques.reading"}),
+        ("from . import base", "labkit.techniques", {"labkit.techniques.base"}),
         ("if TYPE_CHECKING:\n    import asyncio\nelse:\n    import json", "labkit", {"asyncio", "json"}),
         ("try:\n    import asyncio\nexcept ImportError:\n    pass", "labkit", {"asyncio"}),
     ],
