@@ -182,7 +182,11 @@ class Server:
 
     def _application(self) -> Application:
         given = {"context": self.context}
-        routes: list[Any] = [(t.route, t.handler, given) for t in self.techniques if t.handler is not None]
+        routes: list[Any] = [
+            (t.route, t.handler, given if issubclass(t.handler, PushHandler) else {})  # any Tornado handler will do
+            for t in self.techniques
+            if t.handler is not None
+        ]
         routes += [("/events", PublishHandler, given), ("/websocket/echo", EchoSocket, given)]
         routes += [("/browser", BrowserSocket, {**given, "pages": self.pages})]
         routes += [("/", PageHandler, given), ("/page/(.+)", PageHandler, given)]

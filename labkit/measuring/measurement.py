@@ -31,7 +31,7 @@ from labkit.network.relay import Relay
 from labkit.network.relay_chain import Hop, chain
 from labkit.network.relay_target import Target
 from labkit.sockets import MSS
-from labkit.techniques import Delivery, Technique, find
+from labkit.techniques import Delivery, Technique, distinct, find
 from labkit.wire.events import now_ns
 
 OPEN_TIMEOUT_S = 10.0
@@ -95,6 +95,7 @@ def measure(
 
     Raises:
         UnknownTechnique: names the known ones.
+        BadTechnique: something that is none, or two of one name.
         UnknownOption: one of *options* that its technique does not take; lists those that it takes.
         ScheduleError: before anything starts.
         LabClosed: the lab is closed.
@@ -144,7 +145,7 @@ class Measurement:
         if isinstance(techniques, str | Technique):
             techniques = [techniques]
         chosen = [t for t in lab.techniques if not t.exhibit] if techniques is None else list(techniques)
-        self.techniques = [find(t, lab.techniques) if isinstance(t, str) else t for t in chosen]
+        self.techniques = distinct(find(t, lab.techniques) if isinstance(t, str) else t for t in chosen)
         self.options = {name: dict(given) for name, given in (options or {}).items()}
         for name, given in self.options.items():
             find(name, self.techniques).check_options(given)

@@ -1,11 +1,16 @@
-"""Small helps for notebooks."""
+"""``labkit.source``: the real code of what a notebook talks about, so that nothing is retyped."""
 
 from __future__ import annotations
 
+import ast
 import html
 import inspect
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from labkit.techniques import Technique, find, known
 
 
 @dataclass(frozen=True)
@@ -31,17 +36,49 @@ def source(*things: Any) -> Source:
     """The real source of what a notebook talks about.
 
     Args:
-        things: functions, classes or modules; or techniques, by name or descriptor: their server halves and then
-            their client halves.
+        things: functions, classes or modules; or techniques, by descriptor or by name (the kit's, and those that a lab
+            of this process has served): the whole of each, what is on the wire, server half, client half, descriptor.
 
     Raises:
         UnknownTechnique: a name that is no technique's; the message lists the known ones.
     """
-    from labkit.techniques import Technique, find
-
-    found: list[str] = []
+    found = []
     for thing in things:
-        named = find(thing) if isinstance(thing, str) else thing
-        halves = [named.handler, named.connect] if isinstance(named, Technique) else [named]
-        found += [inspect.getsource(half) for half in halves if half is not None]
+        named = find(thing, known()) if isinstance(thing, str) else thing
+        found.append(_whole(named) if isinstance(named, Technique) else inspect.getsource(named))
     return Source("\n\n".join(text.rstrip() for text in found) + "\n")
+
+
+def _whole(technique: Technique) -> str:
+    """The kit's: its file. Another's: what belongs to it of each file that a half is in; of a cell, the half."""
+    halves = [half for half in (technique.handler, inspect.unwrap(technique.client)) if half is not None]
+    parts = []
+    for module in dict.fromkeys(sys.modules[half.__module__] for half in halves):
+        names = [half.__name__ for half in halves if half.__module__ == module.__name__]
+        names += [name for name, value in vars(module).items() if value is technique]
+        try:
+            text = inspect.getsource(module)
+        except (OSError, TypeError):
+            parts += [inspect.getsource(half) for half in halves if half.__name__ in names]
+        else:
+            ours = module.__name__.startswith(f"{__package__}.")
+            parts += [text] if ours else _belonging(text, names)
+    return "\n\n\n".join(part.rstrip() for part in parts)
+
+
+def _belonging(text: str, names: list[str]) -> Iterator[str]:
+    """The definitions of those names in *text*, and of what they use in turn, in the order in which they stand."""
+    defined: dict[str, ast.stmt] = {}
+    for node in ast.parse(text).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", node)]
+        defined |= {name: node for target in targets if (name := getattr(target, "id", getattr(target, "name", "")))}
+    wanted, taken = list(names), set[str]()
+    while wanted:
+        name = wanted.pop()
+        if name in defined and name not in taken:
+            taken.add(name)
+            wanted += [used.id for used in ast.walk(defined[name]) if isinstance(used, ast.Name)]
+    lines = text.splitlines()
+    for node in dict.fromkeys(node for name, node in defined.items() if name in taken):
+        first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
+        yield "\n".join(lines[first - 1 : node.end_lineno])
