@@ -71,7 +71,7 @@ def a_lab(**options: Any) -> Iterator[Lab]:
 def attach(lab: Lab, technique: Technique, **options: Any) -> Receiver:
     """A subscriber from now on, in place before anything else is published."""
     options.setdefault("after", lab.cursor(options.get("topic", "")))
-    return Receiver(technique, lab.url_of(technique.name), **{**QUICK, **options})
+    return Receiver(technique, lab.url_of(technique.name), **{**technique.taken_of(QUICK), **options})
 
 
 def epoch_of(lab: Lab) -> str:
@@ -177,7 +177,7 @@ def test_a_cut_link_loses_nothing_and_brings_nothing_twice(technique: Technique)
         # in the middle of whatever the 600th byte is in, later and later
         with CountingRelay(lab.ports[technique.port], cut_after=lambda n: 600 * (n + 1)) as relay:
             url = technique.url("127.0.0.1", {technique.port: relay.port})
-            with Receiver(technique, url, after=first, resumes=True, **QUICK) as receiver:
+            with Receiver(technique, url, after=first, resumes=True, **technique.taken_of(QUICK)) as receiver:
                 receiver.wait_for(100)
                 for data in DATA[100:]:
                     lab.publish(data)
