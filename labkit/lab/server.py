@@ -26,11 +26,11 @@ from labkit.server.handler import NotFoundHandler, PublishHandler, PushHandler
 from labkit.server.http1 import LabStream
 from labkit.server.hub import Hub
 from labkit.server.limits import message_limit
+from labkit.server.socket_route import EchoSocket
 from labkit.server.subscriber import SlowPolicy
 from labkit.sockets import MSS, limit_send_buffer, set_mss
 from labkit.techniques import TECHNIQUES, Technique
 from labkit.techniques.plugin_socket import PluginSocketServer
-from labkit.techniques.websocket import EchoSocket
 
 PAGE = Path(__file__).parent / "page"
 PAGE_POLICY = "default-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"

@@ -99,7 +99,7 @@ class Subscription:
         """
         deliveries = [(item, spent) for item, spent in self.items if isinstance(item, Delivery)]
         before, last_id = self.carried_bytes, 0
-        is_conflated = bool({**self.options, **self.technique.fixed}.get("conflate"))
+        is_conflated = bool(self._asked.get("conflate"))
         for spent, together in groupby(deliveries, key=lambda pair: pair[1]):
             group = [item for item, _ in together]
             each, rest = divmod(spent - before, len(group))
@@ -115,7 +115,7 @@ class Subscription:
         return {
             "technique": self.technique.name,
             "client": "kernel",
-            "http_version": self._http_version,
+            "http_version": self._asked.get("http_version", self.technique.http_version),
             "topic": self.topic,
             "subscriber": self.number,
             "event_id": item.event_id,
@@ -133,10 +133,9 @@ class Subscription:
         }
 
     @property
-    def _http_version(self) -> str:
-        return str(
-            {"http_version": self.technique.http_version, **self.options, **self.technique.fixed}["http_version"]
-        )
+    def _asked(self) -> dict[str, Any]:
+        """All that it asked for, what its technique always has included."""
+        return {**self.options, **self.technique.fixed}
 
     def gaps(self) -> Iterator[dict[str, Any]]:
         """The gaps that it was told."""

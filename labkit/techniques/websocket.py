@@ -1,7 +1,7 @@
 """WebSocket: a connection that leaves HTTP behind; both sides send at any time.
 
 RFC 6455; permessage-deflate (RFC 7692) with ``?deflate=1``. The server half is Tornado's, corrected in
-``websocket_server.py``; the client half drives the Sans-I/O core of the ``websockets`` library over a counted socket.
+``server/websocket.py``; the client half drives the Sans-I/O core of the ``websockets`` library over a counted socket.
 A client publishes on the same connection: ``{"publish": "text", "ref": 1}`` is answered with
 ``{"published": 18, "ref": 1}``.
 """
@@ -11,18 +11,14 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import AsyncGenerator
-from typing import Any
-
-from tornado.websocket import WebSocketClosedError, WebSocketProtocol13
 
 from labkit.client.websocket import WebSocketConnection
 from labkit.errors import ConnectionLost, Refused
 from labkit.server import fanout
 from labkit.server.encoding import Item
-from labkit.server.handler import PushHandler
-from labkit.server.http1 import accepted, forget_headers
+from labkit.server.http1 import forget_headers
+from labkit.server.socket_route import WebSocketRoute
 from labkit.server.subscriber import Subscriber
-from labkit.server.websocket import CorrectedHandler
 from labkit.techniques.base import Opening, Technique, one_transit
 from labkit.techniques.publishing import answer_publish
 from labkit.techniques.reading import Delivery, mark_json
@@ -32,7 +28,6 @@ from labkit.wire.events import Event, Gap
 from labkit.wire.frames import Frame, Opcode, encode_frame
 
 ID = struct.Struct("!Q")
-SUBPROTOCOL = "labkit"
 
 
 def text(item: Item, _: str) -> bytes:
@@ -53,34 +48,6 @@ def text_frame(payload: bytes) -> bytes:
 
 def binary_frame(payload: bytes) -> bytes:
     return encode_frame(Frame(Opcode.BINARY, payload))
-
-
-class WebSocketRoute(PushHandler, CorrectedHandler):
-    """What ``/websocket`` and ``/websocket/echo`` share: access checks, compression on request, quiet errors."""
-
-    def check_origin(self, origin: str) -> bool:
-        return True  # prepare() has checked it, as on every route
-
-    def token(self) -> str:
-        """Also as a second subprotocol after ``labkit``: intermediaries write addresses into their logs."""
-        offered = [name.strip() for name in self.request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
-        return offered[1] if len(offered) == 2 and offered[0] == SUBPROTOCOL else super().token()
-
-    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
-        return SUBPROTOCOL if SUBPROTOCOL in subprotocols else None  # a browser gives up if none is chosen
-
-    def get_compression_options(self) -> dict[str, Any] | None:
-        return {} if self.flag("deflate") else None
-
-    async def say(self, message: str | bytes | dict[str, Any]) -> None:
-        """Write one message and wait until it was accepted, for a bounded time: a peer may stop reading."""
-        try:
-            await accepted(self.write_message(message, isinstance(message, bytes)), self.context.write_timeout_s)
-        except TimeoutError:
-            if isinstance(self.ws_connection, WebSocketProtocol13):
-                self.ws_connection.stream.close()
-        except WebSocketClosedError:
-            PushHandler.on_connection_close(self)
 
 
 class EventsSocket(WebSocketRoute):
@@ -123,13 +90,6 @@ class EventsSocket(WebSocketRoute):
         self.on_connection_close()
         if self._writer is not None:
             self._writer.cancel()
-
-
-class EchoSocket(WebSocketRoute):
-    """Sends back what it gets."""
-
-    async def on_message(self, message: str | bytes) -> None:
-        await self.say(message)
 
 
 async def subscribe(
