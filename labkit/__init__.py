@@ -119,7 +119,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load what is asked for when it is asked for."""
-    if name in ("claims", "verdicts"):  # they tell of what the course declares
+    if name in ("charts", "claims", "verdicts", "Panel"):  # they tell of what the course declares
         importlib.import_module("labkit.course.claims")
     if name in _MODULES:
         return importlib.import_module(f"labkit.{_MODULES[name]}")

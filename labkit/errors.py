@@ -23,6 +23,14 @@ class UnknownTechnique(LabkitError, ValueError):
     """No technique has that name; the message lists the known ones."""
 
 
+class BadTechnique(LabkitError, ValueError):
+    """Something that cannot be served or measured as a technique; the message says what is wrong with it."""
+
+
+class UnknownOption(LabkitError, ValueError):
+    """A technique takes no option of that name; the message lists those that it takes."""
+
+
 class EventTooLarge(LabkitError, ValueError):
     """The data of one event is over the lab's limit."""
 

@@ -15,8 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from labkit.client.ledger import ConnectionRecord, Direction, Mark, Transfer
-
-POLLS = ("polling", "long-polling")
+from labkit.theory import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +45,22 @@ class Arrow:
         return max(self.client_ns, self.client_ns if self.server_ns is None else self.server_ns)
 
 
-def conversation(records: Sequence[ConnectionRecord], technique: str, subscriber: int | None = None) -> list[Arrow]:
+def conversation(
+    records: Sequence[ConnectionRecord], technique: str, subscriber: int | None = None, kind: Kind | None = None
+) -> list[Arrow]:
     """The arrows of one subscriber's connections, in the order in which they were sent.
 
     Args:
         records: of all hops.
         subscriber: its number; the first that has a connection by default.
+        kind: of the technique: to a poll, an answer without events is an empty one.
     """
     clients = [r for r in records if r.hop == "client" and r.technique == technique]
     subscriber = min((r.subscriber for r in clients), default=0) if subscriber is None else subscriber
     arrows: list[Arrow] = []
     for client in (r for r in clients if r.subscriber == subscriber):
         far = server_side(client, records)
-        arrows += _arrows(client, far, "out") + _arrows(client, far, "in")
+        arrows += _arrows(client, far, "out", kind) + _arrows(client, far, "in", kind)
     return sorted(arrows, key=lambda arrow: arrow.first_ns)
 
 
@@ -91,7 +93,9 @@ def _twin(near: ConnectionRecord, records: list[ConnectionRecord]) -> Connection
     return min(numbered, key=lambda r: abs(r.opened_ns - near.opened_ns), default=None)
 
 
-def _arrows(client: ConnectionRecord, far: ConnectionRecord | None, direction: Direction) -> list[Arrow]:
+def _arrows(
+    client: ConnectionRecord, far: ConnectionRecord | None, direction: Direction, kind: Kind | None
+) -> list[Arrow]:
     sender, receiver = (client, far) if direction == "out" else (far, client)
     writes = _one_way(sender if sender is not None else client, direction)
     reads = _one_way(receiver, direction) if receiver is not None and sender is not None else None
@@ -105,7 +109,7 @@ def _arrows(client: ConnectionRecord, far: ConnectionRecord | None, direction: D
         client_ns, server_ns = (write.t_ns, read_ns) if direction == "out" else (read_ns, write.t_ns)
         ended = marks[bisect_right(stops, write.start) : bisect_right(stops, write.stop)]
         ids = tuple(dict.fromkeys(m.event_id for m in ended if m.event_id is not None and m.category == "payload"))
-        label = _label(client.technique, direction, ended, ids) or f"{len(write.data):,} B".replace(",", "\u202f")
+        label = _label(kind, direction, ended, ids) or f"{len(write.data):,} B".replace(",", "\u202f")
         arrows.append(Arrow(direction, client_ns, None if far is None else server_ns, len(write.data), label, ids))
     return arrows
 
@@ -120,13 +124,13 @@ def _covering(reads: list[Transfer], stop: int) -> int | None:
     return reads[index].t_ns if 0 <= index and stop - 1 < reads[index].stop else None
 
 
-def _label(technique: str, direction: Direction, marks: Sequence[Mark], ids: Sequence[int]) -> str:
+def _label(kind: Kind | None, direction: Direction, marks: Sequence[Mark], ids: Sequence[int]) -> str:
     """What to call one write: its HTTP part and its events, or whatever its marks say."""
     heads = list(dict.fromkeys(m.label.partition("?")[0] for m in marks if m.category == "headers" and m.label))
     if ids:
         events = f"event {ids[0]}" if len(ids) == 1 else f"events {ids[0]}\u2013{ids[-1]}"
         return ", ".join([h.partition(",")[0] for h in heads] + [events])
-    if heads and technique in POLLS and direction == "in":
+    if heads and kind in ("poll", "hold") and direction == "in":
         status = heads[0].partition(",")[0]
         return f"{status}, empty answer" if status == "200" else status
     if heads:

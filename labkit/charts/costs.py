@@ -15,6 +15,7 @@ from plotly.subplots import make_subplots
 
 from labkit.charts import style
 from labkit.charts.pictures import finished
+from labkit.measuring.natures import Natures
 
 ENLARGE_FROM = 5.0  # dearest over cheapest
 _PARTS = tuple(style.CATEGORY_COLORS)
@@ -31,7 +32,7 @@ def overhead(run: Any, *, theme: str | None = None) -> go.Figure:
         A figure: bars in bytes per delivered event, both directions, the total beside each. TCP/IP is hatched,
         since it is derived from segment counts and not read from a socket; left out where those are unknown.
     """
-    table, grey = _table(run), style.theme(theme)
+    table, natures, grey = _table(run), Natures(getattr(run, "settings", {})), style.theme(theme)
     if table.empty:
         figure = go.Figure(layout={"template": style.template(theme)})
         return finished(figure.update_layout(title=style.heading("No event was delivered, so none has a cost")))
@@ -40,7 +41,8 @@ def overhead(run: Any, *, theme: str | None = None) -> go.Figure:
     figure = make_subplots(1, 2 if enlarged else 1, shared_yaxes=True, column_widths=[0.58, 0.42][: 1 + enlarged],
                            horizontal_spacing=0.045)  # fmt: skip
     figure.update_layout(
-        template=style.template(theme), barmode="stack", bargap=0.42, title=style.heading(_title(table), _note(table)),
+        template=style.template(theme), barmode="stack", bargap=0.42,
+        title=style.heading(_title(table, natures), _note(table, natures)),
         margin={"l": 122, "r": 24, "t": 78, "b": 84}, uniformtext={"minsize": 10, "mode": "hide"},
         legend={"orientation": "h", "x": 0, "yref": "container", "y": 0.012, "yanchor": "bottom",
                 "traceorder": "normal", "itemwidth": 30},
@@ -53,7 +55,7 @@ def overhead(run: Any, *, theme: str | None = None) -> go.Figure:
     figure.update_yaxes(
         range=[len(table) - 0.45, -0.55], tickvals=list(range(len(table))), tickfont_size=13, showgrid=False,
         ticks="outside", ticklen=8, tickcolor="rgba(0,0,0,0)",
-        ticktext=[style.title_of(t) for t in table.index],
+        ticktext=[natures.short(t) for t in table.index],
     )  # fmt: skip
     _name_totals(figure, totals, whole, column=1)
     if enlarged:
@@ -73,21 +75,21 @@ def _table(run: Any) -> pd.DataFrame:
     return table[table.drop(columns="tcp_ip").sum(axis=1) > 0].fillna(0.0)
 
 
-def _title(table: pd.DataFrame) -> str:
+def _title(table: pd.DataFrame, natures: Natures) -> str:
     totals, payload = table.sum(axis=1), float(table["payload"].median())
     cheap, dear = totals.idxmin(), totals.idxmax()
     event = f"An event of {style.number(payload)} bytes costs"
-    first = f"{event} {style.number(totals[cheap])} bytes over {style.title_of(str(cheap))}"
+    first = f"{event} {style.number(totals[cheap])} bytes over {natures.short(str(cheap))}"
     if len(table) == 1:
         return first
-    return f"{first}, {style.number(totals[dear])} over {style.title_of(str(dear))}"
+    return f"{first}, {style.number(totals[dear])} over {natures.short(str(dear))}"
 
 
-def _note(table: pd.DataFrame) -> str:
+def _note(table: pd.DataFrame, natures: Natures) -> str:
     unknown = [str(t) for t in table.index[table["tcp_ip"] == 0]]
     if not unknown:
         return "all bytes of both directions; hatched: derived from the kernel's count of segments"
-    return f"all bytes of both directions; TCP/IP headers not counted for {style.group_name(unknown)}"
+    return f"all bytes of both directions; TCP/IP headers not counted for {natures.group(unknown)}"
 
 
 def _add_bars(figure: go.Figure, table: pd.DataFrame, part: str, grey: style.Theme, *, columns: int) -> None:

@@ -16,14 +16,13 @@ from labkit.charts.rows import (
     drawn_of,
     expected_on,
     floor_of,
+    group_name,
     identity,
     latency_axis,
     nothing_timed,
     one_way_ms,
     rows_of,
 )
-
-PREDICTED = {"polling": "P1", "long-polling": "L1", "http-streaming": "S3"}
 
 
 def latency(run: Any, *, theme: str | None = None) -> go.Figure:
@@ -55,7 +54,7 @@ def latency(run: Any, *, theme: str | None = None) -> go.Figure:
         yaxis={
             "range": [len(rows) - 0.42, -0.52],
             "tickvals": list(range(len(rows))),
-            "ticktext": [style.title_of(row.technique) for row in rows],
+            "ticktext": [row.short for row in rows],
             "tickfont_size": 13,
             "showgrid": False,
         },
@@ -84,17 +83,17 @@ def _latency_title(rows: Sequence[Row], run: Any) -> str:
     transit = f" (one transit: {style.ms(d_ms)})" if d_ms > 0 else ""
     slowest = max(rows, key=lambda row: row.mean_ms)
     fastest = min(rows, key=lambda row: row.mean_ms)
-    name = style.title_of(slowest.technique)
+    name = slowest.short
     if not slowest.timed:
-        said = [f"{style.ms(row.mean_ms)} over {style.title_of(row.technique)}" for row in rows]
+        said = [f"{style.ms(row.mean_ms)} over {row.short}" for row in rows]
         return f"A delivery every {style.joined(said)}, on average"
     if len(rows) == 1:
         return f"{name}: {style.ms(slowest.mean_ms)} on average{transit}"
     if slowest.mean_ms < 1.5 * fastest.mean_ms:
         low, high = style.number(fastest.mean_ms), style.ms(slowest.mean_ms)
-        return f"{style.group_name([r.technique for r in rows])} take {low} to {high} on average{transit}"
+        return f"{group_name(rows)} take {low} to {high} on average{transit}"
     near = [row for row in rows if row.mean_ms <= 1.25 * fastest.mean_ms]
-    group = style.group_name([row.technique for row in near])
+    group = group_name(near)
     average = style.ms(sum(row.mean_ms for row in near) / len(near))
     if (most := max(row.mean_ms for row in near)) > 1.1 * fastest.mean_ms:
         average = f"{style.number(fastest.mean_ms)} to {style.ms(most)}"
@@ -124,7 +123,7 @@ def _draw_theory(figure: go.Figure, row: Row, y: int, axis: dict[str, Any], grey
     if expected is None or row.expected_ms is None:
         return
     low, mean, high = expected
-    color = style.mark(row.technique).color
+    color = row.mark.color
     figure.add_scatter(
         x=[low, high, high, low, low],
         y=[y - 0.40, y - 0.40, y + 0.40, y + 0.40, y - 0.40],
@@ -150,7 +149,7 @@ def _draw_theory(figure: go.Figure, row: Row, y: int, axis: dict[str, Any], grey
 def _draw_deliveries(figure: go.Figure, row: Row, y: int, axis: dict[str, Any], grey: style.Theme) -> None:
     if not len(row.deliveries):
         return
-    drawn, mark = drawn_of(row.deliveries), style.mark(row.technique)
+    drawn, mark = drawn_of(row.deliveries), row.mark
     many = len(drawn) > 200
     figure.add_scatter(
         x=drawn["latency_ms"].clip(lower=floor_of(axis)).round(4),
@@ -215,10 +214,8 @@ def _predicted_ms(technique: str) -> float | None:
     """What the learner predicted for the technique's mean, in ms."""
     from labkit.claims import recording
 
-    kept = recording.prediction(PREDICTED[technique]) if technique in PREDICTED else None
-    if kept is None:
-        return None
-    return float(kept.value) * {"us": 1e-3, "ms": 1.0}.get(kept.unit, 1e3)
+    kept = recording.predicted_latency_s(technique)
+    return None if kept is None else kept * 1e3
 
 
 def _name_row(figure: go.Figure, row: Row, y: int, grey: style.Theme) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit import theory
 from labkit.charts import style
+from labkit.theory import Mark
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -94,7 +95,7 @@ def add_strip(
     row: int,
     found_ms: Iterable[Any],
     expected: theory.Expectation,
-    mark: style.Mark,
+    mark: Mark,
     *,
     theme: str | None,
     dot: dict[str, Any],

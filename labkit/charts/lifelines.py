@@ -18,6 +18,7 @@ from labkit.charts.panels import MARGIN, Drawing, Panel
 from labkit.charts.pictures import HEIGHT, finished
 from labkit.client.ledger import ConnectionRecord
 from labkit.measuring.explain import Explanation
+from labkit.measuring.natures import Natures
 
 
 def sequence(
@@ -77,14 +78,17 @@ def sequence(
 def _panels(source: Any, event_id: int | None, techniques: Iterable[str] | None, subscriber: int | None) -> list[Panel]:
     ledger = getattr(source, "ledger", source)
     records: list[ConnectionRecord] = list(getattr(ledger, "connections", ledger))
+    settings = getattr(source, "settings", None) or {}
     known = list(dict.fromkeys(r.technique for r in records if r.hop == "client"))
-    order = [t for t in (getattr(source, "settings", None) or {}).get("techniques", known) if t in known]
-    panels = []
+    order = [t for t in settings.get("techniques", known) if t in known]
+    panels, natures = [], Natures(settings)
     for technique in order if techniques is None else techniques:
         whose = subscriber
         if whose is None:
             whose = min((r.subscriber for r in records if r.hop == "client" and r.technique == technique), default=0)
-        panel = Panel(technique, conversation(records, technique, whose), event_id=event_id)
+        panel = Panel(
+            technique, natures, conversation(records, technique, whose, natures.kind(technique)), event_id=event_id
+        )
         if event_id is not None:
             _place_event(panel, getattr(source, "deliveries", None), whose)
         if panel.arrows and (event_id is None or panel.carrier or panel.received_ns):
@@ -128,19 +132,20 @@ def _window(panels: Sequence[Panel], first: int) -> tuple[tuple[int, int], int]:
 
 
 def _title(panels: Sequence[Panel], window_ns: tuple[int, int], event_id: int | None) -> str:
+    natures = panels[0].natures
     took = {p.technique: (p.received_ns - p.due_ns) / 1e6 for p in panels if p.received_ns and p.due_ns}
     if event_id is not None and took:
         fast, slow = min(took, key=lambda t: took[t]), max(took, key=lambda t: took[t])
         near = [t for t in took if took[t] <= 1.05 * took[fast]]
-        text = f"Event {event_id} reaches {style.group_name(near)} after {style.ms(took[fast])}"
-        return text if slow in near else f"{text}, {style.title_of(slow)} after {style.ms(took[slow])}"
+        text = f"Event {event_id} reaches {natures.group(near)} after {style.ms(took[fast])}"
+        return text if slow in near else f"{text}, {natures.short(slow)} after {style.ms(took[slow])}"
     said = []
     for panel in (panels[0], panels[-1])[: len(panels)]:
         arrows = panel.within(window_ns)
         asked = sum(a.direction == "out" for a in arrows)
         came = sum(len(a.event_ids) for a in arrows)
         times = "once" if asked == 1 else f"{asked} times"
-        said.append(f"{style.title_of(panel.technique)} asks {times} for {came} event{'s' * (came != 1)}")
+        said.append(f"{natures.short(panel.technique)} asks {times} for {came} event{'s' * (came != 1)}")
     return f"In the first {style.seconds((window_ns[1] - window_ns[0]) / 1e9)} {style.joined(said)}"
 
 

@@ -18,6 +18,7 @@ from labkit.charts.rows import (
     drawn_of,
     expected_on,
     floor_of,
+    group_name,
     identity,
     latency_axis,
     nothing_timed,
@@ -103,7 +104,7 @@ def _panel(
     where: dict[str, int],
     grey: style.Theme,
 ) -> None:
-    mark, drawn = style.mark(row.technique), drawn_of(row.deliveries)
+    mark, drawn = row.mark, drawn_of(row.deliveries)
     expected = expected_on(axis, row)
     if expected is not None:
         low, mean, high = expected
@@ -137,7 +138,7 @@ def _name_panel(figure: go.Figure, row: Row, where: dict[str, int], grey: style.
     said = [f"mean{'' if row.timed else ' interval'} {style.ms(row.mean_ms)}"] if len(row.deliveries) else []
     said += [f"theory {style.ms(row.expected_ms)}"] if row.expected_ms is not None else []
     said += [row.trouble] if row.trouble else []
-    text = f'<b>{style.title_of(row.technique)}</b>  <span style="color:{grey.muted}">{", ".join(said)}</span>'
+    text = f'<b>{row.short}</b>  <span style="color:{grey.muted}">{", ".join(said)}</span>'
     figure.add_annotation(
         text=text, x=0, xref="x domain", xanchor="left", y=1, yref="y domain", yanchor="bottom", yshift=1,
         showarrow=False, font={"size": 12}, **where,
@@ -167,15 +168,15 @@ def _timeline_title(rows: Sequence[Row], run: Any) -> str:
     if not rows:
         return nothing_timed(run)
     if not all(row.timed for row in rows):
-        extents = [f"{_extent([row])} over {style.title_of(row.technique)}" for row in rows]
+        extents = [f"{_extent([row])} over {row.short}" for row in rows]
         return f"From one delivery to the next: {style.joined(extents)}"
     wide = max(rows, key=_swing_ms)
     limit = 1.25 * float(min(rows, key=_swing_ms).latency_ms.max())
     calm = [row for row in rows if float(row.latency_ms.max()) <= limit]
-    said = f"{style.title_of(wide.technique)} takes {_extent([wide])}"
+    said = f"{wide.short} takes {_extent([wide])}"
     if wide in calm:
-        return f"{style.group_name([r.technique for r in rows])} take {_extent(rows)}" if len(rows) > 1 else said
-    return f"{said}, {style.group_name([r.technique for r in calm])} {_extent(calm)}"
+        return f"{group_name(rows)} take {_extent(rows)}" if len(rows) > 1 else said
+    return f"{said}, {group_name(calm)} {_extent(calm)}"
 
 
 def _swing_ms(row: Row) -> float:

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from labkit.charts import style
 from labkit.charts.conversation import Arrow
 from labkit.charts.pictures import HEIGHT, WIDTH
+from labkit.measuring.natures import Natures
 
 LABEL_PX = 13  # one label's height
 TALLER = 1.25  # a figure may be that much taller than the one labels are placed for: arrows are steeper then
@@ -27,6 +28,7 @@ class Panel:
     """One technique's conversation, and where the event in question is in it (ns)."""
 
     technique: str
+    natures: Natures
     arrows: list[Arrow]
     due_ns: int | None = None
     published_ns: int | None = None
@@ -74,7 +76,7 @@ class Drawing:
 
     @property
     def _color(self) -> str:
-        return style.mark(self.panel.technique).color
+        return self.panel.natures.mark(self.panel.technique).color
 
     @property
     def _width_px(self) -> float:
@@ -114,7 +116,7 @@ class Drawing:
             took = style.ms((self.panel.received_ns - self.panel.due_ns) / 1e6)
         font = {"size": 13, "color": self.grey.ink}
         self._text(
-            f"<b>{style.title_of(self.panel.technique)}</b><br>{took}", 1, yref="y domain", yanchor="bottom",
+            f"<b>{self.panel.natures.short(self.panel.technique)}</b><br>{took}", 1, yref="y domain", yanchor="bottom",
             yshift=15, font=font,
         )  # fmt: skip
 

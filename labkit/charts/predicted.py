@@ -10,8 +10,9 @@ import plotly.graph_objects as go
 from labkit.charts import style
 from labkit.charts.pictures import finished
 from labkit.claims.verdicts import Book
+from labkit.theory import Mark
 
-HIT = style.Mark("#0072B2", "circle", "solid")
+HIT = Mark("#0072B2", "circle", "solid")
 REACH = 100.0
 
 

@@ -10,7 +10,9 @@ from typing import Any
 import pandas as pd
 
 from labkit.charts import style
+from labkit.measuring.natures import Natures
 from labkit.measuring.tallies import BROWSER
+from labkit.theory import Mark, Silent
 
 DRAWN = 600  # dots a technique; more add ink and megabytes, not sight
 LINEAR_UP_TO = 5.0  # slowest over fastest
@@ -21,6 +23,7 @@ class Row:
     """One technique of a run: its scheduled deliveries with a latency, and what theory expects (ms)."""
 
     technique: str
+    natures: Natures
     deliveries: pd.DataFrame
     low_ms: float | None = None
     expected_ms: float | None = None
@@ -28,6 +31,14 @@ class Row:
     trouble: str = ""
     timed: bool = True
     """False against a server that is not ours: when events were due is unknown, ``latency_ms`` is the interval."""
+
+    @property
+    def short(self) -> str:
+        return self.natures.short(self.technique)
+
+    @property
+    def mark(self) -> Mark:
+        return self.natures.mark(self.technique)
 
     @property
     def measure(self) -> str:
@@ -57,11 +68,11 @@ def rows_of(run: Any) -> list[Row]:
     frame = frame.assign(technique=frame["technique"].where(frame["client"] != "browser", frame["technique"] + BROWSER))
     seen = list(dict.fromkeys(frame["technique"]))
     order = [t for t in run.settings.get("techniques", ()) if t in seen or _failure(run, t)]
-    rows, troubles = [], _troubles(run)
+    rows, troubles, natures = [], _troubles(run), Natures(run.settings)
     for technique in order + [t for t in seen if t not in order]:
         mine = frame[frame["technique"] == technique]
-        low, mean, high = _expected(run, technique) if timed else (None, None, None)
-        rows.append(Row(technique, mine, low, mean, high, troubles.get(technique, ""), timed))
+        low, mean, high = _expected(natures, technique) if timed else (None, None, None)
+        rows.append(Row(technique, natures, mine, low, mean, high, troubles.get(technique, ""), timed))
     return rows
 
 
@@ -92,29 +103,17 @@ def _with_intervals(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(latency_ms=gaps, due_ns=frame["received_ns"])
 
 
-def _expected(run: Any, technique: str) -> tuple[float | None, float | None, float | None]:
-    """Least, mean and greatest latency that theory expects, in ms; None where there is no theory.
-
-    There is none for a technique as a page received it: a page does not come through the run's link.
-    """
-    from labkit import theory
-
-    settings, schedule = run.settings, _schedule(run)
-    if not settings.get("steady", True):  # a setting was changed in its course
+def _expected(natures: Natures, technique: str) -> tuple[float | None, float | None, float | None]:
+    """Least, mean and greatest latency that theory expects, in ms; None where there is no theory."""
+    told = natures.expected(technique)
+    if isinstance(told, Silent):
         return None, None, None
-    poisson = schedule.get("poisson", schedule.get("name") == "poisson")
-    expected = theory.expect(
-        technique,
-        one_way_s=settings.get("one_way_s") or 0.0,
-        poll_interval_s=settings.get("poll_interval_s") or 1.0,
-        rate_per_s=schedule.get("rate_per_s") if poisson else None,
-        hold_s=settings.get("hold_s") or 30.0,
-        fresh_connections=not settings.get("keep_alive", True),
-    )
-    if expected is None:
-        return None, None, None
-    low, mean, high = (None if v is None else v * 1e3 for v in (expected.min_s, expected.mean_s, expected.max_s))
-    return low, mean, high
+    return told.min_s * 1e3, told.mean_s * 1e3, told.max_s * 1e3
+
+
+def group_name(rows: Sequence[Row]) -> str:
+    """What to call several techniques at once."""
+    return rows[0].natures.group([row.technique for row in rows])
 
 
 def one_way_ms(run: Any) -> float:
@@ -175,18 +174,18 @@ def thinned(rows: Sequence[Row]) -> str:
 
 def conditions(run: Any, rows: Sequence[Row]) -> str:
     """Under what the run was made, and what of it is drawn."""
-    settings, schedule = run.settings, _schedule(run)
+    settings, schedule, natures = run.settings, _schedule(run), Natures(run.settings)
     events = max((int(row.deliveries["event_id"].nunique()) for row in rows), default=0)
     said = [f"{style.number(events)} events"]
     if schedule.get("rate_per_s"):
         process = str(schedule.get("name", "")).replace("poisson", "Poisson")
         said[0] += f" at {style.number(schedule['rate_per_s'])} per second, {process}".rstrip(", ")
-    if any(row.technique.startswith("polling") for row in rows) and settings.get("poll_interval_s"):
+    if any(natures.kind(row.technique) == "poll" for row in rows) and settings.get("poll_interval_s"):
         said.append(f"a poll every {style.seconds(settings['poll_interval_s'])}")
     if all(row.timed for row in rows):  # of the way to somebody else's server nothing is known
         said += [f"one transit {style.ms(one_way_ms(run))}"] if one_way_ms(run) > 0 else ["no delay injected"]
     said += [thinned(rows)] if thinned(rows) else []
-    failed = [f"{style.title_of(technique)} failed: {why}"[:70] for technique, why in (run.failures or {}).items()]
+    failed = [f"{natures.short(technique)} failed: {why}"[:70] for technique, why in (run.failures or {}).items()]
     return "; ".join([", ".join(said), *failed])
 
 

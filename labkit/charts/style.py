@@ -1,7 +1,8 @@
-"""How every figure of the kit looks: colours, marks, ink, numbers and names, shared by charts and panel.
+"""How every figure of the kit looks: colours, ink and numbers, shared by charts and panel.
 
 The colours are those of Okabe and Ito (2008), which people with any common colour blindness tell apart. Nothing
-is said by colour alone: each technique keeps its colour, marker and dash in every chart. Text is ink, never
+is said by colour alone: each technique keeps its colour, marker and dash in every chart (its ``Mark``, which a run
+tells: :class:`labkit.measuring.natures.Natures`). Text is ink, never
 coloured. Figures are opaque cards, so that they stay readable whatever the theme around them.
 
 Pure: plotly is imported where a template is built, not before.
@@ -11,57 +12,15 @@ from __future__ import annotations
 
 import math
 import textwrap
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
-
-from labkit.measuring.tallies import BROWSER
 
 FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', 'Noto Sans', sans-serif"
 TITLE_LINE = 96  # characters of a title that fit on one line of 900 px
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What stands for one technique in every chart: a plotly colour, marker symbol and line dash."""
-
-    color: str
-    symbol: str
-    dash: str
-
-
-MARKS: dict[str, Mark] = {
-    "polling": Mark("#D55E00", "circle", "solid"),
-    "long-polling": Mark("#E69F00", "square", "dash"),
-    "http-streaming": Mark("#009E73", "triangle-up", "dot"),
-    "sse": Mark("#56B4E9", "triangle-down", "dashdot"),
-    "websocket": Mark("#0072B2", "cross", "longdash"),
-    "plugin-socket": Mark("#CC79A7", "x", "longdashdot"),
-    "notebook-comm": Mark("#8A8A8A", "star", "4px,2px,1px,2px"),
-}
-EXHIBIT_MARKS: dict[str, Mark] = {  # relatives have the dash of their kind
-    "forever-frame": Mark("#5E8C31", "hourglass", "dot"),
-    "jsonp-polling": Mark("#B07C00", "bowtie", "dash"),
-    "bayeux": Mark("#8C6BB1", "pentagon", "dash"),
-    "bosh": Mark("#A65628", "hexagram", "dash"),
-}
-_SPARE_SYMBOLS = ("pentagon", "hexagram", "star-square", "bowtie", "hourglass")
-
-TITLES = {
-    "polling": "polling",
-    "long-polling": "long polling",
-    "http-streaming": "HTTP streaming",
-    "sse": "SSE",
-    "websocket": "WebSocket",
-    "plugin-socket": "plugin socket",
-    "notebook-comm": "notebook comm",
-    "forever-frame": "forever frame",
-    "jsonp-polling": "JSONP polling",
-    "bayeux": "Bayeux",
-    "bosh": "BOSH",
-}
-STREAMS = ("http-streaming", "sse", "websocket", "plugin-socket")
+COLORWAY = ("#D55E00", "#E69F00", "#009E73", "#56B4E9", "#0072B2", "#CC79A7", "#8A8A8A")
 
 CATEGORY_COLORS = {
     "payload": "#0072B2",
@@ -94,25 +53,6 @@ THEMES = {
     "light": Theme("#FFFFFF", "#1B1B1B", "#5F5F5F", "#A8A8A8", "#E9E9E9"),
     "dark": Theme("#111111", "#EDEDED", "#ABABAB", "#6B6B6B", "#2C2C2C"),
 }
-
-
-def mark(technique: str) -> Mark:
-    """The technique's colour, symbol and dash; one that is not ours gets grey and a symbol by its name.
-
-    A technique as the page received it, ``sse (browser)``, has the open form of its symbol.
-    """
-    if technique.endswith(BROWSER):
-        kernel = mark(technique.removesuffix(BROWSER))
-        return Mark(kernel.color, f"{kernel.symbol}-open", kernel.dash)
-    known = MARKS.get(technique) or EXHIBIT_MARKS.get(technique)
-    return known or Mark("#8A8A8A", _SPARE_SYMBOLS[zlib.crc32(technique.encode()) % len(_SPARE_SYMBOLS)], "dot")
-
-
-def title_of(technique: str) -> str:
-    """The technique's name as it stands in a sentence."""
-    browser = BROWSER if technique.endswith(BROWSER) else ""
-    name = technique.removesuffix(browser)
-    return TITLES.get(name, name) + browser
 
 
 _present = "light"
@@ -167,7 +107,7 @@ def template(name: str | None = None) -> Any:
             "separators": ".\u202f",
             "paper_bgcolor": grey.paper,
             "plot_bgcolor": grey.paper,
-            "colorway": [m.color for m in MARKS.values()],
+            "colorway": list(COLORWAY),
             "title": {
                 "x": 0,
                 "xref": "container",
@@ -212,13 +152,6 @@ def joined(names: Iterable[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     items = list(names)
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
-
-
-def group_name(techniques: Sequence[str]) -> str:
-    """What to call several techniques at once: ``the streams`` if all of them keep a response or socket open."""
-    streams = [t for t in techniques if t.removesuffix(BROWSER) in STREAMS]
-    others = [title_of(t) for t in techniques if t not in streams]
-    return joined(others + (["the streams"] if len(streams) > 1 else [title_of(t) for t in streams]))
 
 
 def log_ticks(low: float, high: float, most: int) -> list[float]:

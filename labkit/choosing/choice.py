@@ -14,6 +14,7 @@ from labkit.choosing.flips import Flips, flips_of, named, winner
 from labkit.choosing.needs import Needs, checked
 from labkit.choosing.options import FORMULAS, NOTEBOOKS, Option, evaluate, measured_in
 from labkit.choosing.record import record
+from labkit.techniques import find
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +90,7 @@ class Choice:
             return f"No technique can do this. {named(best.technique)}: {best.why_not}."
         second = next((option for option in others if option.feasible), None)
         unit = "money" if self.needs.prices else "the server's work"
-        if best.technique == "polling":
+        if find(best.technique).kind == "poll":
             said = (
                 f"Interval polling is the right answer: a poll every {style.seconds(best.every_s)} is never later than "
                 f"the {style.seconds(self.needs.staleness_s)} that are tolerated"

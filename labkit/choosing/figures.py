@@ -8,6 +8,12 @@ from typing import Any
 
 from labkit import theory
 from labkit.errors import LabkitError
+from labkit.techniques import find
+from labkit.techniques.http_streaming import HTTP_STREAMING
+from labkit.techniques.long_polling import LONG_POLLING
+from labkit.techniques.polling import POLLING
+from labkit.techniques.sse import SSE
+from labkit.techniques.websocket import WEBSOCKET
 
 PROVENANCE = (
     "measured with this kit (labkit 0.1, Python 3.11, Tornado 6.6): bytes from the ledger of a run with its own "
@@ -67,21 +73,21 @@ class Figures:
 _POST_BYTES, _POST_US = 318.0, Range(430, 300, 600)
 _NONE = Range(0, 0, 0)
 MEASURED: dict[str, Figures] = {
-    "polling": Figures(
+    POLLING.name: Figures(
         0, Range(296, 296, BROWSER_EXCHANGE_BYTES), 20, 0, _POST_BYTES, Range(400, 340, 500), Range(2, 1, 4), _POST_US,
         Range(6.5, 5.5, 7.5),
     ),
-    "long-polling": Figures(
+    LONG_POLLING.name: Figures(
         0, Range(300, 300, BROWSER_EXCHANGE_BYTES), 19, 0, _POST_BYTES, Range(180, 150, 240), Range(2, 1, 4), _POST_US,
         Range(12.5, 10, 15),
     ),
-    "http-streaming": Figures(
+    HTTP_STREAMING.name: Figures(
         309, _NONE, 26, 6, _POST_BYTES, Range(500, 300, 800), Range(11.5, 9, 14), _POST_US, Range(13.4, 12.5, 14.5)
     ),
-    "sse": Figures(
+    SSE.name: Figures(
         301, _NONE, 27.5, 7, _POST_BYTES, Range(500, 300, 800), Range(11.5, 9, 14), _POST_US, Range(13.3, 12.4, 14.3)
     ),
-    "websocket": Figures(
+    WEBSOCKET.name: Figures(
         425, _NONE, 20.5, 8, 58, Range(600, 400, 900), Range(11.5, 9, 14), Range(300, 180, 420), Range(16.2, 13.5, 19)
     ),
 }  # fmt: skip
@@ -134,9 +140,10 @@ def _with_work(figures: Figures, technique: str, server: Any) -> Figures:
     told, cpu, memory = server.settings, server.cpu(technique), server.memory(technique)
     held = Range(memory.value, max(0.0, memory.low), memory.high)
     rate_per_s, each = float(told["rate_per_s"]), figures.event_us
-    if technique == "polling":
+    kind = find(technique).kind
+    if kind == "poll":
         per_s = 1 / float(told["poll_interval_s"])
-    elif technique == "long-polling":
+    elif kind == "hold":
         per_s = theory.long_polling_requests_per_s(rate_per_s, 0.0, 30.0)
     else:
         per_s = rate_per_s

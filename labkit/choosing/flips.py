@@ -11,6 +11,7 @@ from labkit.charts import style
 from labkit.choosing.figures import Figures
 from labkit.choosing.needs import Needs
 from labkit.choosing.options import evaluate
+from labkit.techniques import find
 
 STEPS_A_DECADE = 8
 SCANNED: dict[str, tuple[float, float]] = {
@@ -129,4 +130,6 @@ def shown(parameter: str, value: float) -> str:
 
 
 def named(technique: str) -> str:
-    return "interval polling" if technique == "polling" else style.title_of(technique)
+    """Its name in a sentence: of a poll the title, since other techniques poll too."""
+    found = find(technique)
+    return found.title[:1].lower() + found.title[1:] if found.kind == "poll" else found.short

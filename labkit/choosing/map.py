@@ -13,9 +13,13 @@ import plotly.graph_objects as go
 from labkit.charts import style
 from labkit.charts.pictures import finished
 from labkit.choosing.choice import Choice
+from labkit.choosing.figures import MEASURED
+from labkit.choosing.flips import named
 from labkit.choosing.needs import Needs
 from labkit.choosing.options import Option, evaluate
+from labkit.measuring.natures import Natures
 from labkit.measuring.tallies import BROWSER
+from labkit.techniques import find
 
 RATES_PER_S = (1e-4, 200.0)
 STALENESS_S = (0.02, 3600.0)
@@ -27,7 +31,7 @@ PAID: dict[str, tuple[tuple[str, float], ...]] = {
     "connections held": (("per_connection_hour", 1.0),),
 }
 YOURS = "your prices"
-NAMES = ("polling", "long-polling", "http-streaming", "sse", "websocket")
+NAMES = tuple(MEASURED)
 ALIKE = len(NAMES)
 """The number of an area in which a stream is the cheapest, but not beyond the ranges of another stream's figures."""
 NOTHING = -1
@@ -114,19 +118,19 @@ def _area(options: list[Option]) -> int:
     best = options[0]
     if not best.feasible:
         return NOTHING
-    streams = [o for o in options[1:] if o.feasible and o.technique in style.STREAMS]
-    alike = best.technique in style.STREAMS and any(o.cost_low <= best.cost_high for o in streams)
+    streams = [o for o in options[1:] if o.feasible and find(o.technique).kind == "stream"]
+    alike = find(best.technique).kind == "stream" and any(o.cost_low <= best.cost_high for o in streams)
     return ALIKE if alike else NAMES.index(best.technique)
 
 
 def _area_name(number: int) -> str:
     if number == NOTHING:
         return "nothing"
-    return ALIKE_NAME if number == ALIKE else "interval polling" if number == 0 else style.title_of(NAMES[number])
+    return ALIKE_NAME if number == ALIKE else named(NAMES[number])
 
 
 def _colors(grey: style.Theme) -> list[list[Any]]:
-    colors = [grey.paper, *(style.mark(name).color for name in NAMES), ALIKE_COLOR]
+    colors = [grey.paper, *(find(name).mark.color for name in NAMES), ALIKE_COLOR]
     return [[(n + side) / len(colors), color] for n, color in enumerate(colors) for side in (0, 1)]
 
 
@@ -203,7 +207,7 @@ def _polling_from(needs: Needs, figures: Mapping[str, Any], ends: tuple[str, str
 
 def _polling_wins(needs: Needs, figures: Mapping[str, Any], ends: tuple[str, str]) -> bool:
     options = evaluate(needs, figures)
-    mine = next(option for option in options if option.technique == "polling")
+    mine = next(option for option in options if find(option.technique).kind == "poll")
     others = [(_cost(option, ends[1]), option.work_s) for option in options if option.feasible and option is not mine]
     return mine.feasible and all((_cost(mine, ends[0]), mine.work_s) <= other for other in others)
 
@@ -219,10 +223,11 @@ def _add_points(figure: go.Figure, choice: Choice, comparison: Any, grey: style.
         hoverinfo="skip",
     )  # fmt: skip
     run = getattr(comparison, "run", comparison)
+    natures = Natures(getattr(run, "settings", {}))
     for technique, rate, latest_s in _measured(run) if run is not None else ():
-        mark = style.mark(technique)
+        mark = natures.mark(technique)
         figure.add_scatter(
-            x=[rate], y=[latest_s], mode="markers", name=f"{style.title_of(technique)} in this run",
+            x=[rate], y=[latest_s], mode="markers", name=f"{natures.short(technique)} in this run",
             marker={"symbol": mark.symbol, "size": 11, "color": mark.color, "line": {"width": 1.5, "color": grey.ink}},
             hovertemplate=f"{technique}: latest event {style.seconds(latest_s)} late<extra></extra>",
         )  # fmt: skip

@@ -8,8 +8,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from labkit import theory
-from labkit.choosing.figures import TLS_HANDSHAKE_BYTES, TLS_RECORD_BYTES, Figures, Range
+from labkit.choosing.figures import MEASURED, TLS_HANDSHAKE_BYTES, TLS_RECORD_BYTES, Figures, Range
 from labkit.choosing.needs import Needs
+from labkit.techniques import Technique, find
+from labkit.techniques.http_streaming import HTTP_STREAMING
+from labkit.techniques.long_polling import LONG_POLLING
+from labkit.techniques.polling import POLLING
+from labkit.techniques.sse import SSE
+from labkit.techniques.websocket import WEBSOCKET
+from labkit.theory import Kind
 
 HOLD_S = 30.0
 HEARTBEAT_S = 15.0
@@ -27,11 +34,11 @@ CORE_BYTES = 4 << 30
 """The memory that goes with one core: holding it all for a second is valued as one core-second."""
 
 NOTEBOOKS = {
-    "polling": "01_polling",
-    "long-polling": "02_long_polling",
-    "http-streaming": "03_http_streaming",
-    "sse": "04_server_sent_events",
-    "websocket": "05_websocket",
+    POLLING.name: "01_polling",
+    LONG_POLLING.name: "02_long_polling",
+    HTTP_STREAMING.name: "03_http_streaming",
+    SSE.name: "04_server_sent_events",
+    WEBSOCKET.name: "05_websocket",
 }
 OF_THE_SERVER = ("connections", "work")
 """What 08_side_by_side measured; the other figures stand on the notebook of their technique."""
@@ -97,7 +104,7 @@ class _Client:
 
 def evaluate(needs: Needs, figures: Mapping[str, Figures]) -> list[Option]:
     """Every technique, the cheapest feasible one first, those that cannot be used last."""
-    options = [_option(technique, needs, figures[technique]) for technique in _HOURS]
+    options = [_option(technique, needs, figures[technique]) for technique in MEASURED]
     return sorted(options, key=lambda o: (not o.feasible, o.cost, o.work_s, o.bytes_per_h))
 
 
@@ -136,9 +143,11 @@ def _too_much(needs: Needs, cpu_s: float, held: float) -> str:
 
 
 def _hour(technique: str, needs: Needs, figures: Figures, which: Estimate) -> _Client:
-    hour = _HOURS[technique](needs, figures, which)
+    described = find(technique)
+    hour = _HOURS[described.kind](needs, figures, which)
+    hour.why_not = _stopped(described, needs) or hour.why_not
     if needs.upstream_per_s:
-        _add_upstream(hour, technique, needs, figures, which)
+        _add_upstream(hour, described, needs, figures, which)
     return hour
 
 
@@ -198,18 +207,13 @@ def stream_hour(needs: Needs, figures: Figures, which: Estimate) -> _Client:
                    _at(figures.memory_kib, which), why_not)  # fmt: skip
 
 
-def http_stream_hour(needs: Needs, figures: Figures, which: Estimate) -> _Client:
-    hour = stream_hour(needs, figures, which)
-    if needs.meets("buffering-proxy"):
-        hour.why_not = "a proxy on the path holds an answer back until its end"
-    return hour
-
-
-def websocket_hour(needs: Needs, figures: Figures, which: Estimate) -> _Client:
-    hour = stream_hour(needs, figures, which)
-    if needs.meets("blocks-upgrade"):
-        hour.why_not = "something on the path refuses the Upgrade"
-    return hour
+def _stopped(technique: Technique, needs: Needs) -> str:
+    """Why something on the path lets none of it through; empty where it does."""
+    if needs.meets("buffering-proxy") and not technique.through_buffering:
+        return "a proxy on the path holds an answer back until its end"
+    if needs.meets("blocks-upgrade") and "Upgrade" in technique.http1_only:
+        return "something on the path refuses the Upgrade"
+    return ""
 
 
 def _whole_pauses_per_s(rate_per_s: float, beat_s: float) -> float:
@@ -218,16 +222,16 @@ def _whole_pauses_per_s(rate_per_s: float, beat_s: float) -> float:
     return rate_per_s / math.expm1(load) if 1e-9 < load < 500 else 1 / beat_s if load <= 1e-9 else 0.0
 
 
-def _add_upstream(hour: _Client, technique: str, needs: Needs, figures: Figures, which: Estimate) -> None:
-    """Over the WebSocket itself, or by POST on a connection beside the one that is held."""
+def _add_upstream(hour: _Client, technique: Technique, needs: Needs, figures: Figures, which: Estimate) -> None:
+    """On the connection itself where both sides send, or by POST on one beside the one that is held."""
     messages = needs.upstream_per_s * 3600
     hour.bytes += messages * (needs.payload_bytes + figures.message_bytes)
     hour.cpu_us += messages * _at(figures.message_us, which)
     hour.records += 2 * messages
-    if technique == "websocket":
+    if technique.bidirectional:
         return
     hour.requests += messages
-    if technique != "polling" or not hour.kept:
+    if technique.kind != "poll" or not hour.kept:
         beside = min(1.0, needs.upstream_per_s * KEPT_ALIVE_S)
         hour.held += beside
         hour.memory_kib += beside * POST_MEMORY_KIB
@@ -236,16 +240,14 @@ def _add_upstream(hour: _Client, technique: str, needs: Needs, figures: Figures,
 
 POST_MEMORY_KIB = 6.5
 """Of a connection that is kept alive between requests, as measured for polling."""
-_HOURS: dict[str, Callable[[Needs, Figures, Estimate], _Client]] = {
-    "polling": polling_hour,
-    "long-polling": long_polling_hour,
-    "http-streaming": http_stream_hour,
-    "sse": http_stream_hour,
-    "websocket": websocket_hour,
+_HOURS: dict[Kind, Callable[[Needs, Figures, Estimate], _Client]] = {
+    "poll": polling_hour,
+    "hold": long_polling_hour,
+    "stream": stream_hour,
 }
 
-FORMULAS: dict[str, dict[str, str]] = {
-    "polling": {
+_FORMULAS: dict[Kind, dict[str, str]] = {
+    "poll": {
         "mean": "T/2 + d, T = S - d",
         "worst": "T + d = S",
         "requests/h": "N 3600/T",
@@ -253,7 +255,7 @@ FORMULAS: dict[str, dict[str, str]] = {
         "connections": "N kept alive up to T = 60 s, else N 4d/T",
         "work": "N 3600 (exchange/T + lambda event) + memory",
     },
-    "long-polling": {
+    "hold": {
         "mean": "d + (g/2) a / (a + e^-a (1 - e^(-lambda H))), a = lambda g, g = 2d",
         "worst": "d + g = 3d",
         "requests/h": "N 3600 / (g + e^-a (1 - e^(-lambda H)) / lambda)",
@@ -261,17 +263,15 @@ FORMULAS: dict[str, dict[str, str]] = {
         "connections": "N",
         "work": "requests/h exchange + N 3600 lambda event + memory",
     },
-    **{
-        technique: {
-            "mean": "d",
-            "worst": "d; a cut adds the time to reconnect",
-            "requests/h": "N, opened again once an hour",
-            "bytes/h": "N (3600 (lambda (p + e) + lambda b / (e^(lambda B) - 1)) + open)",
-            "connections": "N",
-            "work": "N 3600 (lambda + heartbeats) delivery + memory",
-        }
-        for technique in ("http-streaming", "sse", "websocket")
+    "stream": {
+        "mean": "d",
+        "worst": "d; a cut adds the time to reconnect",
+        "requests/h": "N, opened again once an hour",
+        "bytes/h": "N (3600 (lambda (p + e) + lambda b / (e^(lambda B) - 1)) + open)",
+        "connections": "N",
+        "work": "N 3600 (lambda + heartbeats) delivery + memory",
     },
 }
+FORMULAS = {name: _FORMULAS[find(name).kind] for name in MEASURED}
 """Per technique and figure: S tolerated, d transit, T interval, H hold, N clients, p payload, e what an event adds, x
 an exchange, b a heartbeat, B its interval."""

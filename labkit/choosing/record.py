@@ -11,6 +11,7 @@ from labkit.charts import style
 from labkit.choosing.flips import Flips
 from labkit.choosing.needs import Needs
 from labkit.choosing.options import FORMULAS, Option, measured_in
+from labkit.techniques import find
 
 NOT_RUN = (
     "TLS itself: its bytes are derived, its CPU and memory were not measured",
@@ -51,7 +52,7 @@ def record(choice: Chosen) -> str:
 def _lines(choice: Chosen) -> Iterator[str]:
     needs, options = choice.needs, choice.options
     best = options[0]
-    title = style.title_of(best.technique) if best.feasible else "none of the techniques"
+    title = find(best.technique).short if best.feasible else "none of the techniques"
     yield from (f"# How events get to the clients: {title}", "", "Status: proposed", "", "## Context", "")
     yield f"- events: {needs.rate_per_s:g} a second to every client, {needs.payload_bytes:g} bytes each"
     wanted = "the newest only" if needs.latest_only else "every event"
@@ -77,7 +78,7 @@ def _lines(choice: Chosen) -> Iterator[str]:
 def _row(option: Option) -> str:
     can = "yes" if option.feasible else option.why_not
     cells = (
-        style.title_of(option.technique), can, style.seconds(option.mean_s), style.seconds(option.worst_s),
+        find(option.technique).short, can, style.seconds(option.mean_s), style.seconds(option.worst_s),
         f"{option.requests_per_h:,.0f}", style.number(option.bytes_per_h / 1e6), f"{option.connections:,.0f}",
         f"{option.cost:.3g} ({option.cost_low:.3g} to {option.cost_high:.3g})",
     )  # fmt: skip
@@ -89,18 +90,19 @@ def _consequences(choice: Chosen, best: Option) -> Iterator[str]:
     if not best.feasible:
         yield "the needs have to change: see where the answer does"
         return
-    if best.technique == "polling":
+    technique = find(best.technique)
+    if technique.kind == "poll":
         connection = "on a connection that is kept" if best.kept else "on a new connection each time"
         yield f"each client polls every {style.seconds(best.every_s)} {connection}, at a phase of its own"
         yield "an event waits half an interval on average; a client that is cut off needs nothing but its next poll"
-    elif best.technique == "long-polling":
+    elif technique.kind == "hold":
         yield f"the server holds each request for at most {style.seconds(best.every_s)}"
     else:
         beat = style.seconds(best.every_s)
         yield f"the server holds {best.connections:,.0f} connections, and says something at least every {beat}"
-    if best.technique in ("sse", "http-streaming"):
+    if technique.kind == "stream" and "Upgrade" not in technique.http1_only:
         yield "a page has six connections to a host in HTTP/1.1, over all tabs: each stream takes one of them"
-    if needs.upstream_per_s and best.technique != "websocket":
+    if needs.upstream_per_s and not technique.bidirectional:
         yield "messages upstream are POSTs; on several connections they can arrive out of order"
     yield "events carry ids, and clients come back with a cursor: otherwise every reconnection loses events"
 

@@ -24,6 +24,7 @@ class Claim:
             in our words. The founding notes stand in Korean with a translation. *practice* is what engineers say with
             no one source.
         unit: of what its experiment measures.
+        latency_of: the technique whose mean latency is predicted with it, if it is about one.
         notebook: that puts it to the test.
         judge: from what its experiment gave to a finding; None where a notebook records the verdict by itself.
         experiment: does all of it once, at the notebook's size; None where it needs a page.
@@ -34,6 +35,7 @@ class Claim:
     sentence: str
     unit: str = "s"
     notebook: str = ""
+    latency_of: str = ""
     judge: Callable[[Any], Finding] | None = None
     experiment: Callable[[], Any] | None = None
 

@@ -213,6 +213,13 @@ def prediction(id: str) -> Prediction | None:
     return Prediction(**_known(Prediction, mine[-1])) if mine else None
 
 
+def predicted_latency_s(technique: str) -> float | None:
+    """What the learner predicted last for the technique's mean latency, by whichever claim is about that."""
+    kept = [prediction(claim.id) for claim in DECLARED.values() if claim.latency_of == technique]
+    seconds = [float(p.value) * {"us": 1e-6, "ms": 1e-3}.get(p.unit, 1.0) for p in kept if p is not None]
+    return seconds[-1] if seconds else None
+
+
 def score(found: Record, guess: Prediction) -> float | None:
     """How far off the prediction was, as a share of the measured value; None where they cannot be compared."""
     times = ratio(found, guess, signed=True)

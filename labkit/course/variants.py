@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -12,18 +12,12 @@ from labkit.client.connection import Wiring
 from labkit.client.http import HTTPClient
 from labkit.client.ledger import ConnectionRecord, Ledger
 from labkit.measuring.schedules import Planned, Schedule
-from labkit.techniques import Delivery, Technique, find
-from labkit.wire.events import Gap
+from labkit.techniques import Technique, find
 
 
 def variant(name: str, technique: str, **own: Any) -> Technique:
     """A technique under another name, with options of its own, so that one run can hold several."""
-    found = find(technique)
-
-    def connect(url: str, **given: Any) -> AsyncGenerator[Delivery | Gap, None]:
-        return found.connect(url, **{**given, **own})
-
-    return replace(found, name=name, connect=connect)
+    return find(technique).variant(name, **own)
 
 
 def several(

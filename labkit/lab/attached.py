@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from labkit.theory import Nature
+
 Published = Mapping[tuple[str, int], tuple[int, int]]
 """(topic, event id) -> (due_ns, published_ns)."""
 
@@ -22,6 +24,10 @@ class Part:
 
 class Attached(Protocol):
     """A subscriber that lives elsewhere, such as in a notebook's page, and is in ``lab.attached``."""
+
+    @property
+    def natures(self) -> Mapping[str, Nature]:
+        """What it subscribes by, by name."""
 
     @property
     def settle_s(self) -> float:

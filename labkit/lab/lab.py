@@ -13,6 +13,7 @@ from labkit import loop
 from labkit.errors import LabClosed, LabkitError
 from labkit.lab.attached import Attached
 from labkit.lab.process import Child
+from labkit.lab.served import served
 from labkit.lab.server import Server
 from labkit.server.limits import check_data, check_topic
 from labkit.techniques import TECHNIQUES, Technique, find
@@ -42,6 +43,7 @@ class Lab:
 
     Raises:
         LabkitError: a fixed port is in use.
+        BadTechnique: two of one name, a route that is taken or begins with no slash, no handler, or no technique.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class Lab:
     ) -> None:
         self.name = name
         self.process = process
-        self.techniques = tuple(find(t) if isinstance(t, str) else t for t in techniques)
+        self.techniques = served(techniques)
         self.max_event_bytes: int = options.get("max_event_bytes", 1 << 20)
         self._closed = False
         self.attached: list[Attached] = []

@@ -17,7 +17,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from labkit.lab.pages import MAX_MS, Malformed, Page, Pages, text
-from labkit.techniques.websocket import WebSocketRoute
+from labkit.server.socket_route import WebSocketRoute
 from labkit.wire import envelope
 from labkit.wire.events import now_ns
 

@@ -22,15 +22,15 @@ from labkit.lab.page_files import PageHandler
 from labkit.lab.page_socket import BrowserSocket
 from labkit.lab.pages import Pages
 from labkit.server.access import Context
-from labkit.server.handler import NotFoundHandler, PublishHandler
+from labkit.server.handler import NotFoundHandler, PublishHandler, PushHandler
 from labkit.server.http1 import LabStream
 from labkit.server.hub import Hub
 from labkit.server.limits import message_limit
+from labkit.server.socket_route import EchoSocket
 from labkit.server.subscriber import SlowPolicy
 from labkit.sockets import MSS, limit_send_buffer, set_mss
 from labkit.techniques import TECHNIQUES, Technique
 from labkit.techniques.plugin_socket import PluginSocketServer
-from labkit.techniques.websocket import EchoSocket
 
 BACKLOG = 4096
 SPARE_DESCRIPTORS = 256  # for everything in this process that is not one of the server's connections
@@ -167,7 +167,11 @@ class Server:
 
     def _application(self) -> Application:
         given = {"context": self.context}
-        routes: list[Any] = [(t.route, t.handler, given) for t in self.techniques if t.handler is not None]
+        routes: list[Any] = [
+            (t.route, t.handler, given if issubclass(t.handler, PushHandler) else {})  # any Tornado handler will do
+            for t in self.techniques
+            if t.handler is not None
+        ]
         routes += [("/events", PublishHandler, given), ("/websocket/echo", EchoSocket, given)]
         routes += [("/browser", BrowserSocket, {**given, "pages": self.pages})]
         page = {**given, "techniques": self.techniques}

@@ -24,7 +24,8 @@ from labkit.errors import LabClosed, LabkitError
 from labkit.lab.attached import Part
 from labkit.lab.lab import Lab
 from labkit.measuring.apparatus import Apparatus
-from labkit.measuring.provenance import told, versions, when
+from labkit.measuring.natures import Natures, asked, told_of
+from labkit.measuring.provenance import natures_of, told, versions, when
 from labkit.measuring.run import Run
 from labkit.measuring.settings import DIALS, Settings
 from labkit.measuring.source import Source
@@ -32,8 +33,9 @@ from labkit.measuring.tallies import BROWSER
 from labkit.measuring.window import COUNTERS, FRESH, LiveSubscription, Window, frozen_copy
 from labkit.network.link import Link
 from labkit.sockets import MSS
-from labkit.techniques import find
+from labkit.techniques import Technique, find
 from labkit.techniques.sse import RETRY_S
+from labkit.theory import Expectation, Path, Silent
 from labkit.wire.events import now_ns
 
 KEEP_EVENTS = 5000
@@ -148,7 +150,8 @@ class LiveRun:
         self.link.one_way_s, self.link.jitter_s = wanted.one_way_s, wanted.jitter_s
         if changed and self.started_ns:
             self.changes.append({"t_s": self._elapsed_s(), **{name: getattr(wanted, name) for name in changed}})
-        names = {DIALS[name].restarts for name in changed if name in DIALS} & set(self._subscriptions)
+        options = {DIALS[name].option for name in changed if name in DIALS}
+        names = {t.name for t in self.techniques if options & set(t.options)}
         for name in sorted(names):
             loop.run(self._resubscribe(name))
         if not names:
@@ -246,7 +249,7 @@ class LiveRun:
     @property
     def on_its_way_s(self) -> float:
         """How long what has been published may take to arrive, at most."""
-        poll_s = self.settings.poll_interval_s if "polling" in self.settings.techniques else 0.0
+        poll_s = self.settings.poll_interval_s if any(t.kind == "poll" for t in self.techniques) else 0.0
         return max(poll_s, RETRY_S) + 8 * (self.settings.one_way_s + self.settings.jitter_s) + 2.0
 
     @property
@@ -287,7 +290,7 @@ class LiveRun:
         self._newest = int(after.partition("@")[0])
         self.window.start(self._newest)
         for technique in self.techniques:
-            subscription = LiveSubscription(technique, self._options(), self._keep_bytes, after)
+            subscription = LiveSubscription(technique, self._options(technique), self._keep_bytes, after)
             subscription.newest = self._newest
             self._subscriptions[technique.name] = subscription
             self._subscribe(subscription)
@@ -300,8 +303,8 @@ class LiveRun:
         delay_s = 0.02 + 4 * (self.settings.one_way_s + self.settings.jitter_s)  # the first requests are on their way
         self.started_ns = now_ns() + int(delay_s * 1e9)
 
-    def _options(self) -> dict[str, Any]:
-        return {"interval_s": self.settings.poll_interval_s, "hold_s": self.settings.hold_s}
+    def _options(self, technique: Technique) -> dict[str, Any]:
+        return technique.taken_of({"interval_s": self.settings.poll_interval_s, "hold_s": self.settings.hold_s})
 
     def _subscribe(self, subscription: LiveSubscription) -> None:
         name, url = subscription.technique.name, subscription.technique.url("127.0.0.1", self.link.ports)
@@ -311,7 +314,7 @@ class LiveRun:
         subscription = self._subscriptions[name]
         self._receiving[name].cancel()
         await asyncio.gather(self._receiving[name], return_exceptions=True)
-        subscription.options.update(self._options())
+        subscription.options.update(self._options(subscription.technique))
         subscription.renewed()
         self._subscribe(subscription)
 
@@ -353,7 +356,7 @@ class LiveRun:
         )
 
     def _run(self, parts: list[Part]) -> Run:
-        first_id, published = self.window.first_id, dict(self.window.published)
+        first_id, published, described = self.window.first_id, dict(self.window.published), self._described()
         ledger = Ledger(self._keep_bytes)
         for subscription in self._subscriptions.values():
             ledger.connections += subscription.records(first_id)
@@ -368,7 +371,7 @@ class LiveRun:
             ],
             published={key: list(times) for key, times in published.items()},
             ledger=ledger,
-            settings={**self._described(), **told(parts)},
+            settings={**described, "natures": self._told(described), **told(parts)},
             floor_ms=self._apparatus.floor_ms,
             failures=failures,
             missing=[
@@ -377,6 +380,21 @@ class LiveRun:
             ],
             versions=versions(),
         )
+
+    def _told(self, described: dict[str, Any]) -> dict[str, Any]:
+        return natures_of(self._elsewhere) | told_of(self.techniques, described)
+
+    @property
+    def natures(self) -> Natures:
+        """What it tells of its techniques, those of subscribers elsewhere included."""
+        described = self._described()
+        return Natures({**described, "natures": self._told(described)})
+
+    def expected(self) -> dict[str, Expectation | Silent]:
+        """technique -> the latency that theory expects of it with the settings as they are now."""
+        described = {**self._described(), "steady": True}
+        path = Path.of(described)
+        return {t.name: t.expect(asked(t, described), path) for t in self.techniques}
 
     def _described(self) -> dict[str, Any]:
         settings, is_poisson = self.settings, self.settings.source == "poisson"

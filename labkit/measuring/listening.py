@@ -9,6 +9,7 @@ from typing import Any
 from labkit import loop
 from labkit.client import address
 from labkit.measuring.measurement import remember
+from labkit.measuring.natures import told_of
 from labkit.measuring.provenance import versions, when
 from labkit.measuring.run import Run
 from labkit.measuring.subscription import Subscription
@@ -32,10 +33,12 @@ def listen(
         options: what its ``connect`` takes besides.
 
     Raises:
+        UnknownOption: its client takes no such option.
         AddressError: an address that the client does not speak to. Nothing was sent.
     """
     chosen = find(technique) if isinstance(technique, str) else technique
     address.split(url, chosen.schemes)
+    chosen.check_options(options)
     progress_line, run_started_ns = Progress(enabled=progress), now_ns()
     interrupted = False
 
@@ -58,7 +61,9 @@ def listen(
         interrupted = True
     failure, notes = loop.run(end(task))
     progress_line.done(f"{len(subscription.items)} deliveries")
-    settings = {"techniques": [chosen.name], "url": url, "server": "elsewhere", **when(run_started_ns), "mss": MSS}
+    settings: dict[str, Any] = {"techniques": [chosen.name], "url": url, "server": "elsewhere", "mss": MSS}
+    settings |= {"options": {chosen.name: options}, **when(run_started_ns)}
+    settings["natures"] = told_of([chosen], settings)
     return remember(
         Run(
             deliveries=list(subscription.rows({})),

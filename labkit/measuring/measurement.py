@@ -20,7 +20,8 @@ from labkit.client.ledger import Ledger
 from labkit.errors import LabClosed, LabkitError
 from labkit.lab.lab import Lab
 from labkit.measuring.apparatus import Apparatus
-from labkit.measuring.provenance import told, versions, when
+from labkit.measuring.natures import told_of
+from labkit.measuring.provenance import natures_of, told, versions, when
 from labkit.measuring.run import Run
 from labkit.measuring.schedules import Planned, Schedule, poisson
 from labkit.measuring.subscription import Subscription
@@ -30,7 +31,7 @@ from labkit.network.relay_chain import Hop, chain
 from labkit.network.relay_target import Target
 from labkit.progress import Progress
 from labkit.sockets import MSS
-from labkit.techniques import Delivery, Technique, find
+from labkit.techniques import Delivery, Technique, distinct, find
 from labkit.wire.events import now_ns
 
 OPEN_TIMEOUT_S = 10.0
@@ -94,6 +95,8 @@ def measure(
 
     Raises:
         UnknownTechnique: names the known ones.
+        BadTechnique: something that is none, or two of one name.
+        UnknownOption: one of *options* that its technique does not take; lists those that it takes.
         ScheduleError: before anything starts.
         LabClosed: the lab is closed.
         NoAnswer: the lab's process stands still or is busy from the beginning. Later, that is the run's failure.
@@ -141,10 +144,10 @@ class Measurement:
         if isinstance(techniques, str | Technique):
             techniques = [techniques]
         chosen = [t for t in lab.techniques if not t.exhibit] if techniques is None else list(techniques)
-        self.techniques = [find(t, lab.techniques) if isinstance(t, str) else t for t in chosen]
+        self.techniques = distinct(find(t, lab.techniques) if isinstance(t, str) else t for t in chosen)
         self.options = {name: dict(given) for name, given in (options or {}).items()}
-        for name in self.options:
-            find(name, self.techniques)
+        for name, given in self.options.items():
+            find(name, self.techniques).check_options(given)
         if poll_interval_s <= 0 or subscribers < 1 or (hold_s is not None and not 0 <= hold_s <= 600):
             raise ValueError("poll_interval_s must be above 0, subscribers at least 1, hold_s from 0 to 600")
         self.lab = lab
@@ -267,12 +270,12 @@ class Measurement:
     def _subscribe(
         self, technique: Technique, number: int, topic: str, after: str, host: str, ports: Mapping[str, int]
     ) -> asyncio.Task[None]:
-        options: dict[str, Any] = {
+        common = {
             "interval_s": self.poll_interval_s,
             "start_delay_s": number * self.poll_interval_s / self.subscribers,
             "hold_s": self.hold_s,
-            **self.options.get(technique.name, {}),
         }
+        options = technique.taken_of(common) | self.options.get(technique.name, {})
         subscription = Subscription(technique, number, topic, options, self.keep_bytes)
         self._subscriptions.append(subscription)
         if technique.port not in ports:
@@ -413,6 +416,7 @@ class Measurement:
             "mss": MSS,
             "held_up_ms": dict(self._apparatus.held_up_ms),
         }
+        settings["natures"] = natures_of(self.lab.attached) | told_of(self.techniques, settings)
         usage = self.lab.usage() if usage_before is not None and not self.lab.closed else None
         if usage is not None and usage_before is not None:
             settings["server_cpu_s"] = usage["cpu_s"] - usage_before["cpu_s"]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from labkit.lab.attached import Part
+from labkit.lab.attached import Attached, Part
 from labkit.wire.events import now_ns
 
 VERSIONED = ("tornado", "h11", "websockets", "ipykernel", "numpy", "pandas", "plotly")
@@ -21,6 +21,11 @@ def told(parts: Sequence[Part]) -> dict[str, Any]:
         return {}
     pages, notes = [page for part in parts for page in part.pages], [note for part in parts for note in part.notes]
     return {"pages": pages, "notes": notes}
+
+
+def natures_of(attached: Sequence[Attached]) -> dict[str, dict[str, Any]]:
+    """What a run tells of the techniques by which subscribers elsewhere receive."""
+    return {name: nature.plain() for subscriber in attached for name, nature in subscriber.natures.items()}
 
 
 def when(started_ns: int) -> dict[str, Any]:

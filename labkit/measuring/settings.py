@@ -29,7 +29,7 @@ class Dial:
         help: what it does, in one sentence.
         log: whether equal steps are equal ratios.
         whole: whether it counts something.
-        restarts: the technique whose subscriber has to start again for it, if one has.
+        option: of a technique's client: subscribers that take it have to start again for a change.
     """
 
     label: str
@@ -40,7 +40,7 @@ class Dial:
     help: str
     log: bool = False
     whole: bool = False
-    restarts: str = ""
+    option: str = ""
 
 
 DIALS: dict[str, Dial] = {
@@ -61,12 +61,12 @@ DIALS: dict[str, Dial] = {
     "poll_interval_s": Dial(
         "poll interval", "seconds", 0.05, 60, 0.05,
         "T, from the start of one poll to the start of the next. A change restarts the polling subscriber.",
-        log=True, restarts="polling",
+        log=True, option="interval_s",
     ),
     "hold_s": Dial(
         "hold time-out", "seconds", 0.1, 600, 0.1,
         "How long the server may hold a long poll. A change restarts the long-polling subscriber.",
-        log=True, restarts="long-polling",
+        log=True, option="hold_s",
     ),
 }  # fmt: skip
 

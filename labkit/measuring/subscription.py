@@ -99,12 +99,13 @@ class Subscription:
         """
         deliveries = [(item, spent) for item, spent in self.items if isinstance(item, Delivery)]
         before, last_id = self.carried_bytes, 0
+        is_conflated = bool(self._asked.get("conflate"))
         for spent, together in groupby(deliveries, key=lambda pair: pair[1]):
             group = [item for item, _ in together]
             each, rest = divmod(spent - before, len(group))
             before = spent
             for index, item in enumerate(group):
-                skipped = max(0, item.event_id - last_id - 1) if self.options.get("conflate") and last_id else 0
+                skipped = max(0, item.event_id - last_id - 1) if is_conflated and last_id else 0
                 last_id = item.event_id
                 times = published.get((self.topic, item.event_id))
                 yield self._row(item, each + (index < rest), skipped, times)
@@ -114,7 +115,7 @@ class Subscription:
         return {
             "technique": self.technique.name,
             "client": "kernel",
-            "http_version": self.options.get("http_version", self.technique.http_version),
+            "http_version": self._asked.get("http_version", self.technique.http_version),
             "topic": self.topic,
             "subscriber": self.number,
             "event_id": item.event_id,
@@ -130,6 +131,11 @@ class Subscription:
             "scheduled": times is not None,
             "conflated": skipped,
         }
+
+    @property
+    def _asked(self) -> dict[str, Any]:
+        """All that it asked for, what its technique always has included."""
+        return {**self.options, **self.technique.fixed}
 
     def gaps(self) -> Iterator[dict[str, Any]]:
         """The gaps that it was told."""

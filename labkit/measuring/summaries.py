@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.client.ledger import CATEGORIES, ConnectionRecord
 from labkit.errors import LabkitError
+from labkit.measuring.natures import Natures
 from labkit.measuring.quantiles import quantile
 from labkit.measuring.recording import Recording
 from labkit.measuring.tallies import BROWSER, Group, groups, tally
+from labkit.theory import Silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,27 +99,8 @@ def intervals(run: Recording) -> pd.DataFrame:
 
 
 def _expected_mean_ms(run: Recording, technique: str) -> float:
-    from labkit import theory
-
-    if run.foreign or not run.settings.get("steady", True):  # a setting was changed in its course
-        return _NAN
-    schedule = run.settings.get("schedule") or {}
-    schedule = {**schedule, **(schedule.get("settings") or {})}
-    is_poisson = schedule.get("poisson", schedule.get("name") == "poisson")
-    options = {**run.settings, **((run.settings.get("options") or {}).get(technique) or {})}
-    poll_interval_s = options.get("interval_s") or options.get("poll_interval_s") or 1.0
-    one_way_s, is_fresh = options.get("one_way_s") or 0.0, not options.get("keep_alive", True)
-    if technique == "polling" and options.get("wait_after_answer"):
-        return theory.polling_latency(poll_interval_s, one_way_s, fresh_connections=is_fresh, waiting=True).mean_s * 1e3
-    expected = theory.expect(
-        technique,
-        one_way_s=one_way_s,
-        poll_interval_s=poll_interval_s,
-        rate_per_s=schedule.get("rate_per_s") if is_poisson else None,
-        hold_s=30.0 if options.get("hold_s") is None else options["hold_s"],
-        fresh_connections=is_fresh,
-    )
-    return _NAN if expected is None else expected.mean_s * 1e3
+    expected = Natures(run.settings).expected(technique)
+    return _NAN if isinstance(expected, Silent) else expected.mean_s * 1e3
 
 
 def _per_event(records: list[ConnectionRecord], received: int) -> dict[str, float]:

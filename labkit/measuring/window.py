@@ -184,7 +184,8 @@ class LiveSubscription(Subscription):
     @property
     def requests_open(self) -> int:
         """Requests whose answers have not ended: a stream's answer lasts as long as its connection."""
-        if self.technique.name in ("http-streaming", "sse"):
+        technique = self.technique
+        if technique.kind == "stream" and technique.http_version and "Upgrade" not in technique.http1_only:
             return self.connections_open
         return sum(max(0, r.requests - r.responses) for r in self.ledger.connections if r.closed_ns is None)
 

@@ -9,12 +9,11 @@ import threading
 from collections import deque
 from typing import Any
 
-from labkit import theory
-from labkit.charts.distribution import PREDICTED
 from labkit.claims import recording
 from labkit.client.ledger import CATEGORIES
 from labkit.measuring.endless import LiveRun, Sample
 from labkit.measuring.settings import Settings
+from labkit.theory import Expectation
 
 SHOWN_S = 20.0
 LADDER_S = 4.0
@@ -46,6 +45,7 @@ class Board:
 
     def __init__(self, run: LiveRun) -> None:
         self.techniques = run.names
+        self.natures = run.natures
         self.dots: dict[str, deque[Dot]] = {name: deque(maxlen=MOST_DOTS) for name in self.techniques}
         self.left_out = 0
         """Deliveries that have no dot, since the rate is too high for all."""
@@ -67,9 +67,8 @@ class Board:
 
     def read_predictions(self) -> None:
         """Take over the learner's newest predictions."""
-        kept = {name: recording.prediction(PREDICTED[name]) for name in self.techniques if name in PREDICTED}
-        scale = {"us": 1e-3, "ms": 1.0}
-        self.predicted = {name: float(p.value) * scale.get(p.unit, 1e3) for name, p in kept.items() if p}
+        kept = {name: recording.predicted_latency_s(name) for name in self.techniques}
+        self.predicted = {name: seconds * 1e3 for name, seconds in kept.items() if seconds is not None}
 
     def feed(self, sample: Sample) -> None:
         """Take over what a sample tells."""
@@ -102,15 +101,10 @@ class Board:
         if settings is self._settings:
             return
         self._settings = settings
+        told = self._run.expected()
         for name in self.techniques:
-            expected = theory.expect(
-                name,
-                one_way_s=settings.one_way_s,
-                poll_interval_s=settings.poll_interval_s,
-                rate_per_s=settings.rate_per_s if settings.source == "poisson" else None,
-                hold_s=settings.hold_s,
-            )
-            mean_ms = float("nan") if expected is None else expected.mean_s * 1e3
+            expected = told.get(name)
+            mean_ms = expected.mean_s * 1e3 if isinstance(expected, Expectation) else float("nan")
             self.theory[name].append((max(0.0, self.now_s), mean_ms))
 
     def _allow(self, name: str, passed_s: float) -> None:

@@ -124,7 +124,7 @@ class LiveCharts:
         for name in names:
             figure.add_trace(self._dots_of(name), 1, 1)
         for name in names:
-            mark = style.mark(name)
+            mark = self.board.natures.mark(name)
             line = {"color": mark.color, "width": 1.5}
             figure.add_scatter(x=[], y=[], mode="lines", line={**line, "dash": "3px,3px"}, showlegend=False,
                                name=f"{name}: theory", hovertemplate="theory: mean %{y:.4~g} ms<extra></extra>",
@@ -136,7 +136,7 @@ class LiveCharts:
             figure.add_scatter(x=[None], y=[None], mode="lines", name=title, line={"color": grey.ink, "width": 1.5,
                                "dash": dash}, row=1, col=1)  # fmt: skip
         for name in names:
-            mark = style.mark(name)
+            mark = self.board.natures.mark(name)
             figure.add_scatter(
                 x=[], y=[], mode="lines+markers", line={"color": mark.color, "width": 1.2}, showlegend=False, name=name,
                 marker={"symbol": mark.symbol, "size": 5, "color": mark.color, "opacity": 1, "line": {"width": 0}},
@@ -149,7 +149,7 @@ class LiveCharts:
             figure.add_bar(x=[], y=[], offset=0.06, width=0.88, name=style.CATEGORY_TITLES[category], legend="legend2",
                            marker={"color": style.CATEGORY_COLORS[category], "line": {"width": 0}},
                            hovertemplate="%{y:.4~g} B " + category + "<extra></extra>", row=2, col=1)  # fmt: skip
-        lanes = [style.title_of(name) for name in names]
+        lanes = [self.board.natures.short(name) for name in names]
         for title, color, pattern in (("connections", grey.muted, ""), ("requests", grey.muted, "/")):
             figure.add_bar(x=[0] * len(names), y=lanes, orientation="h", name=title, legend="legend3",
                            marker={"color": color, "pattern": {"shape": pattern, "fgcolor": grey.ink}},
@@ -158,15 +158,15 @@ class LiveCharts:
         return figure
 
     def _dots_of(self, name: str) -> go.Scatter:
-        mark = style.mark(name)
+        mark = self.board.natures.mark(name)
         return go.Scatter(
-            x=[], y=[], mode="markers", name=style.title_of(name),
+            x=[], y=[], mode="markers", name=self.board.natures.short(name),
             marker={"symbol": mark.symbol, "size": 6, "color": mark.color},
             hovertemplate="event %{customdata}, due %{x:.2f} s<br>%{y:.4~g} ms<extra>%{fullData.name}</extra>",
         )  # fmt: skip
 
     def _lay_out(self, figure: go.Figure, grey: style.Theme) -> None:
-        lanes = ["server", *(style.title_of(name) for name in self.board.techniques)]
+        lanes = ["server", *(self.board.natures.short(name) for name in self.board.techniques)]
         below = {"orientation": "h", "x": 0, "xanchor": "left", "yanchor": "top", "itemwidth": 30}
         figure.update_layout(
             template=style.template(self._theme), height=HEIGHT, barmode="stack", bargap=0.15, clickmode="event",
@@ -266,11 +266,12 @@ class LiveCharts:
         if not rows:
             return "No delivery has arrived"
         wide, calm = rows[0], [row for row in rows[1:] if row["high"] <= 1.25 * rows[-1]["high"]]
-        said = f"{style.title_of(wide['technique'])} takes {style.number(wide['low'])} to {style.ms(wide['high'])}"
+        name = self.board.natures.short(wide["technique"])
+        said = f"{name} takes {style.number(wide['low'])} to {style.ms(wide['high'])}"
         if not calm:
             return said
         low, high = min(row["low"] for row in calm), max(row["high"] for row in calm)
-        group = style.group_name([row["technique"] for row in calm])
+        group = self.board.natures.group([row["technique"] for row in calm])
         return f"{said}, {group} {style.number(low)} to {style.ms(high)}"
 
     def _note(self) -> str:

@@ -15,8 +15,8 @@ import anywidget
 import ipywidgets as widgets
 import traitlets
 
-from labkit.charts import style
 from labkit.measuring.settings import DIALS, SOURCES, Settings
+from labkit.techniques import Technique
 
 _HERE = Path(__file__).parent
 SHORT_UNITS = {"events per second": "per s", "seconds": "s", "bytes": "B"}
@@ -117,10 +117,10 @@ class Controls:
         box: what is displayed.
     """
 
-    def __init__(self, techniques: Sequence[str], settings: Settings) -> None:
+    def __init__(self, techniques: Sequence[Technique], settings: Settings) -> None:
         make = _Maker()
         self.plain = make.plain
-        self.techniques = {name: make.tick(name) for name in techniques}
+        self.techniques = {t.name: make.tick(t.short) for t in techniques}
         self.dials = {name: make.dial(name, first=name == next(iter(DIALS))) for name in DIALS}
         self.source = widgets.Dropdown(
             options=[(title, name) for name, title in SOURCES.items()],
@@ -131,7 +131,7 @@ class Controls:
         )
         self.buttons = {name: make.button(*text) for name, text in BUTTONS.items()}
         self.publish = make.form("Publish", "Publish the text as one event, now.", [PUBLISH_TEXT])
-        over = [["every technique", ""], *([style.title_of(name), name] for name in techniques)]
+        over = [["every technique", ""], *([t.short, t.name] for t in techniques)]
         opens = "Its sequence diagram, and its bytes on both sides of each hop."
         self.open = make.form("Open event", opens, [EVENT_ID, {**OVER, "options": over}])
         self.says = make.words("labkit-says", "status")
@@ -189,8 +189,7 @@ class _Maker:
         self.plain, self._auto = widgets.Layout(), widgets.Layout(width="auto")
         self._ticked, self._pressed = widgets.Checkbox.style.klass(), widgets.ButtonStyle()
 
-    def tick(self, name: str) -> Any:
-        title = style.title_of(name)
+    def tick(self, title: str) -> Any:
         return widgets.Checkbox(
             description=title,
             indent=False,

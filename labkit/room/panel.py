@@ -29,7 +29,6 @@ except ImportError as missing:
 
 from labkit.charts import pictures
 from labkit.charts.lifelines import sequence
-from labkit.charts.style import title_of
 from labkit.measuring.endless import KEEP_EVENTS, LiveRun
 from labkit.measuring.settings import NAMES, Settings
 from labkit.measuring.tallies import BROWSER
@@ -115,7 +114,7 @@ class Panel:
         self._closed = False
         self._told_of_pictures = False
         self._showing: set[int] = set()  # threads that put the controls where the settings are
-        self._controls = Controls([t.name for t in lab.techniques], self._settings)
+        self._controls = Controls(lab.techniques, self._settings)
         self._connect_controls()
         for other in [a for a in lab.attached if isinstance(a, Place)]:
             other.panel.close()
@@ -298,7 +297,9 @@ class Panel:
             found = run.explain(event_id, name)
             self._controls.open.put(event_id=str(event_id), technique=name or "")
             self._show_details(shown(sequence(found, theme=self._look()), found, layout=self._controls.plain))
-            self.say(f"Event {event_id}{f' over {title_of(name)}' if name else ''} is open below.")
+            self.say(
+                f"Event {event_id}{f' over {find(name, self._lab.techniques).short}' if name else ''} is open below."
+            )
             return found
 
     def save(self, path: str | Path | None = None) -> Path:

@@ -7,13 +7,14 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from labkit.charts.style import joined, title_of
+from labkit.charts.style import joined
 from labkit.errors import LabkitError
 from labkit.lab.attached import Part
 from labkit.measuring.endless import LiveRun, Sample
 from labkit.measuring.source import source_title
 from labkit.room.board import Board
 from labkit.room.charts import LiveCharts
+from labkit.theory import Nature
 
 UPDATES_PER_S = 5.0
 """Draws a second, at most; fewer where drawing takes long."""
@@ -53,6 +54,7 @@ class Place:
     """The panel's place among what is attached to its lab: it is told when the lab closes."""
 
     settle_s = 0.0
+    natures: Mapping[str, Nature] = {}
 
     def __init__(self, panel: Owner) -> None:
         self.panel = panel
@@ -115,7 +117,7 @@ class Drawer:
 
     def _tell(self, sample: Sample) -> None:
         """Say what has ended before its time, once."""
-        ended = [f"{title_of(name)}: {why}" for name, why in sample.failures.items()]
+        ended = [f"{self._board.natures.short(name)}: {why}" for name, why in sample.failures.items()]
         if self._live.publish_failure:
             ended.append(f"The source has ended: {self._live.publish_failure}")
         if ended and ended != self._told:
@@ -127,6 +129,6 @@ def standing(live: LiveRun, word: str) -> str:
     """How a run stands, in one sentence."""
     arrived = sum(live.arrived.values())
     return (
-        f"{word}: {joined(map(title_of, live.settings.techniques))}; {source_title(live.settings)}; "
+        f"{word}: {joined(t.short for t in live.techniques)}; {source_title(live.settings)}; "
         f"{live.published_count} published, {arrived} delivered; the link is {live.link_state}."
     )

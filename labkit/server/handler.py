@@ -41,7 +41,18 @@ _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,9})?", re.ASCII)
 
 
 class PushHandler(RequestHandler):
-    """Base of the routes. ``self.context`` leads to the hub; ``self.topic`` and ``self.after`` are checked."""
+    """Base of the kit's own routes. Any Tornado handler can be a server half; this is what it would do without.
+
+    - Who may ask: a foreign Host, Origin or a missing token is a 403, and a page that may gets its CORS fields.
+    - ``self.topic`` and ``self.after`` are read and checked; what does not parse is a 400 that says why. More
+      parameters: :meth:`text`, :meth:`seconds`, :meth:`choice`, :meth:`flag`.
+    - ``self.context`` leads to the hub and the lab's limits (elsewhere: ``self.settings["context"]``).
+    - :meth:`stream` is a whole stream: where it begins, each event, heartbeats, the slow-subscriber policy, the fast
+      way to idle sockets. :meth:`subscribe` is a subscription for as long as the exchange lasts; :meth:`page` and
+      :meth:`answer` are what a poll gives.
+    - :meth:`send`, :meth:`answer` and :meth:`finish` are bounded in time, and a client that leaves is noticed.
+    - Errors are one line of plain text, and no log's line is made of what was sent.
+    """
 
     context: Context
     topic: str

@@ -43,7 +43,7 @@ async def follow(
         Refused: the server will not have this client at all.
     """
     ledger = Ledger(0) if ledger is None else ledger
-    options |= {"give_up_s": give_up_s} if technique.resumes else {}
+    options |= technique.taken_of({"give_up_s": give_up_s}) if technique.resumes else {}
     cursor, backoff, heard_ns = after, Backoff(), now_ns()
 
     def opened(at: str) -> None:

@@ -1,50 +1,81 @@
-"""What a technique is made of: its descriptor, and what its client hands over."""
+"""What a technique is: the frozen descriptor at the foot of its file, and how its client half is begun."""
 
 from __future__ import annotations
 
-import base64
 import inspect
-import json
-from collections.abc import AsyncGenerator, Callable, Iterable
-from dataclasses import dataclass
-from pathlib import Path
+import pathlib
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tornado.web import RequestHandler
 
 from labkit.client import address
-from labkit.client.connection import Opened
+from labkit.client.connection import Opened, Wiring
 from labkit.client.http import HTTPClient
-from labkit.client.http_connection import Body
-from labkit.server.access import Context, Refusal
-from labkit.wire import envelope
-from labkit.wire.events import Gap, now_ns, size_bytes
+from labkit.client.ledger import Ledger
+from labkit.errors import UnknownOption
+from labkit.techniques.reading import Delivery, Reader
+from labkit.theory import UNMARKED, Expectation, Kind, Mark, Nature, Path, Silent, streaming_latency
+from labkit.wire.events import Gap
 
-PAGE_BASE = Path(__file__).with_suffix(".js")
+PAGE_BASE = pathlib.Path(__file__).with_suffix(".js")
 """What the halves for a page stand on."""
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """One event that arrived at one subscriber.
+class Opening:
+    """Where a client begins: what every technique's client half is given first, made by :meth:`Technique.connect`.
 
     Attributes:
-        event_id: the event's id; against a server that is not a lab, its number in the order of arrival.
-        data: its payload.
-        cursor: what any technique of the same server accepts as ``after`` to go on from here.
-        received_ns: when the read that completed it returned.
-        wire_id: the id as it was sent, if one was.
+        url: the technique's full address.
+        technique: as whose the bytes are put down.
+        after: the cursor to go on from; None begins at now.
+        token: lets a client of another origin in.
+        ledger: where the bytes are put down.
+        on_open: told the cursor at which the subscription begins.
+        subscriber: its number among those of one run.
     """
 
-    event_id: int
-    data: str | bytes
-    cursor: str
-    received_ns: int
-    wire_id: str | None = None
+    url: str
+    technique: str
+    after: str | None = None
+    topic: str = ""
+    token: str | None = None
+    ledger: Ledger = field(default_factory=lambda: Ledger(0))
+    on_open: Opened | None = None
+    subscriber: int = 0
+
+    @property
+    def wiring(self) -> Wiring:
+        """For a connection: where its bytes are put down, and as whose."""
+        return Wiring(self.ledger, self.technique, self.subscriber)
+
+    def reader(self) -> Reader:
+        """Of a lab's JSON: gives deliveries and gaps, and keeps the cursor."""
+        return Reader(self.after, self.on_open)
+
+    def http(self, *, keep_alive: bool = True, version: str = "1.1") -> HTTPClient:
+        """A counted HTTP client for the address."""
+        return HTTPClient(
+            self.url, topic=self.topic, token=self.token, wiring=self.wiring, keep_alive=keep_alive, version=version
+        )
 
 
-Connect = Callable[..., AsyncGenerator[Delivery | Gap, None]]
-"""The client half: ``connect(url, *, after=None, topic="", token=None, ledger=None, on_open=None, subscriber=0,
-**options)`` gives what arrives after the cursor *after*; ``on_open`` is told the cursor at which it begins."""
+Client = Callable[..., AsyncGenerator[Delivery | Gap, None]]
+"""The client half: ``client(opening, *, option=default, ...)``. Its keyword arguments are the technique's options."""
+Theory = Callable[[Mapping[str, Any], Path], Expectation | Silent]
+"""What latency to expect with these options (all of them, defaults filled in) on a path, or why that is unknown."""
+
+
+def no_theory(_options: Mapping[str, Any], _path: Path) -> Silent:
+    """Of a technique that states none."""
+    return Silent("it states no theory")
+
+
+def one_transit(_options: Mapping[str, Any], path: Path) -> Expectation:
+    """Of a server that writes as events come: d."""
+    return streaming_latency(path.one_way_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +87,24 @@ class Technique:
         title: its name in headings.
         spec: where it is specified.
         route: its path; empty for a technique with a port of its own.
-        handler: the server half, an ordinary Tornado handler (None with a port of its own).
-        connect: the client half.
+        handler: the server half, any Tornado handler (None with a port of its own);
+            :class:`labkit.server.handler.PushHandler` has what the kit's own stand on.
+        client: the client half; its keyword arguments are the options.
+        short: its name in a sentence; its name by default.
+        kind: who decides when an answer comes: ``poll``, the client at its own times; ``hold``, a server that holds
+            each request until there is something; ``stream``, a server that writes at any time.
+        mark: its colour, symbol and dash in every chart; one that is free by default.
+        theory: what latency to expect, asked through :meth:`expect`.
+        body: how what the server sends is cut into events, for whoever reads other people's bytes: ``answer`` (a whole
+            JSON answer), ``lines`` (parts, where the content type says so), ``event-stream``, ``messages`` (WebSocket),
+            ``nul`` (ended by a NUL); empty where nobody else can say.
+        fixed: options that are not to be chosen any more; see :meth:`variant`.
         port: which of the lab's ports it is served on.
         binary: carries bytes without base64.
         bidirectional: the client can publish on the same connection.
         resumes: reconnects by itself and goes on from its cursor.
         through_buffering: events pass an intermediary that holds back a response until its end.
-        page: its half for a page, as JavaScript text; by default the .js file beside that of ``connect``, if there is
+        page: its half for a page, as JavaScript text; by default the .js file beside that of ``client``, if there is
             one (``base.js`` says what is in it).
         exhibit: only to be looked at: left out where all techniques are compared.
         http_version: that its clients speak by default; empty where there is no HTTP.
@@ -76,7 +117,13 @@ class Technique:
     spec: str
     route: str
     handler: type[RequestHandler] | None
-    connect: Connect
+    client: Client
+    short: str = ""
+    kind: Kind = "stream"
+    mark: Mark = UNMARKED
+    theory: Theory = no_theory
+    body: str = ""
+    fixed: Mapping[str, Any] = field(default_factory=dict, hash=False)
     port: str = "http"
     binary: bool = False
     bidirectional: bool = False
@@ -88,6 +135,9 @@ class Technique:
     http1_only: tuple[str, ...] = ()
     hint: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "short", self.short or self.name)
+
     @property
     def in_browser(self) -> bool:
         """Whether a page can use it."""
@@ -95,8 +145,8 @@ class Technique:
 
     def page_half(self) -> str:
         """The JavaScript with which a page receives; empty if it is none for a page."""
-        code = getattr(inspect.unwrap(self.connect), "__code__", None)
-        beside = Path(code.co_filename).with_suffix(".js") if code else None
+        code = getattr(inspect.unwrap(self.client), "__code__", None)
+        beside = pathlib.Path(code.co_filename).with_suffix(".js") if code else None
         return self.page or (beside.read_text(encoding="utf-8") if beside and beside.is_file() else "")
 
     @property
@@ -108,134 +158,75 @@ class Technique:
         """Its full address on a host with these ports."""
         return f"{self.schemes[0]}://{host}:{ports[self.port]}{self.route}"
 
+    def connect(
+        self,
+        url: str,
+        *,
+        after: str | None = None,
+        topic: str = "",
+        token: str | None = None,
+        ledger: Ledger | None = None,
+        on_open: Opened | None = None,
+        subscriber: int = 0,
+        **options: Any,
+    ) -> AsyncGenerator[Delivery | Gap, None]:
+        """What arrives after the cursor *after* at its full address *url*, as an async iterator.
 
-class Reader:
-    """Turns the JSON of one subscription into deliveries and gaps, and keeps its cursor and its bytes' marks.
+        Args:
+            on_open: told the cursor at which the subscription begins.
+            options: what its client half takes besides.
 
-    Text that is not a lab's JSON, as other people's servers send it, is one delivery each: its ``event_id`` is
-    its number in the order of arrival.
-    """
-
-    def __init__(self, after: str | None, on_open: Opened | None) -> None:
-        self.cursor = after or ""
-        self.count = 0
-        self.more = False  # the newest answer to a poll was cut: the rest is to be asked for at once
-        self._on_open = on_open
-        self._epoch = (after or "").partition("@")[2]
-
-    def opened(self, cursor: str) -> None:
-        """The server has said where the subscription begins."""
-        self.cursor = cursor
-        self._epoch = cursor.partition("@")[2]
-        if self._on_open is not None:
-            self._on_open(cursor)
-            self._on_open = None
+        Raises:
+            UnknownOption: it takes no such option; the message lists those that it takes.
+        """
+        self.check_options(options)
+        opening = Opening(url, self.name, after, topic, token, ledger or Ledger(0), on_open, subscriber)
+        return self.client(opening, **{**options, **self.fixed})
 
     @property
-    def unopened(self) -> bool:
-        """Whether somebody still waits to be told where the subscription begins."""
-        return self._on_open is not None
+    def options(self) -> dict[str, Any]:
+        """Each option that its client half names, with its default."""
+        named = inspect.signature(self.client).parameters.values()
+        return {p.name: p.default for p in named if p.kind is p.KEYWORD_ONLY and p.name not in self.fixed}
 
-    def at(self, event_id: int) -> str:
-        """The cursor of an event in the present epoch."""
-        return f"{event_id}@{self._epoch}" if self._epoch else str(event_id)
+    def check_options(self, options: Iterable[str]) -> None:
+        """Refuse what neither half knows.
 
-    def read(self, text: str, received_ns: int) -> Delivery | Gap | None:
-        """One line, part or message. None for what is not delivered (where a stream begins, a farewell)."""
-        match envelope.decode(text):
-            case envelope.Received(event_id, data):
-                return self.delivered(event_id, data, received_ns)
-            case Gap() as gap:
-                self.opened(gap.cursor)
-                return gap
-            case envelope.Start(cursor):
-                self.opened(cursor)
-                return None
-            case envelope.Closing():
-                return None
-        return self.foreign(text, received_ns)
+        Raises:
+            UnknownOption: names it, and lists those that there are.
+        """
+        if any(p.kind is p.VAR_KEYWORD for p in inspect.signature(self.client).parameters.values()):
+            return  # a client that takes any
+        known = self.options
+        for name in options:
+            if name not in known:
+                takes = f"takes {', '.join(known)}" if known else "takes none"
+                raise UnknownOption(f"{self.name} has no option {name!r}; it {takes}")
 
-    def delivered(self, event_id: int, data: str | bytes, received_ns: int) -> Delivery:
-        self.count += 1
-        self.cursor = self.at(event_id)
-        return Delivery(event_id, data, self.cursor, received_ns, str(event_id))
+    def taken_of(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of *options* that it takes by name: what a run says to all of its techniques is not for each."""
+        known = self.options
+        return {name: value for name, value in options.items() if name in known}
 
-    def foreign(self, data: str | bytes, received_ns: int, wire_id: str | None = None) -> Delivery:
-        self.count += 1
-        if wire_id is not None:
-            self.cursor = wire_id
-        if self._on_open is not None:
-            self.opened(self.cursor)
-        return Delivery(self.count, data, self.cursor, received_ns, wire_id)
+    def variant(self, name: str, client: Client | None = None, /, **fixed: Any) -> Technique:
+        """The same under another name, so that one run can hold both.
 
+        Args:
+            client: a client half that goes its own way; ``functools.wraps`` of this one's gives it the same options.
+            fixed: options that it always has.
+        """
+        self.check_options(fixed)
+        named = replace(self, name=name, title=name, short=name, mark=UNMARKED)
+        return replace(named, client=client or self.client, fixed={**self.fixed, **fixed})
 
-def mark_json(body: Body, raw: bytes, items: Iterable[Delivery | Gap | None]) -> None:
-    """Mark the JSON bytes *raw* that carried *items*: the data is payload, everything around it envelope.
+    def expect(self, options: Mapping[str, Any], path: Path) -> Expectation | Silent:
+        """What latency theory expects of it with *options* (defaults for the rest) on *path*, or why it is silent."""
+        if path.changed:
+            return Silent("a setting was changed in its course")
+        if path.jitter_s:
+            return Silent("with jitter: the closed forms are about transits that take exactly d")
+        return self.theory({**self.options, **options, **self.fixed}, path)
 
-    JSON escapes and base64 make the data longer on the wire; what they add counts as envelope.
-    """
-    at = 0
-    for item in items:
-        if not isinstance(item, Delivery):
-            continue
-        label, key = f"event {item.event_id}", "data" if isinstance(item.data, str) else "base64"
-        needle = f'{{"id":{item.wire_id or item.event_id},"{key}":"'.encode()
-        found = raw.find(needle, at)
-        start = at if found < 0 else found + len(needle)  # not there: somebody else's JSON, or none
-        payload = min(size_bytes(item.data), len(raw) - start)
-        body.mark(max(found, at) - at, "envelope", "JSON")
-        body.mark(start - max(found, at), "envelope", label, item.event_id)
-        body.mark(payload, "payload", label, item.event_id)
-        at = start + payload
-    body.mark(len(raw) - at, "envelope", "JSON")
-
-
-def read_answer(client: HTTPClient, reader: Reader, text: str) -> list[Delivery | Gap]:
-    """What one whole answer to a poll brought, in order; the reader's cursor moves on, the bytes are marked.
-
-    ``reader.more`` says whether to ask again at once.
-    """
-    assert client.http is not None
-    received_ns = client.http.connection.received_ns
-    answer = envelope.decode_answer(text)
-    items: list[Delivery | Gap] = []
-    reader.more = answer is not None and answer.more
-    if answer is not None:
-        if answer.gap is not None:
-            items.append(answer.gap)
-        reader.opened(answer.gap.cursor if answer.gap else answer.cursor)
-        items += [reader.delivered(e.id, e.data, received_ns) for e in answer.events]
-        reader.cursor = answer.cursor
-    elif text:
-        items.append(reader.foreign(text, received_ns))
-    mark_json(client.http.body, text.encode(), items)
-    return items
-
-
-def answer_publish(context: Context, topic: str, message: str | bytes) -> str:
-    """Publish what a client sent on its own connection; the answer to send back.
-
-    ``{"publish": "text", "ref": 1}`` or ``{"publish_base64": "...", "ref": 1}`` is answered with
-    ``{"published": 18, "ref": 1}``; anything else with ``{"error": "...", "ref": ...}``.
-    """
-    published_ns = now_ns()
-    ref: object = None
-    try:
-        request = envelope.request(message)
-        if not isinstance(request, dict):
-            raise ValueError
-        ref = request.pop("ref", None)
-        match request:
-            case {"publish": str(text), **rest} if not rest:
-                data: str | bytes = text
-                text.encode()
-            case {"publish_base64": str(digits), **rest} if not rest:
-                data = base64.b64decode(digits, validate=True)
-            case _:
-                raise ValueError
-        event = context.publish(data, topic, published_ns)
-    except (ValueError, RecursionError):
-        return json.dumps({"error": 'expected {"publish": "text", "ref": 1} or "publish_base64"', "ref": ref})
-    except Refusal as error:
-        return json.dumps({"error": error.sentence, "ref": ref})
-    return json.dumps({"published": event.id, "ref": ref})
+    def nature(self, expected: Expectation | Silent) -> Nature:
+        """What a run tells of it."""
+        return Nature(self.title, self.short, self.kind, self.mark, expected)

@@ -11,16 +11,17 @@ the client asks again from its cursor (RFC 6202 section 3.2); with N = 1 that is
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from typing import Any
 
-from labkit.client.connection import Opened, Wiring
-from labkit.client.http import HTTPClient, refuse_unless
-from labkit.client.ledger import Ledger
+from labkit.client.http import refuse_unless
 from labkit.server.access import Refusal
 from labkit.server.encoding import Encode, Item
 from labkit.server.handler import PushHandler
 from labkit.server.http1 import end_body_by_closing
-from labkit.techniques.base import Delivery, Reader, Technique, mark_json
+from labkit.techniques.base import Opening, Technique, one_transit
+from labkit.techniques.reading import Delivery, mark_json
+from labkit.theory import Expectation, Mark, Path, Silent
 from labkit.wire import envelope
 from labkit.wire.events import Event, Gap
 
@@ -86,22 +87,15 @@ class HTTPStreamingHandler(PushHandler):
                     subscriber.close()
 
 
-async def connect(
-    url: str,
+async def subscribe(
+    opening: Opening,
     *,
-    after: str | None = None,
-    topic: str = "",
-    token: str | None = None,
-    ledger: Ledger | None = None,
-    on_open: Opened | None = None,
-    subscriber: int = 0,
     http_version: str = "1.1",
     framing: str = "chunked",
     format: str = "lines",
     boundary: str = "trailing",
     conflate: bool = False,
     recycle: int | None = None,
-    **_: object,
 ) -> AsyncGenerator[Delivery | Gap, None]:
     """Read one endless response. Ends when the server ends it, unless it is to be recycled.
 
@@ -114,9 +108,8 @@ async def connect(
     Raises:
         ConnectionLost: cut. With ``eof`` a cut looks like an end: the iterator just stops.
     """
-    wiring = Wiring(ledger or Ledger(0), "http-streaming", subscriber)
-    client = HTTPClient(url, topic=topic, token=token, wiring=wiring, version=http_version)
-    reader = Reader(after, on_open)
+    client = opening.http(version=http_version)
+    reader = opening.reader()
     try:
         query = {
             "framing": "eof" if framing == "eof" else None,
@@ -176,13 +169,26 @@ class Parts:
             yield body, before, found.end() - before - len(body)
 
 
+def expect(options: Mapping[str, Any], path: Path) -> Expectation | Silent:
+    """One transit, as long as the response goes on and a part is whole at once."""
+    if options["recycle"]:
+        return Silent("recycled: what comes between two responses waits for the next request")
+    if options["format"] == "multipart" and options["boundary"] == "leading":
+        return Silent("with a leading boundary a part is whole only when the next begins")
+    return one_transit(options, path)
+
+
 HTTP_STREAMING = Technique(
     name="http-streaming",
     title="HTTP streaming",
     spec="RFC 6202 section 3",
     route="/http-streaming",
     handler=HTTPStreamingHandler,
-    connect=connect,
+    client=subscribe,
+    short="HTTP streaming",
+    mark=Mark("#009E73", "triangle-up", "dot"),
+    theory=expect,
+    body="lines",
     http1_only=("framing=eof",),
     hint="one response that does not end",
 )

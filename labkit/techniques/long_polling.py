@@ -8,16 +8,16 @@ leaves (RFC 6202 section 5.2), so the server goes on from what this connection w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
 
 from labkit.client.backoff import Backoff
-from labkit.client.connection import Opened, Wiring
-from labkit.client.http import HTTPClient
-from labkit.client.ledger import Ledger
 from labkit.server.encoding import Item
 from labkit.server.handler import PushHandler
 from labkit.server.http1 import connection_state
-from labkit.techniques.base import Delivery, Reader, Technique, read_answer
+from labkit.techniques.base import Opening, Technique
+from labkit.techniques.reading import Delivery, read_answer
+from labkit.theory import Expectation, Mark, Path, Silent, long_polling_latency, request_gap
 from labkit.wire.events import Cursor, Gap
 
 RAN_OUT = (204, 408)
@@ -61,21 +61,14 @@ def later(asked: Cursor | None, began: Cursor | None, given: Cursor | None) -> C
     return given
 
 
-async def connect(
-    url: str,
+async def subscribe(
+    opening: Opening,
     *,
-    after: str | None = None,
-    topic: str = "",
-    token: str | None = None,
-    ledger: Ledger | None = None,
-    on_open: Opened | None = None,
-    subscriber: int = 0,
     hold_s: float | None = None,
     pipelined: bool = False,
     conflate: bool = False,
     keep_alive: bool = True,
     http_version: str = "1.1",
-    **_: object,
 ) -> AsyncGenerator[Delivery | Gap, None]:
     """Poll again and again, each request held by the server for at most *hold_s* seconds (None: its default).
 
@@ -87,9 +80,8 @@ async def connect(
             connections among clients would mix up what each of them was given.
         keep_alive: one connection for all polls; False opens one for each.
     """
-    wiring = Wiring(ledger or Ledger(0), "long-polling", subscriber)
-    client = HTTPClient(url, topic=topic, token=token, wiring=wiring, keep_alive=keep_alive, version=http_version)
-    reader, backoff, clock = Reader(after, on_open), Backoff(), asyncio.get_running_loop().time
+    client = opening.http(keep_alive=keep_alive, version=http_version)
+    reader, backoff, clock = opening.reader(), Backoff(), asyncio.get_running_loop().time
     query = {
         "timeout": hold_s,
         "pipelined": "1" if pipelined else None,
@@ -116,13 +108,31 @@ async def connect(
         client.close()
 
 
+def expect(options: Mapping[str, Any], path: Path) -> Expectation | Silent:
+    """One transit for an event that finds a parked poll; one that comes between two polls waits for the next."""
+    if options["pipelined"]:
+        return Silent("pipelined: the next poll is there before the answer has left, and the closed form has a gap")
+    if options["conflate"]:
+        return Silent("conflated: only the newest event of each answer is delivered")
+    if path.rate_per_s is None or not path.poisson:
+        return Silent("the closed form of long polling is about Poisson events")
+    fresh = path.fresh_connections or not options["keep_alive"] or options["http_version"] == "1.0"
+    hold_s = path.hold_s if options["hold_s"] is None else options["hold_s"]
+    return long_polling_latency(path.rate_per_s, path.one_way_s, hold_s, request_gap(path.one_way_s, fresh))
+
+
 LONG_POLLING = Technique(
     name="long-polling",
     title="Long polling",
     spec="RFC 6202 section 2",
     route="/long-polling",
     handler=LongPollingHandler,
-    connect=connect,
+    client=subscribe,
+    short="long polling",
+    kind="hold",
+    mark=Mark("#E69F00", "square", "dash"),
+    theory=expect,
+    body="answer",
     through_buffering=True,
     http1_only=("pipelining",),
     hint="the server holds the request until it has something to say",

@@ -10,25 +10,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 
-from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
-from tornado.tcpserver import TCPServer
+from tornado.iostream import IOStream, StreamClosedError
 
 from labkit.client import address
-from labkit.client.connection import Connection, Opened, Wiring
+from labkit.client.connection import Connection
 from labkit.client.http_connection import Body
-from labkit.client.ledger import Ledger
 from labkit.errors import CursorError
 from labkit.server import fanout
-from labkit.server.access import Context
 from labkit.server.encoding import Item
-from labkit.server.http1 import LINGER_S, accepted
 from labkit.server.limits import check_topic, message_limit
 from labkit.server.subscriber import Subscriber
-from labkit.sockets import READ_BYTES, limit_send_buffer
-from labkit.techniques.base import Delivery, Reader, Technique, answer_publish, mark_json
+from labkit.server.tcp import ConversationServer, ended_by
+from labkit.techniques.base import Opening, Technique, one_transit
+from labkit.techniques.publishing import answer_publish
+from labkit.techniques.reading import Delivery, mark_json
+from labkit.theory import Mark
 from labkit.wire import envelope
 from labkit.wire.events import Cursor, Gap
 
@@ -46,31 +44,8 @@ def nul_terminated(item: Item, _: str) -> bytes:
     return envelope.encode(item).encode() + b"\0"
 
 
-class PluginSocketServer(TCPServer):
+class PluginSocketServer(ConversationServer):
     """Answers the policy request, or sends every event as NUL-terminated JSON and takes events to publish."""
-
-    def __init__(self, context: Context, has_room: Callable[[], bool], send_buffer_bytes: int | None = None) -> None:
-        super().__init__(max_buffer_size=1 << 20)  # messages are read piece by piece
-        self.context = context
-        self.has_room = has_room
-        self.send_buffer_bytes = send_buffer_bytes
-        self.streams: set[IOStream] = set()
-
-    async def handle_stream(self, stream: IOStream, address: object) -> None:
-        if not self.has_room():
-            stream.close()
-            return
-        stream = fanout.TellingStream(stream.socket, max_buffer_size=stream.max_buffer_size)  # it has read nothing yet
-        self.streams.add(stream)
-        stream.set_nodelay(True)
-        limit_send_buffer(stream.socket, self.send_buffer_bytes)
-        try:
-            await self.converse(stream)
-        except (StreamClosedError, UnsatisfiableReadError, TimeoutError):
-            pass  # gone, or silent, or sent more than a first message may have
-        finally:
-            stream.close()
-            self.streams.discard(stream)
 
     async def converse(self, stream: IOStream) -> None:
         async with asyncio.timeout(FIRST_MESSAGE_S):
@@ -91,54 +66,23 @@ class PluginSocketServer(TCPServer):
         writer = asyncio.ensure_future(self.write_events(stream, subscriber))
         limit = message_limit(self.context.max_event_bytes)
         try:
-            async with contextlib.aclosing(messages(stream, limit)) as requests:
+            async with contextlib.aclosing(ended_by(b"\0", stream, limit)) as requests:
                 async for request in requests:
-                    answer = answer_publish(self.context, topic, request).encode() + b"\0"
-                    await accepted(stream.write(answer), self.context.write_timeout_s)
+                    await self.say(stream, answer_publish(self.context, topic, request).encode() + b"\0")
         finally:
             subscriber.close()
             writer.cancel()
-        await self.refuse(stream, f"a message has at most {limit} bytes")
-
-    async def refuse(self, stream: IOStream, why: str) -> None:
-        """Say why, and end. What the peer still sends is dropped: a reset would take the answer back."""
-        answer = json.dumps({"error": why, "ref": None}).encode() + b"\0"
-        await accepted(stream.write(answer), self.context.write_timeout_s)
-        if not stream.closed():
-            with contextlib.suppress(OSError):
-                stream.socket.shutdown(socket.SHUT_WR)
-        async with asyncio.timeout(LINGER_S):
-            while True:
-                await stream.read_bytes(READ_BYTES, partial=True)
+        too_long = {"error": f"a message has at most {limit} bytes", "ref": None}
+        await self.end_with(stream, json.dumps(too_long).encode() + b"\0")
 
     async def write_events(self, stream: IOStream, subscriber: Subscriber) -> None:
         with contextlib.suppress(StreamClosedError, TimeoutError):
-            await accepted(stream.write(subscriber.encoded(subscriber.start())), self.context.write_timeout_s)
+            await self.say(stream, subscriber.encoded(subscriber.start()))
             if self.context.fanout == "direct":
                 fanout.attach_stream(stream, subscriber, None)
             async for block in subscriber.blocks():
-                await accepted(stream.write(block), self.context.write_timeout_s)
+                await self.say(stream, block)
         stream.close()
-
-    def close_all(self) -> None:
-        """Stop listening and end every connection."""
-        self.stop()
-        for stream in list(self.streams):
-            stream.close()
-
-
-async def messages(stream: IOStream, limit: int) -> AsyncGenerator[bytes, None]:
-    """The NUL-terminated messages, until one has more than *limit* bytes."""
-    held = bytearray()
-    while len(held) <= limit:
-        *ends, rest = (await stream.read_bytes(READ_BYTES, partial=True)).split(b"\0")
-        for end in ends:
-            held += end
-            if len(held) > limit:
-                return
-            yield bytes(held)
-            held.clear()
-        held += rest
 
 
 def read_subscription(message: bytes) -> tuple[str, Cursor | None]:
@@ -154,23 +98,12 @@ def read_subscription(message: bytes) -> tuple[str, Cursor | None]:
     return topic, Cursor.parse(after) if after else None
 
 
-async def connect(
-    url: str,
-    *,
-    after: str | None = None,
-    topic: str = "",
-    token: str | None = None,
-    ledger: Ledger | None = None,
-    on_open: Opened | None = None,
-    subscriber: int = 0,
-    **_: object,
-) -> AsyncGenerator[Delivery | Gap, None]:
+async def subscribe(opening: Opening) -> AsyncGenerator[Delivery | Gap, None]:
     """Subscribe on ``tcp://host:port`` and read NUL-terminated JSON until the server closes."""
-    parts = address.split(url, address.TCP)
-    wiring = Wiring(ledger or Ledger(0), "plugin-socket", subscriber)
-    connection = await Connection.open(parts.hostname or "", parts.port or 843, wiring)
-    reader, body, position, rest = Reader(after, on_open), Body(connection.record), 0, b""
-    asked = {"topic": topic, "after": after or "", **({"token": token} if token else {})}
+    parts = address.split(opening.url, address.TCP)
+    connection = await Connection.open(parts.hostname or "", parts.port or 843, opening.wiring)
+    reader, body, position, rest = opening.reader(), Body(connection.record), 0, b""
+    asked = {"topic": opening.topic, "after": opening.after or ""} | ({"token": opening.token} if opening.token else {})
     hello = json.dumps({"subscribe": asked}).encode() + b"\0"
     try:
         await connection.write(hello)
@@ -197,7 +130,11 @@ PLUGIN_SOCKET = Technique(
     spec="Adobe Flash XMLSocket",
     route="",
     handler=None,
-    connect=connect,
+    client=subscribe,
+    short="plugin socket",
+    mark=Mark("#CC79A7", "x", "longdashdot"),
+    theory=one_transit,
+    body="nul",
     port="plugin",
     bidirectional=True,
     exhibit=True,

@@ -7,13 +7,13 @@ event only when it next asks. Conditional requests (RFC 9110 section 13) on requ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
 
-from labkit.client.connection import Opened, Wiring
-from labkit.client.http import HTTPClient
-from labkit.client.ledger import Ledger
 from labkit.server.handler import PushHandler
-from labkit.techniques.base import Delivery, Reader, Technique, read_answer
+from labkit.techniques.base import Opening, Technique
+from labkit.techniques.reading import Delivery, read_answer
+from labkit.theory import Expectation, Mark, Path, Silent, polling_latency
 from labkit.wire.events import Gap
 
 
@@ -32,15 +32,9 @@ class PollingHandler(PushHandler):
         await self.answer(self.context.hub.answer(self.topic, page).encode())
 
 
-async def connect(
-    url: str,
+async def subscribe(
+    opening: Opening,
     *,
-    after: str | None = None,
-    topic: str = "",
-    token: str | None = None,
-    ledger: Ledger | None = None,
-    on_open: Opened | None = None,
-    subscriber: int = 0,
     interval_s: float = 1.0,
     wait_after_answer: bool = False,
     start_delay_s: float = 0.0,
@@ -48,7 +42,6 @@ async def connect(
     conflate: bool = False,
     keep_alive: bool = True,
     http_version: str = "1.1",
-    **_: object,
 ) -> AsyncGenerator[Delivery | Gap, None]:
     """Poll every *interval_s* seconds, from the start of one request to the start of the next.
 
@@ -61,9 +54,8 @@ async def connect(
         etag: send ``If-None-Match`` and take 304 for an empty answer.
         keep_alive: one connection for all polls; False opens one for each.
     """
-    wiring = Wiring(ledger or Ledger(0), "polling", subscriber)
-    client = HTTPClient(url, topic=topic, token=token, wiring=wiring, keep_alive=keep_alive, version=http_version)
-    reader = Reader(after, on_open)
+    client = opening.http(keep_alive=keep_alive, version=http_version)
+    reader = opening.reader()
     clock = asyncio.get_running_loop().time
     began_s = next_s = clock() + start_delay_s
     seen: str | None = None
@@ -84,13 +76,28 @@ async def connect(
         client.close()
 
 
+def expect(options: Mapping[str, Any], path: Path) -> Expectation | Silent:
+    """Uniform between one transit and one transit more than a period."""
+    if options["conflate"]:
+        return Silent("conflated: only the newest event of each answer is delivered")
+    fresh = path.fresh_connections or not options["keep_alive"] or options["http_version"] == "1.0"
+    return polling_latency(
+        options["interval_s"], path.one_way_s, fresh_connections=fresh, waiting=options["wait_after_answer"]
+    )
+
+
 POLLING = Technique(
     name="polling",
     title="Interval polling",
     spec="RFC 6202 section 2.1",
     route="/polling",
     handler=PollingHandler,
-    connect=connect,
+    client=subscribe,
+    short="polling",
+    kind="poll",
+    mark=Mark("#D55E00", "circle", "solid"),
+    theory=expect,
+    body="answer",
     through_buffering=True,
     hint="asks every T seconds",
 )

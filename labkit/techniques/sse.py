@@ -12,14 +12,15 @@ import math
 from collections.abc import AsyncGenerator, Iterator
 
 from labkit.client.backoff import Backoff
-from labkit.client.connection import Opened, Wiring
-from labkit.client.http import HTTPClient, refuse_unless
+from labkit.client.http import refuse_unless
 from labkit.client.http_connection import Body
-from labkit.client.ledger import Category, Ledger
+from labkit.client.ledger import Category
 from labkit.errors import ConnectionLost, CursorError, Refused
 from labkit.server.encoding import Item
 from labkit.server.handler import PushHandler
-from labkit.techniques.base import Delivery, Reader, Technique, mark_json
+from labkit.techniques.base import Opening, Technique, one_transit
+from labkit.techniques.reading import Delivery, Reader, mark_json
+from labkit.theory import Mark
 from labkit.wire import envelope
 from labkit.wire.event_stream import EventStreamDecoder, StreamEvent, encode_comment, encode_event, encode_id
 from labkit.wire.events import Cursor, Event, Gap
@@ -60,20 +61,13 @@ class SSEHandler(PushHandler):
         await self.stream(block, heartbeat=encode_comment())
 
 
-async def connect(
-    url: str,
+async def subscribe(
+    opening: Opening,
     *,
-    after: str | None = None,
-    topic: str = "",
-    token: str | None = None,
-    ledger: Ledger | None = None,
-    on_open: Opened | None = None,
-    subscriber: int = 0,
     retry_s: float = RETRY_S,
     give_up_s: float = math.inf,
     conflate: bool = False,
     http_version: str = "1.1",
-    **_: object,
 ) -> AsyncGenerator[Delivery | Gap, None]:
     """Read an event stream; reconnect when it ends, *retry_s* seconds later, with ``Last-Event-ID``.
 
@@ -87,9 +81,8 @@ async def connect(
         ConnectionLost: the first connection could not be made, or none for *give_up_s* seconds.
         Refused: another status than 200, or another type than ``text/event-stream``.
     """
-    wiring = Wiring(ledger or Ledger(0), "sse", subscriber)
-    client = HTTPClient(url, topic=topic, token=token, wiring=wiring, version=http_version)
-    reader = Reader(after, on_open)
+    client = opening.http(version=http_version)
+    reader = opening.reader()
     decoder, backoff, clock = EventStreamDecoder(), Backoff(), asyncio.get_running_loop().time
     held_s: float | None = None  # until when there was a stream
     try:
@@ -97,7 +90,7 @@ async def connect(
             began_s, before, open_ = clock(), reader.count, False
             try:
                 last = {"Last-Event-ID": decoder.last_event_id} if decoder.last_event_id else {}
-                query = {"after": None if last else after, "conflate": "1" if conflate else None}
+                query = {"after": None if last else opening.after, "conflate": "1" if conflate else None}
                 await client.ask(query, {"Accept": "text/event-stream", **last})
                 response, http = await client.head()
                 if response.status == 204:
@@ -194,7 +187,11 @@ SSE = Technique(
     spec="WHATWG HTML section 9.2",
     route="/sse",
     handler=SSEHandler,
-    connect=connect,
+    client=subscribe,
+    short="SSE",
+    mark=Mark("#56B4E9", "triangle-down", "dashdot"),
+    theory=one_transit,
+    body="event-stream",
     resumes=True,
     hint="HTTP streaming with a grammar and automatic reconnection",
 )

@@ -1,7 +1,7 @@
 """WebSocket: a connection that leaves HTTP behind; both sides send at any time.
 
 RFC 6455; permessage-deflate (RFC 7692) with ``?deflate=1``. The server half is Tornado's, corrected in
-``websocket_server.py``; the client half drives the Sans-I/O core of the ``websockets`` library over a counted socket.
+``server/websocket.py``; the client half drives the Sans-I/O core of the ``websockets`` library over a counted socket.
 A client publishes on the same connection: ``{"publish": "text", "ref": 1}`` is answered with
 ``{"published": 18, "ref": 1}``.
 """
@@ -13,25 +13,23 @@ import struct
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
-from tornado.iostream import IOStream, StreamClosedError
-
-from labkit.client.connection import Opened, Wiring
-from labkit.client.ledger import Ledger
 from labkit.client.websocket import WebSocketConnection
 from labkit.errors import ConnectionLost, Refused
 from labkit.server import fanout
 from labkit.server.encoding import Encode, Item
-from labkit.server.handler import PushHandler
-from labkit.server.http1 import accepted, forget_headers
+from labkit.server.http1 import forget_headers
+from labkit.server.socket_route import WebSocketRoute
 from labkit.server.subscriber import Subscriber
-from labkit.server.websocket import CorrectedHandler, CorrectedProtocol
-from labkit.techniques.base import Delivery, Reader, Technique, answer_publish, mark_json
+from labkit.server.websocket import CorrectedProtocol
+from labkit.techniques.base import Opening, Technique, one_transit
+from labkit.techniques.publishing import answer_publish
+from labkit.techniques.reading import Delivery, mark_json
+from labkit.theory import Mark
 from labkit.wire import envelope
 from labkit.wire.events import Event, Gap
 from labkit.wire.frames import Frame, Opcode, encode_frame
 
 ID = struct.Struct("!Q")
-SUBPROTOCOL = "labkit"
 
 
 def text(item: Item, _: str) -> bytes:
@@ -62,51 +60,6 @@ def text_frame(payload: bytes) -> bytes:
 
 def binary_frame(payload: bytes) -> bytes:
     return encode_frame(Frame(Opcode.BINARY, payload))
-
-
-class WebSocketRoute(PushHandler, CorrectedHandler):
-    """What ``/websocket`` and ``/websocket/echo`` share: access checks, compression on request, quiet errors."""
-
-    def check_origin(self, origin: str) -> bool:
-        return True  # prepare() has checked it, as on every route
-
-    def token(self) -> str:
-        """Also as a second subprotocol after ``labkit``: intermediaries write addresses into their logs."""
-        offered = [name.strip() for name in self.request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
-        return offered[1] if len(offered) == 2 and offered[0] == SUBPROTOCOL else super().token()
-
-    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
-        return SUBPROTOCOL if SUBPROTOCOL in subprotocols else None  # a browser gives up if none is chosen
-
-    def get_compression_options(self) -> dict[str, Any] | None:
-        return {} if self.flag("deflate") else None
-
-    def say(self, *messages: str | bytes) -> Coroutine[Any, Any, None] | None:
-        """Write messages in one piece. If the system did not take all of it, returns what is to be awaited."""
-        protocol = self.open_protocol()
-        return self.put(b"".join(map(protocol.frame, messages)) if protocol is not None else b"")
-
-    def put(self, frames: bytes) -> Coroutine[Any, Any, None] | None:
-        """The same for messages that are framed."""
-        if (protocol := self.open_protocol()) is None:
-            PushHandler.on_connection_close(self)
-            return None
-        written = protocol.stream.write(frames)
-        return None if written.done() and not written.exception() else self._taken(protocol.stream, written)
-
-    def open_protocol(self) -> CorrectedProtocol | None:
-        """The connection, for as long as neither side has begun to close it."""
-        protocol = self.ws_connection
-        return protocol if isinstance(protocol, CorrectedProtocol) and not protocol.is_closing() else None
-
-    async def _taken(self, stream: IOStream, written: asyncio.Future[None]) -> None:
-        """Wait until a write was accepted, for a bounded time: a peer may stop reading."""
-        try:
-            await accepted(written, self.context.write_timeout_s)
-        except TimeoutError:
-            stream.close()
-        except StreamClosedError:
-            PushHandler.on_connection_close(self)
 
 
 class EventsSocket(WebSocketRoute):
@@ -167,26 +120,8 @@ class EventsSocket(WebSocketRoute):
             self._writer.cancel()
 
 
-class EchoSocket(WebSocketRoute):
-    """Sends back what it gets."""
-
-    def on_message(self, message: str | bytes) -> Coroutine[Any, Any, None] | None:
-        return self.say(message)
-
-
-async def connect(
-    url: str,
-    *,
-    after: str | None = None,
-    topic: str = "",
-    token: str | None = None,
-    ledger: Ledger | None = None,
-    on_open: Opened | None = None,
-    subscriber: int = 0,
-    binary: bool = False,
-    deflate: bool = False,
-    conflate: bool = False,
-    **_: object,
+async def subscribe(
+    opening: Opening, *, binary: bool = False, deflate: bool = False, conflate: bool = False
 ) -> AsyncGenerator[Delivery | Gap, None]:
     """Read messages until the server closes the socket.
 
@@ -198,10 +133,11 @@ async def connect(
         ConnectionLost: the connection ended without a close frame.
         Refused: the upgrade was refused, or the server closed with a code other than 1000 and 1001.
     """
-    wiring = Wiring(ledger or Ledger(0), "websocket", subscriber)
-    query = {"after": after, "binary": "1" if binary else None, "conflate": "1" if conflate else None}
-    socket = await WebSocketConnection.open(url, wiring, topic=topic, token=token, deflate=deflate, **query)
-    reader = Reader(after, on_open)
+    query = {"after": opening.after, "binary": "1" if binary else None, "conflate": "1" if conflate else None}
+    socket = await WebSocketConnection.open(
+        opening.url, opening.wiring, topic=opening.topic, token=opening.token, deflate=deflate, **query
+    )
+    reader = opening.reader()
     try:
         async for message in socket:
             received_ns = socket.connection.received_ns
@@ -246,7 +182,11 @@ WEBSOCKET = Technique(
     spec="RFC 6455",
     route="/websocket",
     handler=EventsSocket,
-    connect=connect,
+    client=subscribe,
+    short="WebSocket",
+    mark=Mark("#0072B2", "cross", "longdash"),
+    theory=one_transit,
+    body="messages",
     binary=True,
     bidirectional=True,
     through_buffering=True,

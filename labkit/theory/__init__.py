@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from labkit.theory.closed_forms import (
-    STREAMING_TECHNIQUES,
     Expectation,
     empty_answer_fraction,
-    expect,
     long_polling_empty_fraction,
     long_polling_events_per_answer,
     long_polling_latency,
@@ -22,12 +20,18 @@ from labkit.theory.closed_forms import (
     request_gap,
     streaming_latency,
 )
+from labkit.theory.nature import UNMARKED, Kind, Mark, Nature
+from labkit.theory.path import Path, Silent
 
 __all__ = [
-    "STREAMING_TECHNIQUES",
+    "UNMARKED",
     "Expectation",
+    "Kind",
+    "Mark",
+    "Nature",
+    "Path",
+    "Silent",
     "empty_answer_fraction",
-    "expect",
     "long_polling_empty_fraction",
     "long_polling_events_per_answer",
     "long_polling_latency",

@@ -17,9 +17,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-STREAMING_TECHNIQUES = ("http-streaming", "sse", "websocket", "plugin-socket")
-"""Techniques whose server may write at any time."""
-
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
@@ -38,37 +35,6 @@ class Expectation:
     std_s: float
     quantile: Callable[[float], float] | None
     source: str
-
-
-def expect(
-    technique: str,
-    *,
-    one_way_s: float,
-    poll_interval_s: float = 1.0,
-    rate_per_s: float | None = None,
-    hold_s: float = 30.0,
-    fresh_connections: bool = False,
-) -> Expectation | None:
-    """The latency that theory expects of *technique*.
-
-    Args:
-        rate_per_s: events per second where they are a Poisson process, else None.
-        fresh_connections: each request opens a connection, which costs one more round trip.
-
-    Returns:
-        None where there is no theory: another technique, or long polling without a Poisson rate.
-
-    Raises:
-        ValueError: a negative parameter, by name.
-    """
-    _not_negative(one_way_s=one_way_s, poll_interval_s=poll_interval_s, rate_per_s=rate_per_s or 0.0, hold_s=hold_s)
-    if technique == "polling":
-        return polling_latency(poll_interval_s, one_way_s, fresh_connections=fresh_connections)
-    if technique == "long-polling" and rate_per_s is not None:
-        return long_polling_latency(rate_per_s, one_way_s, hold_s, request_gap(one_way_s, fresh_connections))
-    if technique in STREAMING_TECHNIQUES:
-        return streaming_latency(one_way_s)
-    return None
 
 
 def request_gap(one_way_s: float, fresh_connections: bool = False) -> float:
@@ -251,9 +217,3 @@ def recycled_stream_max(one_way_s: float, *, fresh_connections: bool = False) ->
     (RFC 6202 section 3.2).
     """
     return one_way_s + request_gap(one_way_s, fresh_connections)
-
-
-def _not_negative(**values: float) -> None:
-    for name, value in values.items():
-        if not value >= 0:
-            raise ValueError(f"{name} must be zero or more, not {value!r}")

@@ -29,10 +29,10 @@ from labkit.network.relay import Relay
 from labkit.progress import Progress
 from labkit.subscribing.following import follow
 from labkit.techniques import Delivery
-from labkit.techniques.websocket import WEBSOCKET
+from labkit.theory import Nature
 from labkit.webpage import rows as page_rows
 from labkit.webpage.module import joined
-from labkit.webpage.settings import COMM, NO_PAGE, check
+from labkit.webpage.settings import CARRIER, COMM, COMM_NATURE, NO_PAGE, check
 
 try:
     import anywidget
@@ -164,8 +164,8 @@ class BrowserSubscriber(anywidget.AnyWidget):
         A Jupyter server stops all output of a kernel that sends 1000 messages a second: events that come faster
         than every 4 ms share one.
         """
-        clock, url = asyncio.get_running_loop(), self.lab.url_of(WEBSOCKET.name)
-        items = follow(WEBSOCKET, url, topic=self.topic, give_up_s=math.inf)
+        clock = asyncio.get_running_loop()
+        items = follow(CARRIER, self.lab.url_of(CARRIER.name), topic=self.topic, give_up_s=math.inf)
         waiting: list[dict[str, Any]] = []
         next_s = 0.0
 
@@ -232,7 +232,14 @@ class BrowserSubscriber(anywidget.AnyWidget):
     @property
     def settle_s(self) -> float:
         """How long the last event may take to get to the page and be told back."""
-        return RECONNECT_S + (float(self.poll_interval_s) if "polling" in self.techniques else 0.0)
+        polls = any(nature.kind == "poll" for nature in self.natures.values())
+        return RECONNECT_S + (float(self.poll_interval_s) if polls else 0.0)
+
+    @property
+    def natures(self) -> dict[str, Nature]:
+        """What it subscribes by, by name."""
+        known = {t.name: t.nature(COMM_NATURE.expected) for t in self.lab.techniques} | {COMM: COMM_NATURE}
+        return {name: known[name] for name in self.techniques}
 
     def wait(self, timeout_s: float = WAIT_S, *, progress: bool = True) -> bool:
         """Wait until a page is attached; whether one is. Without a front end there will be none: that is said at once.

@@ -6,12 +6,22 @@ from typing import TYPE_CHECKING
 
 from labkit.errors import LabClosed, UnknownTechnique
 from labkit.techniques.websocket import WEBSOCKET
+from labkit.theory import Mark, Nature, Silent
 
 if TYPE_CHECKING:
     from labkit.lab.lab import Lab
 
 COMM = "notebook-comm"
 NO_PAGE = "no page attached"
+COMM_NATURE = Nature(
+    "Notebook comm",
+    "notebook comm",
+    "stream",
+    Mark("#8A8A8A", "star", "4px,2px,1px,2px"),
+    Silent("a page does not come through the run's link"),
+)
+CARRIER = WEBSOCKET
+"""By which the kernel receives what it sends on over the comm."""
 
 
 def check(lab: Lab, names: list[str], choices: dict[str, str], poll_interval_s: float) -> None:
@@ -20,7 +30,7 @@ def check(lab: Lab, names: list[str], choices: dict[str, str], poll_interval_s: 
         raise LabClosed(f"lab {lab.name!r} is closed: start another with labkit.Lab()")
     served = [technique.name for technique in lab.techniques]
     can = [technique.name for technique in lab.techniques if technique.in_browser]
-    if WEBSOCKET.name in served:
+    if CARRIER.name in served:
         can.append(COMM)  # the kernel receives by it
     they = ", ".join(can) or "nothing"
     for name in names:

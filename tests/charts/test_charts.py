@@ -15,11 +15,16 @@ import plotly.graph_objects as go
 import plotly.io as pio
 import pytest
 
+import labkit
 from labkit import charts, theory
 from labkit.charts import pictures, style
 from labkit.charts.conversation import conversation, server_side
 from labkit.client.ledger import Ledger
 from labkit.errors import LabkitError
+from labkit.measuring.natures import Natures
+from labkit.techniques.exhibits import EXHIBITS
+from labkit.webpage.settings import COMM_NATURE
+from natures import told
 
 TECHNIQUES = ("polling", "long-polling", "http-streaming", "sse", "websocket", "plugin-socket")
 FRAMING_BYTES = {"http-streaming": 6, "sse": 32, "websocket": 2, "plugin-socket": 1}
@@ -133,8 +138,8 @@ def make_run(
     frame = pd.DataFrame(rows).astype({"due_ns": "Int64", "published_ns": "Int64", "technique": "string"})
     return SimpleNamespace(
         deliveries=frame, ledger=ledger, failures={}, summary=lambda: summary_of(frame, ledger),
-        settings={"techniques": list(techniques), "one_way_s": d_s, "poll_interval_s": T, "hold_s": 30.0,
-                  "schedule": {"name": "poisson", "settings": {"rate_per_s": rate}}},
+        settings=told({"techniques": list(techniques), "one_way_s": d_s, "poll_interval_s": T, "hold_s": 30.0,
+                       "schedule": {"name": "poisson", "settings": {"rate_per_s": rate}}}),
     )  # fmt: skip
 
 
@@ -187,18 +192,39 @@ def test_an_empty_run_gives_a_figure_that_says_so(chart: Any, run: Any) -> None:
 
 
 def test_no_two_techniques_share_a_colour_or_a_symbol_or_a_dash() -> None:
+    marks = [*(t.mark for t in labkit.TECHNIQUES), COMM_NATURE.mark]
     for part in ("color", "symbol", "dash"):
-        assert len({getattr(mark, part) for mark in style.MARKS.values()}) == len(style.MARKS)
+        assert len({getattr(mark, part) for mark in marks}) == len(marks)
+
+
+def test_no_exhibit_shares_a_colour_or_a_symbol_with_another_technique() -> None:
+    marks = [t.mark for t in (*labkit.TECHNIQUES, *EXHIBITS)]
+    for part in ("color", "symbol"):
+        assert len({getattr(mark, part) for mark in marks}) == len(marks)
 
 
 def test_the_colours_are_those_of_okabe_and_ito() -> None:
     theirs = {"#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"}
-    assert {style.MARKS[t].color for t in TECHNIQUES} < theirs
+    assert {technique.mark.color for technique in labkit.TECHNIQUES} < theirs
     assert {c for part, c in style.CATEGORY_COLORS.items() if part != "tcp_ip"} < theirs
 
 
-def test_a_technique_that_is_not_ours_keeps_its_mark() -> None:
-    assert style.mark("carrier-pigeon") == style.mark("carrier-pigeon")
+def test_techniques_that_state_no_mark_have_one_each_and_keep_it() -> None:
+    ours = {technique.mark for technique in labkit.TECHNIQUES}
+    strangers = [f"carrier-pigeon {n}" for n in range(5)]
+    natures = Natures({"techniques": ["sse", *strangers]})
+    marks = {natures.mark(name) for name in strangers}
+    assert len(marks) == 5 and not marks & ours
+    assert Natures({}).mark("carrier-pigeon") == Natures({}).mark("carrier-pigeon")
+
+
+def test_a_run_that_tells_nothing_of_its_techniques_is_drawn_by_their_names(run: Any) -> None:
+    silent = SimpleNamespace(**{**vars(run), "settings": {n: v for n, v in run.settings.items() if n != "natures"}})
+    figure = charts.latency(silent)
+    assert list(figure.layout.yaxis.ticktext) == list(TECHNIQUES)
+    assert not any(t.name and "theory" in t.name for t in figure.data)
+    for chart in (charts.timeline, charts.overhead, charts.sequence):
+        assert chart(silent).layout.title.text
 
 
 def test_the_theme_in_use_is_the_default(run: Any) -> None:
@@ -225,14 +251,14 @@ def test_latency_draws_the_expected_range_and_mean(run: Any) -> None:
     figure = charts.latency(run)
     assert named(figure, "polling: theory, mean").x == pytest.approx((550.0,))
     assert sorted(set(named(figure, "polling: theory, range").x)) == pytest.approx([50.0, 1050.0])
-    long_polling = theory.expect("long-polling", one_way_s=0.05, rate_per_s=5.0, hold_s=30.0)
+    long_polling = theory.long_polling_latency(5.0, 0.05, 30.0, 0.1)
     assert named(figure, "long-polling: theory, mean").x == pytest.approx((long_polling.mean_s * 1e3,))
     for technique in TECHNIQUES[2:]:
         assert named(figure, f"{technique}: theory, mean").x == pytest.approx((50.0,))
 
 
 def test_latency_draws_no_theory_where_there_is_none(run: Any) -> None:
-    settings = {**run.settings, "schedule": {"name": "periodic", "settings": {"rate_per_s": 5.0}}}
+    settings = told({**run.settings, "schedule": {"name": "periodic", "settings": {"rate_per_s": 5.0}}})
     names = {t.name for t in charts.latency(SimpleNamespace(**{**vars(run), "settings": settings})).data}
     assert "long-polling: theory, mean" not in names
     assert "polling: theory, mean" in names
@@ -474,7 +500,7 @@ def test_the_wait_at_the_server_is_drawn(run: Any) -> None:
 
 
 def test_labels_come_from_the_marks(run: Any) -> None:
-    labels = [arrow.label for arrow in conversation(run.ledger.connections, "polling")]
+    labels = [arrow.label for arrow in conversation(run.ledger.connections, "polling", kind="poll")]
     assert labels[:2] == ["GET /polling", "200, empty answer"]
     assert any(label.startswith("200, events 1\u2013") for label in labels)
     assert [a.label for a in conversation(run.ledger.connections, "sse")][:3] == ["GET /sse", "200, headers", "event 1"]
@@ -498,7 +524,7 @@ def test_no_two_labels_of_a_panel_touch(run: Any) -> None:
 def test_sequence_takes_records_alone(run: Any) -> None:
     figure = charts.sequence(run.ledger, techniques=["sse"])
     assert "first byte (ms)" in figure.layout.yaxis.title.text
-    assert "SSE asks once" in figure.layout.title.text
+    assert "sse asks once" in figure.layout.title.text
     assert named(charts.sequence(run.ledger.connections, 3, techniques=["sse"]), "sse: event 3").x == (1, 0, None)
 
 

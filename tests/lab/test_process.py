@@ -187,7 +187,7 @@ def test_techniques_of_an_importable_module_go_with_it() -> None:
 
 @pytest.mark.parametrize("kind", ["handler", "function"])
 def test_a_technique_defined_in_a_script_or_cell_is_one_clear_error(kind: str) -> None:
-    what = "handler=Mine" if kind == "handler" else "connect=lambda url: None"
+    what = "handler=Mine" if kind == "handler" else "client=lambda opening: None"
     done = script(
         "import labkit, dataclasses\n"
         "from labkit.techniques.polling import PollingHandler\n"

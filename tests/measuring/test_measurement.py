@@ -19,7 +19,7 @@ from labkit.measuring.listening import listen
 from labkit.measuring.measurement import Measurement
 from labkit.measuring.recording import COLUMNS
 from labkit.measuring.schedules import Planned, Schedule
-from labkit.techniques import TECHNIQUES, Delivery, Technique, find
+from labkit.techniques import TECHNIQUES, Delivery, Opening, Technique, find
 from labkit.wire.events import Gap
 
 D = 0.1 * UNIT
@@ -122,16 +122,16 @@ def test_a_cut_link_loses_nothing_and_repeats_nothing(lab: labkit.Lab) -> None:
     assert link.target is None and not link.running
 
 
-async def _dies(url: str, **options: object) -> AsyncGenerator[Delivery | Gap, None]:
+async def _dies(opening: Opening, **options: object) -> AsyncGenerator[Delivery | Gap, None]:
     count = 0
-    async for item in find("sse").connect(url, **options):
+    async for item in find("sse").client(opening, **options):
         yield item
         count += 1
         if count == 3:
             raise RuntimeError("the client fell over")
 
 
-MORTAL = dataclasses.replace(find("sse"), name="mortal", connect=_dies)
+MORTAL = find("sse").variant("mortal", _dies)
 
 
 def test_a_technique_that_dies_keeps_its_rows_says_why_and_the_others_finish(lab: labkit.Lab) -> None:
@@ -146,13 +146,13 @@ def test_a_technique_that_dies_keeps_its_rows_says_why_and_the_others_finish(lab
 
 @pytest.mark.parametrize("error", [SystemExit("enough"), KeyboardInterrupt()], ids=repr)
 def test_a_technique_that_exits_ends_itself_and_nothing_else(lab: labkit.Lab, error: BaseException) -> None:
-    async def leaves(url: str, **options: object) -> AsyncGenerator[Delivery | Gap, None]:
-        async for item in find("sse").connect(url, **options):
+    async def leaves(opening: Opening, **options: object) -> AsyncGenerator[Delivery | Gap, None]:
+        async for item in find("sse").client(opening, **options):
             yield item
             raise error
 
     before = loop.get_loop()
-    leaver = dataclasses.replace(find("sse"), name="leaver", connect=leaves)
+    leaver = find("sse").variant("leaver", leaves)
     run = labkit.measure(lab, [leaver, "websocket"], labkit.periodic(rate_per_s=20, duration_s=0.5), progress=False)
     assert list(run.failures) == ["leaver"] and f"own code raised {error!r}" in run.failures["leaver"]
     assert (run.summary().loc["leaver", "events"], run.summary().loc["websocket", "events"]) == (1, 10)
@@ -314,7 +314,7 @@ def test_a_learners_own_technique_runs_beside_the_others() -> None:
         spec="nobody's",
         route="/mine",
         handler=find("sse").handler,
-        connect=find("sse").connect,
+        client=find("sse").client,
     )
     with labkit.Lab("measurement", techniques=(*TECHNIQUES, mine)) as lab:
         run = labkit.measure(lab, ["mine", "sse"], labkit.periodic(rate_per_s=20, duration_s=0.5), progress=False)

@@ -17,6 +17,7 @@ from labkit.errors import LabkitError
 from labkit.measuring import run_file, summaries
 from labkit.measuring.recording import COLUMNS
 from labkit.measuring.run import Run, load
+from natures import told
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -72,7 +73,7 @@ def run_of(rows: Any, n: int = 3, **other: Any) -> Run:
     ledger = other.pop("ledger", None) or Ledger()
     settings = {"techniques": ["sse"], "one_way_s": 0.05, "started": "2026-01-02T03:04:05+00:00", "started_ns": T0}
     settings.update(other.pop("settings", {}))
-    return Run(rows, published(n), ledger, settings, **other)
+    return Run(rows, published(n), ledger, told(settings), **other)
 
 
 def summary_of(rows: Any, n: int = 3, **other: Any) -> dict[str, Any]:

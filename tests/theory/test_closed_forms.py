@@ -145,20 +145,17 @@ def test_a_streams_latency_is_one_transit_and_three_when_recycled():
     assert theory.recycled_stream_max(0.05, fresh_connections=True) == pytest.approx(0.25)
 
 
-def test_expect_knows_the_techniques_and_says_none_where_there_is_no_theory():
-    assert theory.expect("polling", one_way_s=0.05).mean_s == pytest.approx(0.55)
-    assert theory.expect("polling", one_way_s=0.4, poll_interval_s=0.5).max_s == pytest.approx(1.2)
-    assert theory.expect("long-polling", one_way_s=0.05, rate_per_s=5).max_s == pytest.approx(0.15)
-    fresh = theory.expect("long-polling", one_way_s=0.05, rate_per_s=5, fresh_connections=True)
-    assert fresh.max_s == pytest.approx(0.25)
-    assert theory.expect("long-polling", one_way_s=0.05) is None
-    assert theory.expect("notebook-comm", one_way_s=0.05) is None
-    for technique in theory.STREAMING_TECHNIQUES:
-        assert theory.expect(technique, one_way_s=0.05).mean_s == 0.05
-
-
-@pytest.mark.parametrize("name", ["one_way_s", "poll_interval_s", "rate_per_s", "hold_s"])
+@pytest.mark.parametrize("name", ["one_way_s", "jitter_s", "rate_per_s", "hold_s"])
 @pytest.mark.parametrize("value", [-1.0, math.nan])
-def test_expect_names_the_parameter_that_makes_no_sense(name, value):
+def test_a_path_names_the_parameter_that_makes_no_sense(name, value):
     with pytest.raises(ValueError, match=name):
-        theory.expect("polling", **{"one_way_s": 0.05, name: value})
+        theory.Path(**{name: value})
+
+
+def test_a_path_is_what_a_runs_settings_say():
+    schedule = {"name": "poisson", "rate_per_s": 5.0, "settings": {"seed": 1}}
+    settings = {"one_way_s": 0.05, "jitter_s": 0.01, "hold_s": 0.0, "keep_alive": False, "steady": False}
+    assert theory.Path.of({**settings, "schedule": schedule}) == theory.Path(
+        0.05, 0.01, fresh_connections=True, hold_s=0.0, rate_per_s=5.0, poisson=True, changed=True
+    )
+    assert theory.Path.of({}) == theory.Path()

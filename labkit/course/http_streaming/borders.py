@@ -8,23 +8,25 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from labkit import loop
 from labkit.charts import style
-from labkit.client.connection import Connection, Opened, Wiring
+from labkit.client.connection import Connection, Wiring
 from labkit.client.ledger import Ledger
 from labkit.course.alone import ready, started_now
 from labkit.course.http_streaming import charts
 from labkit.course.http_streaming.ends import TIMEOUT_S, request, until
-from labkit.course.http_streaming.recycling import ONE_WAY_S, variant
+from labkit.course.http_streaming.recycling import ONE_WAY_S
 from labkit.course.shown import OfRun, Shown, as_table
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
 from labkit.measuring.measurement import measure
 from labkit.measuring.run import Run
 from labkit.network.intermediary import Intermediary
-from labkit.techniques import Delivery, Technique
+from labkit.techniques import Delivery, Opening, Technique
+from labkit.techniques.http_streaming import HTTP_STREAMING
 from labkit.wire.chunks import Chunk, ChunkDecoder
 from labkit.wire.events import Gap
 
@@ -170,10 +172,11 @@ def boundaries(lab: Lab, *, events: int = 24, rate_per_s: float = 8.0, one_way_s
 
 def _multipart(boundary: str) -> Technique:
     """With a leading boundary even the first part, the cursor, is not whole before an event: nobody waits for it."""
-    made = variant(boundary, format="multipart", boundary=boundary)
 
-    def connect(url: str, *, on_open: Opened, after: str, **options: Any) -> AsyncGenerator[Delivery | Gap, None]:
-        on_open(after)
-        return made.connect(url, after=after, **options)
+    @wraps(HTTP_STREAMING.client)
+    def client(opening: Opening, **options: Any) -> AsyncGenerator[Delivery | Gap, None]:
+        assert opening.on_open is not None and opening.after is not None
+        opening.on_open(opening.after)
+        return HTTP_STREAMING.client(replace(opening, on_open=None), **options)
 
-    return replace(made, connect=connect)
+    return HTTP_STREAMING.variant(boundary, client, format="multipart", boundary=boundary)

@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from labkit.charts import layout, style
+from labkit.techniques.http_streaming import HTTP_STREAMING
+from labkit.theory import Mark
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from labkit.measuring.run import Run
 
-STREAM = style.mark("http-streaming")
-CHUNKED = style.Mark("#0072B2", "circle", "solid")
-EOF = style.Mark("#D55E00", "square-open", "dash")
-Row = tuple[str, str, style.Mark, list[tuple[float, str]]]
+STREAM = HTTP_STREAMING.mark
+CHUNKED = Mark("#0072B2", "circle", "solid")
+EOF = Mark("#D55E00", "square-open", "dash")
+Row = tuple[str, str, Mark, list[tuple[float, str]]]
 
 
 def along_time(run: Run, rows: Sequence[Row], title: str, theme: str | None) -> go.Figure:

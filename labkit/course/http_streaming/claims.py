@@ -49,6 +49,7 @@ CLAIMS = of_notebook(
         sentence="“an HTTP streaming protocol's average and maximal latency is one network transit. [...] the "
         "maximal latency is at least three network transits.” [since a stream is ended now and then, and asked for "
         "again]",
+        latency_of="http-streaming",
         judge=judges.streaming_and_its_ends,
         experiment=in_a_lab(recycled),
     ),

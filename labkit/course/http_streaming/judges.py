@@ -12,10 +12,10 @@ from labkit import theory
 from labkit.claims import confidence
 from labkit.claims.finding import Finding
 from labkit.claims.judging import LEAST_EVENTS, TOLERANCE, Part, ends, finding
-from labkit.claims.latency import streaming_is_one_transit
 from labkit.claims.seen import Seen, lost_part, see
 from labkit.claims.values import shown
 from labkit.course.http_streaming.recycling import CLOSED, KEPT, Recycled
+from labkit.course.latency import streaming_is_one_transit
 
 if TYPE_CHECKING:
     from labkit.measuring.run import Run

@@ -20,6 +20,7 @@ CLAIMS = of_notebook(
         source="RFC 6202 section 2.2",
         sentence="“while the average latency of long polling is close to one network transit, the maximal "
         "latency is over three network transits”",
+        latency_of="long-polling",
         judge=judges.near_one_transit,
         experiment=in_a_lab(rates),
     ),

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 from labkit import theory
 from labkit.charts import layout, style
-from labkit.course.long_polling.polls import ENDLESS_S, LONG, ONE_WAY_S, STREAM, swept
+from labkit.course.long_polling.polls import ENDLESS_S, LONG, ONE_WAY_S, swept
 from labkit.course.shown import OfRun, Shown
 from labkit.course.variants import several, topic_of, variant
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
 from labkit.measuring.measurement import measure
 from labkit.measuring.run import Run
+from labkit.techniques.http_streaming import HTTP_STREAMING
+from labkit.techniques.long_polling import LONG_POLLING
+from labkit.techniques.polling import POLLING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,8 +84,8 @@ class Equal(OfRun, Shown):
             long = [theory.long_polling_mean(rate, d, ENDLESS_S, gap_s) * 1e3 for rate in rates]
             poll = [(d + 0.5 / theory.long_polling_requests_per_s(rate, d, ENDLESS_S)) * 1e3 for rate in rates]
             for name, values, mark in (
-                ("polling, asking as often", poll, style.mark("polling")), ("long polling", long, style.mark(LONG)),
-                ("a stream", [d * 1e3] * len(rates), style.mark(STREAM)),
+                ("polling, asking as often", poll, POLLING.mark), ("long polling", long, LONG_POLLING.mark),
+                ("a stream", [d * 1e3] * len(rates), HTTP_STREAMING.mark),
             ):  # fmt: skip
                 figure.add_scatter(
                     x=rates, y=values, mode="lines", name=name, visible=d == ONE_WAY_S,
@@ -91,7 +94,7 @@ class Equal(OfRun, Shown):
                 )  # fmt: skip
         lines, table = len(figure.data), self.table().reset_index()
         for is_long, part in table.groupby(table["technique"].eq(LONG)):
-            mark, name = style.mark(LONG if is_long else "polling"), "long polling" if is_long else "polling"
+            mark, name = (LONG_POLLING if is_long else POLLING).mark, "long polling" if is_long else "polling"
             figure.add_scatter(
                 x=part["rate_per_s"], y=part["mean_ms"].round(1), mode="markers",
                 visible=self.one_way_s == ONE_WAY_S, name=f"{name}, measured", customdata=part["requests"],

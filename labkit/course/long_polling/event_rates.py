@@ -17,6 +17,8 @@ from labkit.measuring import schedules
 from labkit.measuring.measurement import measure
 from labkit.measuring.run import Run
 from labkit.measuring.schedules import Schedule
+from labkit.techniques.http_streaming import HTTP_STREAMING
+from labkit.techniques.long_polling import LONG_POLLING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +87,7 @@ class Rates(OfRun, Shown):
         Args:
             theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
         """
-        mark, stream, d, table = style.mark(LONG), style.mark(STREAM), self.one_way_s, self.table()
+        mark, stream, d, table = LONG_POLLING.mark, HTTP_STREAMING.mark, self.one_way_s, self.table()
         low, high = float(table.index[0]), float(table.index[-1])
         rates, gap_s = swept(low, high), theory.request_gap(d)
         mean = [theory.long_polling_mean(rate, d, ENDLESS_S, gap_s) * 1e3 for rate in rates]

@@ -18,6 +18,7 @@ from labkit.measuring.measurement import measure
 from labkit.measuring.run import Run
 from labkit.measuring.schedules import Planned, Schedule
 from labkit.network.link import Link
+from labkit.techniques.long_polling import LONG_POLLING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +124,7 @@ class Connections(OfRun):
         figure, frame, dot = layout.blank(), self.run.deliveries, {"size": 5, "opacity": 0.65}
         means = [
             layout.add_strip(
-                figure, row, frame[frame["technique"] == name]["latency_ms"], self.theory(fresh), style.mark(LONG),
+                figure, row, frame[frame["technique"] == name]["latency_ms"], self.theory(fresh), LONG_POLLING.mark,
                 theme=theme, dot=dot,
             )
             for row, (name, fresh) in enumerate(((KEPT, False), (FRESH, True)))

@@ -14,6 +14,7 @@ from labkit.lab.lab import Lab
 from labkit.measuring import schedules
 from labkit.measuring.measurement import measure
 from labkit.measuring.run import Run
+from labkit.techniques.long_polling import LONG_POLLING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,7 @@ class Holds(OfRun, Shown):
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """Mean latency and requests a second over the hold time-out, at one event rate; theory as lines."""
-        mark, d, rate, table = style.mark(LONG), self.one_way_s, self.rate_per_s, self.table()
+        mark, d, rate, table = LONG_POLLING.mark, self.one_way_s, self.rate_per_s, self.table()
         low, high = float(table.index.min()), float(table.index.max())
         holds_s, gap_s = swept(low, high), theory.request_gap(d)
         panels: tuple[tuple[str, pd.Series[float], list[float]], ...] = (

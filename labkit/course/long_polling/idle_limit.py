@@ -17,6 +17,7 @@ from labkit.errors import ConnectionLost
 from labkit.lab.lab import Lab
 from labkit.network.intermediary import Intermediary
 from labkit.network.link import Link
+from labkit.techniques.long_polling import LONG_POLLING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,7 @@ class Valley(Shown):
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """What waiting costs over the hold time-out: requests, broken connections, and the share of time deaf."""
-        grey, mark, table = style.theme(theme), style.mark(LONG), self.table()
+        grey, mark, table = style.theme(theme), LONG_POLLING.mark, self.table()
         figure = layout.panels("what it asks, and what breaks", "time deaf", horizontal_spacing=0.12)
         holds_s = list(table.index)
         for values, name, symbol, dash in (

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from labkit import theory
-from labkit.claims import confidence, latency
+from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.finding import Finding, NoVerdict
 from labkit.claims.judging import LEAST_EVENTS, Part, finding, less, listed, named, refined, said
 from labkit.claims.seen import Seen, lost_part, mean_part, range_part, see
 from labkit.claims.values import shown
+from labkit.course import latency
 from labkit.course.long_polling.equal import Equal
 from labkit.course.long_polling.event_rates import Rates
 from labkit.course.long_polling.exchanges import FRESH, KEPT, Connections, Pipelined, Sizes

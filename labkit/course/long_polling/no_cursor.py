@@ -18,6 +18,7 @@ from labkit.course.shown import Shown, as_table
 from labkit.course.variants import client_of
 from labkit.lab.lab import Lab
 from labkit.network.link import Link
+from labkit.techniques.long_polling import LONG_POLLING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +63,7 @@ class Unaware(Shown):
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """When each event was published, and which of two clients got it."""
-        mark, figure = style.mark(LONG), layout.blank()
+        mark, figure = LONG_POLLING.mark, layout.blank()
         rows = (("with a cursor", set(self.with_cursor)), ("without", set(self.without)))
         when = dict(zip(self.published, self.at_s, strict=True))
         for row, (_, came) in enumerate(rows):

@@ -19,6 +19,7 @@ from labkit.lab.lab import Lab
 from labkit.lab.server import available_connections
 from labkit.progress import Progress
 from labkit.sockets import kernel_bytes
+from labkit.theory import Mark
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,9 +76,9 @@ class Burden(Shown):
                 layout.blank(), f"Not run: {self.why}", theme=theme, height=410, margin=(74, 60, 106, 98)
             )
         kinds = {
-            CLOSED: (style.Mark("#D55E00", "circle", "solid"), "polls, closed each time"),
-            KEPT: (style.Mark("#E69F00", "square", "dash"), "polls, kept alive"),
-            SOCKET: (style.Mark("#0072B2", "cross", "longdash"), "WebSocket, held"),
+            CLOSED: (Mark("#D55E00", "circle", "solid"), "polls, closed each time"),
+            KEPT: (Mark("#E69F00", "square", "dash"), "polls, kept alive"),
+            SOCKET: (Mark("#0072B2", "cross", "longdash"), "WebSocket, held"),
         }
         figure = layout.panels("CPU of the server", "memory of the server", column_widths=[0.6, 0.4],
                                horizontal_spacing=0.19)  # fmt: skip

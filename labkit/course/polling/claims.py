@@ -18,6 +18,7 @@ CLAIMS = of_notebook(
         "P1",
         source="founding notes; RFC 6202 section 2.1",
         sentence="서버의 변경에 즉시 대응하지 못함 (it cannot react at once to a change on the server)",
+        latency_of="polling",
         judge=judges.polling_is_late,
         experiment=in_a_lab(sweep),
     ),

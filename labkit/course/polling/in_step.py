@@ -13,6 +13,7 @@ from labkit.lab.lab import Lab
 from labkit.measuring import schedules
 from labkit.measuring.measurement import measure
 from labkit.measuring.run import Run
+from labkit.techniques.polling import POLLING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +41,7 @@ class Herd(Shown):
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """When polls were sent, and how long each waited for its answer: clients in step, and at random phases."""
-        mark, groups = style.mark("polling"), list(self.frame.groupby("who", sort=False))
+        mark, groups = POLLING.mark, list(self.frame.groupby("who", sort=False))
         figure = layout.panels(
             *(f"{self.clients} clients, {who}" for who, _ in groups), shared_yaxes=True, horizontal_spacing=0.04
         )
@@ -116,7 +117,7 @@ class Aliased(Shown):
                 figure.add_scatter(
                     x=((part["due_ns"] - run.started_ns) / 1e9).astype(float).round(3), y=part["latency_ms"].round(1),
                     mode="lines+markers", name=f"poller {number}", legendgroup=str(number), showlegend=column == 1,
-                    line={"color": style.mark("polling").color, "width": 1}, row=1, col=column,
+                    line={"color": POLLING.mark.color, "width": 1}, row=1, col=column,
                     marker={"symbol": SYMBOLS[int(str(number)) % len(SYMBOLS)], "size": 7},
                 )  # fmt: skip
             figure.add_hline(y=mean_ms, line=layout.theory_line(theme), row=1, col=column)

@@ -15,6 +15,8 @@ from labkit.lab.lab import Lab
 from labkit.measuring import schedules
 from labkit.measuring.measurement import measure
 from labkit.measuring.run import Run
+from labkit.techniques.polling import POLLING
+from labkit.techniques.websocket import WEBSOCKET
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +58,7 @@ class Sweep(OfRun, Shown):
         Args:
             theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
         """
-        mark, d, kinds = style.mark("polling"), self.one_way_s, self.pollers
+        mark, d, kinds = POLLING.mark, self.one_way_s, self.pollers
         figure = layout.blank()
         means = [
             layout.add_strip(
@@ -71,7 +73,7 @@ class Sweep(OfRun, Shown):
             figure.add_scatter(
                 x=[guess.value * (1 if guess.unit == "ms" else 1e3)], y=[longest], mode="markers",
                 name="your prediction", hovertemplate="%{x:.0f} ms predicted<extra></extra>",
-                marker={"symbol": "triangle-down-open", "size": 13, "color": style.mark("websocket").color,
+                marker={"symbol": "triangle-down-open", "size": 13, "color": WEBSOCKET.mark.color,
                         "line": {"width": 2}},
             )  # fmt: skip
         names = [poller.name.replace(" after the answer", "<br>after the answer") for poller in kinds]

@@ -7,16 +7,13 @@ import math
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import replace
+from functools import wraps
 from typing import Any, ClassVar
 
-from labkit.client.connection import Opened, Wiring
-from labkit.client.http import HTTPClient
-from labkit.client.ledger import Ledger
 from labkit.errors import Refused
 from labkit.server.handler import PushHandler
-from labkit.techniques import Delivery, Technique, find
-from labkit.techniques.base import Reader, read_answer
+from labkit.techniques import Delivery, Opening, Technique, find
+from labkit.techniques.reading import Reader, read_answer
 from labkit.wire.events import Cursor, Gap
 
 MEAN_S = 1.3
@@ -65,19 +62,9 @@ def _asking(pauses: Callable[[int, float], float]) -> Callable[..., AsyncGenerat
         pauses: (number of the question, the server's advice in s) -> seconds before it, from the one before.
     """
 
-    async def connect(
-        url: str,
-        *,
-        topic: str = "",
-        token: str | None = None,
-        ledger: Ledger | None = None,
-        on_open: Opened | None = None,
-        subscriber: int = 0,
-        **_: object,
-    ) -> AsyncGenerator[Delivery | Gap, None]:
-        wiring = Wiring(ledger or Ledger(0), "job", subscriber)
-        client = HTTPClient(url, topic=topic, token=token, wiring=wiring)
-        reader, clock = Reader("0", on_open), asyncio.get_running_loop().time
+    async def submit(opening: Opening) -> AsyncGenerator[Delivery | Gap, None]:
+        client = opening.http()
+        reader, clock = Reader("0", opening.on_open), asyncio.get_running_loop().time
         next_s, number = clock(), 0
         try:
             http = await client.connected()
@@ -100,7 +87,7 @@ def _asking(pauses: Callable[[int, float], float]) -> Callable[..., AsyncGenerat
         finally:
             client.close()
 
-    return connect
+    return submit
 
 
 def _fixed(_number: int, _advice_s: float) -> float:
@@ -121,7 +108,7 @@ JOB = Technique(
     spec="RFC 9110 section 15.3.3",
     route="/job",
     handler=JobHandler,
-    connect=_asking(_fixed),
+    client=_asking(_fixed),
     exhibit=True,
 )
 
@@ -129,21 +116,22 @@ JOB = Technique(
 def _once(technique: Technique, name: str) -> Technique:
     """The technique, followed until the first event of its topic and then left."""
 
-    async def connect(url: str, **given: Any) -> AsyncGenerator[Delivery | Gap, None]:
-        async with aclosing(technique.connect(url, **given)) as items:
+    @wraps(technique.client)
+    async def client(opening: Opening, **given: Any) -> AsyncGenerator[Delivery | Gap, None]:
+        async with aclosing(technique.client(opening, **given)) as items:
             async for item in items:
                 if isinstance(item, Delivery):
                     break
         yield item
         await asyncio.Event().wait()
 
-    return replace(technique, name=name, connect=connect)
+    return technique.variant(name, client)
 
 
 WAYS = (
-    replace(JOB, name="fixed poll"),
-    replace(JOB, name="backoff", connect=_asking(_backoff)),
-    replace(JOB, name="Retry-After", connect=_asking(_advised)),
+    JOB.variant("fixed poll"),
+    JOB.variant("backoff", _asking(_backoff)),
+    JOB.variant("Retry-After", _asking(_advised)),
     _once(find("long-polling"), "long poll"),
     _once(find("sse"), "SSE"),
 )

@@ -13,12 +13,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from labkit import theory
-from labkit.claims import confidence, latency
+from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.finding import Finding, NoVerdict
 from labkit.claims.judging import LEAST_EVENTS, TOLERANCE, Part, finding, listed, named, near, none_lost
 from labkit.claims.seen import HELD_UP, Seen, lost_part, range_part, see
 from labkit.claims.values import shown
+from labkit.course import latency
 from labkit.course.polling.intervals import Sweep
 from labkit.course.polling.price import Costs
 from labkit.course.polling.waiting import Waited
@@ -29,7 +30,7 @@ from labkit.course.polling.waiting import Waited
 def polling_is_late(seen: Any) -> Finding:
     """P1: latencies in [d, P + d] with the mean P/2 + d for each interval, and P = T + 2d for a client that waits.
 
-    Takes a sweep, or a run of plain polling as :func:`labkit.claims.latency.polling_is_late` does. ``measured``: the
+    Takes a sweep, or a run of plain polling as :func:`labkit.course.latency.polling_is_late` does. ``measured``: the
     mean of the longest interval.
     """
     if not isinstance(seen, Sweep):

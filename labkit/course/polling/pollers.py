@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 from labkit import theory
 from labkit.client.ledger import ConnectionRecord
-from labkit.techniques import Delivery, Technique, find
+from labkit.techniques import Delivery, Opening, Technique, find
 from labkit.wire.events import Gap
 
 ONE_WAY_S = 0.05
@@ -42,12 +43,12 @@ def poller(
     if not interval_s > 0:
         raise ValueError(f"interval_s={interval_s!r}, expected a number of seconds above 0")
 
-    def connect(url: str, *, subscriber: int = 0, **given: Any) -> AsyncGenerator[Delivery | Gap, None]:
-        own = {"start_delay_s": phase(subscriber) * interval_s, "interval_s": interval_s, "wait_after_answer": waiting}
-        return POLLING.connect(url, subscriber=subscriber, **{**given, **own})
+    @wraps(POLLING.client)
+    def client(opening: Opening, **given: Any) -> AsyncGenerator[Delivery | Gap, None]:
+        return POLLING.client(opening, **{**given, "start_delay_s": phase(opening.subscriber) * interval_s})
 
     title = name or f"every {interval_s:g} s" + (" after the answer" if waiting else "")
-    return replace(POLLING, name=title, connect=connect)
+    return POLLING.variant(title, client, interval_s=interval_s, wait_after_answer=waiting)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from labkit.lab.lab import Lab
 from labkit.measuring import schedules
 from labkit.measuring.measurement import measure
 from labkit.measuring.run import Run
+from labkit.techniques.polling import POLLING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +84,7 @@ class Costs(Shown):
         Args:
             theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
         """
-        mark, table = style.mark("polling"), self.table()
+        mark, table = POLLING.mark, self.table()
         figure = layout.panels("bytes per event", "share of empty answers", horizontal_spacing=0.1)
         each = self.frame[self.frame["events"] > 0]
         sums = self.frame.groupby("interval_s")[["polls", "events"]].sum()
@@ -129,7 +130,7 @@ def _surface(
     table: pd.DataFrame, at: At, knees_s: tuple[float, float], rate_per_s: float, one_way_s: float, theme: str | None
 ) -> go.Figure:
     """Both curves by theory, what was measured on them, where they bend, and a slider for T."""
-    grey, mark = style.theme(theme), style.mark("polling")
+    grey, mark = style.theme(theme), POLLING.mark
     figure = layout.panels("", "", shared_yaxes=True, horizontal_spacing=0.04)
     curve = [at(0.02 * 5000 ** (i / 60)) for i in range(61)]
     ends = [at(t) for t in knees_s]

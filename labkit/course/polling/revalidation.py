@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from labkit import loop
-from labkit.charts import layout, style
+from labkit.charts import layout
 from labkit.client.http import HTTPClient
 from labkit.course.alone import started_now
 from labkit.course.shown import Shown, as_table
 from labkit.course.variants import client_of
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
+from labkit.theory import Mark
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,8 +53,8 @@ class Revalidated(Shown):
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """Bytes of a poll without news over the resource's size, and the share of such polls from which 304 pays."""
         marks = {
-            "whole": style.Mark("#D55E00", "circle", "solid"),
-            "cursor": style.Mark("#0072B2", "cross", "longdash"),
+            "whole": Mark("#D55E00", "circle", "solid"),
+            "cursor": Mark("#0072B2", "cross", "longdash"),
         }
         figure = layout.panels(
             "a poll without news", "304 pays where more polls than this are empty", horizontal_spacing=0.1

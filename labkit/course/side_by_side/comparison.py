@@ -16,6 +16,7 @@ from labkit.course.side_by_side.sending import POST
 from labkit.course.side_by_side.servers import ServerCosts, server_costs
 from labkit.course.side_by_side.traces import HEALED_S, cut_link, one_trace
 from labkit.lab.lab import Lab
+from labkit.measuring.natures import Natures
 from labkit.measuring.run import Run
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Comparison(OfRun, Shown):
         Args:
             theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
         """
-        grey, names = style.theme(theme), self.techniques
+        grey, names, natures = style.theme(theme), self.techniques, Natures(self.run.settings)
         panels = [*COLUMNS.items(), ("whole", WHOLE)]
         figure = layout.panels(
             *[""] * len(panels), rows=2, shared_yaxes=True, horizontal_spacing=0.03, vertical_spacing=0.24
@@ -118,7 +119,7 @@ class Comparison(OfRun, Shown):
             self._add_column(figure, column, row, col, grey)
             figure.update_xaxes(title_text=f"{title} ({unit})", rangemode="tozero", ticks="outside", row=row, col=col)
         figure.update_yaxes(
-            tickvals=list(range(len(names))), ticktext=[style.title_of(name) for name in names],
+            tickvals=list(range(len(names))), ticktext=[natures.short(name) for name in names],
             range=[len(names) - 0.5, -0.5], tickfont_size=13,
         )  # fmt: skip
         return layout.dressed(
@@ -130,16 +131,16 @@ class Comparison(OfRun, Shown):
         )  # fmt: skip
 
     def _add_column(self, figure: go.Figure, column: str, row: int, col: int, grey: style.Theme) -> None:
-        names, values = self.techniques, self._values(column)
+        names, values, natures = self.techniques, self._values(column), Natures(self.run.settings)
         best = min(values, key=lambda name: values[name][0])
         for y, name in enumerate(names):
-            mark, (value, error) = style.mark(name), values[name]
+            mark, (value, error) = natures.mark(name), values[name]
             figure.add_scatter(
                 x=[value], y=[y], mode="markers", row=row, col=col, showlegend=False,
                 error_x={"type": "data", "array": [error], "thickness": 1.5, "color": grey.ink},
                 marker={"symbol": mark.symbol, "size": 12, "color": mark.color,
                         "line": {"width": 2.5 if name == best else 0.5, "color": grey.ink}},
-                hovertemplate=f"{style.title_of(name)}: %{{x:.4~g}}<extra></extra>",
+                hovertemplate=f"{natures.short(name)}: %{{x:.4~g}}<extra></extra>",
             )  # fmt: skip
         expected = self._theory(column)
         if expected:
@@ -188,7 +189,7 @@ class Comparison(OfRun, Shown):
             best.setdefault(min(values, key=lambda name: values[name][0]), []).append(title)
         most = max(best, key=lambda name: len(best[name]))
         if len(best) == 1:
-            return f"{style.title_of(most)} is the best in every column of this run"
+            return f"{Natures(self.run.settings).short(most)} is the best in every column of this run"
         return f"{COUNTED[len(best)]} techniques share the first places; none of them has all {len(COLUMNS) + 1}"
 
 

@@ -109,7 +109,8 @@ class _Clients:
     async def _receive(
         self, technique: str, url: str, after: str, here: asyncio.Event, options: dict[str, Any]
     ) -> None:
-        items = find(technique).connect(url, after=after, on_open=lambda _: here.set(), **options)
+        found = find(technique)
+        items = found.connect(url, after=after, on_open=lambda _: here.set(), **found.taken_of(options))
         async with aclosing(items) as arriving:
             async for item in arriving:
                 self.counts[technique] += isinstance(item, Delivery)

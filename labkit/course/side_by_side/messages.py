@@ -19,6 +19,10 @@ from labkit.errors import LabkitError
 from labkit.lab.lab import Lab
 from labkit.network.link import Link
 from labkit.progress import Progress
+from labkit.techniques.long_polling import LONG_POLLING
+from labkit.techniques.sse import SSE
+from labkit.techniques.websocket import WEBSOCKET
+from labkit.theory import Mark
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,10 +30,11 @@ if TYPE_CHECKING:
 
 RATES_PER_S = (1.0, 10.0, 60.0)
 WAY_MARKS = {
-    POST: style.MARKS["sse"],
-    "post, connection each": style.Mark("#5E8C31", "diamond", "dot"),
-    "post, preflight each": style.Mark("#CC79A7", "x", "dash"),
-    "post beside long poll": style.MARKS["long-polling"],
+    "websocket": WEBSOCKET.mark,
+    POST: SSE.mark,
+    "post, connection each": Mark("#5E8C31", "diamond", "dot"),
+    "post, preflight each": Mark("#CC79A7", "x", "dash"),
+    "post beside long poll": LONG_POLLING.mark,
 }
 
 
@@ -80,7 +85,7 @@ class Upstream(Shown):
         grey, modes = style.theme(theme), list(dict.fromkeys(leg.mode for leg in self.legs))
         figure = layout.panels("", "", horizontal_spacing=0.12, column_widths=[0.45, 0.55])
         for y, mode in enumerate(modes):
-            mark = WAY_MARKS.get(mode, style.mark(mode))
+            mark = WAY_MARKS[mode]
             mine, size = [leg for leg in self.legs if leg.mode == mode], self.bytes_of(mode).value
             figure.add_bar(
                 x=[size], y=[y], orientation="h", marker={"color": mark.color}, showlegend=False, row=1, col=1,
@@ -120,7 +125,7 @@ class Upstream(Shown):
 
 
 def _way(mode: str) -> str:
-    return style.title_of(mode) if mode == "websocket" else mode.replace("post", "POST")
+    return WEBSOCKET.short if mode == "websocket" else mode.replace("post", "POST")
 
 
 def _middle(values: tuple[float, ...]) -> float:

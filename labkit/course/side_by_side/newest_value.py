@@ -17,6 +17,7 @@ from labkit.measuring import schedules
 from labkit.measuring.measurement import measure
 from labkit.measuring.run import Run
 from labkit.network.link import Link
+from labkit.techniques import find
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,9 +110,10 @@ class Ages(Shown):
         figure = layout.panels("", "", shared_yaxes=True, horizontal_spacing=0.05)
         for name in dict.fromkeys(point.name for point in self.points):
             mine = [point for point in self.points if point.name == name]
-            base_name, base = mine[0].technique, style.mark(mine[0].technique)
+            technique = find(mine[0].technique)
+            base = technique.mark
             symbol = f"{base.symbol}-open" if mine[0].conflate else base.symbol
-            told = style.title_of(base_name) + mine[0].name.removeprefix(base_name)
+            told = technique.short + mine[0].name.removeprefix(technique.name)
             for col, x in ((1, [p.rate_per_s for p in mine]), (2, [p.bytes_per_s / 1e3 for p in mine])):
                 figure.add_scatter(
                     x=x, y=[p.mean_s * 1e3 for p in mine], mode="lines+markers", name=told, legendgroup=name,

@@ -17,6 +17,7 @@ from labkit.course.sse.listeners import KINDS, Listener, hear, kind_of, listen, 
 from labkit.course.sse.noticing import noticing
 from labkit.course.sse.with_page import BROWSER, OURS, WithPage
 from labkit.network.link import Link
+from labkit.techniques.sse import SSE
 from labkit.wire.events import now_ns
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Heartbeats(WithPage):
         def seconds(times_ns: Sequence[int]) -> list[float]:
             return [(t_ns - self.started_ns) / 1e9 for t_ns in times_ns]
 
-        symbol = style.mark("sse").symbol
+        symbol = SSE.mark.symbol
         kinds = (
             ("sent_ns", "sent", {"symbol": "line-ns", "size": 12, "color": grey.muted, "line": {"width": 1.5}}),
             ("seen_ns", "seen by the client's code", {"symbol": symbol, "size": 8, "color": "#0072B2"}),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from labkit.charts import layout, style
+from labkit.techniques.sse import SSE
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -16,7 +17,7 @@ TICKS = (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
 
 def noticing(measured_s: Sequence[float], beat_s: float, missed: int, beat_bytes: int, theme: str | None) -> go.Figure:
     """Theory for every interval, what a run with heartbeats every *beat_s* measured, and a slider for the interval."""
-    grey, mark, figure = style.theme(theme), style.mark("sse"), layout.blank()
+    grey, mark, figure = style.theme(theme), SSE.mark, layout.blank()
     spans_s = [((missed - 1) * every_s, missed * every_s) for every_s in INTERVALS_S]
     hourly = [beat_bytes * 3600 / every_s for every_s in INTERVALS_S]
     layout.add_theory(

@@ -28,6 +28,7 @@ from labkit.measuring.run import Run
 from labkit.network.link import Link
 from labkit.techniques import Delivery
 from labkit.techniques.sse import SSE
+from labkit.theory import Mark
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 RETRIES = {0.2: 20, 0.3: 18, 0.5: 13}
 """How often a client has to come back, by ``retry`` in seconds."""
 CUT_S, HEAL_S = 1.5, 2.0
-PAGE = style.Mark("#D55E00", "circle-open", "dot")
+PAGE = Mark("#D55E00", "circle-open", "dot")
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,7 +73,7 @@ class Returns(WithPage):
         Args:
             theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
         """
-        grey, kernel, figure = style.theme(theme), style.mark("sse"), layout.blank()
+        grey, kernel, figure = style.theme(theme), SSE.mark, layout.blank()
         labels = [f"{1e3 * retry_s:.0f}" for retry_s in sorted(self.gaps_s[OURS])]
         figure.add_hrect(y0=-10, y1=10, fillcolor=style.rgba(kernel.color, 0.15), line_width=0, layer="below")
         figure.add_hline(y=0, line=layout.theory_line(theme))

@@ -9,17 +9,17 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
-from labkit.charts import style
 from labkit.client.connection import Connection, Wiring
 from labkit.client.ledger import Ledger
 from labkit.errors import ConnectionLost, Refused
+from labkit.theory import Mark
 from labkit.wire.events import now_ns
 from labkit.wire.frames import Frame, FrameDecoder, Opcode, encode_frame
 
 TIMEOUT_S = 5.0
 SAMPLE_KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 """The key of the example in RFC 6455 section 1.3; its accept is s3pPLMBiTxaQ9kYGzzhZRbK+xOo=."""
-UP, DOWN = style.Mark("#D55E00", "triangle-up", "dash"), style.Mark("#0072B2", "triangle-down", "solid")
+UP, DOWN = Mark("#D55E00", "triangle-up", "dash"), Mark("#0072B2", "triangle-down", "solid")
 """What stands for each direction in charts."""
 
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labkit.charts import layout, style
+from labkit.theory import Mark
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-DUE = style.Mark("#0072B2", "circle", "solid")
-PUBLISHED = style.Mark("#D55E00", "x-thin-open", "dot")
+DUE = Mark("#0072B2", "circle", "solid")
+PUBLISHED = Mark("#D55E00", "x-thin-open", "dot")
 
 
 @dataclass(frozen=True)

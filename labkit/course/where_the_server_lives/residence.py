@@ -164,7 +164,7 @@ async def _subscribed(home: Home, technique: Technique, ports: dict[str, int]) -
     def arrived(_: Subscription, delivery: Delivery) -> None:
         home.received[delivery.event_id] = delivery.received_ns
 
-    subscription = Subscription(technique, 0, "", {"interval_s": 1.0}, 1 << 16)
+    subscription = Subscription(technique, 0, "", {}, 1 << 16)
 
     async def begin() -> asyncio.Task[None]:
         receiving = asyncio.ensure_future(subscription.receive(technique.url("127.0.0.1", ports), "0", arrived))

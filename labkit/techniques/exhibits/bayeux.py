@@ -16,13 +16,13 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from labkit.client.connection import Opened, Wiring
 from labkit.client.http import HTTPClient, refuse_unless
-from labkit.client.ledger import Ledger
 from labkit.server.access import Refusal
 from labkit.server.handler import PushHandler
-from labkit.techniques.base import Delivery, Reader, Technique, mark_json
+from labkit.techniques.base import Opening, Technique
 from labkit.techniques.long_polling import woken
+from labkit.techniques.reading import Delivery, Reader, mark_json
+from labkit.theory import Mark
 from labkit.wire import envelope
 from labkit.wire.events import Cursor, Gap
 
@@ -95,29 +95,21 @@ def _dumps(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-async def connect(
-    url: str,
+async def subscribe(
+    opening: Opening,
     *,
-    after: str | None = None,
-    topic: str = "",
-    token: str | None = None,
-    ledger: Ledger | None = None,
-    on_open: Opened | None = None,
-    subscriber: int = 0,
     hold_s: float | None = None,
     advised_interval_s: float | None = None,
-    **_: object,
 ) -> AsyncGenerator[Delivery | Gap, None]:
     """Handshake, subscribe, then connect again and again, as the server advises.
 
     Args:
         advised_interval_s: what the server is asked to advise, so that obedience can be measured.
     """
-    wiring = Wiring(ledger or Ledger(0), "bayeux", subscriber)
-    client = HTTPClient(url, topic=topic, token=token, wiring=wiring)
-    reader = Reader(after, on_open)
+    client = opening.http()
+    reader = opening.reader()
     pause = None if advised_interval_s is None else f"{advised_interval_s:.3f}"
-    query = {"after": after, "timeout": hold_s, "interval": pause}
+    query = {"after": opening.after, "timeout": hold_s, "interval": pause}
     try:
         hello = await _exchange(client, reader, query, channel="/meta/handshake", version="1.0")
         me = {"clientId": hello[1]["clientId"]}
@@ -161,7 +153,10 @@ BAYEUX = Technique(
     spec="Bayeux 1.0; RFC 6202 section 4.1",
     route="/bayeux",
     handler=BayeuxHandler,
-    connect=connect,
+    client=subscribe,
+    short="Bayeux",
+    kind="hold",
+    mark=Mark("#8C6BB1", "pentagon", "dash"),
     through_buffering=True,
     exhibit=True,
     hint="long polling on channels, with advice on when to come again",

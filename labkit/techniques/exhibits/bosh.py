@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 from xml.sax.saxutils import escape, unescape
 
-from labkit.client.connection import Opened, Wiring
 from labkit.client.http import HTTPClient, refuse_unless
-from labkit.client.ledger import Ledger
 from labkit.server.access import Refusal
 from labkit.server.handler import PushHandler
-from labkit.techniques.base import Delivery, Reader, Technique, mark_json
+from labkit.techniques.base import Opening, Technique
 from labkit.techniques.long_polling import woken
+from labkit.techniques.reading import Delivery, Reader, mark_json
+from labkit.theory import Mark
 from labkit.wire import envelope
 from labkit.wire.events import Cursor, Gap, now_ns
 
@@ -93,31 +93,23 @@ class BOSHHandler(PushHandler):
         return f"<body xmlns='{SPACE}'>{inside}</body>" if inside else f"<body xmlns='{SPACE}'/>"
 
 
-async def connect(
-    url: str,
+async def subscribe(
+    opening: Opening,
     *,
-    after: str | None = None,
-    topic: str = "",
-    token: str | None = None,
-    ledger: Ledger | None = None,
-    on_open: Opened | None = None,
-    subscriber: int = 0,
     hold_s: float | None = None,
-    **_: object,
 ) -> AsyncGenerator[Delivery | Gap, None]:
     """Make a session, then keep one request at the server."""
-    wiring = Wiring(ledger or Ledger(0), "bosh", subscriber)
-    client = HTTPClient(url, topic=topic, token=token, wiring=wiring)
-    reader, rid = Reader(after, on_open), secrets.randbelow(1 << 31)
+    client = opening.http()
+    reader, rid = opening.reader(), secrets.randbelow(1 << 31)
     wait_s = 30.0 if hold_s is None else hold_s
     try:
         hello = f"<body xmlns='{SPACE}' rid='{rid}' wait='{wait_s:g}' hold='1'/>"
-        begun = (await _post(client, reader, after, hello))[0]
+        begun = (await _post(client, reader, opening.after, hello))[0]
         reader.opened(begun["cursor"])
         while True:
             rid += 1
             body = f"<body xmlns='{SPACE}' rid='{rid}' sid='{begun['sid']}'/>"
-            for item in (await _post(client, reader, after, body))[1]:
+            for item in (await _post(client, reader, opening.after, body))[1]:
                 yield item
     finally:
         client.close()
@@ -149,7 +141,10 @@ BOSH = Technique(
     spec="XEP-0124; RFC 6202 section 4.2",
     route="/bosh",
     handler=BOSHHandler,
-    connect=connect,
+    client=subscribe,
+    short="BOSH",
+    kind="hold",
+    mark=Mark("#A65628", "hexagram", "dash"),
     through_buffering=True,
     exhibit=True,
     hint="XML over long polling that always keeps one request at the server",

@@ -11,12 +11,12 @@ import re
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from labkit.client.connection import Opened, Wiring
-from labkit.client.http import HTTPClient, refuse_unless
-from labkit.client.ledger import Ledger
+from labkit.client.http import refuse_unless
 from labkit.server.encoding import Item
 from labkit.server.handler import PushHandler
-from labkit.techniques.base import Delivery, Reader, Technique, mark_json
+from labkit.techniques.base import Opening, Technique
+from labkit.techniques.reading import Delivery, mark_json
+from labkit.theory import Mark
 from labkit.wire import envelope
 from labkit.wire.events import Gap
 
@@ -45,23 +45,12 @@ class ForeverFrameHandler(PushHandler):
         await self.stream(script)
 
 
-async def connect(
-    url: str,
-    *,
-    after: str | None = None,
-    topic: str = "",
-    token: str | None = None,
-    ledger: Ledger | None = None,
-    on_open: Opened | None = None,
-    subscriber: int = 0,
-    **_: object,
-) -> AsyncGenerator[Delivery | Gap, None]:
+async def subscribe(opening: Opening) -> AsyncGenerator[Delivery | Gap, None]:
     """Read the page as a browser's parser does, one script element after another."""
-    wiring = Wiring(ledger or Ledger(0), "forever-frame", subscriber)
-    client = HTTPClient(url, topic=topic, token=token, wiring=wiring)
-    reader, rest = Reader(after, on_open), b""
+    client = opening.http()
+    reader, rest = opening.reader(), b""
     try:
-        await client.ask({"after": after})
+        await client.ask({"after": opening.after})
         response, http = await client.head()
         refuse_unless(response, (200,))
         async for piece in http.pieces():
@@ -84,7 +73,9 @@ FOREVER_FRAME = Technique(
     spec="no specification",
     route="/forever-frame",
     handler=ForeverFrameHandler,
-    connect=connect,
+    client=subscribe,
+    short="forever frame",
+    mark=Mark("#5E8C31", "hourglass", "dot"),
     exhibit=True,
     hint="script elements in an iframe that never finishes loading",
 )

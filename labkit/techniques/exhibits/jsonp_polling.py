@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator
 
-from labkit.client.connection import Opened, Wiring
 from labkit.client.http import HTTPClient
-from labkit.client.ledger import Ledger
 from labkit.server.access import Refusal
 from labkit.server.handler import PushHandler
-from labkit.techniques.base import Delivery, Reader, Technique, read_answer
+from labkit.techniques.base import Opening, Technique
 from labkit.techniques.long_polling import woken
+from labkit.techniques.reading import Delivery, Reader, read_answer
+from labkit.theory import Mark
 from labkit.wire.events import Gap
 
 _NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]{0,63}", re.ASCII)
@@ -44,22 +44,14 @@ def _for_script(text: str) -> str:
     return text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-async def connect(
-    url: str,
+async def subscribe(
+    opening: Opening,
     *,
-    after: str | None = None,
-    topic: str = "",
-    token: str | None = None,
-    ledger: Ledger | None = None,
-    on_open: Opened | None = None,
-    subscriber: int = 0,
     hold_s: float | None = None,
-    **_: object,
 ) -> AsyncGenerator[Delivery | Gap, None]:
     """Ask for a script again and again, and read its argument instead of running it."""
-    wiring = Wiring(ledger or Ledger(0), "jsonp-polling", subscriber)
-    client = HTTPClient(url, topic=topic, token=token, wiring=wiring)
-    reader, number = Reader(after, on_open), 0
+    client = opening.http()
+    reader, number = opening.reader(), 0
     try:
         if not reader.cursor:
             await _ask(client, reader, number, 0.0)  # where it begins
@@ -91,7 +83,10 @@ JSONP_POLLING = Technique(
     spec="no specification",
     route="/jsonp-polling",
     handler=JSONPPollingHandler,
-    connect=connect,
+    client=subscribe,
+    short="JSONP polling",
+    kind="hold",
+    mark=Mark("#B07C00", "bowtie", "dash"),
     through_buffering=True,
     exhibit=True,
     hint="a held request whose answer is a script that calls the page",

@@ -25,7 +25,7 @@ from labkit.course.sse.reconnections import Resumption, Returns
 from labkit.course.sse.rules import RULES
 from labkit.course.sse.with_page import BROWSER, OURS
 from labkit.techniques import Delivery
-from labkit.techniques.sse import SSE, connect
+from labkit.techniques.sse import SSE, subscribe
 from labkit.wire.event_stream import EventStreamDecoder
 
 Feed = Callable[[Sequence[bytes]], tuple[list[tuple[str, str, str]], int | None]]
@@ -236,13 +236,13 @@ def test_a_client_that_forgets_its_last_event_id_is_refuted(resumption: Resumpti
 
 
 async def dropping(*args: Any, **options: Any) -> AsyncGenerator[Any, None]:
-    async for item in connect(*args, **options):
+    async for item in subscribe(*args, **options):
         if not (isinstance(item, Delivery) and item.event_id == 7):
             yield item
 
 
 async def repeating(*args: Any, **options: Any) -> AsyncGenerator[Any, None]:
-    async for item in connect(*args, **options):
+    async for item in subscribe(*args, **options):
         yield item
         if isinstance(item, Delivery) and item.event_id == 7:
             yield item
@@ -250,7 +250,7 @@ async def repeating(*args: Any, **options: Any) -> AsyncGenerator[Any, None]:
 
 @pytest.mark.parametrize(("client", "said"), [(dropping, "1 lost, 0 twice"), (repeating, "0 lost, 1 twice")])
 def test_a_client_that_drops_or_repeats_one_id_is_refuted(returns: Returns, client: Any, said: str) -> None:
-    with labkit.Lab("sse-wrong", techniques=(dataclasses.replace(SSE, connect=client),)) as wrong_lab:
+    with labkit.Lab("sse-wrong", techniques=(dataclasses.replace(SSE, client=client),)) as wrong_lab:
         run = sse.cut(wrong_lab, duration_s=2.6)
     found = claims.judge("E2", Resumption(stretched(returns, 1.0), run))
     assert found.verdict == "refuted" and said in found.reason

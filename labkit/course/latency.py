@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from labkit import theory
 from labkit.claims import confidence
@@ -20,9 +21,27 @@ from labkit.claims.seen import (
     schedule_of,
     see,
 )
+from labkit.measuring.natures import asked
+from labkit.techniques import Technique
+from labkit.techniques.http_streaming import HTTP_STREAMING
+from labkit.techniques.long_polling import LONG_POLLING
+from labkit.techniques.polling import POLLING
 
 if TYPE_CHECKING:
     from labkit.measuring.run import Run
+
+
+def _expected(run: Run, technique: Technique, **on: Any) -> theory.Expectation:
+    """What theory expects where transits take exactly d: jitter is in the slack.
+
+    Raises:
+        NoVerdict: it is silent about this run.
+    """
+    path = replace(theory.Path.of(run.settings), jitter_s=0.0, **on)
+    expected = technique.expect(asked(technique, run.settings), path)
+    if isinstance(expected, theory.Silent):
+        raise NoVerdict("not run", expected.why)
+    return expected
 
 
 def polling_is_late(run: Run) -> Finding:
@@ -31,11 +50,9 @@ def polling_is_late(run: Run) -> Finding:
     The mean is a lottery of phases if the source keeps step with the polls; it is judged for Poisson events and for a
     periodic source dithered by a period or more. It counts once it tells P/2 from 0 and from P: half-width P/4.
     """
-    options = options_of(run, "polling")
-    interval_s = float(options.get("interval_s", options.get("poll_interval_s", 1.0)))
-    seen = see(run, "polling", noise_limit_s=interval_s / 10)
-    waiting = bool(options.get("wait_after_answer"))
-    expected = theory.polling_latency(interval_s, seen.one_way_s, fresh_connections=seen.fresh, waiting=waiting)
+    interval_s = float(asked(POLLING, run.settings)["interval_s"])
+    seen = see(run, POLLING.name, noise_limit_s=interval_s / 10)
+    expected = _expected(run, POLLING, fresh_connections=seen.fresh)
     period_s = expected.max_s - expected.min_s
     mean = confidence.mean_interval(listed(seen.latency_s), groups=listed(seen.event))
     name, schedule = schedule_of(run)
@@ -56,15 +73,15 @@ def long_polling_is_near_one_transit(run: Run) -> Finding:
     Which events found a parked poll is told from the rows (:func:`parked`). The mean counts once it tells d from 2d:
     half-width d/2. With a connection for each request the claim is refined: g is 4d and the maximum 5d.
     """
-    options = options_of(run, "long-polling")
+    options = options_of(run, LONG_POLLING.name)
     if options.get("pipelined"):
         raise NoVerdict("not run", "its polls were pipelined, which takes the gap away")
-    seen = see(run, "long-polling")
+    seen = see(run, LONG_POLLING.name)
     d, gap_s = seen.one_way_s, theory.request_gap(seen.one_way_s, seen.fresh)
     hold_s = float(options.get("hold_s") or 30.0)
     name, schedule = schedule_of(run)
     rate_per_s = float(schedule.get("rate_per_s") or 0.0)
-    expected = theory.long_polling_latency(rate_per_s, d, hold_s, gap_s)
+    expected = _expected(run, LONG_POLLING, fresh_connections=seen.fresh, rate_per_s=rate_per_s, poisson=True)
     answer = answers(seen.frame, d).groupby(seen.event).transform("min")
     least = expected.std_s / math.sqrt(seen.n)
     mean = confidence.mean_interval(listed(seen.latency_s), groups=listed(answer), least_error=least)
@@ -83,11 +100,11 @@ def long_polling_is_near_one_transit(run: Run) -> Finding:
 
 def streaming_is_one_transit(run: Run) -> Finding:
     """S3: the median of streaming is d, and no latency is nearer to 3d than to d as long as nothing is recycled."""
-    seen = see(run, "http-streaming")
+    seen = see(run, HTTP_STREAMING.name)
     d = seen.one_way_s
     each = seen.latency_s.groupby(seen.event).mean()
     connections = run.connections
-    opened = int((connections["technique"] == "http-streaming").sum())
+    opened = int((connections["technique"] == HTTP_STREAMING.name).sum())
     streams = len(seen.frame[["subscriber", "topic"]].drop_duplicates())
     parts = [
         median_part(seen, each, d, ""),

@@ -1,0 +1,67 @@
+"""What every WebSocket route of a lab shares: a handler's checks before a corrected WebSocket, bounded writes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from tornado.iostream import IOStream, StreamClosedError
+
+from labkit.server.handler import PushHandler
+from labkit.server.http1 import accepted
+from labkit.server.websocket import CorrectedHandler, CorrectedProtocol
+
+SUBPROTOCOL = "labkit"
+
+
+class WebSocketRoute(PushHandler, CorrectedHandler):
+    """What ``/websocket`` and ``/websocket/echo`` share: access checks, compression on request, quiet errors."""
+
+    def check_origin(self, origin: str) -> bool:
+        return True  # prepare() has checked it, as on every route
+
+    def token(self) -> str:
+        """Also as a second subprotocol after ``labkit``: intermediaries write addresses into their logs."""
+        offered = [name.strip() for name in self.request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+        return offered[1] if len(offered) == 2 and offered[0] == SUBPROTOCOL else super().token()
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        return SUBPROTOCOL if SUBPROTOCOL in subprotocols else None  # a browser gives up if none is chosen
+
+    def get_compression_options(self) -> dict[str, Any] | None:
+        return {} if self.flag("deflate") else None
+
+    def say(self, *messages: str | bytes) -> Coroutine[Any, Any, None] | None:
+        """Write messages in one piece. If the system did not take all of it, returns what is to be awaited."""
+        protocol = self.open_protocol()
+        return self.put(b"".join(map(protocol.frame, messages)) if protocol is not None else b"")
+
+    def put(self, frames: bytes) -> Coroutine[Any, Any, None] | None:
+        """The same for messages that are framed."""
+        if (protocol := self.open_protocol()) is None:
+            PushHandler.on_connection_close(self)
+            return None
+        written = protocol.stream.write(frames)
+        return None if written.done() and not written.exception() else self._taken(protocol.stream, written)
+
+    def open_protocol(self) -> CorrectedProtocol | None:
+        """The connection, for as long as neither side has begun to close it."""
+        protocol = self.ws_connection
+        return protocol if isinstance(protocol, CorrectedProtocol) and not protocol.is_closing() else None
+
+    async def _taken(self, stream: IOStream, written: asyncio.Future[None]) -> None:
+        """Wait until a write was accepted, for a bounded time: a peer may stop reading."""
+        try:
+            await accepted(written, self.context.write_timeout_s)
+        except TimeoutError:
+            stream.close()
+        except StreamClosedError:
+            PushHandler.on_connection_close(self)
+
+
+class EchoSocket(WebSocketRoute):
+    """Sends back what it gets."""
+
+    def on_message(self, message: str | bytes) -> Coroutine[Any, Any, None] | None:
+        return self.say(message)
