@@ -64,7 +64,6 @@ class Leg:
         latency_s: from due until the server had it, by the message's place in *order*.
         bytes: of both directions on the way up, answers included, message by message, as they were sent.
         connections: how many it took.
-        back: the technique by which the client receives.
         back_bytes: what the client's receiving cost in all, for these same messages as events.
     """
 
@@ -75,7 +74,6 @@ class Leg:
     latency_s: tuple[float, ...]
     bytes: tuple[int, ...]
     connections: int
-    back: str = ""
     back_bytes: int = 0
 
     @property
@@ -140,8 +138,7 @@ class Client:
             back_bytes = sum(record.bytes_total for record in going_up.connections) - sum(self.sizes.values())
         sizes = tuple(self.sizes[number] for number in sorted(self.sizes))
         connections = len(going_up.connections)
-        return Leg(self.way.mode, self.rate_per_s, self.count, order, latency_s, sizes, connections,
-                   self.way.back, back_bytes)  # fmt: skip
+        return Leg(self.way.mode, self.rate_per_s, self.count, order, latency_s, sizes, connections, back_bytes)
 
     async def _send_all(self, send: Callable[[int, str], Coroutine[Any, Any, int]]) -> None:
         """Send each message when it is due, whether or not those before it have been answered."""

@@ -16,7 +16,6 @@ from labkit.charts import layout, style
 from labkit.client.connection import Connection, Wiring
 from labkit.client.ledger import Ledger
 from labkit.course.alone import started_now
-from labkit.course.background import lateness, quantile
 from labkit.course.shown import Shown, as_table
 from labkit.course.websocket.raw import RawSocket
 from labkit.lab.lab import Lab
@@ -44,7 +43,6 @@ class Beside(Shown):
     bytes: Mapping[int, tuple[int, int]]
     trips_s: Mapping[int, Sequence[tuple[float, float]]]
     bare_s: Sequence[tuple[float, float]]
-    late_s: float
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def ratio_of_bytes(self, payload_bytes: int) -> float:
@@ -148,7 +146,6 @@ async def _against_tcp(lab: Lab, sizes: Sequence[int], trips: int, bare_trips: i
         async with (
             Link(lab, one_way_s=one_way_s) as near_lab,
             Link(("127.0.0.1", port), one_way_s=one_way_s) as near_tcp,
-            lateness() as late_s,
         ):
             found = await asyncio.gather(*(_pair(near_lab.address[1], near_tcp.address[1], n, trips) for n in sizes))
         _, bare = await _pair(lab.port, port, 128, bare_trips, together=False)
@@ -156,7 +153,7 @@ async def _against_tcp(lab: Lab, sizes: Sequence[int], trips: int, bare_trips: i
         server.close()
     counted = {size: result[0] for size, result in zip(sizes, found, strict=True)}
     taken = {size: result[1] for size, result in zip(sizes, found, strict=True)}
-    return Beside(one_way_s, counted, taken, bare, quantile(late_s, 0.95), started)
+    return Beside(one_way_s, counted, taken, bare, started)
 
 
 async def _pair(

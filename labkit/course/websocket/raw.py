@@ -6,7 +6,6 @@ import asyncio
 import base64
 import os
 from collections import deque
-from types import TracebackType
 from typing import Self
 
 from labkit.client.connection import Connection, Wiring
@@ -115,7 +114,5 @@ class RawSocket:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.connection.close()

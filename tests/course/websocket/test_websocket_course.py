@@ -354,7 +354,7 @@ def test_the_context_saves_small_messages_and_takes_memory() -> None:
 
 def echoed(ratio: float = 1.0, websocket_bytes: int = 10, wobble: float = 0.0) -> Beside:
     pairs = [((ratio + wobble * (i % 2)) * 0.1, 0.1) for i in range(16)]
-    return Beside(D, {1: (websocket_bytes, 2)}, {1: pairs}, [(0.0002, 0.0001)], 0.001)
+    return Beside(D, {1: (websocket_bytes, 2)}, {1: pairs}, [(0.0002, 0.0001)])
 
 
 @pytest.mark.parametrize(
