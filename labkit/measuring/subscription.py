@@ -8,7 +8,7 @@ from contextlib import aclosing
 from itertools import groupby
 from typing import Any
 
-from labkit.client.ledger import Ledger
+from labkit.client.ledger import ConnectionRecord, Ledger
 from labkit.errors import LabkitError
 from labkit.lab.attached import Published
 from labkit.subscribing.following import follow
@@ -23,6 +23,7 @@ class Subscription:
         opened: set once it is attached, or has failed.
         items: what arrived, each with the bytes that its connections had carried by then.
         newest: the highest event id so far.
+        cursor: where it is.
         failure: why it ended before its time; None if it did not.
         lost: why the newest attempt came to nothing; None since the server has been heard.
     """
@@ -38,9 +39,20 @@ class Subscription:
         self.opened = asyncio.Event()
         self.items: list[tuple[Delivery | Gap, int]] = []
         self.newest = 0
+        self.cursor: str | None = None
         self.carried_bytes = 0  # before the first of the items
         self.failure: str | None = None
         self.lost: str | None = None
+
+    def begins(self, cursor: str) -> None:
+        """It is to receive what comes after this."""
+        self.cursor = cursor
+        self.newest = int(cursor.partition("@")[0])
+
+    def renewed(self) -> None:
+        """Get ready to subscribe again from the cursor."""
+        self.opened = asyncio.Event()
+        self.failure = None
 
     async def receive(
         self, url: str, after: str | None, on_delivery: Callable[[Subscription, Delivery], None] | None = None
@@ -81,6 +93,7 @@ class Subscription:
 
     def put(self, item: Delivery | Gap) -> None:
         """Keep what arrived."""
+        self.cursor = item.cursor
         self.items.append((item, self._spent_bytes()))
         if isinstance(item, Delivery):
             self.newest = max(self.newest, item.event_id)
@@ -89,7 +102,10 @@ class Subscription:
         return size_bytes(item.data)
 
     def _spent_bytes(self) -> int:
-        return sum(record.bytes_total for record in self.ledger.connections)
+        spent = 0
+        for record in self.ledger.connections:  # once for each event: not a call more than it needs
+            spent += record.bytes_in + record.bytes_out
+        return spent
 
     def rows(self, published: Published) -> Iterator[dict[str, Any]]:
         """One row per delivery, as ``Run.deliveries`` has them.
@@ -130,6 +146,10 @@ class Subscription:
             "scheduled": times is not None,
             "conflated": skipped,
         }
+
+    def records(self, first_id: int | None) -> Iterator[ConnectionRecord]:
+        """Its connections; *first_id* is the oldest event that is kept, if any was let go."""
+        yield from self.ledger.connections
 
     def gaps(self) -> Iterator[dict[str, Any]]:
         """The gaps that it was told."""

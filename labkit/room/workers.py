@@ -116,8 +116,8 @@ class Drawer:
     def _tell(self, sample: Sample) -> None:
         """Say what has ended before its time, once."""
         ended = [f"{title_of(name)}: {why}" for name, why in sample.failures.items()]
-        if self._live.publish_failure:
-            ended.append(f"The source has ended: {self._live.publish_failure}")
+        if self._live.publisher.failure:
+            ended.append(f"The source has ended: {self._live.publisher.failure}")
         if ended and ended != self._told:
             self._told = ended
             self._panel.say("; ".join(ended))
@@ -128,5 +128,5 @@ def standing(live: LiveRun, word: str) -> str:
     arrived = sum(live.arrived.values())
     return (
         f"{word}: {joined(map(title_of, live.settings.techniques))}; {source_title(live.settings)}; "
-        f"{live.published_count} published, {arrived} delivered; the link is {live.link_state}."
+        f"{live.publisher.count} published, {arrived} delivered; the link is {live.link_state}."
     )
