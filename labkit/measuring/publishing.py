@@ -50,7 +50,7 @@ class Publisher:
         try:
             for due in self._source.events(started_ns):
                 self.publish(*due)
-        except (LabkitError, OSError) as error:
+        except LabkitError as error:
             self.failure = str(error)
         except Exception as error:
             self.failure, self.raised = f"{type(error).__name__}: {error}", error

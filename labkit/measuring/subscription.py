@@ -93,19 +93,15 @@ class Subscription:
 
     def put(self, item: Delivery | Gap) -> None:
         """Keep what arrived."""
-        self.cursor = item.cursor
-        self.items.append((item, self._spent_bytes()))
+        self.cursor, spent = item.cursor, 0
+        for record in self.ledger.connections:  # asked at each event: without a call
+            spent += record.bytes_in + record.bytes_out
+        self.items.append((item, spent))
         if isinstance(item, Delivery):
             self.newest = max(self.newest, item.event_id)
 
     def _payload_bytes(self, item: Delivery) -> int:
         return size_bytes(item.data)
-
-    def _spent_bytes(self) -> int:
-        spent = 0
-        for record in self.ledger.connections:  # once for each event: not a call more than it needs
-            spent += record.bytes_in + record.bytes_out
-        return spent
 
     def rows(self, published: Published) -> Iterator[dict[str, Any]]:
         """One row per delivery, as ``Run.deliveries`` has them.

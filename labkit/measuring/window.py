@@ -170,7 +170,7 @@ class LiveSubscription(Subscription):
         return item.payload_bytes if isinstance(item, Kept) else 0
 
     def _spent_bytes(self) -> int:
-        return self._gone.values[0] + self._gone.values[1] + super()._spent_bytes()
+        return sum(self._gone.values[:2]) + sum(record.bytes_total for record in self.ledger.connections)
 
     @property
     def connections_open(self) -> int:
