@@ -12,20 +12,20 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from labkit import loop
-from labkit.client.ledger import CATEGORIES, ConnectionRecord, Ledger
+from labkit.client.ledger import ConnectionRecord, Ledger
 from labkit.errors import LabkitError
 from labkit.lab.lab import Lab
 from labkit.measuring.attaching import Subscribers
 from labkit.measuring.run import Run
+from labkit.measuring.sampling import Sample, Samples
 from labkit.measuring.settings import DIALS, Settings
 from labkit.measuring.source import Source
 from labkit.measuring.tallies import BROWSER
 from labkit.measuring.under_way import UnderWay
-from labkit.measuring.window import COUNTERS, FRESH, LiveSubscription, Window, frozen_copy
+from labkit.measuring.window import LiveSubscription, Window, frozen_copy
 from labkit.network.link import Link
 from labkit.techniques import Technique, find
 from labkit.techniques.sse import RETRY_S
@@ -34,28 +34,6 @@ from labkit.wire.events import now_ns
 KEEP_EVENTS = 5000
 KEEP_BYTES = 256 << 10
 TEND_S = 0.25
-TOLD_WITHIN_S = 5.0
-"""How long a page may take to tell what arrived, and still have a dot."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What happened since the sample before, and how it stands now.
-
-    Attributes:
-        published: event id -> (due_ns, published_ns) of the newest events.
-        arrived: technique -> (event id, received_ns), in order.
-        totals: technique -> bytes by category since the start.
-        open: technique -> (connections, requests) open now.
-        failures: technique -> why it ended before its time.
-    """
-
-    t_ns: int
-    published: dict[int, tuple[int, int]]
-    arrived: dict[str, list[tuple[int, int]]]
-    totals: dict[str, dict[str, int]]
-    open: dict[str, tuple[int, int]]
-    failures: dict[str, str]
 
 
 class LiveRun(UnderWay):
@@ -99,8 +77,7 @@ class LiveRun(UnderWay):
         self._keeps_link = link is not None
         self._settles = True
         self._told = asyncio.Event()  # to end
-        self._seen: deque[tuple[str, int, int]] = deque(maxlen=FRESH)  # told by subscribers elsewhere
-        self._fresh: deque[tuple[int, int, int]] = deque(maxlen=4096)
+        self._samples = Samples(subscribers)
 
     # -- from any thread --------------------------------------------------------------------------------------
 
@@ -111,6 +88,7 @@ class LiveRun(UnderWay):
                 undo.callback(self.link.close)
                 self.link.bind(self.lab).start()
             self.link.heal()
+            undo.callback(self._interrupt)
             self._begin(self.link)
             self._wait(self._begins)
             if self.interrupted:
@@ -162,12 +140,9 @@ class LiveRun(UnderWay):
         """What arrived since the last sample, and how it stands. For one reader."""
 
         async def take() -> Sample:
-            return self._sample()
+            return self._samples.here()
 
-        sample = loop.run(take())
-        for name, event_id, received_ns in self._arrived_elsewhere():
-            sample.arrived.setdefault(name, []).append((event_id, received_ns))
-        return sample
+        return self._samples.elsewhere(loop.run(take()), self.started_ns)
 
     def stop(self, *, settle: bool = True) -> Run:
         """End it: wait for what is on its way, if wanted, close everything, return what the window holds.
@@ -215,16 +190,6 @@ class LiveRun(UnderWay):
     def _subscriptions(self) -> dict[str, LiveSubscription]:
         return {subscription.technique.name: subscription for subscription in list(self._subscribers.here)}
 
-    def _arrived_elsewhere(self) -> Iterator[tuple[str, int, int]]:
-        """(name, event id, received_ns) of what subscribers elsewhere have told since the last time."""
-        since_ns, seen = max(self.started_ns, now_ns() - int(TOLD_WITHIN_S * 1e9)), set(self._seen)
-        for subscriber in self._subscribers.elsewhere:
-            for row in subscriber.part({}, since_ns).rows:
-                key = row["technique"], row["subscriber"], row["event_id"]
-                if key not in seen:
-                    self._seen.append(key)
-                    yield row["technique"] + BROWSER, row["event_id"], row["received_ns"]
-
     # -- what goes on -----------------------------------------------------------------------------------------
 
     def _options(self, technique: Technique, number: int) -> dict[str, Any]:
@@ -263,21 +228,9 @@ class LiveRun(UnderWay):
 
     def _is_published(self, event_id: int, due_ns: int, published_ns: int) -> None:
         super()._is_published(event_id, due_ns, published_ns)
-        self._fresh.append((event_id, due_ns, published_ns))
+        self._samples.fresh.append((event_id, due_ns, published_ns))
         if self.window.is_full(self.publisher.newest[self.topic]):
             loop.run(self._turn())  # many at once must not outrun the window
-
-    def _sample(self) -> Sample:
-        subscriptions = self._subscriptions
-        first = len(COUNTERS)
-        return Sample(
-            now_ns(),
-            {event_id: times for event_id, *times in _drained(self._fresh)},
-            {name: list(_drained(s.fresh)) for name, s in subscriptions.items()},
-            {name: dict(zip(CATEGORIES, s.counts().values[first:], strict=True)) for name, s in subscriptions.items()},
-            {name: (s.connections_open, s.requests_open) for name, s in subscriptions.items()},
-            self._subscribers.failures,
-        )
 
     def _hop_records(self) -> Iterator[ConnectionRecord]:
         return map(frozen_copy, self.link.ledger.connections)
@@ -301,9 +254,3 @@ class LiveRun(UnderWay):
             "steady": not any(set(change) - {"t_s", "payload_bytes"} for change in self.changes),
             "first_event_id": self.window.first_id,
         }
-
-
-def _drained(queue: deque[Any]) -> Any:
-    """What is in the queue, taken out; somebody else may be filling it."""
-    for _ in range(len(queue)):
-        yield queue.popleft()

@@ -13,7 +13,8 @@ from labkit import theory
 from labkit.charts.distribution import PREDICTED
 from labkit.claims import recording
 from labkit.client.ledger import CATEGORIES
-from labkit.measuring.endless import LiveRun, Sample
+from labkit.measuring.endless import LiveRun
+from labkit.measuring.sampling import Sample
 from labkit.measuring.settings import Settings
 
 SHOWN_S = 20.0

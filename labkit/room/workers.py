@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from labkit.charts.style import joined, title_of
 from labkit.errors import LabkitError
 from labkit.lab.attached import Part
-from labkit.measuring.endless import LiveRun, Sample
+from labkit.measuring.endless import LiveRun
+from labkit.measuring.sampling import Sample
 from labkit.measuring.source import source_title
 from labkit.room.board import Board
 from labkit.room.charts import LiveCharts
