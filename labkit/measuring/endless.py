@@ -1,8 +1,7 @@
 """A run without an end: a source publishes and subscribers receive until somebody stops it, in bounded memory.
 
-What ``measure`` does for a schedule, with settings that can be changed while it goes on. Clients and the link live on
-the lab loop, the source publishes from a thread of its own, both read one clock. Latencies run from the moment an
-event was due. Nothing here draws: ``sample`` gives what a chart needs, as often as it likes.
+What ``measure`` does for a schedule, with settings that can be changed while it goes on, and of what was only the
+newest kept. Nothing here draws: ``sample`` gives what a chart needs, as often as it likes.
 
 Every public method may be called from any thread but the lab loop's.
 """
@@ -11,28 +10,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
-import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from labkit import loop
-from labkit.client.ledger import CATEGORIES, Ledger
-from labkit.errors import LabClosed, LabkitError
-from labkit.lab.attached import Part
+from labkit.client.ledger import ConnectionRecord, Ledger
+from labkit.errors import LabkitError
 from labkit.lab.lab import Lab
-from labkit.measuring.apparatus import Apparatus
-from labkit.measuring.natures import Natures, asked, told_of
-from labkit.measuring.provenance import natures_of, told, versions, when
+from labkit.measuring.attaching import Subscribers
+from labkit.measuring.natures import Natures, asked
 from labkit.measuring.run import Run
+from labkit.measuring.sampling import Sample, Samples
 from labkit.measuring.settings import DIALS, Settings
 from labkit.measuring.source import Source
 from labkit.measuring.tallies import BROWSER
-from labkit.measuring.window import COUNTERS, FRESH, LiveSubscription, Window, frozen_copy
+from labkit.measuring.under_way import UnderWay
+from labkit.measuring.window import LiveSubscription, Window, frozen_copy
 from labkit.network.link import Link
-from labkit.sockets import MSS
 from labkit.techniques import Technique, find
 from labkit.techniques.sse import RETRY_S
 from labkit.theory import Expectation, Path, Silent
@@ -40,35 +35,11 @@ from labkit.wire.events import now_ns
 
 KEEP_EVENTS = 5000
 KEEP_BYTES = 256 << 10
-OPEN_TIMEOUT_S = 10.0
-LEAVE_S = 0.5  # what is under way when a stop is interrupted may take this long to end
 TEND_S = 0.25
-TOLD_WITHIN_S = 5.0
-"""How long a page may take to tell what arrived, and still have a dot."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What happened since the sample before, and how it stands now.
-
-    Attributes:
-        published: event id -> (due_ns, published_ns) of the newest events.
-        arrived: technique -> (event id, received_ns), in order.
-        totals: technique -> bytes by category since the start.
-        open: technique -> (connections, requests) open now.
-        failures: technique -> why it ended before its time.
-    """
-
-    t_ns: int
-    published: dict[int, tuple[int, int]]
-    arrived: dict[str, list[tuple[int, int]]]
-    totals: dict[str, dict[str, int]]
-    open: dict[str, tuple[int, int]]
-    failures: dict[str, str]
-
-
-class LiveRun:
-    """One run under way.
+class LiveRun(UnderWay):
+    """One run that goes on.
 
     Args:
         lab: where to publish and to subscribe.
@@ -94,33 +65,21 @@ class LiveRun:
         seed: int = 0,
         link: Link | None = None,
     ) -> None:
-        if lab.closed:
-            raise LabClosed(f"lab {lab.name!r} is closed: start another with labkit.Lab()")
-        self.lab = lab
         self._source = Source(settings, seed)
         self.techniques = [find(name, lab.techniques) for name in settings.techniques]
+        subscribers = Subscribers(self.techniques, self._options, list(lab.attached), keep_bytes, LiveSubscription)
+        super().__init__(lab, self._source, subscribers, keep_bytes=keep_bytes, keep=keep_events)
         self.link = link or Link()
         self.link.ledger = Ledger(keep_bytes)
         self.link.one_way_s, self.link.jitter_s = settings.one_way_s, settings.jitter_s
-        self._keeps_link = link is not None
-        self._elsewhere = list(lab.attached)
         self.link_state = "whole"
-        self.window = Window(keep_events)
-        self.published_count = 0
-        self.publish_failure: str | None = None
+        self.hops = [self.link]
+        self.window = Window(keep_events, self.publisher.published)
         self.changes: deque[dict[str, Any]] = deque(maxlen=100)
-        self.started_ns = 0
-        self.ended = False
-        self._keep_bytes = keep_bytes
-        self._seen: deque[tuple[str, int, int]] = deque(maxlen=FRESH)  # told by subscribers elsewhere
-        self._subscriptions: dict[str, LiveSubscription] = {}
-        self._receiving: dict[str, asyncio.Task[None]] = {}
-        self._tending: asyncio.Task[None] | None = None
-        self._fresh: deque[tuple[int, int, int]] = deque(maxlen=4096)
-        self._apparatus = Apparatus(keep_events)
-        self._newest = 0
-        self._source_ended = threading.Event()
-        self._publisher = threading.Thread(target=self._publish_all, name="labkit-source", daemon=True)
+        self._keeps_link = link is not None
+        self._settles = True
+        self._told = asyncio.Event()  # to end
+        self._samples = Samples(subscribers)
 
     # -- from any thread --------------------------------------------------------------------------------------
 
@@ -130,11 +89,13 @@ class LiveRun:
             if not self._keeps_link:
                 undo.callback(self.link.close)
                 self.link.bind(self.lab).start()
-            undo.callback(lambda: loop.run(self._end()))
             self.link.heal()
-            loop.run(self._begin(self.lab.cursor()))
+            undo.callback(self._interrupt)
+            self._begin(self.link)
+            self._wait(self._begins)
+            if self.interrupted:
+                raise KeyboardInterrupt
             undo.pop_all()
-        self._publisher.start()
 
     def change(self, **changes: Any) -> str:
         """Set *changes* at once. Returns a sentence on what they needed, or an empty string.
@@ -149,18 +110,19 @@ class LiveRun:
         self._source.change(wanted)
         self.link.one_way_s, self.link.jitter_s = wanted.one_way_s, wanted.jitter_s
         if changed and self.started_ns:
-            self.changes.append({"t_s": self._elapsed_s(), **{name: getattr(wanted, name) for name in changed}})
+            t_s = (now_ns() - self.started_ns) / 1e9
+            self.changes.append({"t_s": t_s, **{name: getattr(wanted, name) for name in changed}})
         options = {DIALS[name].option for name in changed if name in DIALS}
-        names = {t.name for t in self.techniques if options & set(t.options)}
+        names = {t.name for t in self.techniques if options & set(t.options)} & set(self._subscriptions)
         for name in sorted(names):
-            loop.run(self._resubscribe(name))
+            loop.run(self._subscribers.restart(self._subscriptions[name]))
         if not names:
             return ""
         return f"The {' and '.join(sorted(names))} subscriber started again, from its cursor: nothing is lost."
 
     def publish(self, data: str | bytes) -> int:
         """Publish one event at once, as part of the run."""
-        return self._publish(now_ns(), data)
+        return self.publisher.publish(now_ns(), data)
 
     def cut(self) -> None:
         """End every connection, and turn new ones away until :meth:`heal`."""
@@ -181,48 +143,22 @@ class LiveRun:
         """What arrived since the last sample, and how it stands. For one reader."""
 
         async def take() -> Sample:
-            return self._sample()
+            return self._samples.here()
 
-        sample = loop.run(take())
-        for name, event_id, received_ns in self._arrived_elsewhere():
-            sample.arrived.setdefault(name, []).append((event_id, received_ns))
-        return sample
-
-    def snapshot(self) -> Run:
-        """The run so far; it goes on."""
-
-        async def take() -> Run:
-            return self._run(parts)
-
-        parts = self._parts()
-        return loop.run(take())
+        return self._samples.elsewhere(loop.run(take()), self.started_ns)
 
     def stop(self, *, settle: bool = True) -> Run:
         """End it: wait for what is on its way, if wanted, close everything, return what the window holds.
 
         An interrupt ends the wait, and the run is marked so.
         """
+        self._settles = settle
         self._source.stop()
-        interrupted = False
+        loop.get_loop().call_soon_threadsafe(self._told.set)
         try:
-            try:
-                if self._publisher.ident is not None:
-                    while not self._source_ended.wait(1.0):  # a join() that is interrupted takes its thread for ended
-                        pass
-                if settle:
-                    loop.run(self._settle())
-                    self._settle_elsewhere()
-            except KeyboardInterrupt:
-                interrupted = True
-                if not self._source_ended.wait(LEAVE_S):
-                    self.publish_failure = "the run was stopped while the lab did not answer to an event"
-            loop.run(self._end())
-            run = self.snapshot()
-            run.interrupted = interrupted
-            return run
+            self._wait()
+            return self.snapshot()
         finally:
-            loop.run(self._end())
-            self.ended = True
             if not self._keeps_link:
                 self.link.close()
 
@@ -232,91 +168,67 @@ class LiveRun:
         return self._source.settings
 
     @property
-    def newest(self) -> int:
-        """The id of the newest event that it published."""
-        return self._newest
-
-    @property
     def arrived(self) -> dict[str, int]:
         """technique -> deliveries since the start."""
-        return {name: subscription.arrived for name, subscription in list(self._subscriptions.items())}
+        return {name: subscription.arrived for name, subscription in self._subscriptions.items()}
 
     @property
     def caught_up(self) -> bool:
         """Whether every subscriber that has not failed holds the newest event."""
-        return all(s.failure or s.newest >= self._newest for s in list(self._subscriptions.values()))
+        return self._subscribers.hold(self.publisher.newest)
 
     @property
     def on_its_way_s(self) -> float:
         """How long what has been published may take to arrive, at most."""
         poll_s = self.settings.poll_interval_s if any(t.kind == "poll" for t in self.techniques) else 0.0
-        return max(poll_s, RETRY_S) + 8 * (self.settings.one_way_s + self.settings.jitter_s) + 2.0
+        return max(poll_s, RETRY_S) + 8 * (self.one_way_s + self.jitter_s) + 2.0
 
     @property
     def names(self) -> list[str]:
         """The techniques, those of subscribers elsewhere included: ``sse (browser)``."""
-        there = [name + BROWSER for s in self._elsewhere for name in getattr(s, "techniques", ())]
+        there = [name + BROWSER for s in self._subscribers.elsewhere for name in getattr(s, "techniques", ())]
         return list(dict.fromkeys([*self.settings.techniques, *there]))
 
-    def _parts(self) -> list[Part]:
-        return [subscriber.part(self.window.published, self.started_ns) for subscriber in self._elsewhere]
+    @property
+    def natures(self) -> Natures:
+        """What it tells of its techniques, those of subscribers elsewhere included."""
+        settings = self._settings()
+        return Natures({**settings, "natures": self._natures(settings)})
 
-    def _arrived_elsewhere(self) -> Iterator[tuple[str, int, int]]:
-        """(name, event id, received_ns) of what subscribers elsewhere have told since the last time."""
-        since_ns, seen = max(self.started_ns, now_ns() - int(TOLD_WITHIN_S * 1e9)), set(self._seen)
-        for subscriber in self._elsewhere:
-            for row in subscriber.part({}, since_ns).rows:
-                key = row["technique"], row["subscriber"], row["event_id"]
-                if key not in seen:
-                    self._seen.append(key)
-                    yield row["technique"] + BROWSER, row["event_id"], row["received_ns"]
-
-    def _settle_elsewhere(self) -> None:
-        deadline = time.monotonic() + max((s.settle_s for s in self._elsewhere), default=0.0) * self._reachable
-        newest = {"": self._newest}
-        while time.monotonic() < deadline and not all(s.settled(newest) for s in self._elsewhere):
-            time.sleep(0.02)
+    def expected(self) -> dict[str, Expectation | Silent]:
+        """technique -> the latency that theory expects of it with the settings as they are now."""
+        settings = {**self._settings(), "steady": True}
+        path = Path.of(settings)
+        return {t.name: t.expect(asked(t, settings), path) for t in self.techniques}
 
     @property
-    def _reachable(self) -> bool:
-        return self.link_state == "whole" and not self.lab.closed
+    def _subscriptions(self) -> dict[str, LiveSubscription]:
+        return {subscription.technique.name: subscription for subscription in list(self._subscribers.here)}
 
-    def _elapsed_s(self) -> float:
-        return (now_ns() - self.started_ns) / 1e9
+    # -- what goes on -----------------------------------------------------------------------------------------
 
-    # -- on the lab loop --------------------------------------------------------------------------------------
-
-    async def _begin(self, after: str) -> None:
-        self._newest = int(after.partition("@")[0])
-        self.window.start(self._newest)
-        for technique in self.techniques:
-            subscription = LiveSubscription(technique, self._options(technique), self._keep_bytes, after)
-            subscription.newest = self._newest
-            self._subscriptions[technique.name] = subscription
-            self._subscribe(subscription)
-        waits = [asyncio.ensure_future(s.opened.wait()) for s in self._subscriptions.values()]
-        _, late = await asyncio.wait(waits, timeout=OPEN_TIMEOUT_S)
-        for wait in late:
-            wait.cancel()
-        self._tending = asyncio.ensure_future(self._tend())
-        self._apparatus.start()
-        delay_s = 0.02 + 4 * (self.settings.one_way_s + self.settings.jitter_s)  # the first requests are on their way
-        self.started_ns = now_ns() + int(delay_s * 1e9)
-
-    def _options(self, technique: Technique) -> dict[str, Any]:
+    def _options(self, technique: Technique, number: int) -> dict[str, Any]:
         return technique.taken_of({"interval_s": self.settings.poll_interval_s, "hold_s": self.settings.hold_s})
 
-    def _subscribe(self, subscription: LiveSubscription) -> None:
-        name, url = subscription.technique.name, subscription.technique.url("127.0.0.1", self.link.ports)
-        self._receiving[name] = asyncio.ensure_future(subscription.receive(url, subscription.cursor))
+    @property
+    def _settle_s(self) -> float:
+        return super()._settle_s if self._settles and self.link_state == "whole" and not self.lab.closed else 0.0
 
-    async def _resubscribe(self, name: str) -> None:
-        subscription = self._subscriptions[name]
-        self._receiving[name].cancel()
-        await asyncio.gather(self._receiving[name], return_exceptions=True)
-        subscription.options.update(self._options(subscription.technique))
-        subscription.renewed()
-        self._subscribe(subscription)
+    @property
+    def _first_id(self) -> int | None:
+        return self.window.first_id
+
+    async def _over(self) -> None:
+        """A source that has failed does not end it: others may publish too."""
+        await self._told.wait()
+        await super()._over()
+
+    def _starts_at(self, cursor: str) -> None:
+        newest = int(cursor.partition("@")[0])
+        self.publisher.newest[self.topic] = newest
+        self.window.start(newest)
+        self._beside.append(asyncio.ensure_future(self._tend()))
+        super()._starts_at(cursor)
 
     async def _tend(self) -> None:
         while True:
@@ -325,128 +237,35 @@ class LiveRun:
 
     async def _turn(self) -> None:
         """Begin a page of the window, if it is time."""
-        subscriptions = list(self._subscriptions.values())
-        newest = max([self._newest, *(s.newest for s in subscriptions)])  # others may publish too
-        self.window.turn(newest, subscriptions, [self.link.ledger])
+        here = list(self._subscribers.here)
+        newest = max([self.publisher.newest[self.topic], *(s.newest for s in here)])  # others may publish too
+        self.window.turn(newest, here, [self.link.ledger])
 
-    async def _settle(self) -> None:
-        """Wait for what is on its way."""
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + self.on_its_way_s * self._reachable
-        while clock() < deadline and not self.caught_up:  # noqa: ASYNC110  no event tells of every subscriber
-            await asyncio.sleep(0.01)
+    def _is_published(self, event_id: int, due_ns: int, published_ns: int) -> None:
+        super()._is_published(event_id, due_ns, published_ns)
+        self._samples.fresh.append((event_id, due_ns, published_ns))
+        if self.window.is_full(self.publisher.newest[self.topic]):
+            loop.run(self._turn())  # many at once must not outrun the window
 
-    async def _end(self) -> None:
-        tasks = [*self._receiving.values(), *([self._tending] if self._tending else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._apparatus.stop()
+    def _hop_records(self) -> Iterator[ConnectionRecord]:
+        return map(frozen_copy, self.link.ledger.connections)
 
-    def _sample(self) -> Sample:
-        subscriptions = self._subscriptions
-        first = len(COUNTERS)
-        return Sample(
-            now_ns(),
-            {event_id: times for event_id, *times in _drained(self._fresh)},
-            {name: list(_drained(s.fresh)) for name, s in subscriptions.items()},
-            {name: dict(zip(CATEGORIES, s.counts().values[first:], strict=True)) for name, s in subscriptions.items()},
-            {name: (s.connections_open, s.requests_open) for name, s in subscriptions.items()},
-            {name: s.failure for name, s in subscriptions.items() if s.failure},
-        )
-
-    def _run(self, parts: list[Part]) -> Run:
-        first_id, published, described = self.window.first_id, dict(self.window.published), self._described()
-        ledger = Ledger(self._keep_bytes)
-        for subscription in self._subscriptions.values():
-            ledger.connections += subscription.records(first_id)
-        ledger.connections += [frozen_copy(record) for record in self.link.ledger.connections]
-        failures = {name: s.failure for name, s in self._subscriptions.items() if s.failure}
-        if self.publish_failure is not None:
-            failures["publisher"] = self.publish_failure
-        return Run(
-            deliveries=[
-                *(row for s in self._subscriptions.values() for row in s.rows(published)),
-                *(r for p in parts for r in p.rows if r["event_id"] >= (first_id or 0)),
-            ],
-            published={key: list(times) for key, times in published.items()},
-            ledger=ledger,
-            settings={**described, "natures": self._told(described), **told(parts)},
-            floor_ms=self._apparatus.floor_ms,
-            failures=failures,
-            missing=[
-                *(gap for s in self._subscriptions.values() for gap in s.gaps()),
-                *(gap for part in parts for gap in part.gaps),
-            ],
-            versions=versions(),
-        )
-
-    def _told(self, described: dict[str, Any]) -> dict[str, Any]:
-        return natures_of(self._elsewhere) | told_of(self.techniques, described)
-
-    @property
-    def natures(self) -> Natures:
-        """What it tells of its techniques, those of subscribers elsewhere included."""
-        described = self._described()
-        return Natures({**described, "natures": self._told(described)})
-
-    def expected(self) -> dict[str, Expectation | Silent]:
-        """technique -> the latency that theory expects of it with the settings as they are now."""
-        described = {**self._described(), "steady": True}
-        path = Path.of(described)
-        return {t.name: t.expect(asked(t, described), path) for t in self.techniques}
-
-    def _described(self) -> dict[str, Any]:
-        settings, is_poisson = self.settings, self.settings.source == "poisson"
-        timing = when(self.started_ns)
+    def _settings(self) -> dict[str, Any]:
+        common, settings = super()._settings(), self.settings
         return {
-            "techniques": list(settings.techniques),
+            **common,
             "schedule": {
                 "name": settings.source,
                 "settings": {"rate_per_s": settings.rate_per_s, "payload_bytes": settings.payload_bytes},
                 "rate_per_s": None if settings.source == "none" else settings.rate_per_s,
-                "poisson": is_poisson,
-                "duration_s": timing["duration_s"],
+                "poisson": settings.source == "poisson",
+                "duration_s": common["duration_s"],
             },
-            "one_way_s": settings.one_way_s,
-            "jitter_s": settings.jitter_s,
             "poll_interval_s": settings.poll_interval_s,
             "hold_s": settings.hold_s,
             "subscribers": 1,
             "options": {},
-            **timing,
-            "server": "process" if self.lab.process else "thread",
-            "mss": MSS,
-            "held_up_ms": dict(self._apparatus.held_up_ms),
             "changes": list(self.changes),
             "steady": not any(set(change) - {"t_s", "payload_bytes"} for change in self.changes),
             "first_event_id": self.window.first_id,
         }
-
-    # -- on the source's thread -------------------------------------------------------------------------------
-
-    def _publish_all(self) -> None:
-        try:
-            for due_ns, data in self._source.events(self.started_ns):
-                self._publish(due_ns, data)
-        except (LabkitError, OSError) as error:
-            self.publish_failure = str(error)
-        finally:
-            self._source_ended.set()
-
-    def _publish(self, due_ns: int, data: str | bytes) -> int:
-        event = self.lab.publish_event(data)
-        self.window.published["", event.id] = (due_ns, event.published_ns)
-        self._newest = max(self._newest, event.id)
-        self.published_count += 1
-        self._fresh.append((event.id, due_ns, event.published_ns))
-        self._apparatus.published()
-        if self.window.is_full(self._newest):
-            loop.run(self._turn())  # many at once must not outrun the window
-        return event.id
-
-
-def _drained(queue: deque[Any]) -> Any:
-    """What is in the queue, taken out; somebody else may be filling it."""
-    for _ in range(len(queue)):
-        yield queue.popleft()

@@ -1,15 +1,15 @@
-"""The source of a run without an end: what it publishes next, and when.
+"""The source of a run: what it publishes next, and when. A schedule's ends, the other goes on.
 
-It waits for that moment, heeding changes of its settings, and publishes nothing itself.
+It waits for that moment, heeding changes of its settings if it has any, and publishes nothing itself.
 """
 
 from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from labkit.measuring.schedules import payload
+from labkit.measuring.schedules import Planned, payload
 from labkit.measuring.settings import SOURCES, Settings, pause_s, sampler
 from labkit.wire.events import now_ns
 
@@ -17,8 +17,33 @@ LEFT_BEHIND_S = 5.0
 """A source that is later than this (the machine slept) goes on from now instead of catching up."""
 
 
+Due = tuple[int, str | bytes, str]
+"""(due_ns, data, topic)."""
+
+
+class Timetable:
+    """The events of a schedule: a source that ends."""
+
+    def __init__(self, planned: Iterable[Planned], topic: str) -> None:
+        self._planned = planned
+        self._topic = topic
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def events(self, started_ns: int) -> Iterator[Due]:
+        for event in self._planned:
+            due_ns = started_ns + int(event.offset_s * 1e9)
+            while (left_s := (due_ns - now_ns()) / 1e9) > 0 and not self._stop.wait(left_s):
+                pass
+            if self._stop.is_set():
+                return
+            yield due_ns, event.data() if callable(event.data) else event.data, event.topic or self._topic
+
+
 class Source:
-    """Events, each handed over when it is due. Changed and stopped from any thread.
+    """The events of a run that goes on, each handed over when it is due. Changed and stopped from any thread.
 
     Args:
         settings: how it begins.
@@ -44,8 +69,8 @@ class Source:
             self._stop = True
             self._wake.notify()
 
-    def events(self, started_ns: int) -> Iterator[tuple[int, str]]:
-        """(due_ns, data) of each event, when it is due. Waits on the thread that asks, until it is stopped."""
+    def events(self, started_ns: int) -> Iterator[Due]:
+        """Each event when it is due. Waits on the thread that asks, until it is stopped."""
         sample: Callable[[], str] | None = None
         last_ns = started_ns
         while (due_ns := self._next_due(last_ns)) is not None:
@@ -55,7 +80,7 @@ class Source:
             else:
                 sample = None
             self._number += 1
-            yield due_ns, sample() if sample else payload(self._number, settings.payload_bytes)
+            yield due_ns, sample() if sample else payload(self._number, settings.payload_bytes), ""
             last_ns = due_ns
 
     def _next_due(self, last_ns: int) -> int | None:

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from itertools import groupby
 from typing import Any
 
-from labkit.client.ledger import Ledger
+from labkit.client.ledger import ConnectionRecord, Ledger
 from labkit.errors import LabkitError
 from labkit.lab.attached import Published
 from labkit.subscribing.following import follow
@@ -23,6 +23,7 @@ class Subscription:
         opened: set once it is attached, or has failed.
         items: what arrived, each with the bytes that its connections had carried by then.
         newest: the highest event id so far.
+        cursor: where it is.
         failure: why it ended before its time; None if it did not.
         lost: why the newest attempt came to nothing; None since the server has been heard.
     """
@@ -38,9 +39,20 @@ class Subscription:
         self.opened = asyncio.Event()
         self.items: list[tuple[Delivery | Gap, int]] = []
         self.newest = 0
+        self.cursor: str | None = None
         self.carried_bytes = 0  # before the first of the items
         self.failure: str | None = None
         self.lost: str | None = None
+
+    def begins(self, cursor: str) -> None:
+        """It is to receive what comes after this."""
+        self.cursor = cursor
+        self.newest = int(cursor.partition("@")[0])
+
+    def renewed(self) -> None:
+        """Get ready to subscribe again from the cursor."""
+        self.opened = asyncio.Event()
+        self.failure = None
 
     async def receive(
         self, url: str, after: str | None, on_delivery: Callable[[Subscription, Delivery], None] | None = None
@@ -81,15 +93,15 @@ class Subscription:
 
     def put(self, item: Delivery | Gap) -> None:
         """Keep what arrived."""
-        self.items.append((item, self._spent_bytes()))
+        self.cursor, spent = item.cursor, 0
+        for record in self.ledger.connections:  # asked at each event: without a call
+            spent += record.bytes_in + record.bytes_out
+        self.items.append((item, spent))
         if isinstance(item, Delivery):
             self.newest = max(self.newest, item.event_id)
 
     def _payload_bytes(self, item: Delivery) -> int:
         return size_bytes(item.data)
-
-    def _spent_bytes(self) -> int:
-        return sum(record.bytes_total for record in self.ledger.connections)
 
     def rows(self, published: Published) -> Iterator[dict[str, Any]]:
         """One row per delivery, as ``Run.deliveries`` has them.
@@ -136,6 +148,10 @@ class Subscription:
     def _asked(self) -> dict[str, Any]:
         """All that it asked for, what its technique always has included."""
         return {**self.options, **self.technique.fixed}
+
+    def records(self, first_id: int | None) -> Iterator[ConnectionRecord]:
+        """Its connections; *first_id* is the oldest event that is kept, if any was let go."""
+        yield from self.ledger.connections
 
     def gaps(self) -> Iterator[dict[str, Any]]:
         """The gaps that it was told."""

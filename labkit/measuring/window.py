@@ -8,7 +8,6 @@ subtracted.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
@@ -70,10 +69,11 @@ _ZERO = (0,) * (len(COUNTERS) + len(CATEGORIES))
 class LiveSubscription(Subscription):
     """A subscriber whose past is let go page by page. Everything but ``fresh`` belongs to the lab loop."""
 
-    def __init__(self, technique: Technique, options: Mapping[str, Any], keep_bytes: int, after: str) -> None:
-        super().__init__(technique, 0, "", {**options, "give_up_s": math.inf}, keep_bytes)
+    def __init__(
+        self, technique: Technique, number: int, topic: str, options: Mapping[str, Any], keep_bytes: int
+    ) -> None:
+        super().__init__(technique, number, topic, {**options, "give_up_s": math.inf}, keep_bytes)
         self.items: deque[tuple[Delivery | Gap, int]] = deque()  # type: ignore[assignment]
-        self.cursor = after
         self.arrived = 0
         self.fresh: deque[tuple[int, int]] = deque(maxlen=FRESH)
         """(event id, received_ns) of what arrived since somebody last looked."""
@@ -170,12 +170,7 @@ class LiveSubscription(Subscription):
         return item.payload_bytes if isinstance(item, Kept) else 0
 
     def _spent_bytes(self) -> int:
-        return self._gone.values[0] + self._gone.values[1] + super()._spent_bytes()
-
-    def renewed(self) -> None:
-        """Get ready to subscribe again from the cursor."""
-        self.opened = asyncio.Event()
-        self.failure = None
+        return sum(self._gone.values[:2]) + sum(record.bytes_total for record in self.ledger.connections)
 
     @property
     def connections_open(self) -> int:
@@ -191,13 +186,18 @@ class LiveSubscription(Subscription):
 
 
 class Window:
-    """Which events a run without an end still knows, and when each was due. Pages begin on the lab loop."""
+    """Which events a run without an end still knows, and when each was due. Pages begin on the lab loop.
 
-    def __init__(self, keep_events: int, page_s: float = 300.0) -> None:
+    Args:
+        published: (topic, id) -> (due_ns, published_ns); filled by the publisher.
+    """
+
+    def __init__(
+        self, keep_events: int, published: dict[tuple[str, int], tuple[int, int]], page_s: float = 300.0
+    ) -> None:
         self.page_events = max(1, keep_events // 2)
         self.page_s = page_s
-        self.published: dict[tuple[str, int], tuple[int, int]] = {}
-        """(topic, id) -> (due_ns, published_ns); filled by the publisher."""
+        self.published = published
         self.first_id: int | None = None
         """The oldest event that is kept; None as long as nothing was let go."""
         self._pages: deque[int] = deque(maxlen=2)

@@ -11,7 +11,8 @@ from typing import Any
 
 from labkit.claims import recording
 from labkit.client.ledger import CATEGORIES
-from labkit.measuring.endless import LiveRun, Sample
+from labkit.measuring.endless import LiveRun
+from labkit.measuring.sampling import Sample
 from labkit.measuring.settings import Settings
 from labkit.theory import Expectation
 

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from labkit.charts.style import joined
 from labkit.errors import LabkitError
 from labkit.lab.attached import Part
-from labkit.measuring.endless import LiveRun, Sample
+from labkit.measuring.endless import LiveRun
+from labkit.measuring.sampling import Sample
 from labkit.measuring.source import source_title
 from labkit.room.board import Board
 from labkit.room.charts import LiveCharts
@@ -118,8 +119,8 @@ class Drawer:
     def _tell(self, sample: Sample) -> None:
         """Say what has ended before its time, once."""
         ended = [f"{self._board.natures.short(name)}: {why}" for name, why in sample.failures.items()]
-        if self._live.publish_failure:
-            ended.append(f"The source has ended: {self._live.publish_failure}")
+        if self._live.publisher.failure:
+            ended.append(f"The source has ended: {self._live.publisher.failure}")
         if ended and ended != self._told:
             self._told = ended
             self._panel.say("; ".join(ended))
@@ -130,5 +131,5 @@ def standing(live: LiveRun, word: str) -> str:
     arrived = sum(live.arrived.values())
     return (
         f"{word}: {joined(t.short for t in live.techniques)}; {source_title(live.settings)}; "
-        f"{live.published_count} published, {arrived} delivered; the link is {live.link_state}."
+        f"{live.publisher.count} published, {arrived} delivered; the link is {live.link_state}."
     )

@@ -7,6 +7,8 @@ import time
 import tracemalloc
 from collections.abc import Callable
 
+import pytest
+
 import labkit
 from conftest import UNIT
 from labkit.measuring.endless import LiveRun
@@ -68,3 +70,16 @@ def test_what_comes_when_its_page_is_gone_is_counted_and_not_kept() -> None:
         run = live.stop()
     assert live.arrived["sse"] == 100 and held == len(run.published) <= 20
     assert run.summary().loc["sse", ["lost", "payload_per_event"]].tolist() == [0, 20]
+
+
+def test_a_source_that_fails_says_why_and_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labkit.measuring.source.sampler", lambda: lambda: 1 / 0)
+    with labkit.Lab() as lab:
+        live = LiveRun(lab, Settings(("sse",), source="machine", rate_per_s=1000, one_way_s=0))
+        live.start()
+        until(live.publisher.ended.done)
+        lab.publish("somebody else's")
+        until(lambda: live.arrived["sse"] == 1)
+        run = live.stop()
+    assert run.failures == {"publisher": "ZeroDivisionError: division by zero"} and not run.interrupted
+    assert run.deliveries["scheduled"].tolist() == [False]

@@ -178,6 +178,20 @@ def test_stopping_returns_what_there_is(lab: labkit.Lab) -> None:
     assert "Interrupted" in " ".join(run.notes)
 
 
+def test_stopping_ends_a_burst_in_its_middle(lab: labkit.Lab) -> None:
+    measurement = Measurement(
+        lab, ["sse"], labkit.burst(events=20_000, duration_s=0.5), on_delivery=lambda *_: measurement.stop()
+    )
+    run = measurement.conduct(progress=False)
+    assert run.interrupted and 0 < len(run.published) < 20_000 and run.failures == {}
+
+
+def test_what_cannot_be_published_is_raised_as_it_is(lab: labkit.Lab) -> None:
+    plan = [Planned(0.0, "first"), Planned(0.0, lambda: 1 / 0)]  # type: ignore[arg-type, return-value]
+    with pytest.raises(ZeroDivisionError):
+        labkit.measure(lab, ["sse"], Schedule("one", {}, 0.01, None, False, lambda: iter(plan)), progress=False)
+
+
 def test_each_job_has_a_topic_and_a_waiter_of_its_own(lab: labkit.Lab) -> None:
     schedule = labkit.jobs(rate_per_s=20, duration_s=0.5, mean_s=0.2, seed=2)
     jobs = list(schedule.plan())

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -295,7 +297,7 @@ def test_a_slow_source_heeds_a_new_rate_without_waiting_for_its_next_event(lab: 
 def test_a_control_holds_within_a_second_at_a_thousand_events_a_second(lab: labkit.Lab) -> None:
     panel = Panel(lab, STREAMS, source="periodic", rate_per_s=1000, one_way_s=0)
     panel.start()
-    until(lambda: panel._live.published_count > 500)
+    until(lambda: panel._live.publisher.count > 500)
     panel.set(rate_per_s=50, payload_bytes=300)
     live = panel._live
     (change,) = live.changes
@@ -421,12 +423,18 @@ def test_a_lab_that_another_takes_the_place_of_ends_its_run(lab: labkit.Lab, pan
 
 
 def test_an_interrupt_while_a_run_ends_keeps_what_arrived(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(live: LiveRun) -> None:
-        raise KeyboardInterrupt
+    interrupts = iter([signal.SIGINT])
 
-    monkeypatch.setattr(LiveRun, "_settle_elsewhere", interrupted)
+    def settled(newest: object) -> bool:  # asked until the wait is over
+        for interrupt in interrupts:
+            os.kill(os.getpid(), interrupt)
+        return False
+
     panel.start()
     delivered(panel, 5)
+    (place,) = panel.lab.attached
+    monkeypatch.setattr(place, "settle_s", 600.0)
+    monkeypatch.setattr(place, "settled", settled)
     run = panel.stop()
     assert run.interrupted and len(run.deliveries) >= 10 and not panel.running
 
@@ -561,9 +569,9 @@ def counted(panel: Panel) -> dict[str, int]:
 def test_at_a_thousand_events_a_second_nothing_grows_with_their_number(lab: labkit.Lab) -> None:
     panel = Panel(lab, STREAMS, rate_per_s=1000, one_way_s=0, keep_events=400)
     panel.start()
-    until(lambda: panel._live.published_count > 1500)
+    until(lambda: panel._live.publisher.count > 1500)
     early = counted(panel)
-    until(lambda: panel._live.published_count > 4500, 20 * UNIT)
+    until(lambda: panel._live.publisher.count > 4500, 20 * UNIT)
     late = counted(panel)
     for count in (early, late):
         assert count["published"] <= 400

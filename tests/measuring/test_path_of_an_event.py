@@ -1,0 +1,86 @@
+"""How many steps an event takes from ``lab.publish`` to its row: one SSE subscription, direct fan-out, no link.
+
+``python -m pytest tests/measuring/test_path_of_an_event.py -s`` prints them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import labkit
+from labkit import loop
+from labkit.measuring.subscription import Subscription
+from labkit.techniques import find
+from wait import until
+
+PACKAGE = f"{Path(labkit.__file__).parent}/"
+MOST_CALLS, MOST_MODULES = 99, 18
+"""The aim is 60 in 10."""
+EVENTS = 5
+ROW = "measuring/subscription.py"
+
+Call = tuple[str, str]
+"""(module, function)."""
+
+
+@contextmanager
+def noted(calls: list[Call]) -> Iterator[None]:
+    """Note each call of the kit's own functions on this thread and on the lab loop's; a generator's next is one too."""
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(PACKAGE):
+            calls.append((code.co_filename.removeprefix(PACKAGE), code.co_name))
+
+    async def profile(how: Callable[..., None] | None) -> None:
+        sys.setprofile(how)
+
+    loop.run(profile(note))
+    sys.setprofile(note)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+        loop.run(profile(None))
+
+
+async def received(lab: labkit.Lab) -> tuple[Subscription, asyncio.Task[None]]:
+    sse = find("sse")
+    subscription = Subscription(sse, 0, "", {}, 1 << 20)
+    return subscription, asyncio.ensure_future(subscription.receive(sse.url("127.0.0.1", dict(lab.ports)), None))
+
+
+async def ended(receiving: asyncio.Task[None]) -> None:
+    receiving.cancel()
+    await asyncio.gather(receiving, return_exceptions=True)
+
+
+def way(lab: labkit.Lab, subscription: Subscription) -> list[Call]:
+    """The calls of one event, up to the last that makes its row."""
+    calls: list[Call] = []
+    before = len(subscription.items)
+    with noted(calls):
+        lab.publish("event")
+        until(lambda: len(subscription.items) > before)
+    modules = [module for module, _ in calls]
+    return calls[calls.index(("lab/lab.py", "publish")) : len(calls) - modules[::-1].index(ROW)]
+
+
+def test_the_way_of_an_event_is_short() -> None:
+    with labkit.Lab() as lab:
+        subscription, receiving = loop.run(received(lab))
+        try:
+            until(lambda: subscription.opened.is_set())
+            calls = min((way(lab, subscription) for _ in range(EVENTS)), key=len)  # a heartbeat may come between
+        finally:
+            loop.run(ended(receiving))
+    modules = list(dict.fromkeys(module for module, _ in calls))
+    lines = [f"{module} {name}" for module, name in calls]
+    print(*lines, f"{len(calls)} calls in {len(modules)} modules", sep="\n")
+    assert len(calls) <= MOST_CALLS and len(modules) <= MOST_MODULES, "\n".join(lines)
+    assert [name for module, name in calls if module.startswith("measuring/")] == ["receive", "put"]
