@@ -103,7 +103,7 @@ class EventsSocket(WebSocketRoute):
         if deflates:
             waiting = self.say(*[self.message(subscriber, item) for item in items])
         else:
-            waiting = self.put(b"".join(map(subscriber.encoded, items)))
+            waiting = self.write_frames(b"".join(map(subscriber.encoded, items)))
         if waiting is not None:
             await waiting
 

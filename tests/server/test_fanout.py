@@ -19,12 +19,11 @@ from labkit.lab.lab import Lab
 from labkit.server.fanout import TellingStream, attach_stream
 from labkit.server.hub import Hub
 from labkit.server.subscriber import Subscriber
-from labkit.subscribing.contract.receiver import Receiver
+from labkit.subscribing.contract.receiver import Receiver, check_marks
 from labkit.techniques import find
 from labkit.techniques.websocket import EventsSocket
 from labkit.wire.events import Gap
 from labkit.wire.frames import Frame, Opcode
-from wait import check_marks
 
 
 async def parked(hub: Hub, sent: list[bytes], **options: Any) -> tuple[Subscriber, asyncio.Task[Any]]:

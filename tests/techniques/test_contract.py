@@ -19,7 +19,8 @@ from labkit.lab.lab import Lab
 from labkit.subscribing.contract import PROMISES, Broken, Promise
 from labkit.subscribing.contract.end import ending, in_order, three
 from labkit.subscribing.contract.promise import Trial
-from labkit.techniques import TECHNIQUES, Connect, Technique, find
+from labkit.techniques import TECHNIQUES, Opening, Technique, find
+from labkit.techniques.base import Client
 
 BY_NAME = {p.name: p for p in PROMISES}
 
@@ -104,12 +105,12 @@ def test_a_learners_own_is_judged_beside_the_registered_ones() -> None:
 
 
 def test_one_of_a_cell_is_not_handed_to_a_process() -> None:
-    async def connect(url: str, **options: Any) -> Items:
+    async def connect(opening: Opening, **options: Any) -> Items:
         raise NotImplementedError
         yield
 
     connect.__module__ = "__main__"
-    reason = BY_NAME["own-process"].why_not(replace(LOSES, connect=connect))
+    reason = BY_NAME["own-process"].why_not(replace(LOSES, client=connect))
     assert reason == "a process of its own takes a technique from a module, not from a cell or a script"
 
 
@@ -119,15 +120,15 @@ def test_a_group_is_chosen_by_its_name_and_a_registered_technique_by_its_own() -
     assert str(report) == "polling: 2 held, 0 broken, 0 do not apply"
 
 
-async def interrupting(url: str, *, real: Connect, **options: Any) -> Items:
-    if options.get("topic"):
+async def interrupting(opening: Opening, *, real: Client, **options: Any) -> Items:
+    if opening.topic:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-    async for item in real(url, **options):
+    async for item in real(opening, **options):
         yield item
 
 
 def test_an_interrupt_returns_what_there_is_and_leaves_nothing() -> None:
-    mine = replace(LOSES, connect=partial(interrupting, real=find("sse").connect))
+    mine = replace(LOSES, client=partial(interrupting, real=find("sse").client))
     report = labkit.contract(mine, only=["burst", "topics-apart", "resuming"], progress=False)
     assert report.interrupted and [one.promise.name for one in report.outcomes] == ["burst"]
     assert str(report).endswith("interrupted: these are the promises up to then")

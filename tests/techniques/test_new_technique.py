@@ -7,13 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 from json_seq import JSON_SEQ, RS, record
-from labkit.course.side_by_side.seen import Comparison, ServerCosts, Upstream
 from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
 
 import labkit
 from labkit import charts
-from labkit.course.side_by_side import charts as side_by_side
+from labkit.course.side_by_side.comparison import Comparison
+from labkit.course.side_by_side.messages import Upstream
+from labkit.course.side_by_side.servers import ServerCosts
 from labkit.errors import BadTechnique, LabkitError, UnknownOption
 from labkit.measuring.natures import SPARE, Natures
 from labkit.measuring.run import Run
@@ -98,7 +99,7 @@ def test_the_control_room_has_it_with_its_theory_and_its_open_request(lab: labki
 def test_it_stands_in_the_comparison(run: Run) -> None:
     seen = Comparison(run, run, 0.1, ServerCosts(why="not here"), Upstream((), ONE_WAY_S, {}))
     assert NAME in seen.table().index
-    figure = side_by_side.side_by_side(seen)
+    figure = seen.chart()
     assert "JSON-seq" in figure.layout.yaxis.ticktext
     assert JSON_SEQ.mark.symbol in {trace.marker.symbol for trace in figure.data}
 

@@ -63,7 +63,7 @@ def closing_does_not_wait(trial: Trial) -> None:
 
 
 def elsewhere(technique: Technique) -> str | None:
-    parts = {getattr(part, "__module__", "") for part in (technique.handler, technique.connect)}
+    parts = {getattr(part, "__module__", "") for part in (technique.handler, technique.client)}
     if "__main__" in parts:
         return "a process of its own takes a technique from a module, not from a cell or a script"
     try:

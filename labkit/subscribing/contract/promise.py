@@ -17,6 +17,8 @@ from labkit.subscribing.contract.waiting import PATIENCE_S, UNIT_S, Broken, unti
 from labkit.techniques import TECHNIQUES, Technique
 
 QUICK = {"interval_s": 0.02 * UNIT_S, "retry_s": 0.01 * UNIT_S}
+PACE = (*QUICK, "hold_s")
+"""Options that a promise sets for whoever takes them."""
 FOREVER_S = 600 * UNIT_S
 BOTH = ("direct", "plain")
 
@@ -65,7 +67,10 @@ class Trial:
 def attach(lab: Lab, technique: Technique, **options: Any) -> Receiver:
     """A subscriber of *technique* from now on, in place before anything else is published."""
     options.setdefault("after", lab.cursor(options.get("topic", "")))
-    return Receiver(technique, lab.url_of(technique.name), **{**QUICK, **options})
+    given = {name: value for name, value in options.items() if name not in PACE} | technique.taken_of(
+        {**QUICK, **options}
+    )
+    return Receiver(technique, lab.url_of(technique.name), **given)
 
 
 def epoch_of(lab: Lab) -> str:
@@ -81,26 +86,20 @@ def publish(lab: Lab, count: int, size: int = 0) -> None:
 # -- what a promise asks a technique ---------------------------------------------------------------------------------
 
 
-def kind(technique: Technique) -> str:
-    """``poll``: asks again and again; ``hold``: the server holds its request; ``stream``: its response does not end."""
-    return {"polling": "poll", "long-polling": "hold"}.get(technique.name, "stream")
-
-
 def streams(technique: Technique) -> str | None:
-    return None if kind(technique) == "stream" else "each answer is asked for"
+    return None if technique.kind == "stream" else "each answer is asked for"
 
 
 def polls(technique: Technique) -> str | None:
-    return None if kind(technique) != "stream" else "one response, and no answers"
+    return None if technique.kind != "stream" else "one response, and no answers"
 
 
 def is_held(technique: Technique) -> str | None:
-    return None if kind(technique) != "poll" else "the server holds nothing of it between two requests"
+    return None if technique.kind != "poll" else "the server holds nothing of it between two requests"
 
 
 def conflates(technique: Technique) -> str | None:
-    asks = "conflate" in inspect.signature(technique.connect).parameters
-    return None if asks else "its client has no option `conflate`"
+    return None if "conflate" in technique.options else "its client has no option `conflate`"
 
 
 def always(_: Technique) -> None:
@@ -175,7 +174,7 @@ def tasks_of(technique: Technique) -> Tasks:
 
 def tasks_here(technique: Technique) -> Tasks:
     handler = technique.handler
-    parts = [technique.connect, *(vars(handler).values() if handler is not None else ())]
+    parts = [inspect.unwrap(technique.client), *(vars(handler).values() if handler is not None else ())]
     files = {part.__code__.co_filename for part in parts if isinstance(part, FunctionType)}
 
     def is_its(task: asyncio.Task[Any]) -> bool:

@@ -24,7 +24,7 @@ def cut_link(trial: Trial) -> None:
         # in the middle of whatever that byte is in, later and later
         with CountingRelay(lab.ports[technique.port], cut_after=lambda n: FIRST_BYTES + n * MORE_BYTES) as relay:
             url = technique.url("127.0.0.1", {**lab.ports, technique.port: relay.port})
-            options: dict[str, Any] = {**QUICK, "patience_s": trial.patience_s}
+            options = {**technique.taken_of(QUICK), "patience_s": trial.patience_s}
             with Receiver(technique, url, after=first, resumes=True, **options) as receiver:
                 receiver.wait_until(100)
                 for data in DATA[100:]:

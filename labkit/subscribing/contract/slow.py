@@ -13,7 +13,6 @@ from labkit.subscribing.contract.promise import (
     conflates,
     epoch_of,
     is_held,
-    kind,
     polls,
     promise,
     publish,
@@ -206,7 +205,7 @@ def never_reads(trial: Trial) -> None:
     with trial.lab(write_timeout_s=0.1 * UNIT_S, max_event_bytes=large) as lab:
         sent = first_bytes(trial, lab)
         with raw_client(trial, lab, sent, receive_buffer_bytes=4096):
-            if kind(trial.technique) == "hold":  # one answer: only a large event is more than its connection takes
+            if trial.technique.kind == "hold":  # one answer: only a large event is more than its connection takes
                 publish(lab, 1, large)
             publish(lab, MANY, SIZE)
             trial.until_forgotten(lab, 10 * trial.soon_s)
