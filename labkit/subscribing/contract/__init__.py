@@ -33,7 +33,7 @@ __all__ = ["PROMISES", "Broken", "Outcome", "Promise", "Report", "contract"]
 
 
 def contract(technique: Technique | str, *, only: str | Iterable[str] | None = None, progress: bool = True) -> Report:
-    """Try whether a technique keeps what every technique promises; takes some ten seconds.
+    """Try whether a technique keeps what every technique promises; takes a few seconds.
 
     Nothing of it stays: its labs, clients and sockets are closed. In a test: ``assert not contract(MINE).broken``.
     Every time-out is a multiple of ``LABKIT_TIME_SCALE`` seconds (1 by default): set 3 on a slow machine.
