@@ -280,7 +280,9 @@ def test_a_stream_says_where_it_begins_before_anything_else(technique: Technique
 def test_an_unknown_topic_has_cursor_0_and_listening_to_it_makes_no_log(technique: Technique) -> None:
     with a_lab() as lab:
         cursor = f"0@{epoch_of(lab)}"
-        with attach(lab, technique, after=None, topic="unheard of", hold_s=0.05 * UNIT) as receiver:
+        with attach(
+            lab, technique, after=None, topic="unheard of", **technique.taken_of({"hold_s": 0.05 * UNIT})
+        ) as receiver:
             receiver.wait(lambda: receiver.begins)
             assert receiver.begins == [cursor] and lab.stats()["topics"] == 0
         until(lambda: nothing_attached(lab))
@@ -461,7 +463,7 @@ def test_drop_newest_keeps_the_oldest_and_tells_the_gap(technique: Technique, fa
 @streams
 def test_disconnect_says_why_and_ends_and_resuming_finds_what_is_held(technique: Technique) -> None:
     with a_lab(slow="disconnect", queue=16, history_events=64) as lab:
-        with stalled(lab, technique, retry_s=FOREVER_S) as receiver:
+        with stalled(lab, technique, **technique.taken_of({"retry_s": FOREVER_S})) as receiver:
             assert buffered_bytes(lab) < 200_000
             receiver.resume()
             if technique.resumes:
@@ -599,7 +601,8 @@ def test_an_event_does_not_overtake_what_the_socket_has_not_taken(technique: Tec
 @pytest.mark.parametrize("options", [{}, {"fanout": "plain"}, {"process": True}], ids=["direct", "plain", "process"])
 def test_closing_a_lab_ends_every_client_within_a_second(options: dict[str, Any]) -> None:
     with a_lab(**options) as lab, contextlib.ExitStack() as stack:
-        receivers = [stack.enter_context(attach(lab, t, retry_s=FOREVER_S)) for t in TECHNIQUES for _ in range(3)]
+        patient = {"retry_s": FOREVER_S}
+        receivers = [stack.enter_context(attach(lab, t, **t.taken_of(patient))) for t in TECHNIQUES for _ in range(3)]
         publish(lab, 5)
         for receiver in receivers:
             receiver.wait_for(5)
