@@ -1,7 +1,7 @@
 """Choosing a technique from what is needed: the ranking, where its answer changes, and a record of the decision.
 
 ``labkit.choose(rate_per_s=1, staleness_s=2)`` compares interval polling, long polling, HTTP streaming, SSE and
-WebSocket. Latencies and requests come from ``models.py``, bytes and the server's work from figures that were measured
+WebSocket. Latencies and requests come from ``theory/``, bytes and the server's work from figures that were measured
 with this kit (``figures.py``), or from a run of one's own.
 """
 

@@ -1,6 +1,6 @@
 """What can be set in a run without an end: each setting with its unit, its range and what a change of it needs.
 
-Pure values. ``live.py`` carries them out, ``panel.py`` draws a control for each.
+Pure values. ``endless.py`` carries them out, ``room/panel.py`` draws a control for each.
 """
 
 from __future__ import annotations
