@@ -30,6 +30,7 @@ except ImportError as missing:
 from labkit.charts import pictures
 from labkit.charts.lifelines import sequence
 from labkit.measuring.endless import KEEP_EVENTS, LiveRun
+from labkit.measuring.natures import Natures
 from labkit.measuring.settings import NAMES, Settings
 from labkit.measuring.tallies import BROWSER
 from labkit.network.link import Link
@@ -297,9 +298,8 @@ class Panel:
             found = run.explain(event_id, name)
             self._controls.open.put(event_id=str(event_id), technique=name or "")
             self._show_details(shown(sequence(found, theme=self._look()), found, layout=self._controls.plain))
-            self.say(
-                f"Event {event_id}{f' over {find(name, self._lab.techniques).short}' if name else ''} is open below."
-            )
+            over = f" over {Natures(run.settings).short(name)}" if name else ""
+            self.say(f"Event {event_id}{over} is open below.")
             return found
 
     def save(self, path: str | Path | None = None) -> Path:

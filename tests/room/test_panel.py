@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -726,6 +726,7 @@ def test_subscribers_elsewhere_are_in_the_samples_and_in_the_run(lab: labkit.Lab
 
     class Page:
         techniques, settle_s = ("sse",), 0.1
+        natures: ClassVar[dict[str, Any]] = {}
 
         def settled(self, newest: Any) -> bool:
             return True

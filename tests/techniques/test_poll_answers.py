@@ -128,7 +128,7 @@ def test_a_gap_stands_in_the_first_of_the_answers_only(technique: Technique) -> 
 def test_a_client_goes_on_at_once_and_gets_every_event_once_in_order(technique: Technique) -> None:
     options = {"interval_s": FOREVER_S, "advised_interval_s": 100.0}  # who waited for it would not be in time
     with a_lab() as lab:
-        with Receiver(technique, lab.url_of(technique.name), after="0", **options) as receiver:
+        with Receiver(technique, lab.url_of(technique.name), after="0", **technique.taken_of(options)) as receiver:
             receiver.wait_for(COUNT)
             assert receiver.ids == list(range(1, COUNT + 1)) and receiver.gaps == []
             (record,) = receiver.ledger.connections

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from labkit.subscribing.contract.order import DATA, NUMBER, check_all
 from labkit.subscribing.contract.promise import QUICK, Trial, promise, publish
 from labkit.subscribing.contract.receiver import Receiver, check_marks
