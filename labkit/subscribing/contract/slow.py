@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from labkit.lab.lab import Lab
+from labkit.server.subscriber import BLOCK_BYTES
 from labkit.subscribing.contract.leaving import first_bytes, raw_client
 from labkit.subscribing.contract.promise import (
     BOTH,
@@ -36,7 +37,7 @@ def stalled(trial: Trial, lab: Lab, **options: Any) -> Receiver:
     receiver.wait_for(1)
     for count in (49,) + (50,) * (MANY // 50 - 1):
         publish(lab, count, SIZE)
-        settle(2)  # fan-out, and a turn for whom it has woken
+        settle(2 + count * SIZE // BLOCK_BYTES)  # fan-out, and a turn for each block of whom it has woken
     return receiver
 
 
