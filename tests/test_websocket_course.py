@@ -10,7 +10,7 @@ from typing import Any
 import h11
 import pytest
 from tornado.iostream import IOStream
-from tornado.websocket import WebSocketHandler
+from tornado.websocket import WebSocketProtocol13
 
 import labkit
 from conftest import UNIT
@@ -29,7 +29,7 @@ from labkit.checks.websocket_seen import (
 )
 from labkit.errors import LabClosed, LabkitError
 from labkit.experiments import websocket, websocket_closing, websocket_peers
-from labkit.websocket_server import CorrectedHandler
+from labkit.websocket_server import CorrectedProtocol
 from labkit.wire.frames import accept_key
 
 D = 0.05
@@ -213,7 +213,8 @@ def test_each_implementation_is_tried_with_its_version(tried: Conformance) -> No
 
 
 def test_with_tornados_own_protocol_this_kit_would_be_refuted(lab: labkit.Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CorrectedHandler, "get_websocket_protocol", WebSocketHandler.get_websocket_protocol)
+    for name in ("_receive_frame", "_handle_message"):  # reads, and closes, as stock Tornado does
+        monkeypatch.setattr(CorrectedProtocol, name, getattr(WebSocketProtocol13, name))
     for name in ("_websockets_server", "_wsproto_server", "_aiohttp_server"):
         monkeypatch.setattr(websocket_peers, name, websocket_peers.stock_tornado)
     monkeypatch.setattr(websocket_peers, "clients", dict)

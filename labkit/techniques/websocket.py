@@ -84,10 +84,10 @@ class WebSocketRoute(PushHandler, CorrectedHandler):
     def say(self, *messages: str | bytes) -> Coroutine[Any, Any, None] | None:
         """Write messages in one piece. If the system did not take all of it, returns what is to be awaited."""
         protocol = self.open_protocol()
-        return self.put(b"".join(map(protocol.frame, messages)) if protocol is not None else b"")
+        return self.write_frames(b"".join(map(protocol.frame, messages)) if protocol is not None else b"")
 
-    def put(self, frames: bytes) -> Coroutine[Any, Any, None] | None:
-        """The same for messages that are framed."""
+    def write_frames(self, frames: bytes) -> Coroutine[Any, Any, None] | None:
+        """The same for messages that are framed. (Named so that it is no handler of PUT.)"""
         if (protocol := self.open_protocol()) is None:
             PushHandler.on_connection_close(self)
             return None
@@ -150,7 +150,7 @@ class EventsSocket(WebSocketRoute):
         if deflates:
             waiting = self.say(*[self.message(subscriber, item) for item in items])
         else:
-            waiting = self.put(b"".join(map(subscriber.encoded, items)))
+            waiting = self.write_frames(b"".join(map(subscriber.encoded, items)))
         if waiting is not None:
             await waiting
 
