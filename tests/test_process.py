@@ -443,7 +443,7 @@ def test_a_killed_parent_leaves_no_orphan_and_its_port_is_free(then: str) -> Non
         assert not refused(port)
         process.kill()
     child_gone(pid)
-    assert refused(port)
+    until(lambda: refused(port), "the last of its threads has let go of the port")
     with socket.create_server(("127.0.0.1", port)):
         pass
 
@@ -462,7 +462,7 @@ def test_a_parent_that_is_killed_leaves_no_orphan_when_it_or_its_child_stands_st
             os.kill(one, signal.SIGSTOP)
         process.kill()
     child_gone(pid)
-    assert refused(port)
+    until(lambda: refused(port), "the last of its threads has let go of the port")
 
 
 def test_the_guard_of_a_child_ends_with_it(lab: Lab) -> None:
