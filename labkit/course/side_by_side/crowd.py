@@ -28,7 +28,7 @@ class Crowd:
     def __init__(self) -> None:
         path = os.pathsep.join(filter(None, sys.path))
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "labkit.course.side_by_side.crowd"],
+            [sys.executable, "-c", f"from {__name__} import play; play()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
@@ -128,6 +128,7 @@ async def _main() -> None:
     await cancelled(*clients.tasks)
 
 
-if __name__ == "__main__":
+def play() -> None:
+    """The child's end: be the clients that the parent asks for."""
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
         asyncio.run(_main())

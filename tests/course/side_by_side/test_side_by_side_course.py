@@ -286,8 +286,9 @@ def test_worlds_of_messages_are_told_apart(changes: dict[str, Leg], verdict: str
 
 
 @pytest.mark.timing
-def test_each_technique_has_a_server_of_its_own_and_its_clients_elsewhere() -> None:
+def test_each_technique_has_a_server_of_its_own_and_its_clients_elsewhere(capfd: pytest.CaptureFixture[str]) -> None:
     costs = side_by_side.server_costs(["polling", "websocket"], clients=16, rounds=2, round_s=0.3, progress=False)
+    assert capfd.readouterr().err == ""  # a cell would show what a child process says
     assert costs.missed == {"polling": 0, "websocket": 0}
     assert costs.cpu("polling").value > costs.cpu("websocket").value > 0
     assert {len(values) for values in costs.memory_kib.values()} == {4}
