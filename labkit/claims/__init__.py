@@ -17,7 +17,19 @@ verdicts     the book: all claims and what came of them on this machine
 
 from __future__ import annotations
 
+from labkit.claims.checking import judge
 from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.recording import Prediction, Record, predict, prediction, record, records, table
 
-__all__ = ["Interval", "Prediction", "Record", "Verdict", "predict", "prediction", "record", "records", "table"]
+__all__ = [
+    "Interval",
+    "Prediction",
+    "Record",
+    "Verdict",
+    "judge",
+    "predict",
+    "prediction",
+    "record",
+    "records",
+    "table",
+]

@@ -50,7 +50,7 @@ def test_streams_need_one_transit_and_polling_waits_for_the_next_poll(lab: labki
     assert polling.min() >= D * 1e3
     assert polling.max() <= (poll_s + D) * 1e3 + slack
     for claim in ("P1", "L1", "S3"):
-        assert labkit.course.claims.judge(claim, run).verdict in ("confirmed", "undecided")
+        assert labkit.claims.judge(claim, run).verdict in ("confirmed", "undecided")
 
 
 def test_a_wrong_world_is_not_confirmed(lab: labkit.Lab) -> None:
@@ -59,7 +59,7 @@ def test_a_wrong_world_is_not_confirmed(lab: labkit.Lab) -> None:
     options = {"polling": {"interval_s": 8 * D}}
     run = labkit.measure(lab, ["polling"], schedule, D, poll_interval_s=4 * D, options=options, progress=False)
     run.settings["options"] = {}  # what the run does not admit
-    assert labkit.course.claims.judge("P1", run).verdict in (
+    assert labkit.claims.judge("P1", run).verdict in (
         "refuted",
         "undecided",
     )  # undecided where the machine is busy

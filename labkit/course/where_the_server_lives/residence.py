@@ -191,7 +191,7 @@ async def _subscribed(home: Home, technique: Technique, ports: dict[str, int]) -
 @contextlib.asynccontextmanager
 async def _apart(home: Home, technique: Technique, clock: _Clock, phase: float) -> AsyncIterator[None]:
     """A child that does all of it; only its result crosses over."""
-    words = [sys.executable, "-m", __spec__.name, technique.name, str(1e9 / clock.period_ns)]
+    words = [sys.executable, "-c", f"from {__name__} import apart; apart()", technique.name, str(1e9 / clock.period_ns)]
     child = await asyncio.to_thread(_start, words)
     try:
         assert child.stdin is not None and child.stdout is not None
@@ -240,5 +240,6 @@ def burn(seconds: float) -> int:
     return rounds
 
 
-if __name__ == "__main__":
+def apart() -> None:
+    """The child's end: do all of it, and print the result."""
     asyncio.run(_be_apart(sys.argv[1], float(sys.argv[2])))
