@@ -14,10 +14,11 @@ import struct
 import time
 from typing import Literal
 
-from labkit.client.ledger import ConnectionRecord, Direction
+from labkit.client.ledger import ConnectionRecord
 from labkit.client.segments import read_segments
 from labkit.sockets import READ_BYTES
 from labkit.wire.events import now_ns
+from labkit.wire.spans import Direction
 
 _LINGER_S = 1.0
 RESET = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)  # SO_LINGER of 0 s: close() sends RST

@@ -43,7 +43,7 @@ def test_the_ledger_has_exactly_what_went_over_the_wire(name: str, options: dict
     lag = 1 if options.get("boundary") == "leading" else 0  # the last part has not been seen to end
     with Lab("truth") as lab, CountingRelay(lab.ports[technique.port]) as relay:
         url = technique.url("127.0.0.1", {technique.port: relay.port})
-        options = {"interval_s": 0.01 * UNIT, **options}
+        options = {**technique.taken_of({"interval_s": 0.01 * UNIT}), **options}
         with Receiver(technique, url, after=lab.cursor(), stop_after=EVENTS - lag, **options) as receiver:
             for data in expected[: EVENTS // 2]:
                 lab.publish(data)
@@ -74,7 +74,11 @@ def test_the_bytes_marked_as_an_events_payload_are_its_data(technique: Any) -> N
     with (
         Lab("truth") as lab,
         Receiver(
-            technique, lab.url_of(technique.name), after=lab.cursor(), stop_after=20, interval_s=0.01 * UNIT
+            technique,
+            lab.url_of(technique.name),
+            after=lab.cursor(),
+            stop_after=20,
+            **technique.taken_of({"interval_s": 0.01 * UNIT}),
         ) as receiver,
     ):
         for n in range(20):
@@ -85,5 +89,5 @@ def test_the_bytes_marked_as_an_events_payload_are_its_data(technique: Any) -> N
         stream = bytes_of(record, "in")
         for mark in record.marks:
             if mark.category == "payload":
-                found[mark.event_id] = stream[mark.start : mark.stop].decode()
+                found[mark.event.number] = stream[mark.start : mark.stop].decode()
     assert found == {n: f"data of event {n}, 한" for n in range(1, 21)}
