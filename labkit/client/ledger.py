@@ -66,6 +66,8 @@ class ConnectionRecord:
     segments_in: int | None = None
     segment_header_bytes: int = 40
     by_category: dict[Category, int] = field(default_factory=lambda: dict.fromkeys(CATEGORIES, 0))
+    by_route: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Of a relay's: requests and bytes by category, by path and topic with a space between."""
     transfers: deque[Transfer] = field(default_factory=deque)
     marks: deque[Mark] = field(default_factory=deque)
     keep_bytes: int = 1 << 20
