@@ -15,7 +15,7 @@ from labkit.errors import LabkitError
 from labkit.server.fanout import as_chunk
 from labkit.sockets import dial
 from labkit.techniques.sse import block
-from labkit.techniques.websocket import text, text_frame
+from labkit.techniques.websocket import text_message
 from labkit.wire.envelope import encode
 from labkit.wire.event_stream import encode_comment
 from labkit.wire.events import Event
@@ -87,7 +87,7 @@ class Sink:
     def wanted(self, event: Event) -> bytes:
         """What one subscriber must be sent for an event, to the byte."""
         if self.technique == "websocket":
-            return text_frame(text(event, self.epoch))
+            return text_message(event, self.epoch)
         if self.technique == "sse":
             return as_chunk(block(event, self.epoch))
         return f'{{"events":[{encode(event)}],"cursor":"{event.id}@{self.epoch}"}}'.encode()

@@ -14,8 +14,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from labkit.client.ledger import ConnectionRecord, Direction, Mark, Transfer
+from labkit.client.ledger import ConnectionRecord, Transfer
 from labkit.theory import Kind
+from labkit.wire.spans import Direction, Mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def _arrows(
             continue
         client_ns, server_ns = (write.t_ns, read_ns) if direction == "out" else (read_ns, write.t_ns)
         ended = marks[bisect_right(stops, write.start) : bisect_right(stops, write.stop)]
-        ids = tuple(dict.fromkeys(m.event_id for m in ended if m.event_id is not None and m.category == "payload"))
+        ids = tuple(dict.fromkeys(m.event.id for m in ended if m.event is not None and m.category == "payload"))
         label = _label(kind, direction, ended, ids) or f"{len(write.data):,} B".replace(",", "\u202f")
         arrows.append(Arrow(direction, client_ns, None if far is None else server_ns, len(write.data), label, ids))
     return arrows

@@ -1,17 +1,19 @@
 """An HTTP client for one address: when to connect, what to ask, and which answers are refusals.
 
-One connection at a time, and one topic. The bytes and their marks are the affair of ``http_connection.py``.
+One connection at a time, and one topic. Bodies and what their bytes were for are the affair of ``http_connection.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import SplitResult, quote
 
 from labkit.client import address
 from labkit.client.connection import Connection, Wiring
 from labkit.client.http_connection import HTTPConnection, Response
 from labkit.errors import Refused
+from labkit.wire.bodies import Reading, Whole
 
 
 class HTTPClient:
@@ -79,23 +81,30 @@ class HTTPClient:
         assert self.http is not None, "ask first"
         return await self.http.response(), self.http
 
-    async def answer(self, *others: int) -> tuple[Response, str]:
-        """The whole response to the oldest unanswered request.
+    async def told(self, reading: Reading, *others: int) -> tuple[Response, Any]:
+        """The whole response to the oldest unanswered request, and what its body said; None if that was nothing.
 
         Raises:
             Refused: any status but 200, 304 and the *others*.
         """
         response, http = await self.head()
-        text = (await http.read_body()).decode("utf-8", "replace")
+        values = [value async for value in http.values(reading)]
         if not http.next_cycle() or not self.keep_alive:
-            http.connection.close()  # its marks are still to come
-        refuse_unless(response, (200, 304, *others), text)
-        return response, text
+            http.close()
+        said = values[0] if values else None
+        if response.status not in (200, 304, *others):
+            refuse_unless(response, (), (said or b"").decode("utf-8", "replace"))
+        return response, said
 
-    def discard(self) -> None:
-        """Mark what was read of an answer that is not for the reader."""
-        if self.http is not None:
-            self.http.body.mark_rest()
+    async def answer(self, *others: int) -> tuple[Response, str]:
+        """The same of a body that is text."""
+        response, said = await self.told(Whole(), *others)
+        return response, (said or b"").decode("utf-8", "replace")
+
+    @property
+    def received_ns(self) -> int:
+        """When the newest read returned."""
+        return self.http.connection.received_ns if self.http is not None else 0
 
     def close(self) -> None:
         if self.http is not None:

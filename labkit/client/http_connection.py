@@ -1,8 +1,7 @@
-"""HTTP over one counted connection, with each byte told apart: header, framing or body.
+"""HTTP over one counted connection: what an answer's body said, and in the ledger what each byte was for.
 
-``HTTPConnection`` speaks HTTP/1.0 and 1.1 with h11's Sans-I/O parser (RFC 9112), keeps the connection alive and
-pipelines when asked to. Which bytes of a body were payload is known to the technique alone, which marks them in
-``Body``.
+``HTTPConnection`` speaks HTTP/1.0 and 1.1, keeps the connection alive and pipelines when asked to. h11 checks requests
+and reads the heads of answers (RFC 9112); bodies are read once, by the decoders of ``wire``, which say both.
 
 Not here: redirects and decompression. A lab client that hid those would hide what it measures.
 """
@@ -17,8 +16,11 @@ from typing import Any
 import h11
 
 from labkit.client.connection import Connection
-from labkit.client.ledger import Category, ConnectionRecord
-from labkit.errors import ConnectionLost
+from labkit.errors import ConnectionLost, WireError
+from labkit.wire.bodies import AsItComes, Reading, Whole
+from labkit.wire.http1 import Head, body_length
+from labkit.wire.lane import Lane
+from labkit.wire.spans import Carrier, Exchange, Mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,63 +33,22 @@ class Response:
     headers: Mapping[str, str]
 
 
-class Body:
-    """Where each byte of a response body lies in the connection's stream, so that it can be marked later."""
-
-    def __init__(self, record: ConnectionRecord) -> None:
-        self._record = record
-        self._pieces: deque[tuple[int, int]] = deque()  # (start, stop) in the stream, not yet marked
-        self._held: list[bytes] = []
-
-    def add(self, start: int, stop: int) -> None:
-        self._pieces.append((start, stop))
-
-    def mark(self, count: int, category: Category, label: str = "", event_id: int | None = None) -> None:
-        """Say what the next *count* body bytes are."""
-        while count > 0 and self._pieces:
-            start, stop = self._pieces.popleft()
-            end = min(stop, start + count)
-            self._record.mark("in", start, end, category, label, event_id)
-            count -= end - start
-            if end < stop:
-                self._pieces.appendleft((end, stop))
-
-    def hold(self, raw: bytes) -> None:
-        """Keep body bytes until it is known what they are."""
-        self._held.append(raw)
-
-    def holds_blank_line(self) -> bool:
-        """Whether what is kept ends with an empty line; the LF of a CRLF that was cut in two is none."""
-        before, last = (b"\n", *self._held)[-2:]
-        return last in (b"\n", b"\r", b"\r\n") and before.endswith((b"\n", b"\r")) and before[-1:] + last != b"\r\n"
-
-    def holds_comment(self) -> bool:
-        """Whether what is kept is a comment line of an event stream, such as a heartbeat: no event waits for it."""
-        return bool(self._held) and self._held[0].startswith(b":") and self._held[-1].endswith((b"\n", b"\r"))
-
-    def held(self) -> bytes:
-        """The bytes that were kept, once."""
-        raw, self._held = b"".join(self._held), []
-        return raw
-
-    def mark_rest(self) -> None:
-        """The connection has ended: what was read and never became an event is envelope, since it is no payload."""
-        self._held.clear()
-        self.mark(self._record.bytes_in, "envelope", "unread")
-
-
 class HTTPConnection:
     """HTTP/1.x over one counted connection: requests out, responses in, in order."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.record = connection.record
-        self.body = Body(connection.record)
-        self._h11 = h11.Connection(h11.CLIENT)
-        self._ahead: deque[h11.Request] = deque()  # written, not yet announced to h11 (pipelined)
-        self._consumed = 0
-        self.waiting = 0
+        self._asked: deque[tuple[Exchange, h11.Request]] = deque()  # the first is the one that is being answered
+        self._lane = Lane("in", _nothing_yet, lambda _exchange, _direction, value: self._values.append(value))
+        self._values: list[Any] = []
+        self._length: int | str | None = None
+        """Of a body whose head has been read, and that nobody has begun to read."""
+
+    @property
+    def waiting(self) -> int:
         """Requests that have been written and whose responses have not been read to their ends."""
+        return len(self._asked)
 
     async def request(
         self, method: str, target: str, headers: Mapping[str, str], *, body: bytes = b"", version: str = "1.1"
@@ -102,64 +63,91 @@ class HTTPConnection:
             + [f"{name}: {value}\r\n".encode("latin-1") for name, value in fields]
             + [b"\r\n"]
         )
-        self.waiting += 1
-        if self._h11.our_state is h11.IDLE:
-            self._announce(request)
-        else:
-            self._ahead.append(request)
-        start = self.record.bytes_out
         self.record.requests += 1
+        exchange = Exchange(self.record.requests)
+        exchange.ask(Head(f"HTTP/{version}", tuple(fields), len(head), method=method, target=target))
+        self._asked.append((exchange, request))
+        start, marks, carrier = self.record.bytes_out, list[Mark](), Carrier("out", exchange)
         try:
             await self.connection.write(head + body)
         finally:  # a write that fails has sent a part
             sent = self.record.bytes_out
             middle = min(start + len(head), sent)
-            self.record.mark("out", start, middle, "headers", f"{method} {target.partition('?')[0]}")
-            self.record.mark("out", middle, sent, "payload", "request body")
-
-    def _announce(self, request: h11.Request) -> None:
-        self._h11.send(request)
-        if dict(request.headers).get(b"content-length") in (None, b"0"):
-            self._h11.send(h11.EndOfMessage())
-        else:
-            self._h11.send(h11.Data(data=b"\0" * int(dict(request.headers)[b"content-length"])))
-            self._h11.send(h11.EndOfMessage())
+            carrier.beside(start, middle, "headers", f"{method} {exchange.path}", marks)
+            carrier.beside(middle, sent, "payload", "request body", marks)
+            self.record.mark_all(marks)
 
     async def response(self) -> Response:
         """Read the head of the next response.
 
         Raises:
-            ConnectionLost: the connection ended before it.
+            ConnectionLost: the connection ended before it, or it is not HTTP.
         """
+        exchange, request = self._asked[0]
+        parser, lane = h11.Connection(h11.CLIENT), self._lane
+        parser.send(request)
+        if lane.buffer:
+            parser.receive_data(bytes(lane.buffer))
         while True:
-            event, _ = await self._next()
-            if isinstance(event, h11.InformationalResponse) and event.status_code != 101:
+            try:
+                event = parser.next_event()
+            except h11.RemoteProtocolError as error:
+                raise self._cut(error) from None
+            if event is h11.NEED_DATA:
+                parser.receive_data(await self._read())
                 continue
-            if isinstance(event, (h11.Response, h11.InformationalResponse)):
-                self.record.responses += 1
-                if 200 <= event.status_code < 300 or event.status_code == 304:
-                    self.connection.accepted()
-                return Response(
-                    event.status_code,
-                    event.reason.decode("latin-1"),
-                    event.http_version.decode(),
-                    {k.decode(): v.decode("latin-1") for k, v in event.headers},
-                )
-            raise ConnectionLost("the server closed the connection before answering")
+            if not isinstance(event, (h11.Response, h11.InformationalResponse)):
+                raise ConnectionLost("the server closed the connection before answering")
+            lane.mark_head(len(lane.buffer) - len(parser.trailing_data[0]), f"{event.status_code}, headers", exchange)
+            if isinstance(event, h11.Response):
+                return self._answered(exchange, event)
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The body of the present response as it arrives. Pieces are reads, not chunks and not events.
+    def _answered(self, exchange: Exchange, event: h11.Response) -> Response:
+        fields = tuple((name.decode(), value.decode("latin-1")) for name, value in event.headers)
+        version, reason = event.http_version.decode(), event.reason.decode("latin-1")
+        head = Head(f"HTTP/{version}", fields, 0, status=event.status_code, reason=reason)
+        exchange.status, exchange.response = head.status, head
+        try:
+            self._length = body_length(head, exchange.method)
+        except WireError as error:
+            raise self._cut(error) from None
+        exchange.is_whole = not self._length
+        self.record.responses += 1
+        if head.status < 300 or head.status == 304:
+            self.connection.accepted()
+        self._put_down()
+        return Response(head.status, reason, version, dict(fields))
+
+    async def values(self, reading: Reading) -> AsyncIterator[Any]:
+        """What the body of the present response says, as it arrives; of one that is no 200, the body as it is.
 
         Raises:
             ConnectionLost: cut in the middle of a chunked or counted body. A body ended by the close cannot
                 tell a cut from an end (RFC 9112 section 8).
         """
-        while True:
-            event, data = await self._next()
-            if isinstance(event, h11.Data):
-                yield data
-            else:
-                break
+        exchange, lane = self._asked[0][0], self._lane
+        if self._length:
+            no_event = None if exchange.status == 200 else Whole(f"body of a {exchange.status}", "envelope")
+            lane.begin_body(exchange, no_event or reading, self._length, _nothing_yet)
+            self._length = None
+        while not exchange.is_whole:
+            if not lane.buffer and not await self._read():
+                lane.end()
+            while lane.buffer and not exchange.is_whole and lane.step():
+                pass
+            self._put_down()
+            values, self._values = self._values, []
+            for value in values:
+                yield value
+            if lane.is_lost and not exchange.is_whole:
+                raise self._cut(exchange.complaint or "its body had not ended")
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body of the present response as it arrives. Pieces are reads, not chunks and not events."""
+        method = self._asked[0][0].method
+        raw = AsItComes() if method == "GET" else AsItComes(f"answer to {method}", "envelope")
+        async for piece in self.values(raw):
+            yield piece
 
     async def read_body(self) -> bytes:
         """The whole body of the present response."""
@@ -167,47 +155,38 @@ class HTTPConnection:
 
     def next_cycle(self) -> bool:
         """Make ready for the next exchange; False when the connection cannot carry another."""
-        if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE and not self.connection.closed:
-            self._h11.start_next_cycle()
-            self.waiting -= 1
-            if self._ahead:
-                self._announce(self._ahead.popleft())
-            return True
-        return False
-
-    @property
-    def unparsed(self) -> bytes:
-        """Bytes that were read and do not belong to HTTP: what follows a 101."""
-        return self._h11.trailing_data[0]
+        exchange = self._asked[0][0] if self._asked else None
+        if exchange is None or not exchange.is_whole or self._lane.is_lost or self.connection.closed:
+            return False
+        assert exchange.request is not None and exchange.response is not None
+        if exchange.response.version == "HTTP/1.0" or any(
+            head.has("connection", "close") for head in (exchange.request, exchange.response)
+        ):
+            return False
+        self._asked.popleft()
+        return True
 
     def close(self, by: str = "client") -> None:
         """End the connection; bytes that were read and are part of nothing whole get their marks."""
         self.connection.close(by)
-        self.body.mark_rest()
-        self.record.mark("in", self._consumed, self.record.bytes_in, "framing", "unread")
-        self._consumed = self.record.bytes_in
+        self._lane.give_up(None, "")
+        self._put_down()
 
-    async def _next(self) -> tuple[Any, bytes]:
-        """The next h11 event; the bytes it consumed are marked as headers, framing or kept for the body."""
-        while True:
-            before = len(self._h11.trailing_data[0])
-            try:
-                event = self._h11.next_event()
-            except h11.RemoteProtocolError as error:
-                self.close(by="server")
-                raise ConnectionLost(f"the answer was cut or is not HTTP: {error}") from None
-            start = self._consumed
-            self._consumed += before - len(self._h11.trailing_data[0])
-            data = bytes(event.data) if isinstance(event, h11.Data) else b""
-            if isinstance(event, (h11.Response, h11.InformationalResponse)):
-                self.record.mark("in", start, self._consumed, "headers", f"{event.status_code}, headers")
-            else:
-                self.record.mark("in", start, self._consumed - len(data), "framing", "chunk")
-                if data:
-                    self.body.add(self._consumed - len(data), self._consumed)
-            if event is not h11.NEED_DATA:
-                if isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED:
-                    self.connection.close(by="server")
-                return event, data
-            received = await self.connection.read()
-            self._h11.receive_data(received)
+    async def _read(self) -> bytes:
+        data = await self.connection.read()
+        self._lane.buffer += data
+        self._lane.seen += len(data)
+        return data
+
+    def _put_down(self) -> None:
+        marks, self._lane.marks = self._lane.marks, []
+        self.record.mark_all(marks)
+
+    def _cut(self, why: object) -> ConnectionLost:
+        self.close(by="server")
+        return ConnectionLost(f"the answer was cut or is not HTTP: {why}")
+
+
+def _nothing_yet() -> bool:
+    """The step between two bodies: heads are read when they are asked for."""
+    return False

@@ -19,13 +19,10 @@ segments (``TCP_INFO``, Linux) as 40 bytes a segment, 52 with TCP timestamps.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
-Direction = Literal["out", "in"]
-Category = Literal["payload", "envelope", "framing", "headers"]
-CATEGORIES: tuple[Category, ...] = ("payload", "envelope", "framing", "headers")
+from labkit.wire.spans import CATEGORIES, Category, Direction, Mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +37,6 @@ class Transfer:
     @property
     def stop(self) -> int:
         return self.start + len(self.data)
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What the bytes from ``start`` to ``stop`` of one direction are."""
-
-    direction: Direction
-    start: int
-    stop: int
-    category: Category
-    label: str
-    event_id: int | None = None
 
 
 @dataclass(slots=True)
@@ -81,6 +66,8 @@ class ConnectionRecord:
     segments_in: int | None = None
     segment_header_bytes: int = 40
     by_category: dict[Category, int] = field(default_factory=lambda: dict.fromkeys(CATEGORIES, 0))
+    by_route: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Of a relay's: requests and bytes by category, by path and topic with a space between."""
     transfers: deque[Transfer] = field(default_factory=deque)
     marks: deque[Mark] = field(default_factory=deque)
     keep_bytes: int = 1 << 20
@@ -103,21 +90,13 @@ class ConnectionRecord:
             self.held_bytes -= len(oldest.data)
             self.dropped_bytes += len(oldest.data)
 
-    def mark(
-        self,
-        direction: Direction,
-        start: int,
-        stop: int,
-        category: Category,
-        label: str = "",
-        event_id: int | None = None,
-    ) -> None:
-        """Say what the bytes from *start* to *stop* of one direction were for."""
-        if stop <= start:
-            return
-        self.by_category[category] += stop - start
+    def mark_all(self, marks: Sequence[Mark]) -> None:
+        """Say what bytes were for that one read or write brought."""
+        by_category = self.by_category
+        for mark in marks:
+            by_category[mark.category] += mark.stop - mark.start
         if self.keep_bytes > 0:
-            self.marks.append(Mark(direction, start, stop, category, label, event_id))
+            self.marks.extend(marks)
             while len(self.marks) > 64 + self.keep_bytes // 16:
                 self.marks.popleft()
 

@@ -1,51 +1,56 @@
-"""A WebSocket client over a counted connection: the Sans-I/O core of the ``websockets`` library (RFC 6455).
+"""A WebSocket client over a counted socket (RFC 6455).
 
-The core keeps the protocol's state, answers pings and closes properly. Beside it, labkit's own frame decoder reads
-the same bytes to say which of them were frame headers; a message is marked when its last fragment is there.
+The Sans-I/O core of the ``websockets`` library shakes hands, permessage-deflate (RFC 7692) included. After that
+``wire`` reads the bytes, once: what messages say, and what each byte was for. What is sent is never deflated.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import AsyncIterator
+from typing import Any
 
 from websockets.client import ClientProtocol
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
-from websockets.frames import Frame as CoreFrame
-from websockets.frames import Opcode as CoreOpcode
 from websockets.http11 import Response
 from websockets.uri import parse_uri
 
 from labkit.client import address
 from labkit.client.connection import Connection, Wiring
 from labkit.client.http import target
-from labkit.client.http_connection import Body
-from labkit.client.ledger import Category
 from labkit.errors import ConnectionLost, Refused, WireError
-from labkit.wire.frames import FrameDecoder
+from labkit.wire.frames import Frame, Message, Opcode, decode_close, encode_close, encode_frame, failure_code
+from labkit.wire.http1 import Head
+from labkit.wire.messages import MessageReader, Tell, told_message
+from labkit.wire.spans import Carrier, Category, Exchange, Item, Mark
 
 MAX_MESSAGE_BYTES = 16 << 20
 CLOSE_TIMEOUT_S = 1.0
 
 
-class WebSocketConnection:
-    """One open WebSocket. ``async for message in connection`` until it is closed; then see ``close_code``."""
+def as_it_came(message: Message) -> Item:
+    """A message as text or bytes, whoever's it is."""
+    return None, told_message(message)[1]
 
-    def __init__(self, connection: Connection, core: ClientProtocol) -> None:
+
+class WebSocketConnection:
+    """One open WebSocket. ``async for message in connection`` until it is closed; then see ``close_code``.
+
+    Attributes:
+        close_code: the code that the server closed with; 1006 when it did not say (RFC 6455 section 7.1.5).
+        close_reason: what it said besides.
+    """
+
+    def __init__(self, connection: Connection, exchange: Exchange) -> None:
         self.connection = connection
-        self.body = Body(connection.record)
-        self.deflated = False
-        self._core = core
-        self._tap = FrameDecoder(masked=False, max_payload_bytes=MAX_MESSAGE_BYTES, reserved=frozenset({"rsv1"}))
-        self._tapped = True
-        self._tap_position = 0
-        self._wire_bytes: deque[int] = deque()
-        self.message_bytes = 0
-        """Payload bytes of the newest message as they lay on the wire, deflated if they were."""
-        self._frames: deque[CoreFrame] = deque()
-        self._fragments: list[bytes] = []
-        self._text = True
+        self.close_code = 1006
+        self.close_reason = ""
+        self._exchange = exchange
+        self._reader: MessageReader | None = None
+        self._said: deque[Any] = deque()
+        self._has_sent_close = False
         self._writing = asyncio.Lock()
         self._pongs: dict[bytes, asyncio.Future[None]] = {}
 
@@ -58,9 +63,13 @@ class WebSocketConnection:
         topic: str = "",
         token: str | None = None,
         deflate: bool = False,
+        tell: Tell = as_it_came,
         **query: object,
     ) -> WebSocketConnection:
         """Connect and shake hands (RFC 6455 section 4.1).
+
+        Args:
+            tell: reads each message of the server's.
 
         Raises:
             AddressError: neither ``ws://`` nor ``http://``.
@@ -72,57 +81,60 @@ class WebSocketConnection:
         core = ClientProtocol(
             parse_uri(f"ws://{parts.netloc}{path}"),
             extensions=[ClientPerMessageDeflateFactory()] if deflate else None,
-            max_size=MAX_MESSAGE_BYTES,
         )
         request = core.connect()
         if token is not None:
             request.headers["Authorization"] = f"Bearer {token}"
-        self = cls(await Connection.open(parts.hostname or "", parts.port or 80, wiring), core)
+        exchange = Exchange(1)
+        exchange.ask(Head("HTTP/1.1", tuple(request.headers.raw_items()), 0, method="GET", target=path))
+        self = cls(await Connection.open(parts.hostname or "", parts.port or 80, wiring), exchange)
         try:
             core.send_request(request)
-            await self._flush("headers", f"GET {parts.path}, upgrade")
+            await self._write(b"".join(core.data_to_send()), "headers", f"GET {exchange.path}, upgrade")
             self.connection.record.requests += 1
-            await self._handshake()
+            await self._shake(core, tell)
         except BaseException:
             self.connection.close()
             raise
         return self
 
-    async def _handshake(self) -> None:
+    async def _shake(self, core: ClientProtocol, tell: Tell) -> None:
+        """Read the answer; what follows it in the same read is the server's first messages."""
         head = b""
-        events: list[object] = []
-        while not events and not self.connection.closed:  # the answer is an event once it is whole
+        answer: Response | None = None
+        while answer is None and not self.connection.closed:
             data = await self.connection.read()
-            self._core.receive_data(data) if data else self._core.receive_eof()
+            core.receive_data(data) if data else core.receive_eof()
             head += data
-            events = list(self._core.events_received())
-        end = head.find(b"\r\n\r\n") + 4
-        record = self.connection.record
-        if self._core.handshake_exc is not None or not events:
-            record.mark("in", 0, len(head), "headers", "answer")
-            response = next((e for e in events if isinstance(e, Response)), None)
-            if response is None:
+            answer = next((event for event in core.events_received() if isinstance(event, Response)), None)
+        record, marks, carrier = self.connection.record, list[Mark](), Carrier("in", self._exchange)
+        if core.handshake_exc is not None or answer is None:
+            carrier.beside(0, len(head), "headers", "answer", marks)
+            record.mark_all(marks)
+            if answer is None:
                 raise ConnectionLost("the connection ended during the handshake")
-            body = bytes(response.body or b"").decode("utf-8", "replace").strip()
+            body = bytes(answer.body or b"").decode("utf-8", "replace").strip()
             raise Refused(
-                f"the server answered {response.status_code} {response.reason_phrase}: {body}".rstrip(": "),
-                status=response.status_code,
+                f"the server answered {answer.status_code} {answer.reason_phrase}: {body}".rstrip(": "),
+                status=answer.status_code,
             )
+        end = head.find(b"\r\n\r\n") + 4
+        self._exchange.status = answer.status_code
         record.responses += 1
         self.connection.accepted()
-        record.mark("in", 0, end, "headers", "101, headers")
-        self.deflated = bool(self._core.extensions)
-        self._frames.extend(e for e in events if isinstance(e, CoreFrame))
-        self._tap_position = end
-        self._annotate(head[end:])
+        carrier.beside(0, end, "headers", "101, headers", marks)
+        record.mark_all(marks)
+        self._reader = MessageReader(
+            carrier, end, deflated=bool(core.extensions), tell=tell,
+            max_message_bytes=MAX_MESSAGE_BYTES, passes_over=False,
+        )  # fmt: skip
+        await self._take(head[end:])
 
-    async def __aiter__(self) -> AsyncIterator[str | bytes]:
-        """Messages in order, until the connection is closed."""
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        """What messages say, in order, until the connection is closed."""
         while True:
-            while self._frames:
-                message = self._assemble(self._frames.popleft())
-                if message is not None:
-                    yield message
+            while self._said:
+                yield self._said.popleft()
             if not await self._receive():
                 return
 
@@ -131,124 +143,108 @@ class WebSocketConnection:
         if self.connection.closed:
             return False
         try:
-            await self._flush("framing", "close")  # where a message was refused
-            async with asyncio.timeout(CLOSE_TIMEOUT_S if self._core.close_expected() else None):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S if self._has_sent_close else None):
                 data = await self.connection.read()
         except TimeoutError:  # it is for the server to end the connection (RFC 6455 section 7.1.1), but it does not
-            self._core.receive_eof()
             self.connection.close()
             return False
         except ConnectionLost:
-            self._core.receive_eof()
             if self.close_code == 1006:
                 raise
             return False  # the server had said why, and did not wait for our half
-        if not data:
-            self._core.receive_eof()
-            return False
-        self._core.receive_data(data)
-        self._frames.extend(e for e in self._core.events_received() if isinstance(e, CoreFrame))
-        self._annotate(data)
-        try:
-            await self._flush("framing", "control frame")  # pongs, and our half of the closing handshake
-        except ConnectionLost:
-            self._core.receive_eof()  # what came before that is still to be handed over
-        return True
+        if data:
+            await self._take(data)
+        return bool(data)
 
-    def _assemble(self, frame: CoreFrame) -> str | bytes | None:
-        if frame.opcode is CoreOpcode.PONG:
-            waiter = self._pongs.pop(bytes(frame.data), None)
-            if waiter is not None and not waiter.done():
-                waiter.set_result(None)
-        if frame.opcode not in (CoreOpcode.TEXT, CoreOpcode.BINARY, CoreOpcode.CONT):
-            return None
-        if frame.opcode is not CoreOpcode.CONT:
-            self._text = frame.opcode is CoreOpcode.TEXT
-            self.message_bytes = 0
-        self.message_bytes += self._wire_bytes.popleft() if self._wire_bytes else 0
-        self._fragments.append(bytes(frame.data))
-        if not frame.fin:
-            return None
-        data = b"".join(self._fragments)
-        self._fragments = []
-        try:
-            return data.decode() if self._text else data
-        except UnicodeDecodeError:
-            self._core.fail(1007, "text is not UTF-8")  # RFC 6455 section 8.1
-            return None
-
-    def _annotate(self, data: bytes) -> None:
-        """Mark frame headers; what lies between them is kept for the message's own marks."""
-        if not self._tapped:
-            return
-        record, position = self.connection.record, self._tap_position
-        try:
-            frames = self._tap.feed(data)
-        except WireError:
-            self._tapped = False  # the core fails the connection; what is left of it has no marks
-            return
-        for frame in frames:
-            head = position + frame.header_bytes
-            stop = head + len(frame.payload)
-            record.mark("in", position, head, "framing", f"{frame.opcode.name.lower()} frame header")
-            if frame.opcode >= 8:
-                record.mark("in", head, stop, "framing", frame.opcode.name.lower())
+    async def _take(self, data: bytes) -> None:
+        """Read what came, and answer pings and the close; what breaks the rules fails the connection."""
+        assert self._reader is not None
+        marks: list[Mark] = []
+        said = self._reader.feed(data, marks)
+        self.connection.record.mark_all(marks)
+        for value in said:
+            if not isinstance(value, Frame):
+                if not self._has_sent_close:
+                    self._said.append(value)
+            elif value.opcode is Opcode.PING:
+                await self._control(Opcode.PONG, value.payload)
+            elif value.opcode is Opcode.PONG:
+                waiter = self._pongs.pop(value.payload, None)
+                if waiter is not None and not waiter.done():
+                    waiter.set_result(None)
             else:
-                self.body.add(head, stop)
-                self._wire_bytes.append(stop - head)
-            position = stop
-        self._tap_position = position
+                await self._closed(value)
+        if self._reader.error is not None:
+            await self._fail(self._reader.error)
+
+    async def _closed(self, frame: Frame) -> None:
+        """The server closes: answer with its own code (RFC 6455 section 5.5.1)."""
+        try:
+            self.close_code, self.close_reason = decode_close(frame.payload)
+        except WireError as error:
+            await self._fail(error)
+            return
+        await self._control(Opcode.CLOSE, frame.payload)
+
+    async def _fail(self, error: WireError) -> None:
+        """Fail the connection (RFC 6455 section 7.1.7)."""
+        await self._control(Opcode.CLOSE, encode_close(failure_code(error), str(error)[:100]))
+
+    async def _control(self, opcode: Opcode, payload: bytes) -> None:
+        """Send a control frame; nothing follows a close."""
+        if self._has_sent_close:
+            return
+        self._has_sent_close = opcode is Opcode.CLOSE
+        try:
+            await self._write(_masked(opcode, payload), "framing", opcode.name.lower())
+        except ConnectionLost:
+            pass  # what came before that is still to be handed over
 
     async def send(self, message: str | bytes) -> None:
         """Send one message. Raises ConnectionLost when the connection has ended."""
+        if self._has_sent_close:
+            raise ConnectionLost("the WebSocket is closed")
         data = message.encode() if isinstance(message, str) else message
-        (self._core.send_text if isinstance(message, str) else self._core.send_binary)(data)
-        await self._flush("framing", "message to the server", len(data))
+        opcode = Opcode.TEXT if isinstance(message, str) else Opcode.BINARY
+        await self._write(_masked(opcode, data), "framing", "message to the server", len(data))
 
     async def ping(self, data: bytes = b"") -> asyncio.Future[None]:
         """Send a ping; the future is done when its pong is read (somebody has to be reading)."""
         waiter = self._pongs[data] = asyncio.get_running_loop().create_future()
-        self._core.send_ping(data)
-        await self._flush("framing", "ping")
+        await self._control(Opcode.PING, data)
         return waiter
 
     async def close(self, code: int = 1000, reason: str = "", *, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Close with the closing handshake (RFC 6455 section 7.1.2), for at most *timeout_s* seconds."""
         try:
             async with asyncio.timeout(timeout_s):
-                if not self.connection.closed and self._core.state.name == "OPEN":
-                    self._core.send_close(code, reason)
-                    await self._flush("framing", "close")
+                if not self.connection.closed:
+                    await self._control(Opcode.CLOSE, encode_close(code, reason))
                 while not self.connection.closed and await self._receive():
-                    self._frames.clear()
+                    self._said.clear()
         except (TimeoutError, ConnectionLost):
             pass
         finally:
             self.connection.close()
-            self.body.mark_rest()
-            record = self.connection.record
-            record.mark("in", self._tap_position, record.bytes_in, "framing", "unread")
-            self._tap_position = record.bytes_in
+            marks: list[Mark] = []
+            if self._reader is not None:
+                self._reader.end(marks)
+            self.connection.record.mark_all(marks)
 
-    @property
-    def close_code(self) -> int | None:
-        """The code that the server closed with; 1006 when it did not say (RFC 6455 section 7.1.5)."""
-        return self._core.close_code
-
-    @property
-    def close_reason(self) -> str | None:
-        return self._core.close_reason
-
-    async def _flush(self, category: Category, label: str, payload_bytes: int = 0) -> None:
-        data = b"".join(self._core.data_to_send())  # taken before anything is awaited: the lock keeps the order
-        async with self._writing:
-            if not data or self.connection.closed:
+    async def _write(self, data: bytes, category: Category, label: str, payload_bytes: int = 0) -> None:
+        async with self._writing:  # a lock lets them in in the order in which they came
+            if self.connection.closed:
                 return
-            record, start = self.connection.record, self.connection.record.bytes_out
+            record, start, marks = self.connection.record, self.connection.record.bytes_out, list[Mark]()
             try:
                 await self.connection.write(data)
             finally:  # a write that fails has sent a part
-                sent = record.bytes_out
-                head = min(start + len(data) - min(payload_bytes, len(data)), sent)
-                record.mark("out", start, head, category, label)
-                record.mark("out", head, sent, "payload", label)
+                sent, carrier = record.bytes_out, Carrier("out", self._exchange)
+                head = min(start + len(data) - payload_bytes, sent)
+                carrier.beside(start, head, category, label, marks)
+                carrier.beside(head, sent, "payload", label, marks)
+                record.mark_all(marks)
+
+
+def _masked(opcode: Opcode, payload: bytes) -> bytes:
+    return encode_frame(Frame(opcode, payload, mask=os.urandom(4)))

@@ -12,8 +12,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from labkit.client.ledger import CATEGORIES, ConnectionRecord, Ledger
+from labkit.client.ledger import ConnectionRecord, Ledger
 from labkit.measuring.quantiles import quantile
+from labkit.wire.spans import CATEGORIES
 
 if TYPE_CHECKING:
     import pandas as pd

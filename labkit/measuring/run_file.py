@@ -9,25 +9,27 @@ import base64
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.client.ledger import ConnectionRecord, Ledger, Mark, Transfer
+from labkit.client.ledger import ConnectionRecord, Ledger, Transfer
 from labkit.errors import LabkitError
+from labkit.wire.spans import Exchange, Mark, Sighting
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from labkit.measuring.recording import Recording
 
-FORMAT = 1
+FORMAT = 2
 """Version of the file format; a reader refuses a newer one."""
 
 _METADATA = b"labkit"
 _PACKED = ("settings", "floor_ms", "failures", "interrupted", "missing", "versions")
+_EXCHANGE = ("number", "method", "path", "query", "topic", "status", "events", "is_whole", "complaint")
 
 
 def save(run: Recording, path: str | Path) -> Path:
@@ -98,7 +100,23 @@ def _pack_record(record: ConnectionRecord) -> dict[str, Any]:
         **plain,
         "data": base64.b64encode(data).decode(),
         "transfers": [[t.t_ns, t.direction, t.start, len(t.data)] for t in record.transfers],
-        "marks": [list(asdict(mark).values()) for mark in record.marks],
+        **_pack_marks(record.marks),
+    }
+
+
+def _pack_marks(marks: Iterable[Mark]) -> dict[str, Any]:
+    """Of each mark, its event's id and place and the number of its exchange; the exchanges beside them."""
+    exchanges = {mark.exchange.number: mark.exchange for mark in marks if mark.exchange is not None}
+    return {
+        "marks": [
+            (
+                *mark[:5],
+                *((None, None) if mark.event is None else (mark.event.wire_id, mark.event.number)),
+                mark.exchange and mark.exchange.number,
+            )
+            for mark in marks
+        ],
+        "exchanges": [[getattr(exchange, name) for name in _EXCHANGE] for exchange in exchanges.values()],
     }
 
 
@@ -119,5 +137,27 @@ def _unpack_record(plain: dict[str, Any]) -> ConnectionRecord:
     for t_ns, direction, start, size in plain["transfers"]:
         record.transfers.append(Transfer(t_ns, direction, start, data[at : at + size]))
         at += size
-    record.marks.extend(Mark(*values) for values in plain["marks"])
+    record.marks.extend(_unpack_marks(plain))
     return record
+
+
+def _unpack_marks(plain: dict[str, Any]) -> Iterator[Mark]:
+    if "exchanges" not in plain:
+        yield from _unpack_ids(plain["marks"])
+        return
+    exchanges = {values[0]: Exchange(**dict(zip(_EXCHANGE, values, strict=True))) for values in plain["exchanges"]}
+    events: dict[tuple[int, int], Sighting] = {}
+    for direction, start, stop, category, label, wire_id, number, exchange in plain["marks"]:
+        event = None if number is None else events.setdefault((exchange, number), Sighting(wire_id, number))
+        yield Mark(direction, start, stop, category, label, event, exchanges.get(exchange))
+
+
+def _unpack_ids(marks: list[list[Any]]) -> Iterator[Mark]:
+    """Of a file that names events by number alone: between two times that one came lies another, or a new answer."""
+    event: Sighting | None = None
+    for direction, start, stop, category, label, number in marks:
+        if number is not None and (event is None or event.number != number):
+            event = Sighting(str(number), number)
+        elif number is None and (direction, category) == ("in", "headers"):
+            event = None
+        yield Mark(direction, start, stop, category, label, None if number is None else event)

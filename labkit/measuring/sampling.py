@@ -6,11 +6,11 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from labkit.client.ledger import CATEGORIES
 from labkit.measuring.attaching import Subscribers
 from labkit.measuring.tallies import BROWSER
 from labkit.measuring.window import COUNTERS, FRESH, LiveSubscription
 from labkit.wire.events import now_ns
+from labkit.wire.spans import CATEGORIES
 
 TOLD_WITHIN_S = 5.0
 """How long a page may take to tell what arrived, and still have a dot."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from labkit.client.ledger import CATEGORIES, ConnectionRecord
+from labkit.client.ledger import ConnectionRecord
 from labkit.errors import LabkitError
 from labkit.measuring.natures import Natures
 from labkit.measuring.quantiles import quantile
 from labkit.measuring.recording import Recording
 from labkit.measuring.tallies import BROWSER, Group, groups, tally
 from labkit.theory import Silent
+from labkit.wire.spans import CATEGORIES
 
 if TYPE_CHECKING:
     import pandas as pd

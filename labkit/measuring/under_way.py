@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from labkit import loop
+from labkit.client.connection import is_own
 from labkit.client.ledger import ConnectionRecord, Ledger
 from labkit.errors import LabClosed
 from labkit.lab.attached import Part
@@ -116,6 +117,7 @@ class UnderWay(ABC):
     def _hop_records(self) -> Iterator[ConnectionRecord]:
         """What the relays saw during the run: one may outlive several."""
         for hop in self.hops:
+            hop.catch_up()
             yield from (record for record in hop.ledger.connections if record.opened_ns >= self._begun_ns)
 
     @property
@@ -133,6 +135,8 @@ class UnderWay(ABC):
     def _begin(self, target: Target) -> None:
         self._subscribers.connect_to(target)
         self._begun_ns = now_ns()
+        for hop in self.hops:
+            hop.is_own = is_own
         self._ends = loop.submit(self._conduct())
 
     def _wait(self, *until: concurrent.futures.Future[None], each: Callable[[], None] = lambda: None) -> None:

@@ -15,10 +15,11 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from labkit.client.ledger import CATEGORIES, ConnectionRecord, Ledger
+from labkit.client.ledger import ConnectionRecord, Ledger
 from labkit.measuring.subscription import Subscription
 from labkit.techniques import Delivery, Technique
 from labkit.wire.events import Gap, now_ns, size_bytes
+from labkit.wire.spans import CATEGORIES
 
 COUNTERS = ("bytes_in", "bytes_out", "reads", "writes", "requests", "responses")
 FRESH = 4096  # arrivals kept for whoever draws; one who draws ten times a second needs a tenth of the rate

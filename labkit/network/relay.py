@@ -3,7 +3,8 @@
 A relay opens one listening port for each port of its target, so that a client needs only another port number.
 What it does with a connection is its own affair: :class:`labkit.network.link.Link` delays bytes, an intermediary reads
 HTTP. Both get a :class:`Conversation` with the accepted :class:`Wire` and a way to dial the target; whatever
-they read and write through these is in the ledger, and faults reach it.
+they read and write through these is in the ledger, and faults reach it. What went to and from the client is also
+dissected there, after it was passed on.
 
 Everything here runs on the lab loop. It is raw TCP over IPv4 on the near side: no TLS, no datagrams.
 """
@@ -19,9 +20,11 @@ from typing import Self
 from labkit import loop as lab_loop
 from labkit.client.ledger import Ledger
 from labkit.errors import LabkitError
+from labkit.network.observer import IsOwn, Observer
 from labkit.network.relay_target import HOST, SockAddr, Target, addresses, check_address, resolve
 from labkit.network.relay_wire import RESET, Flow, Wire
 from labkit.sockets import MSS, send_at_once, set_mss
+from labkit.techniques import TECHNIQUES, Technique
 from labkit.wire.events import now_ns
 
 
@@ -110,6 +113,8 @@ class Relay:
         self.name = name
         self.mss = mss
         self.flow = Flow()
+        self.is_own: IsOwn | None = None
+        """Of a client's address: whether it keeps a ledger of its own, so that nothing is dissected here."""
         self._target: Target | None = None
         self._listeners: dict[str, socket.socket] = {}
         self._addresses: dict[str, list[SockAddr]] = {}
@@ -149,6 +154,15 @@ class Relay:
         if not ports:
             raise LabkitError(f"{self.name} has no address yet: start() it first")
         return HOST, ports.get("http") or next(iter(ports.values()))
+
+    def catch_up(self) -> None:
+        """Dissect what has passed up to now; otherwise that comes a little later than the bytes. From any thread."""
+
+        def act() -> None:
+            for talk in self._open:
+                talk.near.catch_up()
+
+        self._on_loop(act)
 
     @property
     def connections(self) -> int:
@@ -280,7 +294,10 @@ class Relay:
             "", number, local=sock.getsockname()[:2], remote=peer, t_ns=t_ns, hop=f"{self.name}.near"
         )
         record.connected_ns = t_ns
-        talk = Conversation(self, Wire(sock, record, self.flow, near=True), number, self._addresses[kind])
+        near = Wire(
+            sock, record, self.flow, near=True, observer=Observer(record, techniques_of(self._target), self.is_own)
+        )
+        talk = Conversation(self, near, number, self._addresses[kind])
         task = self._open[talk] = asyncio.get_running_loop().create_task(self._serve(talk))
         # not in a finally: a task that is cancelled before its first turn never gets there
         task.add_done_callback(lambda _: self._served(talk))
@@ -356,6 +373,13 @@ class Relay:
     def __repr__(self) -> str:
         state = f"on {self.ports}, {self.connections} open" if self.running else "not running"
         return f"<{type(self).__name__} {self.name!r} {state}>"
+
+
+def techniques_of(target: Target | None) -> tuple[Technique, ...]:
+    """Those of the lab that this leads to; the kit's own where it is somebody else's server."""
+    while isinstance(target, Relay):
+        target = target.target
+    return tuple(getattr(target, "techniques", None) or TECHNIQUES)
 
 
 _running: dict[int, Relay] = {}

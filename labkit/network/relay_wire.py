@@ -14,10 +14,12 @@ import struct
 import time
 from typing import Literal
 
-from labkit.client.ledger import ConnectionRecord, Direction
+from labkit.client.ledger import ConnectionRecord
 from labkit.client.segments import read_segments
+from labkit.network.observer import Observer
 from labkit.sockets import READ_BYTES
 from labkit.wire.events import now_ns
+from labkit.wire.spans import Direction
 
 _LINGER_S = 1.0
 RESET = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)  # SO_LINGER of 0 s: close() sends RST
@@ -62,8 +64,11 @@ class Flow:
 class Wire:
     """One socket of a relay. Each read and write is recorded as it happens; nothing happens during a stall."""
 
-    def __init__(self, sock: socket.socket, record: ConnectionRecord, flow: Flow, *, near: bool) -> None:
+    def __init__(
+        self, sock: socket.socket, record: ConnectionRecord, flow: Flow, *, near: bool, observer: Observer | None = None
+    ) -> None:
         self.record = record
+        self._observer = observer
         self.lost = False
         self._sock = sock
         self._flow = flow
@@ -94,6 +99,8 @@ class Wire:
                 raise self._broken() from error
         if data:
             self.record.transferred(self._incoming, data, now_ns())
+            if self._observer is not None:
+                self._observer.passed(self._incoming, data)
         elif self.lost:  # a failed send took the error; what is left looks like FIN
             raise self._broken()
         else:
@@ -116,8 +123,16 @@ class Wire:
                 continue
             except OSError as error:
                 raise self._broken() from error
-            self.record.transferred(self._outgoing, data if sent == len(data) else bytes(view[:sent]), now_ns())
+            part = data if sent == len(data) else bytes(view[:sent])
+            self.record.transferred(self._outgoing, part, now_ns())
+            if self._observer is not None:
+                self._observer.passed(self._outgoing, part)
             view = view[sent:]
+
+    def catch_up(self) -> None:
+        """Dissect what has passed up to now."""
+        if self._observer is not None:
+            self._observer.catch_up()
 
     def finish(self, by: str | None = None) -> None:
         """Send FIN; the other direction stays open."""
@@ -151,6 +166,8 @@ class Wire:
         self._sock.close()
         self._ended(by)
         self.record.closed_ns = now_ns()
+        if self._observer is not None:
+            self._observer.end()
         for waiting in self._waiting.values():
             _wake(waiting)
 

@@ -10,11 +10,11 @@ from collections import deque
 from typing import Any
 
 from labkit.claims import recording
-from labkit.client.ledger import CATEGORIES
 from labkit.measuring.endless import LiveRun
 from labkit.measuring.sampling import Sample
 from labkit.measuring.settings import Settings
 from labkit.theory import Expectation
+from labkit.wire.spans import CATEGORIES
 
 SHOWN_S = 20.0
 LADDER_S = 4.0

@@ -18,8 +18,8 @@ import traitlets
 from plotly.subplots import make_subplots
 
 from labkit.charts import style
-from labkit.client.ledger import CATEGORIES
 from labkit.room.board import LADDER_S, SHOWN_S, Board
+from labkit.wire.spans import CATEGORIES
 
 HEIGHT = 430
 TICKS = [float(f"{first}e{power}") for power in range(0, 5) for first in (1, 2, 5)]

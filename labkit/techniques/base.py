@@ -17,6 +17,7 @@ from labkit.client.ledger import Ledger
 from labkit.errors import UnknownOption
 from labkit.techniques.reading import Delivery, Reader
 from labkit.theory import UNMARKED, Expectation, Kind, Mark, Nature, Path, Silent, streaming_latency
+from labkit.wire.bodies import Reading
 from labkit.wire.events import Gap
 
 PAGE_BASE = pathlib.Path(__file__).with_suffix(".js")
@@ -97,7 +98,7 @@ class Technique:
         theory: what latency to expect, asked through :meth:`expect`.
         body: how what the server sends is cut into events, for whoever reads other people's bytes: ``answer`` (a whole
             JSON answer), ``lines`` (parts, where the content type says so), ``event-stream``, ``messages`` (WebSocket),
-            ``nul`` (ended by a NUL); empty where nobody else can say.
+            ``nul`` (ended by a NUL), or what makes a reading of its own; empty where nobody else can say.
         fixed: options that are not to be chosen any more; see :meth:`variant`.
         port: which of the lab's ports it is served on.
         binary: carries bytes without base64.
@@ -122,7 +123,7 @@ class Technique:
     kind: Kind = "stream"
     mark: Mark = UNMARKED
     theory: Theory = no_theory
-    body: str = ""
+    body: str | Callable[[], Reading] = ""
     fixed: Mapping[str, Any] = field(default_factory=dict, hash=False)
     port: str = "http"
     binary: bool = False

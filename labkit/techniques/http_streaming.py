@@ -11,7 +11,7 @@ the client asks again from its cursor (RFC 6202 section 3.2); with N = 1 that is
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from labkit.client.http import refuse_unless
@@ -20,18 +20,21 @@ from labkit.server.encoding import Encode, Item
 from labkit.server.handler import PushHandler
 from labkit.server.http1 import end_body_by_closing
 from labkit.techniques.base import Opening, Technique, one_transit
-from labkit.techniques.reading import Delivery, mark_json
+from labkit.techniques.reading import Delivery
 from labkit.theory import Expectation, Mark, Path, Silent
 from labkit.wire import envelope
+from labkit.wire.bodies import Told
+from labkit.wire.delimited import Delimited
 from labkit.wire.events import Event, Gap
+from labkit.wire.multipart import PartDecoder
 
 BOUNDARY = b"--labkit-event"  # cannot occur in a part: JSON holds no line feed
 PART_HEAD = b"Content-Type: application/json\r\n\r\n"
+DEFAULTS = ("chunked", "lines", "trailing")
 _COUNT = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 
 
 def line(item: Item, _: str) -> bytes:
-    """An item as one line of JSON."""
     return envelope.encode(item).encode() + b"\n"
 
 
@@ -56,8 +59,7 @@ class HTTPStreamingHandler(PushHandler):
             end_body_by_closing(self)
         if not multipart:
             self.set_header("Content-Type", "application/x-ndjson")
-            await self.write_events(line, b"\n", recycle)
-            return
+            return await self.write_events(line, b"\n", recycle)
         self.set_header("Content-Type", f"multipart/x-mixed-replace; boundary={BOUNDARY[2:].decode()}")
         if not leading:
             self.write(BOUNDARY + b"\r\n")
@@ -108,65 +110,24 @@ async def subscribe(
     Raises:
         ConnectionLost: cut. With ``eof`` a cut looks like an end: the iterator just stops.
     """
-    client = opening.http(version=http_version)
-    reader = opening.reader()
+    client, reader = opening.http(version=http_version), opening.reader()
+    asked = {"framing": framing, "format": format, "boundary": boundary}
+    query: dict[str, object] = {name: how for name, how in asked.items() if how not in DEFAULTS}
+    query |= {"conflate": "1" if conflate else None, "recycle": recycle}
     try:
-        query = {
-            "framing": "eof" if framing == "eof" else None,
-            "format": "multipart" if format == "multipart" else None,
-            "boundary": "leading" if boundary == "leading" else None,
-            "conflate": "1" if conflate else None,
-            "recycle": recycle,
-        }
         while True:
             await client.ask({"after": reader.cursor, **query})
             response, http = await client.head()
             refuse_unless(response, (200,))
             kind = response.headers.get("content-type", "")
-            split: Lines | Parts = Parts(kind) if kind.startswith("multipart/") else Lines()
-            async for piece in http.pieces():
-                for raw, before, behind in split.feed(piece):
-                    item = reader.read(raw.decode("utf-8", "replace"), http.connection.received_ns) if raw else None
-                    http.body.mark(before, "framing", "part head")
-                    mark_json(http.body, raw, [item])
-                    http.body.mark(behind, "framing", "delimiter")
-                    if item is not None:
-                        yield item
+            async for said in http.values(Told(PartDecoder(kind) if kind.startswith("multipart/") else Delimited())):
+                if (item := reader.take(said, http.connection.received_ns)) is not None:
+                    yield item
             if not recycle:
                 return
             http.next_cycle()
     finally:
         client.close()
-
-
-class Lines:
-    """Cuts a body at its line feeds: ``(line, bytes before it, bytes behind it)``."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, data: bytes) -> Iterator[tuple[bytes, int, int]]:
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for raw in lines:
-            yield raw.removesuffix(b"\r"), 0, 1 + raw.endswith(b"\r")
-
-
-class Parts:
-    """Cuts a multipart body at its boundaries: ``(part body, bytes before it, bytes behind it)``."""
-
-    def __init__(self, content_type: str) -> None:
-        name = content_type.partition("boundary=")[2].partition(";")[0].strip().strip('"')
-        self._delimiter = re.compile(b"--" + re.escape(name.encode("latin-1")) + b"(--)?\r\n")
-        self._rest = b""
-
-    def feed(self, data: bytes) -> Iterator[tuple[bytes, int, int]]:
-        self._rest += data
-        while (found := self._delimiter.search(self._rest)) is not None:
-            whole, self._rest = self._rest[: found.start()], self._rest[found.end() :]
-            head, blank, raw = whole.partition(b"\r\n\r\n")
-            body = raw.removesuffix(b"\r\n")
-            before = len(head) + len(blank)
-            yield body, before, found.end() - before - len(body)
 
 
 def expect(options: Mapping[str, Any], path: Path) -> Expectation | Silent:

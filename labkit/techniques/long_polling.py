@@ -16,8 +16,10 @@ from labkit.server.encoding import Item
 from labkit.server.handler import PushHandler
 from labkit.server.http1 import connection_state
 from labkit.techniques.base import Opening, Technique
-from labkit.techniques.reading import Delivery, read_answer
+from labkit.techniques.reading import Delivery
 from labkit.theory import Expectation, Mark, Path, Silent, long_polling_latency, request_gap
+from labkit.wire.bodies import Told, Whole
+from labkit.wire.envelope import told_answer
 from labkit.wire.events import Cursor, Gap
 
 RAN_OUT = (204, 408)
@@ -95,14 +97,13 @@ async def subscribe(
                 reader.opened(reader.cursor)  # parked, as far as a client can know
             if pipelined:
                 await client.ask({"after": reader.cursor, **query}, ahead=1)
-            response, text = await client.answer(*RAN_OUT)
-            has_run_out = response.status in RAN_OUT or not text
+            response, said = await client.told(Told(Whole(), told_answer), *RAN_OUT)
+            has_run_out = response.status in RAN_OUT or said is None
             backoff.answered(clock() - asked_s, brought=not has_run_out)
             if has_run_out:
-                client.discard()  # a 408 may have a page for people
                 await asyncio.sleep(backoff.next_s())
                 continue
-            for item in read_answer(client, reader, text):
+            for item in reader.take_answer(said, client.received_ns):
                 yield item
     finally:
         client.close()

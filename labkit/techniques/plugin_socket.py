@@ -15,8 +15,7 @@ from collections.abc import AsyncGenerator
 from tornado.iostream import IOStream, StreamClosedError
 
 from labkit.client import address
-from labkit.client.connection import Connection
-from labkit.client.http_connection import Body
+from labkit.client.message_socket import MessageSocket
 from labkit.errors import CursorError
 from labkit.server import fanout
 from labkit.server.encoding import Item
@@ -25,9 +24,11 @@ from labkit.server.subscriber import Subscriber
 from labkit.server.tcp import ConversationServer, ended_by
 from labkit.techniques.base import Opening, Technique, one_transit
 from labkit.techniques.publishing import answer_publish
-from labkit.techniques.reading import Delivery, mark_json
+from labkit.techniques.reading import Delivery
 from labkit.theory import Mark
 from labkit.wire import envelope
+from labkit.wire.bodies import Told
+from labkit.wire.delimited import Delimited
 from labkit.wire.events import Cursor, Gap
 
 FIRST_MESSAGE_S = 5.0
@@ -101,27 +102,16 @@ def read_subscription(message: bytes) -> tuple[str, Cursor | None]:
 async def subscribe(opening: Opening) -> AsyncGenerator[Delivery | Gap, None]:
     """Subscribe on ``tcp://host:port`` and read NUL-terminated JSON until the server closes."""
     parts = address.split(opening.url, address.TCP)
-    connection = await Connection.open(parts.hostname or "", parts.port or 843, opening.wiring)
-    reader, body, position, rest = opening.reader(), Body(connection.record), 0, b""
+    socket = await MessageSocket.open(parts.hostname or "", parts.port or 843, opening.wiring, opening.topic)
+    reader = opening.reader()
     asked = {"topic": opening.topic, "after": opening.after or ""} | ({"token": opening.token} if opening.token else {})
-    hello = json.dumps({"subscribe": asked}).encode() + b"\0"
     try:
-        await connection.write(hello)
-        connection.record.mark("out", 0, len(hello), "envelope", "subscribe")
-        while data := await connection.read():
-            connection.accepted()
-            body.add(position, position + len(data))
-            position += len(data)
-            *messages, rest = (rest + data).split(b"\0")
-            for raw in messages:
-                item = reader.read(raw.decode("utf-8", "replace"), connection.received_ns)
-                mark_json(body, raw, [item])
-                body.mark(1, "framing", "NUL")
-                if item is not None:
-                    yield item
+        await socket.ask(json.dumps({"subscribe": asked}).encode() + b"\0")
+        async for said in socket.values(Told(Delimited(b"\0", "NUL"))):
+            if (item := reader.take(said, socket.connection.received_ns)) is not None:
+                yield item
     finally:
-        connection.close()
-        body.mark_rest()
+        socket.close()
 
 
 PLUGIN_SOCKET = Technique(

@@ -12,8 +12,10 @@ from typing import Any
 
 from labkit.server.handler import PushHandler
 from labkit.techniques.base import Opening, Technique
-from labkit.techniques.reading import Delivery, read_answer
+from labkit.techniques.reading import Delivery
 from labkit.theory import Expectation, Mark, Path, Silent, polling_latency
+from labkit.wire.bodies import Told, Whole
+from labkit.wire.envelope import told_answer
 from labkit.wire.events import Gap
 
 
@@ -67,10 +69,10 @@ async def subscribe(
             condition = {"If-None-Match": seen} if etag and seen else {}
             query = {"after": reader.cursor, "etag": "1" if etag else None, "conflate": "1" if conflate else None}
             await client.ask(query, condition)
-            response, text = await client.answer(204)
+            response, said = await client.told(Told(Whole(), told_answer), 204)
             next_s = max(clock(), began_s + interval_s) if not wait_after_answer else clock() + interval_s
             seen = response.headers.get("etag")
-            for item in read_answer(client, reader, text):
+            for item in reader.take_answer(said, client.received_ns):
                 yield item
     finally:
         client.close()

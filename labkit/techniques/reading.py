@@ -1,15 +1,14 @@
-"""What a client half hands over, and how it reads a lab's JSON."""
+"""What a client half hands over, and how it makes that of what a lab says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from labkit.client.connection import Opened
-from labkit.client.http import HTTPClient
-from labkit.client.http_connection import Body
 from labkit.wire import envelope
-from labkit.wire.events import Gap, size_bytes
+from labkit.wire.events import Gap
+
+Said = envelope.Received | Gap | envelope.Start | envelope.Closing
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ class Delivery:
 
 
 class Reader:
-    """Turns the JSON of one subscription into deliveries and gaps, and keeps its cursor and its bytes' marks.
+    """Makes deliveries and gaps of what one subscription is told, and keeps its cursor.
 
     Text that is not a lab's JSON, as other people's servers send it, is one delivery each: its ``event_id`` is
     its number in the order of arrival.
@@ -53,29 +52,32 @@ class Reader:
             self._on_open(cursor)
             self._on_open = None
 
-    @property
-    def unopened(self) -> bool:
-        """Whether somebody still waits to be told where the subscription begins."""
-        return self._on_open is not None
-
     def at(self, event_id: int) -> str:
         """The cursor of an event in the present epoch."""
         return f"{event_id}@{self._epoch}" if self._epoch else str(event_id)
 
-    def read(self, text: str, received_ns: int) -> Delivery | Gap | None:
-        """One line, part or message. None for what is not delivered (where a stream begins, a farewell)."""
-        match envelope.decode(text):
-            case envelope.Received(event_id, data):
-                return self.delivered(event_id, data, received_ns)
-            case Gap() as gap:
-                self.opened(gap.cursor)
-                return gap
-            case envelope.Start(cursor):
-                self.opened(cursor)
-                return None
-            case envelope.Closing():
-                return None
-        return self.foreign(text, received_ns)
+    def take(self, said: Said | str | bytes, received_ns: int) -> Delivery | Gap | None:
+        """What one line, part or message said. None for what is not delivered (where a stream begins, a farewell)."""
+        if isinstance(said, envelope.Received):
+            return self.delivered(said.id, said.data, received_ns)
+        if isinstance(said, (str, bytes)):
+            return self.foreign(said if isinstance(said, str) else said.decode("utf-8", "replace"), received_ns)
+        if isinstance(said, (Gap, envelope.Start)):
+            self.opened(said.cursor)
+        return said if isinstance(said, Gap) else None
+
+    def take_answer(self, said: envelope.Answer | bytes | None, received_ns: int) -> list[Delivery | Gap]:
+        """What one whole answer to a poll brought, in order; ``more`` says whether to ask again at once."""
+        self.more = isinstance(said, envelope.Answer) and said.more
+        if said is None:
+            return []
+        if isinstance(said, bytes):
+            return [self.foreign(said.decode("utf-8", "replace"), received_ns)]
+        self.opened(said.gap.cursor if said.gap else said.cursor)
+        items: list[Delivery | Gap] = [] if said.gap is None else [said.gap]
+        items += [self.delivered(event.id, event.data, received_ns) for event in said.events]
+        self.cursor = said.cursor
+        return items
 
     def delivered(self, event_id: int, data: str | bytes, received_ns: int) -> Delivery:
         self.count += 1
@@ -89,46 +91,3 @@ class Reader:
         if self._on_open is not None:
             self.opened(self.cursor)
         return Delivery(self.count, data, self.cursor, received_ns, wire_id)
-
-
-def mark_json(body: Body, raw: bytes, items: Iterable[Delivery | Gap | None]) -> None:
-    """Mark the JSON bytes *raw* that carried *items*: the data is payload, everything around it envelope.
-
-    JSON escapes and base64 make the data longer on the wire; what they add counts as envelope.
-    """
-    at = 0
-    for item in items:
-        if not isinstance(item, Delivery):
-            continue
-        label, key = f"event {item.event_id}", "data" if isinstance(item.data, str) else "base64"
-        needle = f'{{"id":{item.wire_id or item.event_id},"{key}":"'.encode()
-        found = raw.find(needle, at)
-        start = at if found < 0 else found + len(needle)  # not there: somebody else's JSON, or none
-        payload = min(size_bytes(item.data), len(raw) - start)
-        body.mark(max(found, at) - at, "envelope", "JSON")
-        body.mark(start - max(found, at), "envelope", label, item.event_id)
-        body.mark(payload, "payload", label, item.event_id)
-        at = start + payload
-    body.mark(len(raw) - at, "envelope", "JSON")
-
-
-def read_answer(client: HTTPClient, reader: Reader, text: str) -> list[Delivery | Gap]:
-    """What one whole answer to a poll brought, in order; the reader's cursor moves on, the bytes are marked.
-
-    ``reader.more`` says whether to ask again at once.
-    """
-    assert client.http is not None
-    received_ns = client.http.connection.received_ns
-    answer = envelope.decode_answer(text)
-    items: list[Delivery | Gap] = []
-    reader.more = answer is not None and answer.more
-    if answer is not None:
-        if answer.gap is not None:
-            items.append(answer.gap)
-        reader.opened(answer.gap.cursor if answer.gap else answer.cursor)
-        items += [reader.delivered(e.id, e.data, received_ns) for e in answer.events]
-        reader.cursor = answer.cursor
-    elif text:
-        items.append(reader.foreign(text, received_ns))
-    mark_json(client.http.body, text.encode(), items)
-    return items

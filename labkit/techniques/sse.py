@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 
 from labkit.client.backoff import Backoff
 from labkit.client.http import refuse_unless
-from labkit.client.http_connection import Body
-from labkit.client.ledger import Category
 from labkit.errors import ConnectionLost, CursorError, Refused
 from labkit.server.encoding import Item
 from labkit.server.handler import PushHandler
 from labkit.techniques.base import Opening, Technique, one_transit
-from labkit.techniques.reading import Delivery, Reader, mark_json
+from labkit.techniques.reading import Delivery, Reader, Said
 from labkit.theory import Mark
 from labkit.wire import envelope
+from labkit.wire.bodies import ToldStream
 from labkit.wire.event_stream import EventStreamDecoder, StreamEvent, encode_comment, encode_event, encode_id
 from labkit.wire.events import Cursor, Event, Gap
 
@@ -100,10 +99,9 @@ async def subscribe(
                     raise Refused(f"not an event stream: Content-Type {response.headers.get('content-type')!r}")
                 open_ = True
                 decoder = EventStreamDecoder(decoder.last_event_id)
-                async for piece in http.pieces():
-                    for event in blocks(decoder, piece, http.body, reader):
-                        if (item := read(reader, event, http.connection.received_ns)) is not None:
-                            yield item
+                async for said in http.values(ToldStream(decoder)):
+                    if (item := take(reader, said, http.connection.received_ns)) is not None:
+                        yield item
             except ConnectionLost:
                 if not open_ and (held_s is None or clock() - held_s > give_up_s):
                     raise
@@ -118,67 +116,20 @@ async def subscribe(
         client.close()
 
 
-def read(reader: Reader, event: StreamEvent, received_ns: int) -> Delivery | Gap | None:
-    """What one dispatched event is, by its type; other people's streams arrive as they came."""
-    if event.type == "closing":
+def take(reader: Reader, said: Said | StreamEvent, received_ns: int) -> Delivery | Gap | None:
+    """What one block said; other people's streams arrive as they came."""
+    if not isinstance(said, StreamEvent):
+        return reader.take(said, received_ns)
+    if said.type == "closing":
         return None
-    if event.type in ("json", "gap"):
-        return reader.read(event.data, received_ns)
     try:
-        cursor = Cursor.parse(event.wire_id or "")
+        cursor = Cursor.parse(said.wire_id or "")
     except CursorError:
         cursor = Cursor(0)
-    if cursor.epoch is None:
-        return reader.foreign(event.data, received_ns, event.wire_id)
+    if cursor.epoch is None or said.type in ("json", "gap"):
+        return reader.foreign(said.data, received_ns, said.wire_id)
     reader.opened(str(cursor))
-    return reader.delivered(cursor.n, event.data, received_ns)
-
-
-def blocks(decoder: EventStreamDecoder, piece: bytes, body: Body, reader: Reader) -> Iterator[StreamEvent]:
-    """Feed a piece line by line, so that each line's bytes can be marked with the event that they belong to."""
-    for raw in piece.splitlines(keepends=True):
-        body.hold(raw)
-        dispatched = decoder.feed(raw)
-        for event in dispatched:
-            mark_block(body, event)
-            yield event
-        if not dispatched and (body.holds_blank_line() or body.holds_comment()):
-            mark_block(body, None)
-        if not dispatched and decoder.last_event_id and (reader.unopened or decoder.last_event_id != reader.cursor):
-            reader.opened(decoder.last_event_id)
-
-
-def mark_block(body: Body, event: StreamEvent | None) -> None:
-    """Mark the lines of one block: field names and line ends are framing, the id is envelope, data is payload.
-
-    *event* is what it dispatched, if anything.
-    """
-    digits = ((event and event.wire_id) or "").partition("@")[0]
-    number = int(digits) if digits.isascii() and digits.isdigit() else None
-    lines = body.held().splitlines(keepends=True)
-    for index, raw in enumerate(lines):
-        line = raw.rstrip(b"\r\n")
-        name, colon, value = line.partition(b":")
-        value = value.removeprefix(b" ")
-        body.mark(len(line) - len(value), "framing", f"{name.decode('utf-8', 'replace')}{':' if colon else ''}", number)
-        if event is not None and name == b"data" and event.type not in ("json", "gap", "closing"):
-            more = index + 1 < len(lines) and lines[index + 1].startswith(b"data")
-            body.mark(len(value) + more, "payload", f"event {number}", number)
-            body.mark(len(raw) - len(line) - more, "framing", "line end", number)
-            continue
-        if event is not None and event.type == "json" and name == b"data" and number is not None:
-            mark_json(body, value, [envelope_delivery(event, number)])
-        else:
-            category: Category = "envelope" if name in (b"id", b"data") else "framing"
-            body.mark(len(value), category, "value", number)
-        body.mark(len(raw) - len(line), "framing", "line end", number)
-
-
-def envelope_delivery(event: StreamEvent, number: int) -> Delivery | None:
-    match envelope.decode(event.data):
-        case envelope.Received(_, data):
-            return Delivery(number, data, "", 0)
-    return None
+    return reader.delivered(cursor.n, said.data, received_ns)
 
 
 SSE = Technique(

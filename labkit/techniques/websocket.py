@@ -1,35 +1,30 @@
 """WebSocket: a connection that leaves HTTP behind; both sides send at any time.
 
-RFC 6455; permessage-deflate (RFC 7692) with ``?deflate=1``. The server half is Tornado's, corrected in
-``server/websocket.py``; the client half drives the Sans-I/O core of the ``websockets`` library over a counted socket.
-A client publishes on the same connection: ``{"publish": "text", "ref": 1}`` is answered with
-``{"published": 18, "ref": 1}``.
+RFC 6455; permessage-deflate (RFC 7692) with ``?deflate=1``. A client publishes on the same connection:
+``{"publish": "text", "ref": 1}`` is answered with ``{"published": 18, "ref": 1}``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import struct
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
 from labkit.client.websocket import WebSocketConnection
 from labkit.errors import ConnectionLost, Refused
 from labkit.server import fanout
-from labkit.server.encoding import Encode, Item
+from labkit.server.encoding import Item
 from labkit.server.http1 import forget_headers
 from labkit.server.socket_route import WebSocketRoute
 from labkit.server.subscriber import Subscriber
-from labkit.server.websocket import CorrectedProtocol
 from labkit.techniques.base import Opening, Technique, one_transit
 from labkit.techniques.publishing import answer_publish
-from labkit.techniques.reading import Delivery, mark_json
+from labkit.techniques.reading import Delivery
 from labkit.theory import Mark
 from labkit.wire import envelope
 from labkit.wire.events import Event, Gap
 from labkit.wire.frames import Frame, Opcode, encode_frame
-
-ID = struct.Struct("!Q")
+from labkit.wire.messages import told_message, told_with_id
 
 
 def text(item: Item, _: str) -> bytes:
@@ -40,26 +35,18 @@ def text(item: Item, _: str) -> bytes:
 def binary(item: Item, epoch: str) -> bytes:
     """An event as the payload of a binary message: 8 bytes of id, then the data. The rest stays text."""
     if isinstance(item, Event):
-        return ID.pack(item.id) + (item.data.encode() if isinstance(item.data, str) else item.data)
+        return item.id.to_bytes(8, "big") + (item.data.encode() if isinstance(item.data, str) else item.data)
     return text(item, epoch)
 
 
 def text_message(item: Item, epoch: str) -> bytes:
     """An item as a text message, framed once for all sockets that are told in the same bytes."""
-    return text_frame(text(item, epoch))
+    return encode_frame(Frame(Opcode.TEXT, text(item, epoch)))
 
 
 def binary_message(item: Item, epoch: str) -> bytes:
     """The same for an event as a binary message."""
-    return (binary_frame if isinstance(item, Event) else text_frame)(binary(item, epoch))
-
-
-def text_frame(payload: bytes) -> bytes:
-    return encode_frame(Frame(Opcode.TEXT, payload))
-
-
-def binary_frame(payload: bytes) -> bytes:
-    return encode_frame(Frame(Opcode.BINARY, payload))
+    return encode_frame(Frame(Opcode.BINARY if isinstance(item, Event) else Opcode.TEXT, binary(item, epoch)))
 
 
 class EventsSocket(WebSocketRoute):
@@ -78,7 +65,9 @@ class EventsSocket(WebSocketRoute):
         """The one writer of this socket: where the stream begins, then each event as a message."""
         if (protocol := self.open_protocol()) is None:
             return
-        with self.subscribe(self.encoding(protocol)) as subscriber:
+        # whole frames, made once for all sockets; deflated, they depend on what the socket was sent before
+        encodings = (text, binary) if protocol.deflates else (text_message, binary_message)
+        with self.subscribe(encodings[self.binary]) as subscriber:
             await self.write_items(subscriber, [subscriber.start()], protocol.deflates)
             forget_headers(self)
             if self.context.fanout == "direct" and not protocol.deflates:
@@ -93,23 +82,14 @@ class EventsSocket(WebSocketRoute):
                     return
             self.close(1001, "the lab has closed")  # no effect when it was the client that left
 
-    def encoding(self, protocol: CorrectedProtocol) -> Encode:
-        """Whole frames, made once for all sockets; deflated, they depend on what the socket was sent before."""
-        if protocol.deflates:
-            return binary if self.binary else text
-        return binary_message if self.binary else text_message
-
     async def write_items(self, subscriber: Subscriber, items: list[Item], deflates: bool) -> None:
         if deflates:
-            waiting = self.say(*[self.message(subscriber, item) for item in items])
+            payloads = ((subscriber.encoded(item), self.binary and isinstance(item, Event)) for item in items)
+            waiting = self.say(*[raw if is_binary else raw.decode() for raw, is_binary in payloads])
         else:
             waiting = self.write_frames(b"".join(map(subscriber.encoded, items)))
         if waiting is not None:
             await waiting
-
-    def message(self, subscriber: Subscriber, item: Item) -> str | bytes:
-        payload = subscriber.encoded(item)
-        return payload if self.binary and isinstance(item, Event) else payload.decode()
 
     def on_message(self, message: str | bytes) -> Coroutine[Any, Any, None] | None:
         return self.say(answer_publish(self.context, self.topic, message))
@@ -126,7 +106,7 @@ async def subscribe(
     """Read messages until the server closes the socket.
 
     Args:
-        binary: 8 bytes of id and the data in binary messages, instead of JSON in text messages.
+        binary: binary messages, of 8 bytes of id and the data, instead of JSON.
         deflate: offer permessage-deflate.
 
     Raises:
@@ -135,45 +115,22 @@ async def subscribe(
     """
     query = {"after": opening.after, "binary": "1" if binary else None, "conflate": "1" if conflate else None}
     socket = await WebSocketConnection.open(
-        opening.url, opening.wiring, topic=opening.topic, token=opening.token, deflate=deflate, **query
-    )
+        opening.url, opening.wiring, topic=opening.topic, token=opening.token, deflate=deflate,
+        tell=told_with_id if binary else told_message, **query,
+    )  # fmt: skip
     reader = opening.reader()
     try:
-        async for message in socket:
-            received_ns = socket.connection.received_ns
-            if isinstance(message, str):
-                item = reader.read(message, received_ns)
-            elif binary and len(message) >= ID.size:
-                item = reader.delivered(ID.unpack_from(message)[0], message[ID.size :], received_ns)
-            else:
-                item = reader.foreign(message, received_ns)
-            mark_message(socket, message, item)
-            if item is not None:
+        async for said in socket:
+            take = reader.foreign if isinstance(said, bytes) else reader.take
+            if (item := take(said, socket.connection.received_ns)) is not None:
                 yield item
+        if socket.close_code == 1006:
+            raise ConnectionLost("the WebSocket ended without a close frame")
         if socket.close_code not in (1000, 1001, 1005):
-            raise closed(socket)
+            reason = f"the server closed the WebSocket: {socket.close_code} {socket.close_reason}".rstrip()
+            raise Refused(reason, status=socket.close_code)
     finally:
         await asyncio.shield(socket.close())
-
-
-def closed(socket: WebSocketConnection) -> ConnectionLost | Refused:
-    """Why the socket ended, as an error."""
-    if socket.close_code == 1006:
-        return ConnectionLost("the WebSocket ended without a close frame")
-    reason = f"the server closed the WebSocket: {socket.close_code} {socket.close_reason or ''}".rstrip()
-    return Refused(reason, status=socket.close_code or 0)
-
-
-def mark_message(socket: WebSocketConnection, message: str | bytes, item: Delivery | Gap | None) -> None:
-    """Mark the bytes of one message; deflated, its data and its envelope are no longer apart: all payload."""
-    number = item.event_id if isinstance(item, Delivery) else None
-    if socket.deflated:
-        socket.body.mark(socket.message_bytes, "payload", f"event {number}, deflated", number)
-    elif isinstance(message, str):
-        mark_json(socket.body, message.encode(), [item])
-    else:
-        socket.body.mark(ID.size, "envelope", f"event {number}", number)
-        socket.body.mark(len(message) - ID.size, "payload", f"event {number}", number)
 
 
 WEBSOCKET = Technique(

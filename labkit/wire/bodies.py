@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from labkit.wire.delimited import Delimited
-from labkit.wire.envelope import told, told_answer
+from labkit.wire.envelope import Start, told, told_answer
 from labkit.wire.event_stream import EventStreamDecoder, StreamEvent
 from labkit.wire.multipart import PartDecoder
 from labkit.wire.spans import MAX_HELD_BYTES, TOO_LONG, Category, Item, Run, spliced
@@ -56,6 +56,20 @@ class Whole:
         return [(body, [(len(body), self._category, self._label, None)])] if body else []
 
 
+class AsItComes:
+    """A body that is handed over as it comes, read by read."""
+
+    def __init__(self, label: str = "", category: Category = "payload") -> None:
+        self._label = label
+        self._category = category
+
+    def items(self, data: bytes) -> list[Item]:
+        return [(data, [(len(data), self._category, self._label, None)])] if data else []
+
+    def end(self) -> list[Item]:
+        return []
+
+
 class Opaque:
     """A body of which nothing is read: payload by default, and its label says why."""
 
@@ -94,7 +108,7 @@ class Told:
 
 
 class ToldStream:
-    """An event stream: data is the event's own, or under three types labkit's JSON."""
+    """An event stream: data is the event's own, or under three types labkit's JSON. A lone id says where it begins."""
 
     def __init__(self, decoder: EventStreamDecoder) -> None:
         self.decoder = decoder
@@ -102,7 +116,9 @@ class ToldStream:
     def items(self, data: bytes) -> list[Item]:
         found = self.decoder.items(data)
         for index, (event, runs) in enumerate(found):
-            if event is not None and event.type in _OURS:
+            if isinstance(event, str):
+                found[index] = Start(event), runs
+            elif event is not None and event.type in _OURS:
                 found[index] = self._told(event, runs)
         return found
 

@@ -121,11 +121,11 @@ def _unquote(value: str | None) -> str | None:
     return re.sub(r"\\(.)", r"\1", value[1:-1])
 
 
-def _parse_field(line: str) -> Field:
+def _parse_field(line: str, *, any_name: bool = False) -> Field:
     name, colon, value = line.partition(":")
     if not (colon and _TOKEN.fullmatch(name) and _VISIBLE.fullmatch(value)):
         raise WireError(f"not a field: {line[:80]!r}", clause=FIELDS)
-    if name.lower() in FORBIDDEN_TRAILERS:
+    if not any_name and name.lower() in FORBIDDEN_TRAILERS:
         raise WireError(f"{name} may not be a trailer field", clause=TRAILER_LIMITS)
     return name, value.strip(" \t")
 
@@ -156,6 +156,7 @@ class ChunkDecoder:
         self._head: tuple[int, tuple[Extension, ...]] | None = None  # size and extensions of the chunk under way
         self._left: int | None = None  # of its data, for ``pieces``
         self._trailers: list[Field] = []
+        self._hands_over_trailers = True
         self._error: WireError | None = None
 
     @property
@@ -184,7 +185,8 @@ class ChunkDecoder:
     def pieces(self, data: bytes) -> list[tuple[int, bytes]]:
         """The same as it comes, chunks that are not whole included: (bytes of framing, the body's bytes behind them).
 
-        A decoder is fed with this or with ``feed``, not with both. No chunk is too large here, as none is held.
+        A decoder is fed with this or with ``feed``, not with both. No chunk is too large here, as none is held. Trailer
+        fields are not handed over, and so one that should not be there is passed over (RFC 9110 section 6.5.1).
 
         Raises:
             WireError: as ``feed``; what came before it is in ``pieces_before_error``.
@@ -192,6 +194,7 @@ class ChunkDecoder:
         if self._error is not None:
             raise self._error
         self._buffer += data
+        self._hands_over_trailers = False
         found: list[tuple[int, bytes]] = []
         try:
             self._cut(found)
@@ -286,5 +289,5 @@ class ChunkDecoder:
             self._trailer_bytes_left -= len(line) + 2
             if self._trailer_bytes_left < 0:
                 raise WireError("too many trailer fields", clause=TRAILER_SECTION)
-            self._trailers.append(_parse_field(line))
+            self._trailers.append(_parse_field(line, any_name=not self._hands_over_trailers))
         return None

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from urllib.parse import parse_qs, urlsplit
 
 from labkit.errors import WireError
 from labkit.wire.bodies import Opaque, Reading, Told, Whole, decoded, reading_of
@@ -125,7 +124,7 @@ class Dissector:
             length = body_length(head)
         except WireError as error:
             return lane.give_up(exchange or self._asked(), error)
-        _ask(exchange, head)
+        exchange.ask(head)
         changes = "upgrade" in head.values
         lane.mark_head(size, f"{head.method} {exchange.path}{', upgrade' * changes}", exchange)
         then = self._upgrading if changes or head.method == "CONNECT" else self._request_head
@@ -232,15 +231,3 @@ class Dissector:
 def _no_event(label: str) -> Reading:
     """An answer that carries no event, handed over as it came."""
     return Whole(label, "envelope", max_item_bytes=MAX_HELD_BYTES)
-
-
-def _ask(exchange: Exchange, head: Head) -> None:
-    """Put down what a request asks for."""
-    target = head.target
-    if "://" in target.partition("?")[0]:  # the absolute form, to a proxy (RFC 9112 section 3.2.2)
-        parts = urlsplit(target)
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    exchange.request, exchange.method = head, head.method
-    exchange.path, _, exchange.query = target.partition("?")
-    topics = parse_qs(exchange.query).get("topic")
-    exchange.topic = topics[-1] if topics else ""

@@ -154,7 +154,7 @@ def told(raw: bytes) -> Item:
     value = decode(raw)
     if value is None:
         return None, [(len(raw), "payload", "", Sighting())]
-    return value, _around([value] if isinstance(value, Received) else [], raw)
+    return value, around([value] if isinstance(value, Received) else [], raw)
 
 
 def told_answer(raw: bytes) -> Item:
@@ -162,7 +162,7 @@ def told_answer(raw: bytes) -> Item:
     value = decode_answer(raw)
     if value is None:
         return None, [(len(raw), "payload", "", Sighting())]
-    return value, _around(value.events, raw)
+    return value, around(value.events, raw)
 
 
 def told_binary(raw: bytes) -> Item:
@@ -175,8 +175,8 @@ def told_binary(raw: bytes) -> Item:
     return Received(int(wire_id), raw[8:]), runs
 
 
-def _around(events: Sequence[Received], raw: bytes) -> list[Run]:
-    """What the bytes of *raw* were for, which hold these events in this order."""
+def around(events: Sequence[Received], raw: bytes) -> list[Run]:
+    """What the bytes of *raw* were for, which holds these events in this order, each in our JSON."""
     runs: list[Run] = []
     at = 0
     for received in events:

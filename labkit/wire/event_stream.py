@@ -139,10 +139,10 @@ class EventStreamDecoder:
 
     def feed(self, data: bytes) -> list[StreamEvent]:
         """Take what one read brought and return the events that it completed, in order."""
-        return [event for event, _ in self.items(data) if event is not None]
+        return [event for event, _ in self.items(data) if isinstance(event, StreamEvent)]
 
     def items(self, data: bytes) -> list[Item]:
-        """The same with what each byte was for; a block that dispatched nothing is None.
+        """The same with what each byte was for; a block that dispatched nothing is its id, or None if it has none.
 
         Field names and line ends are framing, an id is envelope, data is payload, also the line end that joins two
         lines of it. A block is whole at its blank line; the LF of a CRLF that comes after that is a run of its own.
@@ -203,7 +203,7 @@ class EventStreamDecoder:
             items.append((None, [(1, "framing", "line end", None)]))
 
     def _end_of_line(self, end: bytes) -> bool:
-        """Take one line with its end; whether it was the blank one."""
+        """Take one line with its end; whether all up to it is told: it was the blank one, or a comment of no block."""
         raw = end
         if self._line:
             raw = bytes(self._line + end)
@@ -218,6 +218,12 @@ class EventStreamDecoder:
                 runs.append((3, "framing", "byte order mark", sighting))
         if not line:
             runs.append((1, "framing", "line end", sighting))
+            return True
+        if line.startswith(b":") and not self._held_bytes:  # a heartbeat: no event waits for it
+            text = line[1:].removeprefix(b" ")
+            runs.append((len(line) - len(text), "framing", ":", None))
+            runs += [(len(text), "framing", "value", None)] if text else []
+            runs.append((1, "framing", "line end", None))
             return True
         self._held_bytes += len(raw)
         # CR and LF are never inside a UTF-8 sequence, so decoding line by line is decoding the stream.
@@ -254,7 +260,8 @@ class EventStreamDecoder:
     def _dispatch(self) -> Item:
         """The end of a block: the event that it dispatched, if it did, and the runs of all its lines."""
         self.last_event_id = self._id_buffer
-        event, runs = None, self._runs
+        event: StreamEvent | str | None = None
+        runs = self._runs
         if self._max_item_bytes is not None and self._held_bytes > self._max_item_bytes:
             runs = [(self._held_bytes, "payload", TOO_LONG, None), (1, "framing", "line end", None)]
         elif self._data:
@@ -263,6 +270,7 @@ class EventStreamDecoder:
             self._sighting = Sighting()
         else:
             runs = [(count, category, label, None) for count, category, label, _ in runs]
+            event = self._wire_id or None
         self._type, self._data, self._wire_id = "", [], None
         self._runs, self._last_end, self._held_bytes = [], -1, 0
         return event, runs

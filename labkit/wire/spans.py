@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
+from urllib.parse import parse_qs, urlsplit
 
 from labkit.wire.http1 import Head
 
@@ -37,6 +38,12 @@ class Sighting:
 
     wire_id: str | None = None
     number: int = 0
+
+    @property
+    def id(self) -> int:
+        """The number of a lab's event (17 of ``17@k3f9``); of another's, its place."""
+        digits = (self.wire_id or "").partition("@")[0]
+        return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 18 else self.number
 
     @property
     def label(self) -> str:
@@ -79,6 +86,17 @@ class Exchange:
     response: Head | None = None
     complaint: str = ""
 
+    def ask(self, head: Head) -> None:
+        """Put down what a request asks for."""
+        target = head.target
+        if "://" in target.partition("?")[0]:  # the absolute form, to a proxy (RFC 9112 section 3.2.2)
+            parts = urlsplit(target)
+            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self.request, self.method = head, head.method
+        self.path, _, self.query = target.partition("?")
+        topics = parse_qs(self.query).get("topic")
+        self.topic = topics[-1] if topics else ""
+
 
 class Mark(NamedTuple):
     """What the bytes from ``start`` to ``stop`` of one direction were for."""
@@ -104,9 +122,11 @@ class Carrier:
         self.direction = direction
         self.exchange = exchange
         self._ranges: deque[tuple[int, int]] = deque()
+        self._end = 0  # of the newest range
 
     def add(self, start: int, stop: int) -> None:
         """The next bytes lie there."""
+        self._end = stop
         if start < stop:
             ranges = self._ranges
             if ranges and ranges[-1][1] == start:  # where a read ended is no place to cut a mark
@@ -126,7 +146,7 @@ class Carrier:
         An event that has no byte of its own still has its place: a mark from there to there.
         """
         direction, exchange, ranges = self.direction, self.exchange, self._ranges
-        at, stop = ranges.popleft() if ranges else (0, 0)
+        at, stop = ranges.popleft() if ranges else (self._end, self._end)
         for count, category, label, event in runs:
             if event is not None:
                 if not event.number and exchange is not None:

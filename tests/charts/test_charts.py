@@ -24,6 +24,7 @@ from labkit.errors import LabkitError
 from labkit.measuring.natures import Natures
 from labkit.techniques.exhibits import EXHIBITS
 from labkit.webpage.settings import COMM_NATURE
+from marking import mark
 from natures import told
 
 TECHNIQUES = ("polling", "long-polling", "http-streaming", "sse", "websocket", "plugin-socket")
@@ -55,7 +56,7 @@ class Wire:
             self.far = ledger.opened("", port, t_ns=2, hop="link.far", **far_end)
 
     def out(self, t_s: float, label: str, size: int = 120) -> float:
-        self.client.mark("out", self.client.bytes_out, self.client.bytes_out + size, "headers", label)
+        mark(self.client, "out", self.client.bytes_out, self.client.bytes_out + size, "headers", label)
         self.client.transferred("out", b"x" * size, round(t_s * S))
         if self.far is not None:
             self.far.transferred("out", b"x" * size, round((t_s + self.d_s) * S))
@@ -66,7 +67,7 @@ class Wire:
     def back(self, t_s: float, parts: list[tuple[int, str, str, int | None]], lag_s: float) -> float:
         start = stop = self.client.bytes_in
         for size, category, label, event_id in parts:
-            self.client.mark("in", stop, stop + size, category, label, event_id)
+            mark(self.client, "in", stop, stop + size, category, label, event_id)
             stop += size
         self.client.transferred("in", b"x" * (stop - start), round((t_s + self.d_s + lag_s) * S))
         if self.far is not None:

@@ -18,6 +18,7 @@ from labkit.client.http_connection import HTTPConnection
 from labkit.client.ledger import Ledger
 from labkit.errors import ConnectionLost, Refused
 from labkit.subscribing.contract.receiver import bytes_of, check_marks
+from labkit.wire.spans import Mark
 from wait import TIMEOUT_S, read_all, read_until, reset, serving, until
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -88,7 +89,6 @@ def test_a_body_is_read_in_each_framing_and_each_of_its_bytes_is_marked_once(ans
         async with connected(url, ledger) as http:
             status, pieces = await exchange(http)
             assert (status, b"".join(pieces)) == (200, b"abcde")
-            http.body.mark(5, "payload")
 
     with serving(answering(answer) if how == "whole" else slowly(answer)) as url:
         run(work(url))
@@ -117,7 +117,6 @@ def test_http_1_0_is_spoken_when_asked_for() -> None:
             await client.ask({})
             _response, text = await client.answer()
             assert text == "abc"
-            client.http.body.mark(3, "payload")  # type: ignore[union-attr]
         client.close()
 
     with serving(script) as url:
@@ -137,7 +136,6 @@ def test_one_connection_carries_many_exchanges() -> None:
         for _ in range(3):
             await client.ask({})
             assert (await client.answer())[1] == "abcde"
-            client.http.body.mark(5, "payload")  # type: ignore[union-attr]
         client.close()
 
     with serving(answering(COUNTED, CHUNKED, COUNTED, then=read_all)) as url:
@@ -190,7 +188,6 @@ def test_without_keep_alive_each_request_has_its_connection() -> None:
         for _ in range(3):
             await client.ask({})
             assert (await client.answer())[1] == "abcde"
-            client.http.body.mark(5, "payload")  # type: ignore[union-attr]
         client.close()
 
     with serving(answering(COUNTED, then=read_all)) as url:
@@ -219,7 +216,6 @@ def test_requests_are_pipelined_and_answers_come_in_their_order() -> None:
         assert client.http is not None and client.http.waiting == 2
         for expected in ("abcde", "fghij"):
             assert (await client.answer())[1] == expected
-            client.http.body.mark(5, "payload", expected)
         client.close()
 
     with serving(script) as url:
@@ -409,7 +405,7 @@ def test_the_ledger_keeps_the_newest_bytes_and_exact_counters() -> None:
     record = ledger.opened("sse", 0, local=("", 0), remote=("", 0), t_ns=0)
     for n in range(50):
         record.transferred("in", b"x" * 10, n)
-        record.mark("in", 10 * n, 10 * n + 10, "payload")
+        record.mark_all([Mark("in", 10 * n, 10 * n + 10, "payload", "")])
     assert record.bytes_in == 500 and record.reads == 50 and record.by_category["payload"] == 500
     assert record.held_bytes == 100 and record.dropped_bytes == 400 and len(record.transfers) == 10
     assert record.transfers[0].start == 400

@@ -11,6 +11,7 @@ from labkit.client.ledger import ConnectionRecord, Ledger
 from labkit.errors import LabkitError, UnknownTechnique
 from labkit.measuring.explain import Explanation, Step
 from labkit.measuring.run import Run
+from marking import mark
 
 MS = 1_000_000
 T0 = 5_000_000_000
@@ -38,14 +39,14 @@ def read(record: ConnectionRecord, at_ms: float, data: bytes, *marks: tuple[int,
     start = record.bytes_in
     record.transferred("in", data, T0 + round(at_ms * MS))
     for size, category, label, event_id in marks:
-        record.mark("in", start, start + size, category, label, event_id)  # type: ignore[arg-type]
+        mark(record, "in", start, start + size, category, label, event_id)  # type: ignore[arg-type]
         start += size
 
 
 def write(record: ConnectionRecord, at_ms: float, data: bytes, label: str = "GET /sse") -> None:
     start = record.bytes_out
     record.transferred("out", data, T0 + round(at_ms * MS))
-    record.mark("out", start, start + len(data), "headers", label)
+    mark(record, "out", start, start + len(data), "headers", label)
 
 
 def stream(ledger: Ledger, n: int = 3, **where: Any) -> ConnectionRecord:
@@ -147,9 +148,9 @@ def test_an_event_split_over_reads_and_writes() -> None:
     record = connect(ledger)
     read(record, 10, b"data: pa")
     read(record, 30, b"yload\n\n")
-    record.mark("in", 0, 6, "framing", "data:", 1)
-    record.mark("in", 6, 13, "payload", "event 1", 1)
-    record.mark("in", 13, 15, "framing", "end", 1)
+    mark(record, "in", 0, 6, "framing", "data:", 1)
+    mark(record, "in", 6, 13, "payload", "event 1", 1)
+    mark(record, "in", 13, 15, "framing", "end", 1)
     (step,) = only(run_of([row(1, 30)], ledger).explain(1))
     assert step.t_ms == 30
     assert parts(step)[1] == ("payload", b"payload", True)
@@ -174,8 +175,8 @@ def test_bytes_that_no_mark_names_are_shown_as_unmarked() -> None:
     ledger = Ledger()
     record = connect(ledger)
     read(record, 10, b"\x00\x01payload")
-    record.mark("in", 2, 4, "payload", "event 1", 1)
-    record.mark("in", 7, 9, "payload", "event 1", 1)
+    mark(record, "in", 2, 4, "payload", "event 1", 1)
+    mark(record, "in", 7, 9, "payload", "event 1", 1)
     (step,) = only(run_of([row(1, 10)], ledger).explain(1))
     assert parts(step) == [("payload", b"pa", True), ("unmarked", b"ylo", False), ("payload", b"ad", True)]
 

@@ -24,6 +24,7 @@ from labkit.client.ledger import ConnectionRecord, Ledger
 from labkit.measuring.export.pcapng import checksum
 from labkit.measuring.run import Run
 from labkit.wire.frames import Frame, Opcode, encode_frame
+from marking import mark
 
 MS = 1_000_000
 T0 = 7_000_000_000_000
@@ -487,8 +488,8 @@ def test_a_connection_whose_beginning_was_let_go_resumes_at_a_whole_exchange(tmp
     record = connect(ledger)
     for i in range(4):
         talk(record, ("out", GET), ("in", OK), first_ms=20 + 20 * i)
-        record.mark("out", i * len(GET), (i + 1) * len(GET), "headers", "GET /polling")
-        record.mark("in", i * len(OK), i * len(OK) + len(OK) - 13, "headers", "200, headers")
+        mark(record, "out", i * len(GET), (i + 1) * len(GET), "headers", "GET /polling")
+        mark(record, "in", i * len(OK), i * len(OK) + len(OK) - 13, "headers", "200, headers")
     entries = archive(ledger, tmp_path)["entries"]
     assert [entry["startedDateTime"][-15:-6] for entry in entries] == ["05.060000", "05.080000"]
     assert [entry["timings"]["wait"] for entry in entries] == [10, 10]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,11 @@ import pytest
 from labkit.client.ledger import ConnectionRecord, Ledger
 from labkit.errors import LabkitError
 from labkit.measuring import run_file, summaries
+from labkit.measuring.joining import arrivals
 from labkit.measuring.recording import COLUMNS
 from labkit.measuring.run import Run, load
+from labkit.wire.spans import Exchange, Mark, Sighting
+from marking import mark
 from natures import told
 
 S = 1_000_000_000
@@ -59,12 +64,12 @@ def connect(ledger: Ledger, technique: str = "sse", subscriber: int = 0, hop: st
     )
     record.connected_ns = T0 + MS
     record.transferred("out", b"GET /sse HTTP/1.1\r\n\r\n", T0 + 2 * MS)
-    record.mark("out", 0, 21, "headers", "GET /sse")
+    mark(record, "out", 0, 21, "headers", "GET /sse")
     record.transferred("in", b"HTTP/1.1 200 OK\r\n\r\ndata: h\xc3\xa9llo\n\n", T0 + 3 * MS)
-    record.mark("in", 0, 19, "headers", "200, headers")
-    record.mark("in", 19, 25, "framing", "data:", 1)
-    record.mark("in", 25, 31, "payload", "event 1", 1)
-    record.mark("in", 31, 33, "framing", "end", 1)
+    mark(record, "in", 0, 19, "headers", "200, headers")
+    mark(record, "in", 19, 25, "framing", "data:", 1)
+    mark(record, "in", 25, 31, "payload", "event 1", 1)
+    mark(record, "in", 31, 33, "framing", "end", 1)
     record.requests, record.responses = 1, 1
     return record
 
@@ -313,10 +318,47 @@ def test_a_run_comes_back_from_its_file_exactly(tmp_path: Path) -> None:
     for name in ("published", "settings", "floor_ms", "failures", "interrupted", "missing", "versions"):
         assert getattr(back, name) == getattr(run, name), name
     assert back.ledger.keep_bytes == run.ledger.keep_bytes
-    assert back.ledger.connections == run.ledger.connections  # transfers and marks with their bytes
+    assert list(map(plain, back.ledger.connections)) == list(map(plain, run.ledger.connections))
     assert back.ledger.connections[0].dropped_bytes == 21
     assert load(back.save(tmp_path / "again.parquet")).settings == run.settings
     assert {path.name for path in tmp_path.iterdir()} == {"run.parquet", "again.parquet"}
+
+
+def plain(record: ConnectionRecord) -> tuple[Any, ...]:
+    """All of a record, transfers with their bytes and marks with what event and exchange they are of."""
+    marks = [
+        (*m[:5], m.event and (m.event.wire_id, m.event.number), m.exchange and (m.exchange.path, m.exchange.topic))
+        for m in record.marks
+    ]
+    return dataclasses.replace(record, marks=deque()), marks
+
+
+def test_events_of_one_exchange_are_told_apart_after_a_save(tmp_path: Path) -> None:
+    ledger, exchange = Ledger(), Exchange(2, "GET", "/sse", topic="a")
+    record = connect(ledger)
+    events = Sighting("7@k3f9", 1), Sighting(None, 2)
+    record.mark_all([Mark("in", 33 + n, 34 + n, "payload", "x", events[n // 2], exchange) for n in range(4)])
+    run = run_of([row(1)], ledger=ledger)
+    back = list(load(run.save(tmp_path / "run.parquet")).ledger.connections[0].marks)[-4:]
+    assert plain(record)[1][-1] == (*record.marks[-1][:5], (None, 2), ("/sse", "a"))
+    assert [mark.event is back[0].event for mark in back] == [True, True, False, False]
+    assert {mark.exchange for mark in back} == {back[0].exchange}
+
+
+def test_of_an_older_file_events_are_known_by_their_numbers() -> None:
+    record = run_file._pack_record(connect(Ledger()))
+    del record["exchanges"]
+    record["marks"] = [
+        ["in", 0, 19, "headers", "200, headers", None],
+        ["in", 19, 25, "framing", "data:", 1],
+        ["out", 0, 21, "headers", "GET /sse", None],
+        ["in", 25, 31, "payload", "event 1", 1],
+        ["in", 31, 33, "headers", "200, headers", None],
+        ["in", 33, 34, "payload", "event 1", 1],
+    ]
+    back = run_file._unpack_record(json.loads(json.dumps(record)))
+    first, again = (marks for _, marks in arrivals([back], {"event_id": 1, "wire_id": "1"}))
+    assert [mark.stop for mark in first] == [25, 31] and [mark.stop for mark in again] == [34]
 
 
 def test_anyone_can_read_the_table(tmp_path: Path) -> None:

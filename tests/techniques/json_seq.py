@@ -12,10 +12,13 @@ from labkit.server.encoding import Item
 from labkit.server.handler import PushHandler
 from labkit.techniques import Delivery, Opening, Technique
 from labkit.techniques.base import one_transit
-from labkit.techniques.reading import mark_json
 from labkit.theory import Mark
 from labkit.wire import envelope
+from labkit.wire.bodies import Reading, Told
+from labkit.wire.delimited import Delimited
 from labkit.wire.events import Gap
+from labkit.wire.spans import Item as Read
+from labkit.wire.spans import Run
 
 RS = b"\x1e"
 
@@ -35,23 +38,40 @@ class JSONSeqHandler(PushHandler):
 
 async def subscribe(opening: Opening, *, conflate: bool = False) -> AsyncGenerator[Delivery | Gap, None]:
     """Read texts until the response ends; one is whole at its line feed."""
-    client, reader, rest = opening.http(), opening.reader(), b""
+    client, reader = opening.http(), opening.reader()
     try:
         await client.ask({"after": opening.after, "conflate": "1" if conflate else None})
         response, http = await client.head()
         refuse_unless(response, (200,))
-        async for piece in http.pieces():
-            *texts, rest = (rest + piece).split(b"\n")
-            for text in texts:
-                raw = text.removeprefix(RS)
-                item = reader.read(raw.decode(), http.connection.received_ns)
-                http.body.mark(len(RS), "framing", "record separator")
-                mark_json(http.body, raw, [item])
-                http.body.mark(1, "framing", "line feed")
-                if item is not None:
-                    yield item
+        async for said in http.values(texts()):
+            if (item := reader.take(said, http.connection.received_ns)) is not None:
+                yield item
     finally:
         client.close()
+
+
+def texts() -> Reading:
+    """How the body is read: cut into texts, and what each says in a lab's JSON."""
+    return Told(Texts())
+
+
+class Texts:
+    """Bytes in, JSON texts out, and what each byte was for."""
+
+    def __init__(self) -> None:
+        self._lines = Delimited(b"\n", "line feed")
+
+    def items(self, data: bytes) -> list[Read]:
+        return [self._text(*item) for item in self._lines.items(data)]
+
+    def _text(self, raw: bytes | None, runs: list[Run]) -> Read:
+        if raw is None or not raw.startswith(RS):
+            return raw, runs
+        text = raw.removeprefix(RS)
+        return text, [(1, "framing", "record separator", None), (len(text), "payload", "", None), runs[-1]]
+
+    def end(self) -> list[Read]:
+        return []
 
 
 JSON_SEQ = Technique(
@@ -64,6 +84,6 @@ JSON_SEQ = Technique(
     short="JSON-seq",
     mark=Mark("#AA3377", "diamond-tall", "8px,2px"),
     theory=one_transit,
-    body="lines",
+    body=texts,
     hint="JSON texts, each behind a record separator",
 )

@@ -19,7 +19,7 @@ import pytest
 from conftest import UNIT
 from labkit import loop
 from labkit.client.connection import Wiring
-from labkit.client.ledger import Ledger, Mark
+from labkit.client.ledger import Ledger
 from labkit.client.websocket import WebSocketConnection
 from labkit.errors import ConnectionLost, LabkitError, Refused, UnknownTechnique
 from labkit.lab.lab import Lab
@@ -29,6 +29,7 @@ from labkit.techniques.long_polling import later
 from labkit.wire.chunks import ChunkDecoder, Trailers
 from labkit.wire.events import Cursor, Gap
 from labkit.wire.frames import Frame, FrameDecoder, Opcode, accept_key, encode_close, encode_frame
+from labkit.wire.spans import Mark
 from wait import TIMEOUT_S, dial, get, read_all, read_until, serving, until
 
 Script = Callable[[socket.socket], None]
@@ -926,7 +927,7 @@ def test_a_comment_is_put_down_as_it_comes_and_belongs_to_no_event() -> None:
         until(lambda: len(comments()) >= 2, "before there is any event")
         lab.publish("x")
         receiver.wait_for(1)
-        assert {(mark.category, mark.event_id, mark.stop - mark.start) for mark in comments()} == {("framing", None, 1)}
+        assert {(mark.category, mark.event, mark.stop - mark.start) for mark in comments()} == {("framing", None, 1)}
     check_marks(receiver.ledger.connections[0])
 
 

@@ -10,10 +10,11 @@ from contextlib import aclosing
 from functools import wraps
 from typing import Any, ClassVar
 
-from labkit.errors import Refused
 from labkit.server.handler import PushHandler
 from labkit.techniques import Delivery, Opening, Technique, find
-from labkit.techniques.reading import Reader, read_answer
+from labkit.techniques.reading import Reader
+from labkit.wire.bodies import Told, Whole
+from labkit.wire.envelope import told_answer
 from labkit.wire.events import Cursor, Gap
 
 MEAN_S = 1.3
@@ -70,13 +71,9 @@ def _asking(pauses: Callable[[int, float], float]) -> Callable[..., AsyncGenerat
             http = await client.connected()
             await http.request("POST", client.target(), client.headers)
             while True:
-                response, http = await client.head()
-                text = (await http.read_body()).decode()
-                http.next_cycle()
-                if response.status not in (200, 202):
-                    raise Refused(f"the server answered {response.status}", status=response.status)
+                response, said = await client.told(Told(Whole(), told_answer), 202)
                 if response.status == 200:
-                    for item in read_answer(client, reader, text):
+                    for item in reader.take_answer(said, client.received_ns):
                         yield item
                     await asyncio.Event().wait()  # the job is done: nothing more is asked
                 advice_s = float(response.headers.get("retry-after", "1"))

@@ -81,7 +81,7 @@ def _overhead(run: Run, technique: str, subscriber: int) -> tuple[float, float]:
     bare = sum(
         mark.stop - mark.start
         for mark, after in pairwise(frames)
-        if mark.category == "framing" and after.event_id is not None
+        if mark.category == "framing" and after.event is not None
     )
     return bare / len(run.published), derived / len(run.published)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from labkit.client.ledger import Direction
+from labkit.wire.spans import Direction
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from labkit.client.ledger import ConnectionRecord, Direction, Mark, Transfer
+from labkit.client.ledger import ConnectionRecord, Transfer
 from labkit.measuring.explain.story import Part, Step, Story
+from labkit.measuring.joining import arrivals
+from labkit.wire.spans import Direction, Mark
 
 if TYPE_CHECKING:
     from labkit.measuring.recording import Recording
@@ -47,26 +49,11 @@ def _carrier(run: Recording, row: dict[str, Any]) -> tuple[ConnectionRecord | No
     Ids of several topics, and an id that arrived twice, are told apart by that time.
     """
     best: tuple[int, ConnectionRecord, list[Mark]] | None = None
-    for record in _candidates(run, row):
-        for marks in _arrivals(record, row["event_id"]):
-            reads = _transfers(record, "in", marks[0].start, marks[-1].stop)
-            if reads and reads[-1].t_ns <= row["received_ns"] and (best is None or reads[-1].t_ns > best[0]):
-                best = (reads[-1].t_ns, record, marks)
+    for record, marks in arrivals(_candidates(run, row), row):
+        reads = _transfers(record, "in", marks[0].start, marks[-1].stop)
+        if reads and reads[-1].t_ns <= row["received_ns"] and (best is None or reads[-1].t_ns > best[0]):
+            best = (reads[-1].t_ns, record, marks)
     return (best[1], best[2]) if best else (None, [])
-
-
-def _arrivals(record: ConnectionRecord, event_id: int) -> list[list[Mark]]:
-    """The marks of each time that this id came in; another event or a new answer lies between two of them."""
-    arrivals: list[list[Mark]] = []
-    is_open = False
-    for mark in _marks(record, "in"):
-        if mark.event_id == event_id:
-            arrivals = arrivals if is_open else [*arrivals, []]
-            arrivals[-1].append(mark)
-            is_open = True
-        elif mark.event_id is not None or mark.category == "headers":
-            is_open = False
-    return arrivals
 
 
 def _marks(record: ConnectionRecord, direction: Direction) -> list[Mark]:
@@ -89,12 +76,12 @@ def _widened(record: ConnectionRecord, marks: list[Mark]) -> tuple[int, int]:
     reads = _transfers(record, "in", start, stop)
     around = _marks(record, "in")
     for mark in reversed([m for m in around if reads[0].start <= m.start and m.stop <= start]):
-        if mark.event_id is not None or mark.stop != start:
+        if mark.event is not None or mark.stop != start:
             break
         start = mark.start
     end = stop
     for mark in [m for m in around if stop <= m.start and m.stop <= reads[-1].stop]:
-        if mark.event_id is not None:
+        if mark.event is not None:
             return start, stop  # what lies between belongs to the next event
         if mark.start != end:
             break

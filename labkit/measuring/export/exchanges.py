@@ -13,9 +13,10 @@ from typing import Any
 
 import h11
 
-from labkit.client.ledger import ConnectionRecord, Direction, Transfer
+from labkit.client.ledger import ConnectionRecord, Transfer
 from labkit.errors import WireError
 from labkit.wire.frames import Frame, FrameDecoder, Message, MessageAssembler
+from labkit.wire.spans import Direction
 
 
 class _Stream:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labkit.client.ledger import ConnectionRecord, Direction, Transfer
+from labkit.client.ledger import ConnectionRecord, Transfer
+from labkit.wire.spans import Direction
 
 if TYPE_CHECKING:
     from labkit.measuring.recording import Recording

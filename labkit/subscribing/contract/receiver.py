@@ -11,11 +11,12 @@ from functools import partial
 from typing import Any
 
 from labkit import loop
-from labkit.client.ledger import ConnectionRecord, Direction, Ledger
+from labkit.client.ledger import ConnectionRecord, Ledger
 from labkit.errors import LabkitError
 from labkit.subscribing.contract.waiting import PATIENCE_S, UNIT_S, Broken, require
 from labkit.techniques import Delivery, Technique
 from labkit.wire.events import Gap
+from labkit.wire.spans import Direction
 
 
 class Receiver:

@@ -16,15 +16,17 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from labkit.client.http import HTTPClient, refuse_unless
+from labkit.client.http import HTTPClient
 from labkit.server.access import Refusal
 from labkit.server.handler import PushHandler
 from labkit.techniques.base import Opening, Technique
 from labkit.techniques.long_polling import woken
-from labkit.techniques.reading import Delivery, Reader, mark_json
+from labkit.techniques.reading import Delivery, Reader
 from labkit.theory import Mark
 from labkit.wire import envelope
+from labkit.wire.bodies import Reading, Told, Whole
 from labkit.wire.events import Cursor, Gap
+from labkit.wire.spans import Item, Sighting
 
 CHANNEL = "/events"
 CLIENTS = 1000
@@ -136,15 +138,25 @@ async def _exchange(
     await http.request(
         "POST", client.target(**query), {**client.headers, "Content-Type": "application/json"}, body=body
     )
-    response = await http.response()
-    text = (await http.read_body()).decode()
-    http.next_cycle()
-    refuse_unless(response, (200,), text)
-    *events, meta = json.loads(text)
-    read = [reader.read(_dumps(event["data"]), http.connection.received_ns) for event in events]
-    items = [item for item in read if item is not None]
-    mark_json(http.body, text.encode(), items)
-    return items, meta
+    _, answer = await client.told(answers())
+    said, meta = answer
+    read = [reader.take(each, client.received_ns) for each in said]
+    return [item for item in read if item is not None], meta
+
+
+def answers() -> Reading:
+    """How the body of an answer is read."""
+    return Told(Whole(), _told)
+
+
+def _told(raw: bytes) -> Item:
+    """What the messages on the channel say, and the meta message behind them."""
+    try:
+        *messages, meta = json.loads(raw)
+        said = [envelope.decode(_dumps(message["data"])) or _dumps(message["data"]) for message in messages]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None, [(len(raw), "payload", "", Sighting())]
+    return (said, meta), envelope.around([each for each in said if isinstance(each, envelope.Received)], raw)
 
 
 BAYEUX = Technique(
@@ -157,6 +169,7 @@ BAYEUX = Technique(
     short="Bayeux",
     kind="hold",
     mark=Mark("#8C6BB1", "pentagon", "dash"),
+    body=answers,
     through_buffering=True,
     exhibit=True,
     hint="long polling on channels, with advice on when to come again",

@@ -17,15 +17,17 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 from xml.sax.saxutils import escape, unescape
 
-from labkit.client.http import HTTPClient, refuse_unless
+from labkit.client.http import HTTPClient
 from labkit.server.access import Refusal
 from labkit.server.handler import PushHandler
 from labkit.techniques.base import Opening, Technique
 from labkit.techniques.long_polling import woken
-from labkit.techniques.reading import Delivery, Reader, mark_json
+from labkit.techniques.reading import Delivery, Reader
 from labkit.theory import Mark
 from labkit.wire import envelope
+from labkit.wire.bodies import Reading, Told, Whole
 from labkit.wire.events import Cursor, Gap, now_ns
+from labkit.wire.spans import Item, Sighting
 
 SPACE = "http://jabber.org/protocol/httpbind"
 SESSIONS = 1000
@@ -122,17 +124,26 @@ async def _post(
     http = await client.connected()
     fields = {**client.headers, "Content-Type": "text/xml; charset=utf-8"}
     await http.request("POST", client.target(after=after), fields, body=body.encode())
-    response = await http.response()
-    text = (await http.read_body()).decode()
-    http.next_cycle()
-    refuse_unless(response, (200,), text)
-    whole = _BODY.fullmatch(text)
+    _, answer = await client.told(answers())
+    said, attributes = answer
+    read = [reader.take(each, client.received_ns) for each in said]
+    return attributes, [item for item in read if item is not None]
+
+
+def answers() -> Reading:
+    """How the body of an answer is read."""
+    return Told(Whole(), _told)
+
+
+def _told(raw: bytes) -> Item:
+    """What the messages in a body say, and its attributes."""
+    whole = _BODY.fullmatch(raw.decode("utf-8", "replace"))
     if whole is None:
-        return {}, []
-    read = [reader.read(unescape(item), http.connection.received_ns) for item in _MESSAGE.findall(whole[2] or "")]
-    items = [item for item in read if item is not None]
-    mark_json(http.body, text.encode(), items)
-    return dict(_ATTRIBUTE.findall(whole[1])), items
+        return None, [(len(raw), "payload", "", Sighting())]
+    texts = [unescape(text) for text in _MESSAGE.findall(whole[2] or "")]
+    said = [envelope.decode(text) or text for text in texts]
+    events = [each for each in said if isinstance(each, envelope.Received)]
+    return (said, dict(_ATTRIBUTE.findall(whole[1]))), envelope.around(events, raw)
 
 
 BOSH = Technique(
@@ -145,6 +156,7 @@ BOSH = Technique(
     short="BOSH",
     kind="hold",
     mark=Mark("#A65628", "hexagram", "dash"),
+    body=answers,
     through_buffering=True,
     exhibit=True,
     hint="XML over long polling that always keeps one request at the server",

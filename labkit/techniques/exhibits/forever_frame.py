@@ -15,10 +15,13 @@ from labkit.client.http import refuse_unless
 from labkit.server.encoding import Item
 from labkit.server.handler import PushHandler
 from labkit.techniques.base import Opening, Technique
-from labkit.techniques.reading import Delivery, mark_json
+from labkit.techniques.reading import Delivery
 from labkit.theory import Mark
 from labkit.wire import envelope
+from labkit.wire.bodies import Reading, Told
 from labkit.wire.events import Gap
+from labkit.wire.spans import Item as Read
+from labkit.wire.spans import Run
 
 PAGE = Path(__file__).parent / "old_tricks.html"
 PADDING = 1024  # browsers waited for this much before they rendered, and ran, anything
@@ -48,23 +51,41 @@ class ForeverFrameHandler(PushHandler):
 async def subscribe(opening: Opening) -> AsyncGenerator[Delivery | Gap, None]:
     """Read the page as a browser's parser does, one script element after another."""
     client = opening.http()
-    reader, rest = opening.reader(), b""
+    reader = opening.reader()
     try:
         await client.ask({"after": opening.after})
         response, http = await client.head()
         refuse_unless(response, (200,))
-        async for piece in http.pieces():
-            rest += piece
-            while found := _SCRIPT.search(rest):
-                raw, rest = found[1], rest[found.end() :]
-                item = reader.read(raw.decode(), http.connection.received_ns)
-                http.body.mark(found.start(1), "framing", "script element")
-                mark_json(http.body, raw, [item])
-                http.body.mark(len(END), "framing", "script element")
-                if item is not None:
-                    yield item
+        async for said in http.values(scripts()):
+            if (item := reader.take(said, http.connection.received_ns)) is not None:
+                yield item
     finally:
         client.close()
+
+
+def scripts() -> Reading:
+    """How the page is read."""
+    return Told(_Scripts())
+
+
+class _Scripts:
+    """A page in, the arguments of the calls in its script elements out."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def items(self, data: bytes) -> list[Read]:
+        items: list[Read] = []
+        self._rest += data
+        while found := _SCRIPT.search(self._rest):
+            runs: list[Run] = [(found.start(1), "framing", "script element", None)]
+            runs += [(len(found[1]), "payload", "", None), (len(END), "framing", "script element", None)]
+            items.append((found[1], runs))
+            self._rest = self._rest[found.end() :]
+        return items
+
+    def end(self) -> list[Read]:
+        return []
 
 
 FOREVER_FRAME = Technique(
@@ -76,6 +97,7 @@ FOREVER_FRAME = Technique(
     client=subscribe,
     short="forever frame",
     mark=Mark("#5E8C31", "hourglass", "dot"),
+    body=scripts,
     exhibit=True,
     hint="script elements in an iframe that never finishes loading",
 )

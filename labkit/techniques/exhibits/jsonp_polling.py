@@ -15,12 +15,15 @@ from labkit.server.access import Refusal
 from labkit.server.handler import PushHandler
 from labkit.techniques.base import Opening, Technique
 from labkit.techniques.long_polling import woken
-from labkit.techniques.reading import Delivery, Reader, read_answer
+from labkit.techniques.reading import Delivery, Reader
 from labkit.theory import Mark
+from labkit.wire.bodies import Reading, Told, Whole
+from labkit.wire.envelope import told_answer
 from labkit.wire.events import Gap
+from labkit.wire.spans import Item, Run
 
 _NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]{0,63}", re.ASCII)
-_CALL = re.compile(r"(/\*\*/[A-Za-z0-9_$]+\()(.*)(\);)", re.DOTALL)
+_CALL = re.compile(rb"(/\*\*/[A-Za-z0-9_$]+\()(.*)(\);)", re.DOTALL)
 
 
 class JSONPPollingHandler(PushHandler):
@@ -68,13 +71,22 @@ async def _ask(client: HTTPClient, reader: Reader, number: int, hold_s: float | 
     await client.ask({**query, "callback": f"labkit{number}"})
     if reader.cursor:
         reader.opened(reader.cursor)
-    _response, text = await client.answer()
-    call = _CALL.fullmatch(text)
-    assert client.http is not None
-    client.http.body.mark(len(call[1].encode()) if call else 0, "framing", "call")
-    items = read_answer(client, reader, call[2] if call else text)
-    client.http.body.mark(len(call[3]) if call else 0, "framing", "call")
-    return items
+    _response, said = await client.told(calls())
+    return reader.take_answer(said, client.received_ns)
+
+
+def calls() -> Reading:
+    """How the script is read."""
+    return Told(Whole(), _told)
+
+
+def _told(raw: bytes) -> Item:
+    call = _CALL.fullmatch(raw)
+    if call is None:
+        return told_answer(raw)
+    said, runs = told_answer(call[2])
+    around: list[Run] = [(len(call[1]), "framing", "call", None), (len(call[3]), "framing", "call", None)]
+    return call[2] if said is None else said, [around[0], *runs, around[1]]
 
 
 JSONP_POLLING = Technique(
@@ -87,6 +99,7 @@ JSONP_POLLING = Technique(
     short="JSONP polling",
     kind="hold",
     mark=Mark("#B07C00", "bowtie", "dash"),
+    body=calls,
     through_buffering=True,
     exhibit=True,
     hint="a held request whose answer is a script that calls the page",
