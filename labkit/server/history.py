@@ -43,7 +43,7 @@ class Histories:
     def count(self, grown: int) -> None:
         """What is held has grown by so many bytes, or has shrunk where that is below 0."""
         self.held_bytes += grown
-        if grown > 0:
+        if self.held_bytes > self.max_bytes and grown > 0:
             self._trim_soon()
 
     def used(self, holder: Holder) -> None:
@@ -52,14 +52,15 @@ class Histories:
         self._in_use.pop(holder, None)
         if holder.cost_bytes:
             (self._in_use if holder.in_use else self._idle)[holder] = None
-            self._trim_soon()  # it may have become able to give
+            if self.held_bytes > self.max_bytes:
+                self._trim_soon()  # it may have become able to give
 
     def close(self) -> None:
         if self._trimming is not None:
             self._trimming.cancel()
 
     def _trim_soon(self) -> None:
-        if self.held_bytes > self.max_bytes and self._trimming is None:
+        if self._trimming is None:
             # a timer, not call_soon: whoever fan-out has just woken takes the event before it can be let go
             self._trimming = self._loop.call_later(0, self._trim)
 

@@ -190,7 +190,8 @@ class Topic:
                     self.commons.counts.delivered += group.deliver(batch)
         if self.log.pinned is not None:
             self.pin()
-        self._settle()
+        if self._all_taken:
+            self._settle()
         self._account()
 
     def pin(self) -> None:
@@ -251,8 +252,6 @@ class Topic:
         return event_id <= min((s.position for s in self.subscribers), default=self.fanned)
 
     def _settle(self) -> None:
-        if not self._all_taken:
-            return
         lowest = min((s.position for s in self.subscribers), default=self.fanned)
         lowest = min(lowest, self.fanned)
         for event_id, future in self._all_taken:
