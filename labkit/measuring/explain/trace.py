@@ -50,8 +50,11 @@ def _carrier(run: Recording, row: dict[str, Any]) -> tuple[ConnectionRecord | No
 
     Ids of several topics, and an id that arrived twice, are told apart by that time.
     """
+    import pandas as pd
+
     best: tuple[int, ConnectionRecord, list[Mark]] | None = None
-    until_ns = row["received_ns"] + int(1e6 * (row.get("clock_error_ms") or 0))
+    error_ms = row["clock_error_ms"]  # of a page's clock
+    until_ns = row["received_ns"] + (0 if pd.isna(error_ms) else int(1e6 * error_ms))
     for record, marks in arrivals(_candidates(run, row), row):
         reads = _transfers(record, "in", marks[0].start, marks[-1].stop)
         if reads and reads[-1].t_ns <= until_ns and (best is None or reads[-1].t_ns > best[0]):
