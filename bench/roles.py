@@ -26,9 +26,9 @@ from tornado.websocket import WebSocketHandler
 
 from labkit.lab.server import available_connections
 from labkit.techniques.sse import block
-from labkit.techniques.websocket import text_frame
 from labkit.wire.envelope import Start, encode
 from labkit.wire.events import Event
+from labkit.wire.frames import Frame, Opcode, encode_frame
 from sink import ACCEPT, Sink, Void
 
 HEARTBEAT_S = 15.0  # what a lab has by default
@@ -132,14 +132,14 @@ def play_bare() -> None:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.recv(4096)
             head = b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: " + ACCEPT + b"\r\n\r\n"
-            connection.sendall(head + text_frame(encode(Start("0@peer")).encode()))
+            connection.sendall(head + encode_frame(Frame(Opcode.TEXT, encode(Start("0@peer")).encode())))
             connection.setblocking(False)
             connections.append(connection)
 
     threading.Thread(target=accept, daemon=True).start()
     print(json.dumps({"value": listening.getsockname()[1]}), flush=True)
     for line in sys.stdin.buffer:
-        message = text_frame(line[:-1])
+        message = encode_frame(Frame(Opcode.TEXT, line[:-1]))
         for connection in connections:
             connection.send(message)
 

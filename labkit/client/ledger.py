@@ -144,3 +144,7 @@ class Ledger:
     def of(self, technique: str | None = None, hop: str = "client") -> Iterator[ConnectionRecord]:
         """The connections of one technique (of all, by default) at one hop."""
         return (c for c in self.connections if c.hop == hop and technique in (None, c.technique))
+
+    def of_route(self, route: str, topic: str) -> Iterator[ConnectionRecord]:
+        """The connections that a relay saw clients without a ledger make, on which they asked for this."""
+        return (c for c in self.connections if c.hop.endswith(".near") and f"/{route} {topic}" in c.by_route)

@@ -30,6 +30,10 @@ class Attached(Protocol):
         """What it subscribes by, by name."""
 
     @property
+    def relay(self) -> Any:
+        """The relay that it comes through, if it does."""
+
+    @property
     def settle_s(self) -> float:
         """How long the last event may take to get there and be told back."""
 

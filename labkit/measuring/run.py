@@ -37,8 +37,9 @@ class Run(Recording):
             apart), ``duplicated``, ``out_of_order``, ``gaps`` (reported), ``conflated``; latencies from due, of
             first arrivals, in ms; ``expected_mean_ms`` of theory; bytes of both directions per event delivered
             and what they were for (``tcp_ip``, derived, comes on top); requests, connections, why it failed.
-            Events that a page received stand apart, as ``sse (browser)``: no ledger sees their bytes, requests and
-            connections.
+            Events that a page received stand apart, as ``sse (browser)``: their bytes, requests and connections are
+            known where the page comes through a relay, and not by subscriber where several share technique and topic;
+            ``tcp_ip`` only where nothing else went over the connections.
         """
         return summaries.summary(self, by)
 

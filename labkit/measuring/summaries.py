@@ -63,9 +63,7 @@ def _row(run: Recording, group: Group) -> dict[str, Any]:
         "max_ms": latencies[-1] if latencies else _NAN,
         "mean_ms": sum(latencies) / len(latencies) if latencies else _NAN,
         "expected_mean_ms": _NAN if group.browser else _expected_mean_ms(run, group.technique),
-        **_per_event(group.connections, received),
-        "requests": None if group.browser else sum(record.requests for record in group.connections),
-        "connections": None if group.browser else len(group.connections),
+        **(_of_page(group, received) if group.browser else _of_own(group.connections, received)),
         "failed": run.failures.get(group.technique, ""),
     }
 
@@ -102,6 +100,29 @@ def intervals(run: Recording) -> pd.DataFrame:
 def _expected_mean_ms(run: Recording, technique: str) -> float:
     expected = Natures(run.settings).expected(technique)
     return _NAN if isinstance(expected, Silent) else expected.mean_s * 1e3
+
+
+def _of_own(records: list[ConnectionRecord], received: int) -> dict[str, Any]:
+    requests = sum(record.requests for record in records)
+    return {**_per_event(records, received), "requests": requests, "connections": len(records)}
+
+
+def _of_page(group: Group, received: int) -> dict[str, Any]:
+    """What a relay saw of it, by route and topic: TCP's headers only where nothing else shared the connections."""
+    if not group.connections:
+        return {**_per_event([], 0), "requests": None, "connections": None}
+    routes = {f"/{group.technique} {topic}" for topic in group.topics}
+    counts = [record.by_route[route] for record in group.connections for route in routes & record.by_route.keys()]
+    by_category = [sum(count.get(category, 0) for count in counts) for category in CATEGORIES]
+    shared = any(record.by_route.keys() - routes for record in group.connections)
+    derived = [record.tcp_ip_bytes for record in group.connections]
+    tcp_ip = _NAN if shared or None in derived else sum(filter(None, derived))
+    totals = [sum(by_category), *by_category, tcp_ip]
+    return {
+        **{name: total / received if received else _NAN for name, total in zip(_PER_EVENT, totals, strict=True)},
+        "requests": sum(count["requests"] for count in counts),
+        "connections": len(group.connections),
+    }
 
 
 def _per_event(records: list[ConnectionRecord], received: int) -> dict[str, float]:

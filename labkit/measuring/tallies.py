@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from labkit.client.ledger import ConnectionRecord
@@ -33,20 +33,26 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One row of a summary: what its subscribers got, their connections, the subscribers that a gap was told."""
+    """One row of a summary: what its subscribers got, their connections, the subscribers that a gap was told.
+
+    Of a page, the connections are a relay's, if it comes through one; ``topics`` says for what it asked on them.
+    """
 
     technique: str
     browser: bool
     subscribers: dict[int, list[Arrival]]
     connections: list[ConnectionRecord]
     gaps: list[int]
+    topics: set[str] = field(default_factory=set)
 
     def split(self) -> Iterator[Group]:
         """The same, for each subscriber."""
         for number in sorted(self.subscribers):
             mine = [record for record in self.connections if record.subscriber == number]
+            if self.browser:  # whose a page's connection is, is known where there is one of the technique and topic
+                mine = self.connections if len(self.subscribers) == 1 else []
             gaps = [gap for gap in self.gaps if gap == number]
-            yield Group(self.technique, self.browser, {number: self.subscribers[number]}, mine, gaps)
+            yield Group(self.technique, self.browser, {number: self.subscribers[number]}, mine, gaps, self.topics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,9 @@ def groups(run: Recording) -> list[Group]:
     for technique, client, subscriber, topic, event_id, scheduled, conflated, latency_ms in zip(*columns, strict=True):
         arrival = Arrival(topic, event_id, scheduled or run.foreign, conflated, latency_ms)
         group(technique, client == "browser").subscribers.setdefault(subscriber, []).append(arrival)
+        if client == "browser" and topic not in (topics := group(technique, True).topics):
+            topics.add(topic)
+            group(technique, True).connections.extend(run.ledger.of_route(technique, topic))
     for gap in run.missing:
         group(gap["technique"], gap.get("client") == "browser").gaps.append(gap.get("subscriber", 0))
     for known in found.values():

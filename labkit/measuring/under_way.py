@@ -17,7 +17,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from labkit import loop
-from labkit.client.connection import is_own
 from labkit.client.ledger import ConnectionRecord, Ledger
 from labkit.errors import LabClosed
 from labkit.lab.attached import Part
@@ -27,6 +26,7 @@ from labkit.measuring.attaching import Start, Subscribers, ended
 from labkit.measuring.natures import told_of
 from labkit.measuring.provenance import natures_of, told, versions, when
 from labkit.measuring.publishing import Publisher
+from labkit.measuring.relays import Relays
 from labkit.measuring.run import Run
 from labkit.measuring.source import Source, Timetable
 from labkit.network.relay import Relay
@@ -82,6 +82,7 @@ class UnderWay(ABC):
         self._action_failure: str | None = None
         self._apparatus = Apparatus(keep)
         self._begun_ns = now_ns()
+        self._relays = Relays((), (), self._begun_ns)
         self._beside: list[asyncio.Task[None]] = []
         self._stopped = asyncio.Event()
         self._begins: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -115,10 +116,8 @@ class UnderWay(ABC):
         self._apparatus.published()
 
     def _hop_records(self) -> Iterator[ConnectionRecord]:
-        """What the relays saw during the run: one may outlive several."""
-        for hop in self.hops:
-            hop.catch_up()
-            yield from (record for record in hop.ledger.connections if record.opened_ns >= self._begun_ns)
+        """What the relays saw during the run."""
+        yield from self._relays.records()
 
     @property
     def one_way_s(self) -> float:
@@ -135,8 +134,8 @@ class UnderWay(ABC):
     def _begin(self, target: Target) -> None:
         self._subscribers.connect_to(target)
         self._begun_ns = now_ns()
-        for hop in self.hops:
-            hop.is_own = is_own
+        beside = {subscriber.relay for subscriber in self._subscribers.elsewhere} - {None}
+        self._relays = Relays(self.hops, beside, self._begun_ns)
         self._ends = loop.submit(self._conduct())
 
     def _wait(self, *until: concurrent.futures.Future[None], each: Callable[[], None] = lambda: None) -> None:

@@ -116,6 +116,7 @@ class Wire:
         view = memoryview(data)
         while view:
             await self._flow.moving()
+            t_ns = now_ns()  # before: the peer may have read it before this thread has another turn
             try:
                 sent = self._sock.send(view)
             except (BlockingIOError, InterruptedError):
@@ -124,7 +125,7 @@ class Wire:
             except OSError as error:
                 raise self._broken() from error
             part = data if sent == len(data) else bytes(view[:sent])
-            self.record.transferred(self._outgoing, part, now_ns())
+            self.record.transferred(self._outgoing, part, t_ns)
             if self._observer is not None:
                 self._observer.passed(self._outgoing, part)
             view = view[sent:]

@@ -54,6 +54,7 @@ class Said:
 class Place:
     """The panel's place among what is attached to its lab: it is told when the lab closes."""
 
+    relay = None
     settle_s = 0.0
     natures: Mapping[str, Nature] = {}
 

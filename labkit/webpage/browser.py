@@ -115,6 +115,7 @@ class BrowserSubscriber(anywidget.AnyWidget):
         check(lab, names, {"via": via, "accept": accept, "while_hidden": while_hidden}, poll_interval_s)
         self._esm = joined(one for one in lab.techniques if one.name in names)
         self.lab = lab
+        self.relay = through
         self.name = name or "; ".join(
             [", ".join(names), topic, via, accept, f"{poll_interval_s:g}", while_hidden, str(through and id(through))]
         )

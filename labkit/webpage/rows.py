@@ -62,7 +62,7 @@ def rows(
             "latency_ms": None if due_ns is None else (received_ns - due_ns) / 1e6,
             "transit_ms": None if published_ns is None else (received_ns - published_ns) / 1e6,
             "clock_error_ms": error_ms,
-            "bytes": None,  # no ledger sees a page's own connections
+            "bytes": None,  # what it took for each, no ledger of a page's own says
             "payload_bytes": payload_bytes,
             "scheduled": times is not None,
             "conflated": 0,

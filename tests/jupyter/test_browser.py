@@ -172,6 +172,34 @@ def test_after_a_cut_link_the_browser_itself_goes_on_from_the_last_event_id(jupy
     clean(notebook)
 
 
+def test_through_a_link_a_pages_bytes_requests_and_connections_are_known(jupyter: Jupyter, browser: Any) -> None:
+    notebook = opened(
+        jupyter,
+        browser,
+        "from labkit.subscribing.contract.receiver import check_marks\n"
+        "link = labkit.Link(lab, one_way_s=0.01).start()\n"
+        "names = ['sse', 'websocket', 'http-streaming', 'long-polling']\n"
+        "sub = labkit.BrowserSubscriber(lab, names, through=link)\n"
+        f"run = labkit.measure(lab, names, {STEADY.format(seconds=1)}, one_way_s=0.01, progress=False)\n"
+        "link.catch_up()\n"
+        "near = [r for r in link.ledger.connections if r.hop == 'link.near']\n"
+        "for record in near: check_marks(record)\n"
+        "columns = ['connections', 'requests', 'payload_per_event', 'envelope_per_event', 'events']\n"
+        "print(json.dumps({'summary': json.loads(run.summary()[columns].T.to_json()), 'near': len(near)}))",
+        "link.close(); lab.close()",
+    )
+    notebook.run_all()
+    told = report(notebook, 1)
+    assert told["near"] >= 4
+    for name in ("sse", "websocket", "http-streaming", "long-polling"):
+        page, kernel = told["summary"][f"{name} (browser)"], told["summary"][name]
+        assert page["connections"] >= 1 and page["events"] == kernel["events"]
+        assert page["payload_per_event"] == pytest.approx(kernel["payload_per_event"], rel=0.05), name
+        assert page["envelope_per_event"] == pytest.approx(kernel["envelope_per_event"], rel=0.5), name
+    assert told["summary"]["long-polling (browser)"]["requests"] > 1
+    clean(notebook)
+
+
 def test_a_second_tab_is_another_subscriber_and_says_when_it_waits_for_a_connection(
     jupyter: Jupyter, browser: Any
 ) -> None:

@@ -357,7 +357,7 @@ def test_of_an_older_file_events_are_known_by_their_numbers() -> None:
         ["in", 33, 34, "payload", "event 1", 1],
     ]
     back = run_file._unpack_record(json.loads(json.dumps(record)))
-    first, again = (marks for _, marks in arrivals([back], {"event_id": 1, "wire_id": "1"}))
+    first, again = (marks for _, marks in arrivals([back], {"topic": "", "event_id": 1, "wire_id": "1"}))
     assert [mark.stop for mark in first] == [25, 31] and [mark.stop for mark in again] == [34]
 
 

@@ -725,7 +725,7 @@ def test_subscribers_elsewhere_are_in_the_samples_and_in_the_run(lab: labkit.Lab
     from labkit.lab.attached import Part
 
     class Page:
-        techniques, settle_s = ("sse",), 0.1
+        techniques, settle_s, relay = ("sse",), 0.1, None
         natures: ClassVar[dict[str, Any]] = {}
 
         def settled(self, newest: Any) -> bool:

@@ -103,7 +103,7 @@ def _share(header: int, payload: int) -> str:
 def headers(lab: Lab, sizes: Sequence[int] = SIZES) -> Headers:
     """Send binary messages of *sizes* bytes, get them back, and count what each took on the wire.
 
-    The frames are those of labkit's client (the core of ``websockets``) and of its server.
+    The frames are those of labkit's client and of its server.
 
     Raises:
         LabClosed: the lab is closed.

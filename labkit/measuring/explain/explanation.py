@@ -77,7 +77,7 @@ def explain(
         found = found[found["subscriber"] == subscriber]
     if found.empty:
         raise LabkitError(_never_arrived(run, event_id, technique, topic, subscriber))
-    of_page = found["client"] == "browser"  # whose bytes no ledger sees
+    of_page = found["client"] == "browser"  # whose bytes are only in the ledger where it comes through a relay
     first = pd.concat([found[~of_page], found[of_page]]).drop_duplicates("technique").to_dict("records")
     first.sort(key=lambda row: techniques.index(row["technique"]))
     return Explanation(run, event_id, tuple(story_of(run, row) for row in first))

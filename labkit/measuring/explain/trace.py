@@ -41,6 +41,8 @@ def story_of(run: Recording, row: dict[str, Any]) -> Story:
 def _candidates(run: Recording, row: dict[str, Any]) -> Iterator[ConnectionRecord]:
     if row["client"] != "browser":
         yield from (c for c in run.ledger.of(row["technique"]) if c.subscriber == row["subscriber"])
+    else:  # what a relay that the page comes through saw of it
+        yield from run.ledger.of_route(row["technique"], row["topic"])
 
 
 def _carrier(run: Recording, row: dict[str, Any]) -> tuple[ConnectionRecord | None, list[Mark]]:
@@ -48,10 +50,14 @@ def _carrier(run: Recording, row: dict[str, Any]) -> tuple[ConnectionRecord | No
 
     Ids of several topics, and an id that arrived twice, are told apart by that time.
     """
+    import pandas as pd
+
     best: tuple[int, ConnectionRecord, list[Mark]] | None = None
+    error_ms = row["clock_error_ms"]  # of a page's clock
+    until_ns = row["received_ns"] + (0 if pd.isna(error_ms) else int(1e6 * error_ms))
     for record, marks in arrivals(_candidates(run, row), row):
         reads = _transfers(record, "in", marks[0].start, marks[-1].stop)
-        if reads and reads[-1].t_ns <= row["received_ns"] and (best is None or reads[-1].t_ns > best[0]):
+        if reads and reads[-1].t_ns <= until_ns and (best is None or reads[-1].t_ns > best[0]):
             best = (reads[-1].t_ns, record, marks)
     return (best[1], best[2]) if best else (None, [])
 
@@ -101,13 +107,15 @@ def _asked(record: ConnectionRecord, at: int, before_ns: int) -> tuple[int, int]
 
 def _hops(run: Recording, record: ConnectionRecord) -> list[ConnectionRecord]:
     """The connection's record on every hop, from the client on: each relay's near and far side."""
-    hops, here = [record], record
+    hops, here = list[ConnectionRecord](), record
+    if record.hop == "client":
+        hops.append(record)
     while len(hops) < 2 * _MOST_RELAYS:
         port = here.local[1]
         nears = [c for c in run.ledger.connections if c.hop.endswith(".near") and port in (c.local[1], c.remote[1])]
         if not nears:
             break
-        near = _nearest_in_time(nears, here)  # ports come back into use
+        near = _nearest_in_time(nears, here) if hops else record  # ports come back into use
         hops.append(near)
         far = _other_side(run, near)
         if far is None:
