@@ -6,17 +6,21 @@ Each runs in a kernel of its own, without a page. Claims that need one come out 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labkit import loop
 from labkit.commands.notebooks import FIRST, find_notebook
 from labkit.errors import LabkitError
+
+if TYPE_CHECKING:
+    from nbclient import NotebookClient
 
 HELP = "run every notebook and write the verdict on every claim"
 CELL_TIMEOUT_S = 300
@@ -95,6 +99,18 @@ def _recording(file: Path) -> Iterator[None]:
             os.environ["LABKIT_CLAIMS"] = before
 
 
+async def _run_cells(client: NotebookClient, environment: dict[str, str]) -> None:
+    """Execute the cells. An interrupt ends the kernel at once: asked politely, one in a long cell takes 5 s to go."""
+    executing = asyncio.ensure_future(client.async_execute(env=environment))
+    try:
+        await asyncio.shield(executing)
+    except asyncio.CancelledError:
+        client.shutdown_kernel = "immediate"
+        executing.cancel()
+        await asyncio.wait([executing])
+        raise
+
+
 def _execute(path: Path) -> str | None:
     """Run one notebook; the error that ended it, in one line."""
     import nbformat
@@ -113,7 +129,7 @@ def _execute(path: Path) -> str | None:
         resources={"metadata": {"path": str(path.parent)}},
     )
     try:
-        loop.run(client.async_execute(env=environment))  # on the main thread nbclient takes Ctrl-C for itself
+        loop.run(_run_cells(client, environment))  # on the main thread nbclient takes Ctrl-C for itself
     except CellExecutionError as error:
         return f"{error.ename}: {error.evalue}"
     except (CellTimeoutError, DeadKernelError) as error:
