@@ -71,7 +71,7 @@ class Connection:
         except BaseException:
             sock.close()
             raise
-        _addresses.add(local)
+        own_addresses.add(local)
         record = wiring.ledger.opened(wiring.technique, wiring.subscriber, local=local, remote=remote, t_ns=opened_ns)
         record.connected_ns = now_ns()
         return cls(sock, record, wiring.ledger)
@@ -144,16 +144,12 @@ class Connection:
             read_segments(self._sock, self.record)
             self.record.closed_ns = now_ns()
             self.record.closed_by = by
-            _addresses.discard(self.record.local)
+            own_addresses.discard(self.record.local)
             self._sock.close()
 
 
-_addresses: set[tuple[str, int]] = set()
-
-
-def is_own(address: tuple[str, int]) -> bool:
-    """Whether a connection of a client of ours, which has a ledger, is open from this address."""
-    return address in _addresses
+own_addresses: set[tuple[str, int]] = set()
+"""Of the open connections in this process whose bytes are put down where they begin: clients' and relays'."""
 
 
 async def _resolve(host: str, port: int) -> tuple[int, int, int, Any]:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from copy import copy, deepcopy
 from dataclasses import replace
 
-from labkit.client.connection import is_own
 from labkit.client.ledger import ConnectionRecord
 from labkit.network.relay import Relay
 
@@ -26,14 +25,19 @@ class Relays:
     """
 
     def __init__(self, path: Iterable[Relay], beside: Iterable[Relay], begun_ns: int) -> None:
-        self._begun_ns = begun_ns
+        self._begun_ns, self._path = begun_ns, list(path)
         self._before: dict[Relay, dict[int, Routes]] = {}
-        for relay in path:
-            relay.is_own = is_own
+        for relay in self._path:
+            relay.skips_own = True
             self._before[relay] = {}
         for relay in beside:
             relay.catch_up()
             self._before[relay] = {id(record): deepcopy(record.by_route) for record in relay.ledger.connections}
+
+    def leave(self) -> None:
+        """The run is over: the relays of its path dissect again what anybody sends."""
+        for relay in self._path:
+            relay.skips_own = False
 
     def records(self) -> Iterator[ConnectionRecord]:
         """Both sides of each connection that was opened during the run, or on which somebody else asked before it."""

@@ -184,6 +184,7 @@ class UnderWay(ABC):
         finally:
             await ended(self._beside)
             await self._subscribers.end()
+            self._relays.leave()
             await self._apparatus.stop()
 
     async def _over(self) -> None:

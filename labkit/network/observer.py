@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Container, Iterable
 from urllib.parse import parse_qs
 
 from labkit.client.ledger import ConnectionRecord
@@ -24,8 +24,6 @@ TURN_S = 0.001
 PIECE_BYTES = 4096
 MAX_WAITING_BYTES = 16 << 20
 
-IsOwn = Callable[[tuple[str, int]], bool]
-
 
 class Observer:
     """Dissects what went over one connection. Belongs to the lab loop.
@@ -33,13 +31,15 @@ class Observer:
     Args:
         record: the near side's, where the marks go.
         techniques: those behind the relay.
-        is_own: whether a client at this address keeps a ledger of its own; nothing is dissected then.
+        skips: addresses of clients that keep a ledger of their own; nothing is dissected then.
     """
 
-    def __init__(self, record: ConnectionRecord, techniques: Iterable[Technique], is_own: IsOwn | None) -> None:
+    def __init__(
+        self, record: ConnectionRecord, techniques: Iterable[Technique], skips: Container[object] = ()
+    ) -> None:
         self._record = record
         self._by_route = {technique.route: technique for technique in techniques}
-        self._is_own = is_own
+        self._skips = skips
         self._dissector = Dissector(reading=self._reading, tell=self._tell)
         self._waiting: deque[tuple[Direction, bytes]] = deque()
         self._waiting_bytes = 0
@@ -48,8 +48,9 @@ class Observer:
 
     def passed(self, direction: Direction, data: bytes) -> None:
         """These bytes were read from the client, or written to it."""
-        if self._is_own is not None:  # asked at the first byte: from then on it surely has its ledger
-            self._is_over, self._is_own = self._is_own(self._record.remote), None
+        if self._record.remote in self._skips:  # asked at the first byte: by then it surely has its ledger
+            self._is_over = True
+        self._skips = ()
         if self._is_over:
             return
         self._waiting.append((direction, data))

@@ -18,9 +18,10 @@ from types import TracebackType
 from typing import Self
 
 from labkit import loop as lab_loop
+from labkit.client.connection import own_addresses
 from labkit.client.ledger import Ledger
 from labkit.errors import LabkitError
-from labkit.network.observer import IsOwn, Observer
+from labkit.network.observer import Observer
 from labkit.network.relay_target import HOST, SockAddr, Target, addresses, check_address, resolve
 from labkit.network.relay_wire import RESET, Flow, Wire
 from labkit.sockets import MSS, send_at_once, set_mss
@@ -62,6 +63,7 @@ class Conversation:
             hop=f"{self._relay.name}.far",
         )
         record.connected_ns = now_ns()
+        own_addresses.add(record.local)
         far = Wire(sock, record, self._relay.flow, near=False)
         self.wires.append(far)
         return far
@@ -113,8 +115,8 @@ class Relay:
         self.name = name
         self.mss = mss
         self.flow = Flow()
-        self.is_own: IsOwn | None = None
-        """Of a client's address: whether it keeps a ledger of its own, so that nothing is dissected here."""
+        self.skips_own = False
+        """Whether it dissects nothing that begins in this process: a client of ours, or a relay before it."""
         self._target: Target | None = None
         self._listeners: dict[str, socket.socket] = {}
         self._addresses: dict[str, list[SockAddr]] = {}
@@ -294,9 +296,8 @@ class Relay:
             "", number, local=sock.getsockname()[:2], remote=peer, t_ns=t_ns, hop=f"{self.name}.near"
         )
         record.connected_ns = t_ns
-        near = Wire(
-            sock, record, self.flow, near=True, observer=Observer(record, techniques_of(self._target), self.is_own)
-        )
+        skips = own_addresses if self.skips_own else ()
+        near = Wire(sock, record, self.flow, near=True, observer=Observer(record, techniques_of(self._target), skips))
         talk = Conversation(self, near, number, self._addresses[kind])
         task = self._open[talk] = asyncio.get_running_loop().create_task(self._serve(talk))
         # not in a finally: a task that is cancelled before its first turn never gets there

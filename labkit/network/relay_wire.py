@@ -14,6 +14,7 @@ import struct
 import time
 from typing import Literal
 
+from labkit.client.connection import own_addresses
 from labkit.client.ledger import ConnectionRecord
 from labkit.client.segments import read_segments
 from labkit.network.observer import Observer
@@ -165,6 +166,7 @@ class Wire:
         loop.remove_writer(fd)
         read_segments(self._sock, self.record)
         self._sock.close()
+        own_addresses.discard(self.record.local)
         self._ended(by)
         self.record.closed_ns = now_ns()
         if self._observer is not None:

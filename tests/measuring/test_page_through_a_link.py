@@ -105,6 +105,7 @@ def test_the_summary_has_a_pages_requests_connections_and_bytes(on_path: bool) -
         assert page["envelope_per_event"] == pytest.approx(kernel["envelope_per_event"], abs=3)
         assert page["requests"] == 0, "it had asked before the run"
         assert kernel["requests"] == 1
+    assert not link.skips_own, "only during a run"
     kept = [r for r in run.ledger.connections if r.hop == "link.near" and not r.by_route]
     assert all(not record.marks for record in kept), "a client of ours has its own ledger"
 

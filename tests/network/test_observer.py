@@ -14,7 +14,7 @@ from json_seq import JSON_SEQ
 from websockets.asyncio.client import connect
 
 from conftest import UNIT
-from labkit.client.connection import is_own
+from labkit.client.connection import own_addresses
 from labkit.client.ledger import ConnectionRecord
 from labkit.lab.lab import Lab
 from labkit.loop import run
@@ -137,14 +137,27 @@ def test_a_reading_that_raises_costs_its_marks_and_nothing_else() -> None:
 
 def test_a_client_with_a_ledger_of_its_own_can_be_left_alone() -> None:
     with Lab("seen") as lab, Link(lab, one_way_s=0) as link:
-        link.is_own = is_own
+        link.skips_own = True
         lab.publish("x")
         url = f"http://127.0.0.1:{link.ports['http']}/sse"
         with Receiver(find("sse"), url, after="0", stop_after=1) as receiver:
             receiver.wait_end()
         until(lambda: near(link).closed_ns)
         assert near(link).bytes_total and not near(link).marks and not near(link).requests
-        assert not is_own(receiver.ledger.connections[0].local)
+        assert receiver.ledger.connections[0].local not in own_addresses
+
+
+def test_of_two_relays_in_a_row_the_first_tells() -> None:
+    with Lab("seen") as lab, Link(lab, one_way_s=0, name="far") as far, Link(far, one_way_s=0) as link:
+        far.skips_own = link.skips_own = True
+        lab.publish("x")
+        with socket.create_connection(link.address) as sock:
+            sock.sendall(b"GET /polling?after=0 HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            while sock.recv(1 << 16):
+                pass
+        until(lambda: near(link).closed_ns and near(far).closed_ns)
+    assert near(link).requests == 1 and not near(far).requests and near(far).bytes_total == near(link).bytes_total
+    assert not own_addresses & {record.local for record in (*link.ledger.connections, *far.ledger.connections)}
 
 
 def test_the_marks_come_after_the_bytes() -> None:

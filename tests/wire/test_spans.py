@@ -88,3 +88,9 @@ A, B = Sighting("1"), Sighting("2")
 )
 def test_inner_runs_stand_in_the_place_of_payload(runs: list[Run], inner: list[Run], expected: list[Run]) -> None:
     assert spliced(runs, inner) == expected
+
+
+def test_an_event_of_an_empty_message_has_its_place_where_the_message_lay() -> None:
+    carrier, event = Carrier("in", Exchange(1)), Sighting("1")
+    carrier.add(7, 7)
+    assert laid(carrier, (0, "payload", "", event)) == [(7, 7, "payload", "event 1")]
