@@ -79,7 +79,7 @@ $(BOUNDS)/.installed: pyproject.toml constraints-lower.txt
 lab: $(VENV)/.installed  ## open JupyterLab on the first notebook
 	@$(PY) -m labkit lab
 
-test: $(VENV)/.installed  ## run the tests, every notebook, and the first two in a browser if there is one
+test: $(VENV)/.installed  ## run the tests, every notebook, and 00 and 07 in a browser if there is one
 	$(call unit,$(PY),tests)
 	$(call notebooks,$(PY),claims,notebooks)
 

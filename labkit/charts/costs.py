@@ -19,6 +19,7 @@ from labkit.measuring.natures import Natures
 
 ENLARGE_FROM = 5.0  # dearest over cheapest
 _PARTS = tuple(style.CATEGORY_COLORS)
+"""A part is a colour and a title in ``style.py`` and a column ``PART_per_event`` of ``measuring/summaries.py``."""
 
 
 def overhead(run: Any, *, theme: str | None = None) -> go.Figure:

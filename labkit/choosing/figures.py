@@ -14,6 +14,7 @@ from labkit.techniques.long_polling import LONG_POLLING
 from labkit.techniques.polling import POLLING
 from labkit.techniques.sse import SSE
 from labkit.techniques.websocket import WEBSOCKET
+from labkit.theory.path import HOLD_S
 
 PROVENANCE = (
     "measured with this kit (labkit 0.1, Python 3.11, Tornado 6.6): bytes from the ledger of a run with its own "
@@ -144,7 +145,7 @@ def _with_work(figures: Figures, technique: str, server: Any) -> Figures:
     if kind == "poll":
         per_s = 1 / float(told["poll_interval_s"])
     elif kind == "hold":
-        per_s = theory.long_polling_requests_per_s(rate_per_s, 0.0, 30.0)
+        per_s = theory.long_polling_requests_per_s(rate_per_s, 0.0, HOLD_S)
     else:
         per_s = rate_per_s
     if per_s <= 0 or not all(map(math.isfinite, (cpu.low, cpu.high, held.low, held.high))):

@@ -17,8 +17,8 @@ from labkit.techniques.polling import POLLING
 from labkit.techniques.sse import SSE
 from labkit.techniques.websocket import WEBSOCKET
 from labkit.theory import Kind
+from labkit.theory.path import HOLD_S
 
-HOLD_S = 30.0
 HEARTBEAT_S = 15.0
 KEPT_ALIVE_S = 60.0
 """A poller asks on a connection that it keeps, up to this interval; servers end one that is idle for longer."""

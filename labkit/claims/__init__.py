@@ -6,7 +6,6 @@ confidence   intervals, and the rules that make a verdict of one
 finding      what a judge gives back
 judging      the parts of a verdict, and the verdict that is made of them
 seen         what a run saw of one technique, and the parts made of that
-latency      the judges of an ordinary run: P1, L1, S3
 checking     a claim put to the test
 recording    records and predictions, as the ledger of claims keeps them
 logbook      the files that they are kept in

@@ -1,7 +1,7 @@
 """One client connection over TCP that counts every byte.
 
 ``Connection`` works on a non-blocking socket; each read and write goes into the ledger with its time. What the bytes
-mean is said elsewhere: by ``http_connection.py`` for HTTP, by ``websocket_client.py`` for WebSocket.
+mean is said elsewhere: by ``http_connection.py`` for HTTP, by ``websocket.py`` for WebSocket.
 
 Not here: TLS and proxies. A lab client that hid those would hide what it measures.
 """

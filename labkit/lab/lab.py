@@ -17,6 +17,7 @@ from labkit.lab.served import served
 from labkit.lab.server import Server
 from labkit.server.limits import check_data, check_topic
 from labkit.techniques import TECHNIQUES, Technique, find
+from labkit.theory.path import HOLD_S
 from labkit.wire.events import Event, now_ns
 
 _labs: dict[str, Lab] = {}
@@ -36,7 +37,7 @@ class Lab:
             does not reach.
         port, plugin_port: fixed ports; 0 takes those of the lab that is replaced, or free ones.
         techniques: which to serve, by name too; add your own with ``(*labkit.TECHNIQUES, mine)``.
-        options: those of :class:`labkit.server.Server`: ``slow``, ``queue``, ``history_events``,
+        options: those of :class:`labkit.lab.server.Server`: ``slow``, ``queue``, ``history_events``,
             ``history_bytes``, ``history_total_bytes``, ``max_event_bytes``, ``max_topics``, ``max_connections``,
             ``allow_origins``, ``hold_s``, ``heartbeat_s``, ``write_timeout_s``, ``fanout``, ``mss``,
             ``send_buffer_bytes``.
@@ -60,6 +61,7 @@ class Lab:
         self.process = process
         self.techniques = served(techniques)
         self.max_event_bytes: int = options.get("max_event_bytes", 1 << 20)
+        self.hold_s: float = options.get("hold_s", HOLD_S)
         self._closed = False
         self.attached: list[Attached] = []
         """Subscribers elsewhere, such as a notebook's page, which every measurement of this lab includes."""

@@ -1,6 +1,6 @@
 """How the clock of a page stands to the lab's, by round trips.
 
-Values in, values out: who asks and who answers is in ``browser_socket``.
+Values in, values out: who asks and who answers is in ``page_socket``.
 """
 
 from __future__ import annotations

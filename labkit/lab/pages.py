@@ -3,7 +3,7 @@
 A page subscribes with its own EventSource, WebSocket and fetch, and tells the lab here which events arrived when, by
 its own clock; how it is (visible, hidden, slowed down, waiting for a connection); and, by round trips, how its clock
 stands to the lab's. Nothing is known here of widgets or notebooks. What is kept is bounded.
-The messages are in ``browser_socket``.
+The messages are in ``page_socket``.
 """
 
 from __future__ import annotations

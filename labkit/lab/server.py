@@ -31,6 +31,7 @@ from labkit.server.subscriber import SlowPolicy
 from labkit.sockets import MSS, limit_send_buffer, set_mss
 from labkit.techniques import TECHNIQUES, Technique
 from labkit.techniques.plugin_socket import PluginSocketServer
+from labkit.theory.path import HOLD_S
 
 BACKLOG = 4096
 SPARE_DESCRIPTORS = 256  # for everything in this process that is not one of the server's connections
@@ -110,7 +111,7 @@ class Server:
         max_topics: int = 10_000,
         max_connections: int | None = None,
         allow_origins: Iterable[str] = (),
-        hold_s: float = 30.0,
+        hold_s: float = HOLD_S,
         heartbeat_s: float = 15.0,
         write_timeout_s: float = 60.0,
         fanout: str = "direct",

@@ -221,7 +221,7 @@ class Measurement(UnderWay):
                 "duration_s": self.schedule.duration_s,
             },
             "poll_interval_s": self.poll_interval_s,
-            "hold_s": 30.0 if self.hold_s is None else self.hold_s,
+            "hold_s": self.lab.hold_s if self.hold_s is None else self.hold_s,
             "subscribers": self.subscribers,
             "options": self.options,
         }

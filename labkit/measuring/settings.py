@@ -13,6 +13,7 @@ from numbers import Real
 from typing import Any
 
 from labkit.errors import LabkitError
+from labkit.theory.path import HOLD_S
 
 
 class SettingError(LabkitError, ValueError):
@@ -91,7 +92,7 @@ class Settings:
     one_way_s: float = 0.05
     jitter_s: float = 0.0
     poll_interval_s: float = 1.0
-    hold_s: float = 30.0
+    hold_s: float = HOLD_S
 
     def changed(self, **changes: Any) -> Settings:
         """The same with other values.

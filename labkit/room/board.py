@@ -1,6 +1,6 @@
 """What the live charts show, kept up to date from samples: the newest dots, bytes of each second, the event ladder.
 
-Plain values, bounded whatever the rate. ``live_charts.py`` draws them.
+Plain values, bounded whatever the rate. ``charts.py`` draws them.
 """
 
 from __future__ import annotations

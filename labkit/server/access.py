@@ -16,6 +16,7 @@ from labkit.errors import EventTooLarge, LabClosed
 from labkit.server.hub import Hub, TooManyTopics
 from labkit.server.limits import check_data
 from labkit.server.tokens import Tokens
+from labkit.theory.path import HOLD_S
 from labkit.wire.events import Event
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -34,7 +35,7 @@ class Context:
     max_event_bytes: int = 1 << 20
     write_timeout_s: float = 60.0
     heartbeat_s: float = 15.0
-    hold_s: float = 30.0
+    hold_s: float = HOLD_S
     fanout: str = "direct"
     allow_origins: set[str] = field(default_factory=set)
     exchanges: int = 0  # subscriptions being served now

@@ -1,6 +1,6 @@
 import { ANSWER_MS, askWhole } from "./base.js";
 
-const HOLD_S = 30; // RFC 6202 section 5.5
+const HOLD_S = 30; // RFC 6202 section 5.5; as in labkit/theory/path.py
 export const terminal = { command: "curl", what: ", the next event" };
 
 /** RFC 6202 section 2: the lab holds each request until it has something to say. */

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+HOLD_S = 30.0  # RFC 6202 section 5.5: the longest that gets through nearly everywhere
+
 
 @dataclass(frozen=True, slots=True)
 class Path:
@@ -24,7 +26,7 @@ class Path:
     one_way_s: float = 0.0
     jitter_s: float = 0.0
     fresh_connections: bool = False
-    hold_s: float = 30.0
+    hold_s: float = HOLD_S
     rate_per_s: float | None = None
     poisson: bool = False
     changed: bool = False
@@ -45,7 +47,7 @@ class Path:
             one_way_s=settings.get("one_way_s") or 0.0,
             jitter_s=settings.get("jitter_s") or 0.0,
             fresh_connections=not settings.get("keep_alive", True),
-            hold_s=30.0 if hold_s is None else hold_s,
+            hold_s=HOLD_S if hold_s is None else hold_s,
             rate_per_s=schedule.get("rate_per_s"),
             poisson=bool(schedule.get("poisson", schedule.get("name") == "poisson")),
             changed=not settings.get("steady", True),

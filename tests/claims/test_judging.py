@@ -1,6 +1,6 @@
 """Each check against a world that is right and against worlds that are wrong: the verdict must change.
 
-The worlds are simulated (the techniques' rules as in test_models.py) and handed over as a real ``Run``.
+The worlds are simulated (the techniques' rules as in tests/theory) and handed over as a real ``Run``.
 """
 
 from __future__ import annotations

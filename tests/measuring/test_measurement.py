@@ -334,3 +334,9 @@ def test_a_learners_own_technique_runs_beside_the_others() -> None:
         run = labkit.measure(lab, ["mine", "sse"], labkit.periodic(rate_per_s=20, duration_s=0.5), progress=False)
     assert run.summary()["events"].to_dict() == {"mine": 10, "sse": 10}
     assert set(run.connections["technique"]) == {"mine", "sse"}
+
+
+def test_a_run_says_how_long_its_lab_holds_a_poll() -> None:
+    with labkit.Lab("holds", hold_s=5 * UNIT) as lab:
+        run = labkit.measure(lab, ["long-polling"], labkit.periodic(rate_per_s=20, duration_s=0.1), progress=False)
+    assert run.settings["hold_s"] == 5 * UNIT

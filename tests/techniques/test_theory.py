@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+import labkit
 from labkit import theory
 from labkit.measuring.natures import asked, told_of
 from labkit.techniques import TECHNIQUES, find
 from labkit.techniques.exhibits import EXHIBITS
 from labkit.theory import Expectation, Mark, Nature, Path, Silent
+from labkit.theory.path import HOLD_S
 
 POISSON = Path(one_way_s=0.05, rate_per_s=5.0, poisson=True)
 PERIODIC = Path(one_way_s=0.05, rate_per_s=5.0)
@@ -98,3 +100,8 @@ def test_a_run_asks_with_the_options_that_it_had() -> None:
 def test_of_somebody_elses_server_nothing_is_expected() -> None:
     told = told_of([find("sse")], {"server": "elsewhere", "one_way_s": 0.05})
     assert told["sse"]["expected"] is None and "unknown" in told["sse"]["silent"]
+
+
+def test_a_page_holds_a_poll_for_as_long_as_the_rest_of_the_kit() -> None:
+    script = labkit.source("long-polling", side="page")
+    assert f"const HOLD_S = {HOLD_S:g};" in str(script)

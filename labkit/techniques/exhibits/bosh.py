@@ -24,6 +24,7 @@ from labkit.techniques.base import Opening, Technique
 from labkit.techniques.long_polling import woken
 from labkit.techniques.reading import Delivery, Reader
 from labkit.theory import Mark
+from labkit.theory.path import HOLD_S
 from labkit.wire import envelope
 from labkit.wire.bodies import Reading, Told, Whole
 from labkit.wire.events import Cursor, Gap, now_ns
@@ -103,7 +104,7 @@ async def subscribe(
     """Make a session, then keep one request at the server."""
     client = opening.http()
     reader, rid = opening.reader(), secrets.randbelow(1 << 31)
-    wait_s = 30.0 if hold_s is None else hold_s
+    wait_s = HOLD_S if hold_s is None else hold_s
     try:
         hello = f"<body xmlns='{SPACE}' rid='{rid}' wait='{wait_s:g}' hold='1'/>"
         begun = (await _post(client, reader, opening.after, hello))[0]
