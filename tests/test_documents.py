@@ -31,3 +31,18 @@ def test_paths_in_backquotes_are_there() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     paths = re.findall(r"`((?:labkit|tests|notebooks|bench|\.ci)/[^`\s]*)`", text)
     assert paths and [p for p in paths if p != "labkit/techniques/mine.py" and not (ROOT / p).exists()] == []
+
+
+def test_files_and_classes_that_docstrings_name_are_there() -> None:
+    sources = [p for room in ("labkit", "tests", "bench") for p in (ROOT / room).rglob("*.py")]
+    files, lost = {f"/{p.relative_to(ROOT).as_posix()}" for p in sources}, []
+    for source in sources:
+        text = source.read_text(encoding="utf-8")
+        for name in re.findall(r"``([a-z0-9_/]+\.py)``", text):
+            if not any(path.endswith(f"/{name}") for path in files | {"/techniques/mine.py"}):
+                lost.append((source.name, name))
+        for module, _ in re.findall(r":(?:class|func):`(labkit(?:\.[a-z_0-9]+)+)\.(\w+)`", text):
+            place = ROOT / module.replace(".", "/")
+            if not place.is_dir() and not place.with_suffix(".py").exists():
+                lost.append((source.name, module))
+    assert lost == []

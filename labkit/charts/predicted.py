@@ -65,7 +65,7 @@ def book(book: Book, *, theme: str | None = None) -> go.Figure:
     """By what factor each prediction of the book missed what was then measured.
 
     Args:
-        book: the claims and what came of them, :func:`labkit.verdicts.book`.
+        book: the claims and what came of them, :func:`labkit.claims.verdicts.book`.
         theme: ``light`` or ``dark``; the one of ``style.use`` by default.
     """
     return predictions([(entry.id, "you", entry.ratio) for entry in book if entry.ratio], theme=theme)
