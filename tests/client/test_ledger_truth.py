@@ -89,5 +89,5 @@ def test_the_bytes_marked_as_an_events_payload_are_its_data(technique: Any) -> N
         stream = bytes_of(record, "in")
         for mark in record.marks:
             if mark.category == "payload":
-                found[mark.event.number] = stream[mark.start : mark.stop].decode()
+                found[mark.event.id] = stream[mark.start : mark.stop].decode()
     assert found == {n: f"data of event {n}, 한" for n in range(1, 21)}
