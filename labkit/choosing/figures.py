@@ -39,10 +39,6 @@ class Range:
     low: float
     high: float
 
-    @classmethod
-    def exactly(cls, value: float) -> Range:
-        return cls(value, value, value)
-
 
 @dataclass(frozen=True, slots=True)
 class Figures:

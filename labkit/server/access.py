@@ -16,7 +16,6 @@ from labkit.errors import EventTooLarge, LabClosed
 from labkit.server.hub import Hub, TooManyTopics
 from labkit.server.limits import check_data
 from labkit.server.tokens import Tokens
-from labkit.theory.path import HOLD_S
 from labkit.wire.events import Event
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -32,11 +31,11 @@ class Context:
 
     lab_id: str
     hub: Hub
-    max_event_bytes: int = 1 << 20
-    write_timeout_s: float = 60.0
-    heartbeat_s: float = 15.0
-    hold_s: float = HOLD_S
-    fanout: str = "direct"
+    max_event_bytes: int
+    write_timeout_s: float
+    heartbeat_s: float
+    hold_s: float
+    fanout: str
     allow_origins: set[str] = field(default_factory=set)
     exchanges: int = 0  # subscriptions being served now
     tokens: Tokens = field(default_factory=Tokens)

@@ -260,15 +260,16 @@ class Topic:
         self._all_taken = [pair for pair in self._all_taken if not pair[1].done()]
 
 
-def _batches(events: list[Event]) -> Iterable[list[Event]]:
+def _batches(events: list[Event]) -> list[list[Event]]:
     """Cut consecutive events into runs of about BLOCK_BYTES; ids within a run have no holes."""
-    batch: list[Event] = []
-    total = 0
+    if len(events) == 1:  # as nearly always: no size is needed, which text that is not ASCII is encoded for
+        return [events]
+    batches: list[list[Event]] = []
+    total = BLOCK_BYTES
     for event in events:
-        batch.append(event)
-        total += event.size_bytes
         if total >= BLOCK_BYTES:
-            yield batch
-            batch, total = [], 0
-    if batch:
-        yield batch
+            batches.append([])
+            total = 0
+        batches[-1].append(event)
+        total += event.size_bytes
+    return batches

@@ -22,12 +22,11 @@ class Overheads(Shown):
     """The published tables, and this wire's own bytes.
 
     ``polling`` and ``websocket``: headers and framing of one message, and TCP/IP headers (derived), each a list with a
-    value for each subscriber; ``handshake_bytes`` of one WebSocket's opening; ``run`` what they were counted in.
+    value for each subscriber; ``run`` what they were counted in.
     """
 
     polling: tuple[tuple[float, float], ...]
     websocket: tuple[tuple[float, float], ...]
-    handshake_bytes: float
     events: int
     run: Run | None = None
     settings: dict[str, Any] = field(default_factory=dict)
@@ -58,9 +57,8 @@ def overheads(
     found: dict[str, list[tuple[float, float]]] = {"polling": [], "websocket": []}
     for technique, mine in found.items():
         mine += [_overhead(run, technique, subscriber) for subscriber in range(each)]
-    opened = [record.by_category["headers"] for record in run.ledger.of("websocket")]
     pairs = tuple(found["polling"]), tuple(found["websocket"])
-    return Overheads(*pairs, sum(opened) / len(opened), len(run.published), run, dict(run.settings))
+    return Overheads(*pairs, len(run.published), run, dict(run.settings))
 
 
 def _overhead(run: Run, technique: str, subscriber: int) -> tuple[float, float]:

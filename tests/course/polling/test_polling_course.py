@@ -204,7 +204,7 @@ def test_a_304_that_brings_the_whole_body_refutes_p4(asked: Revalidated) -> None
 
 
 def overheads(poll: tuple[float, float] = (260.0, 210.0), frame: tuple[float, float] = (2.0, 140.0)) -> Overheads:
-    return Overheads((poll,) * 4, (frame,) * 4, 400.0, 12)
+    return Overheads((poll,) * 4, (frame,) * 4, 12)
 
 
 @pytest.mark.parametrize(
