@@ -17,7 +17,7 @@ from labkit.errors import EventTooLarge, LabClosed
 from labkit.server.encoding import Item, Once
 from labkit.server.hub import Hub, TooManyTopics
 from labkit.server.limits import check_data
-from labkit.server.subscriber import SLOW_POLICIES, Subscriber
+from labkit.server.subscriber import BLOCK_BYTES, SLOW_POLICIES, Subscriber
 from labkit.wire.envelope import Closing, Start, encode
 from labkit.wire.events import Cursor, Event, Gap, now_ns
 
@@ -385,6 +385,22 @@ async def test_unbounded_loses_nothing_even_beyond_the_history() -> None:
         hub.drain()
         items = taken(subscriber)
         assert ids(items) == list(range(1, 101)) and not gaps(items)
+
+
+@on_loop
+async def test_a_burst_leaves_in_blocks_and_one_event_whole() -> None:
+    async with a_hub() as hub:
+        subscriber, sent = hub.subscribe("", None, plain), list[int]()
+        subscriber.attach(None, Socket(lambda data: not sent.append(len(data))))
+        reading = asyncio.ensure_future(read(subscriber, 1 << 30))
+        await asyncio.sleep(0)
+        put(hub, *["x" * (BLOCK_BYTES // 2)] * 6)
+        hub.drain()
+        put(hub, "x" * (3 * BLOCK_BYTES))
+        hub.drain()
+        assert [size // BLOCK_BYTES for size in sent] == [1, 1, 1, 3]
+        subscriber.close()
+        await reading
 
 
 @on_loop
