@@ -37,6 +37,9 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from conftest import CHROMIUM_FLAGS, UNIT, find_chromium
 
 ROOT = Path(__file__).parent.parent.parent
+# A front end may draw a saved widget before its manager knows the model. It then leaves this in the widget's place,
+# though the model comes and its code runs; whoever shows the widget again, or reloads once more, sees it.
+UNKNOWN = "Error displaying widget: model not found"
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 START_S = 60 * UNIT
 RUN_S = 120 * UNIT

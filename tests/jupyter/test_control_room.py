@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import ROOT, Jupyter, Notebook
+from harness import ROOT, UNKNOWN, Jupyter, Notebook
 from playwright.sync_api import Browser, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
@@ -296,8 +296,13 @@ def test_a_click_on_a_dot_opens_its_event_and_its_bytes(notebook: Notebook) -> N
 
 def test_a_page_that_is_reloaded_goes_on_drawing(notebook: Notebook) -> None:
     start(notebook)
-    notebook.reload()
-    notebook.page.locator(".labkit-live-figure .main-svg").first.wait_for(timeout=WAIT_MS)
+    drawn, unknown = notebook.page.locator(".labkit-live-figure .main-svg").first, notebook.page.get_by_text(UNKNOWN)
+    for _ in range(3):
+        notebook.reload()
+        drawn.or_(unknown).first.wait_for(timeout=WAIT_MS)
+        if not unknown.count():
+            break
+    drawn.wait_for(timeout=WAIT_MS)
     before = dots(notebook)
     until(lambda: dots(notebook) > max(5, before))
     notebook.page.locator(".labkit-live-figure .x4y4 .barlayer path").first.wait_for(timeout=WAIT_MS)
