@@ -11,9 +11,8 @@ import threading
 from collections import OrderedDict, deque
 
 from labkit.errors import LabClosed, LabkitError
-from labkit.server.commons import Commons
+from labkit.server.commons import Commons, Histories
 from labkit.server.encoding import Encode
-from labkit.server.history import Histories
 from labkit.server.subscriber import SLOW_POLICIES, SlowPolicy, Subscriber
 from labkit.server.topic import Topic
 from labkit.wire import envelope
@@ -86,7 +85,9 @@ class Hub:
         with self._lock:
             if self.closed:
                 raise LabClosed(CLOSED)
-            found = self._with_log(topic)
+            found = self._topics.get(topic)
+            if found is None or found.log is None:
+                found = self._begin(topic, found)
             assert found.log is not None
             event = found.log.append(data, published_ns)
             self.counts.published += 1
@@ -97,20 +98,17 @@ class Hub:
             self.loop.call_soon_threadsafe(self.drain)
         return event
 
-    def _with_log(self, name: str) -> Topic:
-        topic = self._topics.get(name)
-        if topic is None:
-            topic = self._topic(name)
-        if topic.log is None:
-            if self._logs >= self.max_topics:
-                self._forget_one()
-            epoch = topic.epoch if topic.name in self._topics else self.epoch
-            log = EventLog(epoch=epoch, max_events=self.history_events, max_bytes=self.history_bytes)
-            if self.slow == "unbounded":
-                log.pin(0)  # until the first fan-out knows where the subscribers are
-            topic.begin(log)
-            self._logs += 1
-            self._topics[name] = topic
+    def _begin(self, name: str, topic: Topic | None) -> Topic:
+        """Make a log for a topic, and the topic if there is none: its first event comes."""
+        if self._logs >= self.max_topics:
+            self._forget_one()
+        topic = topic or self._topic(name)
+        log = EventLog(epoch=topic.epoch, max_events=self.history_events, max_bytes=self.history_bytes)
+        if self.slow == "unbounded":
+            log.pin(0)  # until the first fan-out knows where the subscribers are
+        topic.begin(log)
+        self._logs += 1
+        self._topics[name] = topic
         return topic
 
     def _topic(self, name: str) -> Topic:

@@ -79,6 +79,8 @@ def encode_chunk(data: bytes, extensions: Iterable[Extension] = ()) -> bytes:
     """
     if not data:
         raise WireError("an empty chunk would end the body: use encode_last", clause=CODING)
+    if not extensions:
+        return b"%x\r\n%b\r\n" % (len(data), data)
     head = f"{len(data):x}" + "".join(_encode_extension(*extension) for extension in extensions)
     return b"%b\r\n%b\r\n" % (head.encode("latin-1"), data)
 
