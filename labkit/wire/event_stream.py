@@ -5,6 +5,7 @@ Not here: HTTP, reconnecting, and what labkit puts into the data (``envelope.py`
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from labkit.errors import WireError
@@ -103,6 +104,10 @@ class StreamEvent:
     wire_id: str | None
 
 
+Tell = Callable[[StreamEvent | str, list[Run]], Item]
+"""Takes a block that is no plain event (one with a type, or a lone id) and its runs; gives what it says, and theirs."""
+
+
 class EventStreamDecoder:
     """Bytes of one ``text/event-stream`` response in, dispatched events out.
 
@@ -112,6 +117,7 @@ class EventStreamDecoder:
         last_event_id: what the stream starts with. The standard says empty; a client that reconnects passes
             what it held, as browsers do, so that a stream without ids does not lose it.
         max_item_bytes: the longest block that is held; nothing of a longer one is read. None: any.
+        tell: knows what is in events that have a type, and what a lone id says.
 
     Attributes:
         last_event_id: as of the last blank line, also one that dispatched nothing.
@@ -119,7 +125,7 @@ class EventStreamDecoder:
             10**15.
     """
 
-    def __init__(self, last_event_id: str = "", *, max_item_bytes: int | None = None) -> None:
+    def __init__(self, last_event_id: str = "", *, max_item_bytes: int | None = None, tell: Tell | None = None) -> None:
         self.last_event_id = last_event_id
         self.retry_ms: int | None = None
         self._line = bytearray()
@@ -133,6 +139,7 @@ class EventStreamDecoder:
         self._runs: list[Run] = []
         self._last_end = -1  # of the runs: the line end of the newest data line
         self._max_item_bytes = max_item_bytes
+        self._tell = tell
         self._held_bytes = 0  # of whole lines
         self._skipping = False
         self._at_line_start = True  # while skipping
@@ -271,9 +278,10 @@ class EventStreamDecoder:
         else:
             runs = [(count, category, label, None) for count, category, label, _ in runs]
             event = self._wire_id or None
+        is_plain = event is None or not (self._type or isinstance(event, str))
         self._type, self._data, self._wire_id = "", [], None
         self._runs, self._last_end, self._held_bytes = [], -1, 0
-        return event, runs
+        return (event, runs) if event is None or is_plain or self._tell is None else self._tell(event, runs)
 
     def end(self) -> list[Item]:
         """The stream has ended: a block without its blank line is never dispatched."""
