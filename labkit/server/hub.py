@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 
 from labkit.errors import LabClosed, LabkitError
 from labkit.server.commons import Commons, Histories
@@ -70,7 +70,7 @@ class Hub:
         self._lock = threading.Lock()
         self._topics: OrderedDict[str, Topic] = OrderedDict()  # least recently active first
         self._logs = 0
-        self._dirty: deque[Topic] = deque()
+        self._dirty: OrderedDict[Topic, None] = OrderedDict()  # what fan-out has to look at, once each
         self._drain_scheduled = False
 
     # -- publishing: any thread -------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ class Hub:
             event = found.log.append(data, published_ns)
             self.counts.published += 1
             self._topics.move_to_end(topic)
-            self._dirty.append(found)
+            self._dirty[found] = None
             scheduled, self._drain_scheduled = self._drain_scheduled, True
         if not scheduled:
             self.loop.call_soon_threadsafe(self.drain)
@@ -120,7 +120,7 @@ class Hub:
                 del self._topics[name]
                 self._logs -= 1
                 topic.forget()
-                self._dirty.append(topic)  # what it held is counted on the loop
+                self._dirty[topic] = None  # what it held is counted on the loop
                 self.epoch = new_epoch()  # an old cursor must be a gap, never a silent match
                 return
         raise TooManyTopics(f"{self.max_topics} topics are in use: close subscribers or raise Lab(max_topics=...)")
@@ -158,7 +158,9 @@ class Hub:
         """Fan out whatever was published since the last turn."""
         self._drain_scheduled = False
         for _ in range(len(self._dirty)):
-            self._dirty.popleft().fan_out()
+            with self._lock:
+                topic, _ = self._dirty.popitem(last=False)
+            topic.fan_out()
 
     def subscribe(self, topic: str, cursor: Cursor | None, encode: Encode, *, conflate: bool = False) -> Subscriber:
         """Join *topic* after *cursor* (None: now). Close the subscriber when its exchange ends."""
