@@ -18,7 +18,7 @@ _BOM = b"\xef\xbb\xbf"
 _RETRY_LIMIT_MS = 10**15  # 30 000 years; int() refuses the longest digit strings that the grammar allows
 
 
-def _field(name: str, value: str, forbidden: str) -> str:
+def _line(name: str, value: str, forbidden: str) -> str:
     for char in forbidden:
         if char in value:
             raise WireError(f"a field {name!r} cannot carry {char!r}", clause=INTERPRETING if char == "\0" else PARSING)
@@ -49,9 +49,9 @@ def encode_event(data: str, *, event: str | None = None, id: str | None = None, 
         WireError: CR in *data*, CR or LF in *event*, CR, LF or NUL in *id*, a negative *retry_ms*, and text that
             is no Unicode (WHATWG HTML 9.2.5).
     """
-    head = "" if event is None else _field("event", event, "\r\n")
+    head = "" if event is None else _line("event", event, "\r\n")
     if id is not None:
-        head += _field("id", id, "\r\n\0")
+        head += _line("id", id, "\r\n\0")
     if retry_ms is not None:
         if retry_ms < 0:
             raise WireError(f"retry takes ASCII digits only, not {retry_ms}", clause=INTERPRETING)
@@ -67,7 +67,7 @@ def encode_id(id: str) -> bytes:
     Raises:
         WireError: CR, LF or NUL in *id*.
     """
-    return _bytes(_field("id", id, "\r\n\0") + "\n")
+    return _bytes(_line("id", id, "\r\n\0") + "\n")
 
 
 def encode_comment(text: str = "") -> bytes:
@@ -233,34 +233,36 @@ class EventStreamDecoder:
             runs.append((1, "framing", "line end", None))
             return True
         self._held_bytes += len(raw)
+        self._field(line)
+        runs.append((behind, "framing", "line end", sighting))
+        return False
+
+    def _field(self, line: bytes) -> None:
+        """Take one field: what it means (WHATWG HTML 9.2.6) and what its bytes were for. A comment's name is empty."""
         # CR and LF are never inside a UTF-8 sequence, so decoding line by line is decoding the stream.
-        name, colon, value = line.partition(b":")
-        if value.startswith(b" "):
-            value = value[1:]
-        field = name.decode("utf-8", "replace")
-        self._interpret(field, value.decode("utf-8", "replace"))  # a comment has no name, and so is no field
-        runs.append((len(line) - len(value), "framing", f"{field}:" if colon else field, sighting))
+        name, colon, raw = line.partition(b":")
+        if raw.startswith(b" "):
+            raw = raw[1:]
+        field, value = name.decode("utf-8", "replace"), raw.decode("utf-8", "replace")
+        runs, sighting = self._runs, self._sighting
+        runs.append((len(line) - len(raw), "framing", f"{field}:" if colon else field, sighting))
         if field == "data":
+            self._data.append(value)
             if self._last_end >= 0:  # its first byte is the LF that joins the two lines
                 count = runs[self._last_end][0]
                 joined: list[Run] = [(1, "payload", "", sighting), (count - 1, "framing", "line end", sighting)]
                 runs[self._last_end : self._last_end + 1] = joined
-            runs.append((len(value), "payload", "", sighting))
+            runs.append((len(raw), "payload", "", sighting))
             self._last_end = len(runs)
-        elif value:
-            runs.append((len(value), "envelope" if field == "id" else "framing", "value", sighting))
-        runs.append((behind, "framing", "line end", sighting))
-        return False
-
-    def _interpret(self, name: str, value: str) -> None:
-        if name == "data":
-            self._data.append(value)
-        elif name == "event":
+            return
+        if raw:
+            runs.append((len(raw), "envelope" if field == "id" else "framing", "value", sighting))
+        if field == "event":
             self._type = value
-        elif name == "id":
+        elif field == "id":
             if "\0" not in value:
                 self._id_buffer = self._wire_id = value
-        elif name == "retry" and value.isascii() and value.isdigit():
+        elif field == "retry" and value.isascii() and value.isdigit():
             digits = value.lstrip("0")
             self.retry_ms = int(digits or "0") if len(digits) <= 15 else _RETRY_LIMIT_MS
 
