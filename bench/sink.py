@@ -12,10 +12,10 @@ import socket
 import time
 
 from labkit.errors import LabkitError
-from labkit.server.fanout import as_chunk
 from labkit.sockets import dial
 from labkit.techniques.sse import block
 from labkit.techniques.websocket import text_message
+from labkit.wire.chunks import encode_chunk
 from labkit.wire.envelope import encode
 from labkit.wire.event_stream import encode_comment
 from labkit.wire.events import Event
@@ -25,7 +25,7 @@ GIVE_UP_S = 30.0
 NAP_S = 0.001  # a sink asleep in epoll is woken by each send, at the server's expense and by chance
 AT_ONCE = 64  # connections being made at a time
 PING = encode_frame(Frame(Opcode.PING))[:1]
-COMMENT = as_chunk(encode_comment())
+COMMENT = encode_chunk(encode_comment())
 KEY, ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455 section 1.3
 UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {KEY}")
 BEGINS = {  # an answer's beginning, up to and including the cursor that the stream starts from
@@ -89,7 +89,7 @@ class Sink:
         if self.technique == "websocket":
             return text_message(event, self.epoch)
         if self.technique == "sse":
-            return as_chunk(block(event, self.epoch))
+            return encode_chunk(block(event, self.epoch))
         return f'{{"events":[{encode(event)}],"cursor":"{event.id}@{self.epoch}"}}'.encode()
 
     def expect(self, event_id: int, data: str, give_up_s: float = GIVE_UP_S) -> int:

@@ -19,8 +19,8 @@ from labkit.client.connection import Connection
 from labkit.errors import ConnectionLost, WireError
 from labkit.wire.bodies import AsItComes, Reading, Whole
 from labkit.wire.http1 import Head, body_length
-from labkit.wire.lane import Lane
-from labkit.wire.spans import Carrier, Exchange, Mark
+from labkit.wire.lane import Carrier, Lane
+from labkit.wire.spans import Exchange, Mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,7 @@ class HTTPConnection:
         self.connection = connection
         self.record = connection.record
         self._asked: deque[tuple[Exchange, h11.Request]] = deque()  # the first is the one that is being answered
-        self._lane = Lane("in", _nothing_yet, lambda _exchange, _direction, value: self._values.append(value))
-        self._values: list[Any] = []
+        self._lane = Lane("in", _nothing_yet)
         self._length: int | str | None = None
         """Of a body whose head has been read, and that nobody has begun to read."""
 
@@ -133,11 +132,11 @@ class HTTPConnection:
         while not exchange.is_whole:
             if not lane.buffer and not await self._read():
                 lane.end()
-            while lane.buffer and not exchange.is_whole and lane.step():
+            while lane.buffer and lane.step():
                 pass
             self._put_down()
-            values, self._values = self._values, []
-            for value in values:
+            values, lane.values = lane.values, []
+            for _, value in values:
                 yield value
             if lane.is_lost and not exchange.is_whole:
                 raise self._cut(exchange.complaint or "its body had not ended")

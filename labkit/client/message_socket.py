@@ -7,8 +7,8 @@ from typing import Any
 
 from labkit.client.connection import Connection, Wiring
 from labkit.wire.bodies import Reading
-from labkit.wire.lane import Lane
-from labkit.wire.spans import Carrier, Exchange, Mark
+from labkit.wire.lane import Carrier, Lane
+from labkit.wire.spans import Exchange, Mark
 
 
 class MessageSocket:
@@ -17,8 +17,7 @@ class MessageSocket:
     def __init__(self, connection: Connection, topic: str) -> None:
         self.connection = connection
         self._exchange = Exchange(1, topic=topic)
-        self._values: list[Any] = []
-        self._lane = Lane("in", lambda: False, lambda _exchange, _direction, value: self._values.append(value))
+        self._lane = Lane("in", lambda: False)
 
     @classmethod
     async def open(cls, host: str, port: int, wiring: Wiring, topic: str = "") -> MessageSocket:
@@ -48,8 +47,8 @@ class MessageSocket:
             lane.seen += len(data)
             lane.step()
             self._put_down()
-            values, self._values = self._values, []
-            for value in values:
+            values, lane.values = lane.values, []
+            for _, value in values:
                 yield value
 
     def close(self) -> None:

@@ -23,8 +23,9 @@ from labkit.client.http import target
 from labkit.errors import ConnectionLost, Refused, WireError
 from labkit.wire.frames import Frame, Message, Opcode, decode_close, encode_close, encode_frame, failure_code
 from labkit.wire.http1 import Head
+from labkit.wire.lane import Carrier
 from labkit.wire.messages import MessageReader, Tell, told_message
-from labkit.wire.spans import Carrier, Category, Exchange, Item, Mark
+from labkit.wire.spans import Category, Exchange, Item, Mark
 
 MAX_MESSAGE_BYTES = 16 << 20
 CLOSE_TIMEOUT_S = 1.0

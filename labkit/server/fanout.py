@@ -27,13 +27,14 @@ from tornado.web import RequestHandler
 
 from labkit.server.encoding import Wrap
 from labkit.server.subscriber import Subscriber
+from labkit.wire.chunks import encode_chunk
 
 
 def attach(handler: RequestHandler, subscriber: Subscriber) -> None:
     """Let fan-out send to this handler's subscriber directly, where its connection allows."""
     connection = handler.request.connection
     if isinstance(connection, HTTP1Connection):
-        wrap = as_chunk if connection._chunking_output else None
+        wrap = encode_chunk if connection._chunking_output else None
         attach_stream(connection.stream, subscriber, wrap)
 
 
@@ -42,11 +43,6 @@ def attach_stream(stream: IOStream, subscriber: Subscriber, wrap: Wrap | None) -
     if isinstance(stream, TellingStream) and not subscriber.closed and not stream.closed():
         stream.told = subscriber
         subscriber.attach(wrap, StreamSocket(stream))
-
-
-def as_chunk(data: bytes) -> bytes:
-    """One chunk of RFC 9112 section 7.1."""
-    return b"%x\r\n%s\r\n" % (len(data), data)
 
 
 class TellingStream(IOStream):

@@ -21,21 +21,25 @@ class Parked(Protocol):
         """End its wait."""
 
 
+class Telling(Protocol):
+    """A topic."""
+
+    @property
+    def told_s(self) -> float:
+        """When an event last went to everybody who is parked, on the loop's clock."""
+
+
 class Heartbeats:
-    """The parked subscribers of one topic, and since when nothing was written for them."""
+    """The parked subscribers of one topic. Since when nothing was written for them, it asks the topic."""
 
-    __slots__ = ("_interval_s", "_loop", "_parked", "_timer", "_told_s")
+    __slots__ = ("_interval_s", "_loop", "_parked", "_timer", "_topic")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, interval_s: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, interval_s: float, topic: Telling) -> None:
         self._loop = loop
         self._interval_s = interval_s
+        self._topic = topic
         self._parked: dict[Parked, float] = {}
-        self._told_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
-
-    def told(self) -> None:
-        """An event went to everybody who is parked."""
-        self._told_s = self._loop.time()
 
     def park(self, subscriber: Parked) -> None:
         """From now on, wake the subscriber when a heartbeat is due."""
@@ -57,7 +61,7 @@ class Heartbeats:
             self._timer = self._loop.call_at(self._due_s(next(iter(self._parked.values()))), self._wake_due)
 
     def _due_s(self, parked_s: float) -> float:
-        return max(parked_s, self._told_s) + self._interval_s
+        return max(parked_s, self._topic.told_s) + self._interval_s
 
     def _wake_due(self) -> None:
         self._timer = None

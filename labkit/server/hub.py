@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 
 from labkit.errors import LabClosed, LabkitError
-from labkit.server.commons import Commons
+from labkit.server.commons import Commons, Histories
 from labkit.server.encoding import Encode
-from labkit.server.history import Histories
 from labkit.server.subscriber import SLOW_POLICIES, SlowPolicy, Subscriber
 from labkit.server.topic import Topic
 from labkit.wire import envelope
@@ -71,7 +70,7 @@ class Hub:
         self._lock = threading.Lock()
         self._topics: OrderedDict[str, Topic] = OrderedDict()  # least recently active first
         self._logs = 0
-        self._dirty: deque[Topic] = deque()
+        self._dirty: OrderedDict[Topic, None] = OrderedDict()  # what fan-out has to look at, once each
         self._drain_scheduled = False
 
     # -- publishing: any thread -------------------------------------------------------------------------------
@@ -86,31 +85,30 @@ class Hub:
         with self._lock:
             if self.closed:
                 raise LabClosed(CLOSED)
-            found = self._with_log(topic)
+            found = self._topics.get(topic)
+            if found is None or found.log is None:
+                found = self._begin(topic, found)
             assert found.log is not None
             event = found.log.append(data, published_ns)
             self.counts.published += 1
             self._topics.move_to_end(topic)
-            self._dirty.append(found)
+            self._dirty[found] = None
             scheduled, self._drain_scheduled = self._drain_scheduled, True
         if not scheduled:
             self.loop.call_soon_threadsafe(self.drain)
         return event
 
-    def _with_log(self, name: str) -> Topic:
-        topic = self._topics.get(name)
-        if topic is None:
-            topic = self._topic(name)
-        if topic.log is None:
-            if self._logs >= self.max_topics:
-                self._forget_one()
-            epoch = topic.epoch if topic.name in self._topics else self.epoch
-            log = EventLog(epoch=epoch, max_events=self.history_events, max_bytes=self.history_bytes)
-            if self.slow == "unbounded":
-                log.pin(0)  # until the first fan-out knows where the subscribers are
-            topic.begin(log)
-            self._logs += 1
-            self._topics[name] = topic
+    def _begin(self, name: str, topic: Topic | None) -> Topic:
+        """Make a log for a topic, and the topic if there is none: its first event comes."""
+        if self._logs >= self.max_topics:
+            self._forget_one()
+        topic = topic or self._topic(name)
+        log = EventLog(epoch=topic.epoch, max_events=self.history_events, max_bytes=self.history_bytes)
+        if self.slow == "unbounded":
+            log.pin(0)  # until the first fan-out knows where the subscribers are
+        topic.begin(log)
+        self._logs += 1
+        self._topics[name] = topic
         return topic
 
     def _topic(self, name: str) -> Topic:
@@ -122,7 +120,7 @@ class Hub:
                 del self._topics[name]
                 self._logs -= 1
                 topic.forget()
-                self._dirty.append(topic)  # what it held is counted on the loop
+                self._dirty[topic] = None  # what it held is counted on the loop
                 self.epoch = new_epoch()  # an old cursor must be a gap, never a silent match
                 return
         raise TooManyTopics(f"{self.max_topics} topics are in use: close subscribers or raise Lab(max_topics=...)")
@@ -160,7 +158,9 @@ class Hub:
         """Fan out whatever was published since the last turn."""
         self._drain_scheduled = False
         for _ in range(len(self._dirty)):
-            self._dirty.popleft().fan_out()
+            with self._lock:
+                topic, _ = self._dirty.popitem(last=False)
+            topic.fan_out()
 
     def subscribe(self, topic: str, cursor: Cursor | None, encode: Encode, *, conflate: bool = False) -> Subscriber:
         """Join *topic* after *cursor* (None: now). Close the subscriber when its exchange ends."""

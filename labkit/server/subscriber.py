@@ -82,11 +82,15 @@ class Subscriber:
     """One subscription: where it stands, what it is told, and how it is woken.
 
     ``position`` is the event after which the next one is taken; ``written`` is the last one that was handed
-    over. They differ only while a gap has to be told.
+    over. They differ only while a gap has to be told. While it is sent to directly both are what was fanned out: for
+    an event that goes straight out nothing of it is touched.
     """
 
     __slots__ = (
+        "_is_direct",
+        "_position",
         "_waiter",
+        "_written",
         "caught_up",
         "closed",
         "closing",
@@ -94,24 +98,31 @@ class Subscriber:
         "full_at",
         "gap",
         "group",
-        "position",
         "slow",
         "topic",
-        "written",
     )
 
     def __init__(self, topic: Feed, group: Group, gap: Gap | None, position: int, slow: SlowPolicy) -> None:
         self.topic = topic
         self.group = group
         self.gap = gap
-        self.position = self.written = position
+        self._position = self._written = position
         self.slow: SlowPolicy = slow
         self.caught_up = position >= topic.fanned
         self.full_at: int | None = None  # drop-newest: deliver up to here, then go on from the newest
         self.closing: str | None = None
         self.closed = False
         self.direct: Direct | None = None
+        self._is_direct = False
         self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def position(self) -> int:
+        return self.topic.fanned if self._is_direct else self._position
+
+    @property
+    def written(self) -> int:
+        return self.topic.fanned if self._is_direct else self._written
 
     @property
     def cursor(self) -> str:
@@ -166,23 +177,24 @@ class Subscriber:
 
     def attach(self, wrap: Wrap | None, direct: Direct) -> None:
         """From now on be sent to directly when parked: its encoded events, wrapped."""
+        self.go_ordinary_way()
         self.direct = direct
         self.group = self.topic.regroup(self, wrap)
-
-    def took(self, last: int) -> None:
-        """Everything up to this event went straight to its socket."""
-        self.position = self.written = last
 
     def go_direct(self) -> None:
         """Have events sent directly: if the handler is parked, was handed all that was fanned out, and all has left."""
         if self.direct is None or self._waiter is None or self.closed or self.gap is not None:
             return
         if self.position == self.written == self.topic.fanned and self.direct.free():
+            self._is_direct = True
             self.group.open_to(self, self.direct.send)
 
-    def go_ordinary_way(self) -> None:
-        """Send nothing directly from now on."""
-        self.group.shut_to(self)
+    def go_ordinary_way(self, taken: int | None = None) -> None:
+        """Have nothing sent directly from now on; *taken* is the last event that was: by default all fanned out."""
+        if self._is_direct:
+            self._is_direct = False
+            self._position = self._written = self.topic.fanned if taken is None else taken
+            self.group.shut_to(self)
 
     def wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -192,19 +204,20 @@ class Subscriber:
         """Leave. Whoever waits is woken; nothing of the subscriber stays in the hub."""
         if not self.closed:
             self.closed = True
+            self.go_ordinary_way()
             self.topic.leave(self)
             self.wake()
 
     def fell_behind(self) -> None:
         """The socket did not take the newest event: apply the slow-subscriber policy, wake whoever is parked."""
-        lag = self.topic.fanned - self.position
+        lag = self.topic.fanned - self._position
         busy = self._waiter is None  # one that was parked is not slow, it has only not had its turn yet
         if busy and self.caught_up and lag > self.topic.commons.queue and self.closing is None:
             if self.slow == "drop-oldest":
-                self.position = self.topic.fanned - self.topic.commons.queue
+                self._position = self.topic.fanned - self.topic.commons.queue
             elif self.slow == "drop-newest":
                 if self.full_at is None:
-                    self.full_at = self.position + self.topic.commons.queue
+                    self.full_at = self._position + self.topic.commons.queue
             elif self.slow == "disconnect":
                 self.closing = "slow subscriber"
                 self.topic.commons.counts.disconnected += 1
@@ -222,31 +235,31 @@ class Subscriber:
             self.gap = None
         events = self._take(max_bytes)
         if events:
-            if events[0].id != self.written + 1:
+            if events[0].id != self._written + 1:
                 items.append(self._mid_stream_gap(events[0].id))
             items += events
-            self.position = self.written = events[-1].id
+            self._position = self._written = events[-1].id
             self.topic.commons.counts.delivered += len(events)
             self.topic.moved(self)
-        if self.position >= self.topic.fanned:
+        if self._position >= self.topic.fanned:
             self.caught_up = True
         return items
 
     def _take(self, max_bytes: int) -> list[Event]:
         newest = self.topic.fanned
-        if self.slow == "conflate" and newest > self.position + 1:
-            self.topic.commons.counts.conflated += newest - 1 - self.position
-            self.position = self.written = newest - 1
+        if self.slow == "conflate" and newest > self._position + 1:
+            self.topic.commons.counts.conflated += newest - 1 - self._position
+            self._position = self._written = newest - 1
         if self.full_at is not None:
-            if self.position < self.full_at:
+            if self._position < self.full_at:
                 newest = self.full_at
             else:
-                self.position, self.full_at = newest, None
-        events = self.topic.after(self.position, newest)
-        if not events and newest > self.position:  # the history has let go of all of them: a gap, told before the next
-            self.position = newest
+                self._position, self.full_at = newest, None
+        events = self.topic.after(self._position, newest)
+        if not events and newest > self._position:  # the history has let go of all of them: a gap, told before the next
+            self._position = newest
             if self.slow == "conflate":
-                self.written = newest
+                self._written = newest
         if len(events) == 1:
             return events
         total = 0
@@ -257,7 +270,7 @@ class Subscriber:
         return events
 
     def _mid_stream_gap(self, next_id: int) -> Gap:
-        self.topic.commons.counts.dropped += next_id - 1 - self.written
+        self.topic.commons.counts.dropped += next_id - 1 - self._written
         return Gap(self.cursor, next_id, str(self.topic.cursor(next_id - 1)))
 
     async def batches(self) -> AsyncIterator[list[Item]]:

@@ -35,13 +35,13 @@ class Group:
         self.open[subscriber] = send
 
     def shut_to(self, subscriber: Subscriber) -> None:
-        self.open.pop(subscriber, None)
+        del self.open[subscriber]
 
     def deliver(self, events: list[Event]) -> int:
         """Hand consecutive *events* to every subscriber; returns how many deliveries went straight out."""
         if len(events) > 1:
             for subscriber in [s for s in self.open if s.slow == "conflate"]:
-                subscriber.go_ordinary_way()
+                subscriber.go_ordinary_way(events[0].id - 1)
         direct = self._send(events) if self.open else 0
         if len(self.open) < len(self.subscribers):
             for subscriber in [s for s in self.subscribers if s not in self.open and s.position < events[-1].id]:
@@ -50,7 +50,7 @@ class Group:
 
     def _send(self, events: list[Event]) -> int:
         """Send directly to all that are open. For each it touches as few objects as it can: those are cold."""
-        data, last = self._wrapped(events), events[-1].id
+        data = self._on_the_wire(events)
         size = len(data)
         partly: list[tuple[Subscriber, int]] = []
         refused: list[tuple[Subscriber, OSError]] = []
@@ -60,7 +60,6 @@ class Group:
             except OSError as error:
                 refused.append((subscriber, error))
                 continue
-            subscriber.took(last)
             if sent != size:
                 partly.append((subscriber, sent))
         direct = len(self.open) - len(refused)
@@ -69,15 +68,18 @@ class Group:
             if subscriber.direct is not None:
                 subscriber.direct.rest(memoryview(data)[sent:])
         for subscriber, why in refused:
-            subscriber.go_ordinary_way()
+            subscriber.go_ordinary_way(events[0].id - 1)
             if subscriber.direct is not None:
                 subscriber.direct.refused(why)
         return direct
 
-    def _wrapped(self, events: list[Event]) -> bytes:
-        if self.wrap is None:
-            return b"".join(map(self.encoded, events))
-        return b"".join([self.wrap(self.encoded(event)) for event in events])
+    def _on_the_wire(self, events: list[Event]) -> bytes:
+        """Encoded and wrapped. What is encoded is kept for those that are behind, if any are."""
+        epoch, behind, data = self.topic.epoch, len(self.open) < len(self.subscribers), []
+        for event in events:
+            encoded = self.once(event) if behind else self.encode(event, epoch)
+            data.append(encoded if self.wrap is None else self.wrap(encoded))
+        return b"".join(data)
 
 
 class Topic:
@@ -96,6 +98,7 @@ class Topic:
         "json",
         "log",
         "name",
+        "told_s",
     )
 
     def __init__(self, commons: Commons, name: str, epoch: str, left: Callable[[Topic], None]) -> None:
@@ -106,16 +109,12 @@ class Topic:
         self.log: EventLog | None = None
         self.fanned = 0  # the newest event that fan-out has reached
         self.groups: dict[tuple[Encode, Wrap | None], Group] = {}
-        self.heartbeats = Heartbeats(commons.loop, commons.heartbeat_s)
+        self.told_s = 0.0  # when an event last went out, on the loop's clock
+        self.heartbeats = Heartbeats(commons.loop, commons.heartbeat_s, self)
         self.json: Once[str] = Once(event_json, commons.histories.count)  # as the answers to polls carry them
         self.cost_bytes = 0  # of the log, as the histories have counted it
         self.forgotten = False  # by the hub, to make room for another topic
         self._all_taken: list[tuple[int, asyncio.Future[None]]] = []
-
-    @property
-    def in_use(self) -> bool:
-        """Whether anybody listens."""
-        return bool(self.groups)
 
     @property
     def subscribers(self) -> Iterable[Subscriber]:
@@ -156,7 +155,6 @@ class Topic:
     def part(self, subscriber: Subscriber, group: Group) -> None:
         """Take the subscriber out of a group, which goes when it is empty."""
         group.subscribers.discard(subscriber)
-        group.open.pop(subscriber, None)
         if not group.subscribers:
             self.groups.pop((group.encode, group.wrap), None)
             group.once.retire()
@@ -179,13 +177,13 @@ class Topic:
         if self.log is None or (self.fanned == self.log.newest and not self.forgotten):
             return
         newest = self.log.newest  # what is published meanwhile has its own turn: the loop belongs to others too
-        while events := self.log.after(self.fanned, upto=newest, limit=1024):
+        while self.fanned < newest and (events := self.log.after(self.fanned, upto=newest, limit=1024)):
             if events[0].id != self.fanned + 1:  # the history has let go of some: there is a gap to be told
-                for group in self.groups.values():
-                    group.open.clear()
-            for batch in _batches(events):
+                for subscriber in [s for group in self.groups.values() for s in group.open]:
+                    subscriber.go_ordinary_way()
+            for batch in [events] if len(events) == 1 else _batches(events):
                 self.fanned = batch[-1].id
-                self.heartbeats.told()
+                self.told_s = self.commons.loop.time()
                 for group in list(self.groups.values()):
                     self.commons.counts.delivered += group.deliver(batch)
         if self.log.pinned is not None:
@@ -211,19 +209,19 @@ class Topic:
             group.once.clear()
         if self.log is not None and self.commons.histories.held_bytes > wanted:
             self.log.let_go(self.fanned, self.commons.histories.held_bytes - wanted)
-            self._count()
+            self.commons.histories.count(self._grown())
 
     def _account(self) -> None:
         """Tell the histories what the log takes now, and that the topic was used just now."""
-        self._count()
-        self.commons.histories.used(self)
+        self.commons.histories.used(self, self._grown(), in_use=bool(self.groups))
 
-    def _count(self) -> None:
+    def _grown(self) -> int:
+        """By how many bytes the log has grown since the histories were told."""
         before = self.cost_bytes
         self.cost_bytes = 0 if self.log is None or self.forgotten else self.log.cost_bytes
-        self.commons.histories.count(self.cost_bytes - before)
         if self.forgotten:
             self.json.retire()
+        return self.cost_bytes - before
 
     def moved(self, subscriber: Subscriber) -> None:
         if subscriber.slow == "unbounded" and not subscriber.closed:
@@ -262,8 +260,6 @@ class Topic:
 
 def _batches(events: list[Event]) -> list[list[Event]]:
     """Cut consecutive events into runs of about BLOCK_BYTES; ids within a run have no holes."""
-    if len(events) == 1:  # as nearly always: no size is needed, which text that is not ASCII is encoded for
-        return [events]
     batches: list[list[Event]] = []
     total = BLOCK_BYTES
     for event in events:

@@ -52,10 +52,6 @@ class Reader:
             self._on_open(cursor)
             self._on_open = None
 
-    def at(self, event_id: int) -> str:
-        """The cursor of an event in the present epoch."""
-        return f"{event_id}@{self._epoch}" if self._epoch else str(event_id)
-
     def take(self, said: Said | str | bytes, received_ns: int) -> Delivery | Gap | None:
         """What one line, part or message said. None for what is not delivered (where a stream begins, a farewell)."""
         if isinstance(said, envelope.Received):
@@ -79,10 +75,15 @@ class Reader:
         self.cursor = said.cursor
         return items
 
-    def delivered(self, event_id: int, data: str | bytes, received_ns: int) -> Delivery:
+    def delivered(self, event_id: int, data: str | bytes, received_ns: int, cursor: str | None = None) -> Delivery:
+        """An event of a lab's, whose *cursor* is that of its id in the present epoch unless one came with it."""
         self.count += 1
-        self.cursor = self.at(event_id)
-        return Delivery(event_id, data, self.cursor, received_ns, str(event_id))
+        if cursor is None:
+            cursor = f"{event_id}@{self._epoch}" if self._epoch else str(event_id)
+        elif self._on_open is not None or cursor.partition("@")[2] != self._epoch:
+            self.opened(cursor)
+        self.cursor = cursor
+        return Delivery(event_id, data, cursor, received_ns, str(event_id))
 
     def foreign(self, data: str | bytes, received_ns: int, wire_id: str | None = None) -> Delivery:
         self.count += 1

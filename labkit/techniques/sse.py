@@ -20,7 +20,7 @@ from labkit.techniques.base import Opening, Technique, one_transit
 from labkit.techniques.reading import Delivery, Reader, Said
 from labkit.theory import Mark
 from labkit.wire import envelope
-from labkit.wire.bodies import ToldStream
+from labkit.wire.bodies import told_block
 from labkit.wire.event_stream import EventStreamDecoder, StreamEvent, encode_comment, encode_event, encode_id
 from labkit.wire.events import Cursor, Event, Gap
 
@@ -82,7 +82,7 @@ async def subscribe(
     """
     client = opening.http(version=http_version)
     reader = opening.reader()
-    decoder, backoff, clock = EventStreamDecoder(), Backoff(), asyncio.get_running_loop().time
+    decoder, backoff, clock = EventStreamDecoder(tell=told_block), Backoff(), asyncio.get_running_loop().time
     held_s: float | None = None  # until when there was a stream
     try:
         while True:
@@ -98,8 +98,8 @@ async def subscribe(
                 if response.headers.get("content-type", "").partition(";")[0].strip() != "text/event-stream":
                     raise Refused(f"not an event stream: Content-Type {response.headers.get('content-type')!r}")
                 open_ = True
-                decoder = EventStreamDecoder(decoder.last_event_id)
-                async for said in http.values(ToldStream(decoder)):
+                decoder = EventStreamDecoder(decoder.last_event_id, tell=told_block)
+                async for said in http.values(decoder):
                     if (item := take(reader, said, http.connection.received_ns)) is not None:
                         yield item
             except ConnectionLost:
@@ -128,8 +128,7 @@ def take(reader: Reader, said: Said | StreamEvent, received_ns: int) -> Delivery
         cursor = Cursor(0)
     if cursor.epoch is None or said.type in ("json", "gap"):
         return reader.foreign(said.data, received_ns, said.wire_id)
-    reader.opened(str(cursor))
-    return reader.delivered(cursor.n, said.data, received_ns)
+    return reader.delivered(cursor.n, said.data, received_ns, said.wire_id)
 
 
 SSE = Technique(

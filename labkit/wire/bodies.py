@@ -107,30 +107,17 @@ class Told:
         return value if said is None else said, spliced(runs, inner)
 
 
-class ToldStream:
-    """An event stream: data is the event's own, or under three types labkit's JSON. A lone id says where it begins."""
-
-    def __init__(self, decoder: EventStreamDecoder) -> None:
-        self.decoder = decoder
-
-    def items(self, data: bytes) -> list[Item]:
-        found = self.decoder.items(data)
-        for index, (event, runs) in enumerate(found):
-            if isinstance(event, str):
-                found[index] = Start(event), runs
-            elif event is not None and event.type in _OURS:
-                found[index] = self._told(event, runs)
-        return found
-
-    def end(self) -> list[Item]:
-        return []
-
-    def _told(self, event: StreamEvent, runs: list[Run]) -> Item:
-        said, inner = told(event.data.encode())
-        sighting = runs[0][3] if any(run[3] for run in inner) else None  # the block's own, with its id as it stood
-        inner = [(count, category, label, run and sighting) for count, category, label, run in inner]
-        runs = [(count, category, label, sighting) for count, category, label, _ in runs]
-        return event if said is None else said, spliced(runs, inner)
+def told_block(said: StreamEvent | str, runs: list[Run]) -> Item:
+    """A block of an event stream: under three types labkit's JSON; a lone id says where it begins."""
+    if isinstance(said, str):
+        return Start(said), runs
+    if said.type not in _OURS:
+        return said, runs
+    value, inner = told(said.data.encode())
+    sighting = runs[0][3] if any(run[3] for run in inner) else None  # the block's own, with its id as it stood
+    inner = [(count, category, label, run and sighting) for count, category, label, run in inner]
+    runs = [(count, category, label, sighting) for count, category, label, _ in runs]
+    return said if value is None else value, spliced(runs, inner)
 
 
 class Gunzipped:
@@ -236,7 +223,7 @@ def reading_of(content_type: str, coding: str = "", *, max_item_bytes: int | Non
     kind = content_type.partition(";")[0].strip().lower()
     reading: Reading
     if kind == "text/event-stream":
-        reading = ToldStream(EventStreamDecoder(max_item_bytes=max_item_bytes))
+        reading = EventStreamDecoder(max_item_bytes=max_item_bytes, tell=told_block)
     elif kind in ("application/x-ndjson", "application/jsonl"):
         reading = Told(Delimited(max_item_bytes=max_item_bytes))
     elif kind == "multipart/x-mixed-replace":

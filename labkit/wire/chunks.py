@@ -23,6 +23,7 @@ TRAILER_LIMITS = "RFC 9110 section 6.5.1"
 _TOKEN_TEXT = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED_TEXT = r'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
 _TOKEN = re.compile(_TOKEN_TEXT)
+_PLAIN_HEAD = re.compile(rb"([0-9A-Fa-f]{1,7})\r\n")
 _SIZE = re.compile(r"[0-9A-Fa-f]+")
 _EXTENSION = re.compile(rf"[ \t]*;[ \t]*({_TOKEN_TEXT})(?:[ \t]*=[ \t]*({_TOKEN_TEXT}|{_QUOTED_TEXT}))?")
 _VISIBLE = re.compile(r"[\t -~\x80-\xff]*")
@@ -79,6 +80,8 @@ def encode_chunk(data: bytes, extensions: Iterable[Extension] = ()) -> bytes:
     """
     if not data:
         raise WireError("an empty chunk would end the body: use encode_last", clause=CODING)
+    if not extensions:
+        return b"%x\r\n%b\r\n" % (len(data), data)
     head = f"{len(data):x}" + "".join(_encode_extension(*extension) for extension in extensions)
     return b"%b\r\n%b\r\n" % (head.encode("latin-1"), data)
 
@@ -193,11 +196,21 @@ class ChunkDecoder:
         """
         if self._error is not None:
             raise self._error
-        self._buffer += data
         self._hands_over_trailers = False
         found: list[tuple[int, bytes]] = []
+        at = framing = 0
+        if not self._buffer and self._head is None:  # whole chunks without extensions, as nearly all: nothing is held
+            while (head := _PLAIN_HEAD.match(data, at)) is not None:
+                start, stop = head.end(), head.end() + int(head[1], 16)
+                if start == stop or data[stop : stop + 2] != b"\r\n":
+                    break
+                found.append((framing + start - at, data[start:stop]))
+                at, framing = stop + 2, 2
+            if at == len(data):
+                return [*found, (framing, b"")] if framing else found
+        self._buffer += data[at:]
         try:
-            self._cut(found)
+            self._cut(found, framing)
         except WireError as error:
             self._error, self.pieces_before_error = error, found
             raise
@@ -212,8 +225,9 @@ class ChunkDecoder:
         if not self.done:
             raise self._error or WireError("the connection ended inside a chunked body", clause=INCOMPLETE)
 
-    def _cut(self, found: list[tuple[int, bytes]]) -> None:
-        buffer, framing = self._buffer, 0
+    def _cut(self, found: list[tuple[int, bytes]], framing: int) -> None:
+        """Cut what is held, behind so many bytes of *framing*."""
+        buffer = self._buffer
         try:
             while not self.done and buffer:
                 before = len(buffer)

@@ -25,18 +25,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from labkit.errors import WireError
 from labkit.wire.bodies import Opaque, Reading, Told, Whole, decoded, reading_of
 from labkit.wire.delimited import Delimited
 from labkit.wire.http1 import Head, body_length, head_end, read_request, read_response
-from labkit.wire.lane import Heard, Lane, Step
+from labkit.wire.lane import Carrier, Lane, Step
 from labkit.wire.messages import MessageReader, Tell, told_message
 from labkit.wire.plugin_socket import FromClient
-from labkit.wire.spans import MAX_HELD_BYTES, TOO_LONG, Carrier, Direction, Exchange, Mark
+from labkit.wire.spans import MAX_HELD_BYTES, TOO_LONG, Direction, Exchange, Mark
 
 OwnReading = Callable[[Exchange], Reading | None]
 OwnTell = Callable[[Exchange], Tell | None]
+Heard = Callable[[Exchange, Direction, Any], None]
 
 
 class Dissector:
@@ -58,8 +60,8 @@ class Dissector:
         self._own_reading = reading or (lambda _: None)
         self._own_tell = tell or (lambda _: None)
         self._heard = heard or (lambda *_: None)
-        self._out = Lane("out", self._begin, self._heard)
-        self._in = Lane("in", self._answer_head, self._heard)
+        self._out = Lane("out", self._begin)
+        self._in = Lane("in", self._answer_head)
         self._unanswered: deque[Exchange] = deque()
         self._early: Exchange | None = None  # answered before its request's head was whole
         self._readers: list[MessageReader] = []
@@ -83,8 +85,12 @@ class Dissector:
         return self._taken()
 
     def _taken(self) -> list[Mark]:
-        marks = self._out.marks + self._in.marks
-        self._out.marks, self._in.marks = [], []
+        marks: list[Mark] = []
+        for lane in (self._out, self._in):
+            for exchange, value in lane.values:
+                self._heard(exchange, lane.direction, value)
+            marks += lane.marks
+            lane.marks, lane.values = [], []
         return marks
 
     def _next_exchange(self) -> Exchange:
@@ -214,8 +220,7 @@ class Dissector:
 
     def _messages(self, lane: Lane, exchange: Exchange, reader: MessageReader) -> Step:
         def step() -> bool:
-            for value in reader.feed(lane.taken(), lane.marks):
-                self._heard(exchange, lane.direction, value)
+            lane.values += ((exchange, value) for value in reader.feed(lane.taken(), lane.marks))
             lane.at = lane.seen  # the reader keeps where its own bytes lie
             if reader.error is not None:
                 exchange.complaint = exchange.complaint or str(reader.error)

@@ -5,6 +5,7 @@ Not here: HTTP, reconnecting, and what labkit puts into the data (``envelope.py`
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from labkit.errors import WireError
@@ -17,7 +18,7 @@ _BOM = b"\xef\xbb\xbf"
 _RETRY_LIMIT_MS = 10**15  # 30 000 years; int() refuses the longest digit strings that the grammar allows
 
 
-def _field(name: str, value: str, forbidden: str) -> str:
+def _line(name: str, value: str, forbidden: str) -> str:
     for char in forbidden:
         if char in value:
             raise WireError(f"a field {name!r} cannot carry {char!r}", clause=INTERPRETING if char == "\0" else PARSING)
@@ -48,9 +49,9 @@ def encode_event(data: str, *, event: str | None = None, id: str | None = None, 
         WireError: CR in *data*, CR or LF in *event*, CR, LF or NUL in *id*, a negative *retry_ms*, and text that
             is no Unicode (WHATWG HTML 9.2.5).
     """
-    head = "" if event is None else _field("event", event, "\r\n")
+    head = "" if event is None else _line("event", event, "\r\n")
     if id is not None:
-        head += _field("id", id, "\r\n\0")
+        head += _line("id", id, "\r\n\0")
     if retry_ms is not None:
         if retry_ms < 0:
             raise WireError(f"retry takes ASCII digits only, not {retry_ms}", clause=INTERPRETING)
@@ -66,7 +67,7 @@ def encode_id(id: str) -> bytes:
     Raises:
         WireError: CR, LF or NUL in *id*.
     """
-    return _bytes(_field("id", id, "\r\n\0") + "\n")
+    return _bytes(_line("id", id, "\r\n\0") + "\n")
 
 
 def encode_comment(text: str = "") -> bytes:
@@ -103,6 +104,10 @@ class StreamEvent:
     wire_id: str | None
 
 
+Tell = Callable[[StreamEvent | str, list[Run]], Item]
+"""Takes a block that is no plain event (one with a type, or a lone id) and its runs; gives what it says, and theirs."""
+
+
 class EventStreamDecoder:
     """Bytes of one ``text/event-stream`` response in, dispatched events out.
 
@@ -112,6 +117,7 @@ class EventStreamDecoder:
         last_event_id: what the stream starts with. The standard says empty; a client that reconnects passes
             what it held, as browsers do, so that a stream without ids does not lose it.
         max_item_bytes: the longest block that is held; nothing of a longer one is read. None: any.
+        tell: knows what is in events that have a type, and what a lone id says.
 
     Attributes:
         last_event_id: as of the last blank line, also one that dispatched nothing.
@@ -119,7 +125,7 @@ class EventStreamDecoder:
             10**15.
     """
 
-    def __init__(self, last_event_id: str = "", *, max_item_bytes: int | None = None) -> None:
+    def __init__(self, last_event_id: str = "", *, max_item_bytes: int | None = None, tell: Tell | None = None) -> None:
         self.last_event_id = last_event_id
         self.retry_ms: int | None = None
         self._line = bytearray()
@@ -133,6 +139,7 @@ class EventStreamDecoder:
         self._runs: list[Run] = []
         self._last_end = -1  # of the runs: the line end of the newest data line
         self._max_item_bytes = max_item_bytes
+        self._tell = tell
         self._held_bytes = 0  # of whole lines
         self._skipping = False
         self._at_line_start = True  # while skipping
@@ -226,34 +233,36 @@ class EventStreamDecoder:
             runs.append((1, "framing", "line end", None))
             return True
         self._held_bytes += len(raw)
+        self._field(line)
+        runs.append((behind, "framing", "line end", sighting))
+        return False
+
+    def _field(self, line: bytes) -> None:
+        """Take one field: what it means (WHATWG HTML 9.2.6) and what its bytes were for. A comment's name is empty."""
         # CR and LF are never inside a UTF-8 sequence, so decoding line by line is decoding the stream.
-        name, colon, value = line.partition(b":")
-        if value.startswith(b" "):
-            value = value[1:]
-        field = name.decode("utf-8", "replace")
-        self._interpret(field, value.decode("utf-8", "replace"))  # a comment has no name, and so is no field
-        runs.append((len(line) - len(value), "framing", f"{field}:" if colon else field, sighting))
+        name, colon, raw = line.partition(b":")
+        if raw.startswith(b" "):
+            raw = raw[1:]
+        field, value = name.decode("utf-8", "replace"), raw.decode("utf-8", "replace")
+        runs, sighting = self._runs, self._sighting
+        runs.append((len(line) - len(raw), "framing", f"{field}:" if colon else field, sighting))
         if field == "data":
+            self._data.append(value)
             if self._last_end >= 0:  # its first byte is the LF that joins the two lines
                 count = runs[self._last_end][0]
                 joined: list[Run] = [(1, "payload", "", sighting), (count - 1, "framing", "line end", sighting)]
                 runs[self._last_end : self._last_end + 1] = joined
-            runs.append((len(value), "payload", "", sighting))
+            runs.append((len(raw), "payload", "", sighting))
             self._last_end = len(runs)
-        elif value:
-            runs.append((len(value), "envelope" if field == "id" else "framing", "value", sighting))
-        runs.append((behind, "framing", "line end", sighting))
-        return False
-
-    def _interpret(self, name: str, value: str) -> None:
-        if name == "data":
-            self._data.append(value)
-        elif name == "event":
+            return
+        if raw:
+            runs.append((len(raw), "envelope" if field == "id" else "framing", "value", sighting))
+        if field == "event":
             self._type = value
-        elif name == "id":
+        elif field == "id":
             if "\0" not in value:
                 self._id_buffer = self._wire_id = value
-        elif name == "retry" and value.isascii() and value.isdigit():
+        elif field == "retry" and value.isascii() and value.isdigit():
             digits = value.lstrip("0")
             self.retry_ms = int(digits or "0") if len(digits) <= 15 else _RETRY_LIMIT_MS
 
@@ -271,9 +280,10 @@ class EventStreamDecoder:
         else:
             runs = [(count, category, label, None) for count, category, label, _ in runs]
             event = self._wire_id or None
+        is_plain = event is None or not (self._type or isinstance(event, str))
         self._type, self._data, self._wire_id = "", [], None
         self._runs, self._last_end, self._held_bytes = [], -1, 0
-        return event, runs
+        return (event, runs) if event is None or is_plain or self._tell is None else self._tell(event, runs)
 
     def end(self) -> list[Item]:
         """The stream has ended: a block without its blank line is never dispatched."""

@@ -155,7 +155,7 @@ class EventLog:
         """Give *data* the next id and hold it. Safe from any thread."""
         with self._lock:
             event = Event(self.newest + 1, data, published_ns)
-            size = event.size_bytes
+            size = size_bytes(data)
             self._held.append(event)
             self._sizes.append(size)
             self._held_bytes += size

@@ -1,53 +1,124 @@
-"""One direction of a connection that is dissected: what of it is held, where that lies, and the body under way."""
+"""One direction of a connection: what of it is held, where that lies, the body under way, and what its bytes were for.
+
+A :class:`Carrier` knows where the bytes of one body or message lie, and lays the runs of a decoder over them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from labkit.errors import WireError
 from labkit.wire.bodies import Reading
 from labkit.wire.chunks import ChunkDecoder
-from labkit.wire.spans import UNREAD, Carrier, Category, Direction, Exchange, Item, Mark
+from labkit.wire.spans import UNREAD, Category, Direction, Exchange, Item, Mark, Run
 
-Heard = Callable[[Exchange, Direction, Any], None]
 Step = Callable[[], bool]
 """Does something with what a lane holds; False if it needs more for that."""
 
 
-class _Body:
-    """A body under way: where it lies, how it is read, and how it ends."""
+class Carrier:
+    """Where the bytes of one body or one message lie that are not marked yet, in order.
 
-    def __init__(self, carrier: Carrier, reading: Reading, length: int | str) -> None:
-        self.carrier = carrier
-        self.reading = reading
-        self.left = length if isinstance(length, int) else None
-        self.chunks = ChunkDecoder() if length == "chunked" else None
+    Args:
+        direction: of the connection.
+        exchange: whose bytes they are.
+    """
+
+    def __init__(self, direction: Direction, exchange: Exchange | None) -> None:
+        self.direction = direction
+        self.exchange = exchange
+        self._ranges: deque[tuple[int, int]] = deque()
+        self._end = 0  # of the newest range
+
+    def add(self, start: int, stop: int) -> None:
+        """The next bytes lie there."""
+        self._end = stop
+        if start < stop:
+            ranges = self._ranges
+            if ranges and ranges[-1][1] == start:  # where a read ended is no place to cut a mark
+                start = ranges.pop()[0]
+            ranges.append((start, stop))
+
+    def beside(self, start: int, stop: int, category: Category, label: str, marks: list[Mark]) -> None:
+        """Append the mark of bytes that are none of the body's: a head, a chunk's size, a frame's header."""
+        if start < stop:
+            if self.exchange is not None:
+                self.exchange.by_category[category] += stop - start
+            marks.append(Mark(self.direction, start, stop, category, label, None, self.exchange))
+
+    def lay(self, runs: Iterable[Run], marks: list[Mark]) -> None:
+        """Append the marks of the next bytes: one for each run, more where it is cut.
+
+        An event that has no byte of its own still has its place: a mark from there to there.
+        """
+        direction, exchange, ranges = self.direction, self.exchange, self._ranges
+        at, stop = ranges.popleft() if ranges else (self._end, self._end)
+        for count, category, label, event in runs:
+            if event is not None and not event.number and exchange is not None:
+                exchange.events += 1
+                event.number = exchange.events
+                if not count:
+                    marks.append(Mark(direction, at, at, category, label, event, exchange))
+            if exchange is not None:
+                exchange.by_category[category] += count
+            while count > stop - at:
+                if at < stop:
+                    marks.append(Mark(direction, at, stop, category, label, event, exchange))
+                count -= stop - at
+                at, stop = ranges.popleft()
+            if count:
+                marks.append(Mark(direction, at, at + count, category, label, event, exchange))
+                at += count
+        if at < stop:
+            ranges.appendleft((at, stop))
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes have no mark yet."""
+        return sum(stop - start for start, stop in self._ranges)
+
+    def lay_rest(self, category: Category, label: str, marks: list[Mark]) -> None:
+        """Mark all that is left as one thing."""
+        self.lay([(self.held_bytes, category, label, None)], marks)
+
+
+@dataclass(slots=True)
+class _Body:
+    """A body under way: where it lies, how it is read, how it ends, and the step after that."""
+
+    carrier: Carrier
+    reading: Reading
+    then: Step
+    left: int | None = None
+    chunks: ChunkDecoder | None = None
 
 
 class Lane:
-    """One direction. Marks are collected until they are taken.
+    """One direction. Marks and values are collected until they are taken.
 
     Args:
         direction: which.
         step: what is done with its first bytes.
-        heard: told each value that a body carried.
 
     Attributes:
         buffer: what is held and not told.
         at: where the first byte lies that neither has a mark nor is in the body's carrier.
         seen: how many bytes there have been.
         step: what is done next with what is held.
+        values: what bodies carried, and of which exchange each is.
     """
 
-    def __init__(self, direction: Direction, step: Step, heard: Heard) -> None:
+    def __init__(self, direction: Direction, step: Step) -> None:
         self.direction = direction
         self.step = step
         self.buffer = bytearray()
         self.at = 0
         self.seen = 0
         self.marks: list[Mark] = []
-        self._heard = heard
+        self.values: list[tuple[Exchange, Any]] = []
         self._body: _Body | None = None
 
     @property
@@ -100,19 +171,17 @@ class Lane:
             length: in bytes, ``chunked``, or ``close`` for all that still comes.
             then: the step after its end.
         """
-        self._body = _Body(Carrier(self.direction, exchange), reading, length)
+        body = self._body = _Body(Carrier(self.direction, exchange), reading, then or self.unread)
+        if length == "chunked":
+            body.chunks = ChunkDecoder()
+            self.step = self._read_chunks
+        else:
+            body.left = length if isinstance(length, int) else None
+            self.step = self._read
 
-        def step() -> bool:
-            if self._body is None:
-                self.step = then or self.unread
-                return True
-            return self._read(self._body)
-
-        self.step = step
-
-    def _read(self, body: _Body) -> bool:
-        if body.chunks is not None:
-            return self._read_chunks(body, body.chunks)
+    def _read(self) -> bool:
+        body = self._body
+        assert body is not None
         data = bytes(self.buffer if body.left is None else self.buffer[: body.left])
         del self.buffer[: len(data)]
         self._carry(body, data)
@@ -122,12 +191,13 @@ class Lane:
                 self._body_ends(body)
         return True
 
-    def _read_chunks(self, body: _Body, chunks: ChunkDecoder) -> bool:
-        error: WireError | None = None
+    def _read_chunks(self) -> bool:
+        body, error = self._body, None
+        assert body is not None and body.chunks is not None
         try:
-            pieces = chunks.pieces(self.taken())
+            pieces = body.chunks.pieces(self.taken())
         except WireError as raised:
-            pieces, error = chunks.pieces_before_error, raised
+            pieces, error = body.chunks.pieces_before_error, raised
         for framing, data in pieces:
             body.carrier.beside(self.at, self.at + framing, "framing", "chunk", self.marks)
             self.at += framing
@@ -135,28 +205,28 @@ class Lane:
                 self._carry(body, data)
         if error is not None:
             return self.give_up(body.carrier.exchange, error)
-        if chunks.done:
-            self.buffer += chunks.leftover
+        if body.chunks.done:
+            self.buffer += body.chunks.leftover
             self._body_ends(body)
         return True
 
     def _carry(self, body: _Body, data: bytes) -> None:
         body.carrier.add(self.at, self.at + len(data))
         self.at += len(data)
-        self._lay(body, body.reading.items(data))
+        self._lay(body.carrier, body.reading.items(data))
 
-    def _lay(self, body: _Body, items: list[Item]) -> None:
-        exchange = body.carrier.exchange
+    def _lay(self, carrier: Carrier, items: list[Item]) -> None:
         for value, runs in items:
-            body.carrier.lay(runs, self.marks)
-            if value is not None and exchange is not None:
-                self._heard(exchange, self.direction, value)
+            carrier.lay(runs, self.marks)
+            if value is not None and carrier.exchange is not None:
+                self.values.append((carrier.exchange, value))
 
     def _body_ends(self, body: _Body) -> None:
-        self._lay(body, body.reading.end())
+        self._lay(body.carrier, body.reading.end())
         if body.carrier.exchange is not None and self.direction == "in":
             body.carrier.exchange.is_whole = True
         self._let_go_of_body()
+        self.step = body.then
 
     def _let_go_of_body(self) -> None:
         if self._body is not None:

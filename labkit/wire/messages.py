@@ -14,7 +14,8 @@ from typing import Any
 from labkit.errors import WireError
 from labkit.wire.envelope import told, told_binary
 from labkit.wire.frames import LIMITS, Frame, FrameDecoder, Message, MessageAssembler, Opcode, PassedOver
-from labkit.wire.spans import MAX_HELD_BYTES, TOO_LONG, UNREAD, Carrier, Item, Mark, Sighting
+from labkit.wire.lane import Carrier
+from labkit.wire.spans import MAX_HELD_BYTES, TOO_LONG, UNREAD, Item, Mark, Sighting
 
 Tell = Callable[[Message], Item]
 DEFLATE = "RFC 7692 section 7.2.2"

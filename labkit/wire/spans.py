@@ -2,14 +2,12 @@
 
 A decoder knows lengths, not places. Beside what it decodes it reports *runs*, one behind the other without a hole:
 so many bytes, of this category, under this label, of that event. Where the bytes lay is known to whoever read them: a
-body is cut by chunks, a message by frames, so that a thing's bytes are a list of ranges of one direction. A
-:class:`Carrier` holds those ranges and lays runs over them; what comes out are *marks*.
+body is cut by chunks, a message by frames, so that a thing's bytes are a list of ranges of one direction. Runs laid
+over those ranges (``lane``) are *marks*.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -105,78 +103,14 @@ class Mark(NamedTuple):
     start: int
     stop: int
     category: Category
-    label: str
+    own_label: str
+    """Empty: it is called as its event."""
     event: Sighting | None = None
     exchange: Exchange | None = None
 
-
-class Carrier:
-    """Where the bytes of one body or one message lie that are not marked yet, in order.
-
-    Args:
-        direction: of the connection.
-        exchange: whose bytes they are.
-    """
-
-    def __init__(self, direction: Direction, exchange: Exchange | None) -> None:
-        self.direction = direction
-        self.exchange = exchange
-        self._ranges: deque[tuple[int, int]] = deque()
-        self._end = 0  # of the newest range
-
-    def add(self, start: int, stop: int) -> None:
-        """The next bytes lie there."""
-        self._end = stop
-        if start < stop:
-            ranges = self._ranges
-            if ranges and ranges[-1][1] == start:  # where a read ended is no place to cut a mark
-                start = ranges.pop()[0]
-            ranges.append((start, stop))
-
-    def beside(self, start: int, stop: int, category: Category, label: str, marks: list[Mark]) -> None:
-        """Append the mark of bytes that are none of the body's: a head, a chunk's size, a frame's header."""
-        if start < stop:
-            if self.exchange is not None:
-                self.exchange.by_category[category] += stop - start
-            marks.append(Mark(self.direction, start, stop, category, label, None, self.exchange))
-
-    def lay(self, runs: Iterable[Run], marks: list[Mark]) -> None:
-        """Append the marks of the next bytes: one for each run, more where it is cut.
-
-        An event that has no byte of its own still has its place: a mark from there to there.
-        """
-        direction, exchange, ranges = self.direction, self.exchange, self._ranges
-        at, stop = ranges.popleft() if ranges else (self._end, self._end)
-        for count, category, label, event in runs:
-            if event is not None:
-                if not event.number and exchange is not None:
-                    exchange.events += 1
-                    event.number = exchange.events
-                    if not count:
-                        marks.append(Mark(direction, at, at, category, label or event.label, event, exchange))
-                if not label:
-                    label = event.label
-            if exchange is not None:
-                exchange.by_category[category] += count
-            while count > stop - at:
-                if at < stop:
-                    marks.append(Mark(direction, at, stop, category, label, event, exchange))
-                count -= stop - at
-                at, stop = ranges.popleft()
-            if count:
-                marks.append(Mark(direction, at, at + count, category, label, event, exchange))
-                at += count
-        if at < stop:
-            ranges.appendleft((at, stop))
-
     @property
-    def held_bytes(self) -> int:
-        """How many bytes have no mark yet."""
-        return sum(stop - start for start, stop in self._ranges)
-
-    def lay_rest(self, category: Category, label: str, marks: list[Mark]) -> None:
-        """Mark all that is left as one thing."""
-        self.lay([(self.held_bytes, category, label, None)], marks)
+    def label(self) -> str:
+        return self.own_label or ("" if self.event is None else self.event.label)
 
 
 def spliced(runs: list[Run], inner: list[Run]) -> list[Run]:

@@ -327,7 +327,12 @@ def test_a_run_comes_back_from_its_file_exactly(tmp_path: Path) -> None:
 def plain(record: ConnectionRecord) -> tuple[Any, ...]:
     """All of a record, transfers with their bytes and marks with what event and exchange they are of."""
     marks = [
-        (*m[:5], m.event and (m.event.wire_id, m.event.number), m.exchange and (m.exchange.path, m.exchange.topic))
+        (
+            *m[:4],
+            m.label,
+            m.event and (m.event.wire_id, m.event.number),
+            m.exchange and (m.exchange.path, m.exchange.topic),
+        )
         for m in record.marks
     ]
     return dataclasses.replace(record, marks=deque()), marks
@@ -340,7 +345,7 @@ def test_events_of_one_exchange_are_told_apart_after_a_save(tmp_path: Path) -> N
     record.mark_all([Mark("in", 33 + n, 34 + n, "payload", "x", events[n // 2], exchange) for n in range(4)])
     run = run_of([row(1)], ledger=ledger)
     back = list(load(run.save(tmp_path / "run.parquet")).ledger.connections[0].marks)[-4:]
-    assert plain(record)[1][-1] == (*record.marks[-1][:5], (None, 2), ("/sse", "a"))
+    assert plain(record)[1][-1] == (*record.marks[-1][:4], record.marks[-1].label, (None, 2), ("/sse", "a"))
     assert [mark.event is back[0].event for mark in back] == [True, True, False, False]
     assert {mark.exchange for mark in back} == {back[0].exchange}
 

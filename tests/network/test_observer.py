@@ -113,7 +113,7 @@ def test_a_learners_own_reading_is_used_on_its_route() -> None:
         theirs, ours = near(link), receiver.ledger.connections[0]
     check_marks(theirs)
     assert ids(theirs) == ids(ours)
-    assert [m[:5] for m in theirs.marks if m.event] == [m[:5] for m in ours.marks if m.event]
+    assert [(*m[:4], m.label) for m in theirs.marks if m.event] == [(*m[:4], m.label) for m in ours.marks if m.event]
 
 
 def test_a_reading_that_raises_costs_its_marks_and_nothing_else() -> None:

@@ -13,7 +13,7 @@ import pytest
 from test_hub import Socket, a_hub, ids, on_loop, plain, put, read, taken
 
 from labkit.lab.lab import Lab
-from labkit.server.history import Histories
+from labkit.server.commons import Histories
 from labkit.server.hub import Hub
 from labkit.server.subscriber import Subscriber
 from labkit.server.topic import Topic
@@ -247,7 +247,7 @@ def test_the_count_is_what_is_held_whatever_happened(seed: int, slow: str) -> No
 class Stingy:
     """A topic whose events may not go."""
 
-    cost_bytes, in_use = 10, True
+    cost_bytes = 10
 
     def __init__(self) -> None:
         self.asked = 0
@@ -259,13 +259,12 @@ class Stingy:
 @on_loop
 async def test_who_has_nothing_to_give_is_not_asked_again_before_it_was_used() -> None:
     histories = Histories(asyncio.get_running_loop(), 10)
-    histories.count(10)
     topics = [Stingy() for _ in range(100)]
+    histories.used(topics[0], 10, in_use=True)
     for topic in topics:
-        histories.used(topic)
+        histories.used(topic, 0, in_use=True)
     for _ in range(50):
-        histories.count(10)
-        histories.used(topics[0])
+        histories.used(topics[0], 10, in_use=True)
         await turn()
     assert [topic.asked for topic in topics] == [50, *[1] * 99]
 

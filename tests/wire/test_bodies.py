@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from feeding import assert_decodes, assert_linear
-from labkit.wire.bodies import Reading, ToldStream, Whole, reading_of
+from labkit.wire.bodies import Reading, Whole, reading_of, told_block
 from labkit.wire.chunks import ChunkDecoder, encode_chunk, encode_last
 from labkit.wire.delimited import Delimited
 from labkit.wire.envelope import Closing, Received, Start, decode, encode, told, told_answer, told_binary
@@ -251,7 +251,7 @@ def test_the_last_bytes_of_a_frame_that_is_passed_over_say_whether_its_message_e
 
 
 def test_a_lone_id_says_where_a_stream_begins_and_a_comment_waits_for_nothing() -> None:
-    stream = ToldStream(EventStreamDecoder())
+    stream = EventStreamDecoder(tell=told_block)
     assert [value for value, _ in stream.items(b"id: 7@k3f9\n\n")] == [Start("7@k3f9")]
     ((value, runs),) = stream.items(b": beat\n")
     assert value is None and sum(run[0] for run in runs) == 7 and all(run[3] is None for run in runs)

@@ -21,8 +21,9 @@ from labkit.wire.dissect import Dissector
 from labkit.wire.envelope import Received, Start
 from labkit.wire.event_stream import StreamEvent
 from labkit.wire.frames import Frame, Message, Opcode, encode_close, encode_frame, failure_code
+from labkit.wire.lane import Carrier
 from labkit.wire.messages import MessageReader, told_with_id
-from labkit.wire.spans import CATEGORIES, MAX_HELD_BYTES, Carrier, Exchange, Mark
+from labkit.wire.spans import CATEGORIES, MAX_HELD_BYTES, Exchange, Mark
 
 GET = b"GET /polling?after=0&topic=news HTTP/1.1\r\nHost: a\r\n\r\n"
 ASKED = (GET, "headers", "GET /polling", None)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from labkit.wire.spans import Carrier, Exchange, Mark, Run, Sighting, spliced
+from labkit.wire.lane import Carrier
+from labkit.wire.spans import Exchange, Mark, Run, Sighting, spliced
 
 
 def laid(carrier: Carrier, *runs: Run) -> list[tuple[int, int, str, str]]:
