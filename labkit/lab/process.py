@@ -29,6 +29,11 @@ GUARD_S = 0.5
 IMPORTABLE = "Lab(process=True) needs techniques from a module that can be imported, not from a cell or a script: {}"
 
 
+def child_environment() -> dict[str, str]:
+    """This process's environment, for a Python that is to import what this one can."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
 class Child:
     """The parent's end: starts the child and makes blocking calls to it."""
 
@@ -44,7 +49,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=child_environment(),
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._to, self._from = self._process.stdin, self._process.stdout
