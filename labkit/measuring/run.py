@@ -38,8 +38,8 @@ class Run(Recording):
             first arrivals, in ms; ``expected_mean_ms`` of theory; bytes of both directions per event delivered
             and what they were for (``tcp_ip``, derived, comes on top); requests, connections, why it failed.
             Events that a page received stand apart, as ``sse (browser)``: their bytes, requests and connections are
-            known where the page comes through a relay, and not by subscriber where several share technique and topic;
-            ``tcp_ip`` only where nothing else went over the connections.
+            known where the page comes through a relay, where several that share technique and topic are one row by
+            subscriber, as ``0, 1 (shared)``; ``tcp_ip`` only where nothing else went over the connections.
         """
         return summaries.summary(self, by)
 
