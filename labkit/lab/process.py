@@ -131,7 +131,10 @@ class Child:
             times, rss = process.cpu_times(), process.memory_info().rss
         except psutil.NoSuchProcess:  # ended between the two lines
             raise LabClosed(self._why_ended()) from None
-        return {"cpu_s": times.user + times.system, "rss_bytes": float(rss)}
+        cpu_s = times.user + times.system
+        with contextlib.suppress(AttributeError, OSError):  # Linux has a clock for each process, to the nanosecond
+            cpu_s = time.clock_gettime(~self.pid << 3 | 2)  # clock_getcpuclockid(3)
+        return {"cpu_s": cpu_s, "rss_bytes": float(rss)}
 
     def close(self) -> None:
         """End the child: by the end of the pipe, else by force."""
