@@ -191,6 +191,17 @@ def test_importing_labkit_loads_none_of_the_large_libraries() -> None:
     assert {"pandas", "pyarrow", "plotly", "tornado", "ipywidgets", "IPython", "numpy"}.intersection(loaded) == set()
 
 
+def test_a_measurement_loads_nothing_that_only_its_tables_charts_and_exports_need() -> None:
+    code = """if True:
+        import json, sys, labkit
+        with labkit.Lab() as lab:
+            labkit.measure(lab, ["sse"], labkit.burst(1, 0.1, 0.1), progress=False)
+        print(json.dumps(sorted(sys.modules)))"""
+    loaded = {*json.loads(fresh(code))}
+    tables = {"pandas", "numpy", "scipy", "pyarrow", "plotly", "ipywidgets", "IPython"}
+    assert loaded & {*tables, "labkit.measuring.explain", "labkit.measuring.export", "labkit.course"} == set()
+
+
 def test_importing_labkit_starts_no_thread_and_patches_no_loop() -> None:
     code = (
         "import asyncio, threading; before = (asyncio.run, asyncio.BaseEventLoop.run_until_complete)\n"

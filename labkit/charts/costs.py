@@ -13,7 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from labkit.charts import style
+from labkit.charts import layout, style
 from labkit.charts.pictures import finished
 from labkit.measuring.natures import Natures
 
@@ -53,10 +53,9 @@ def overhead(run: Any, *, theme: str | None = None) -> go.Figure:
     figure.update_layout(height=max(270, 180 + 45 * len(table)))
     whole = totals.max() * 1.16
     figure.update_xaxes(range=[0, whole], title_text="bytes per event, both directions (B)", ticks="outside", col=1)
-    figure.update_yaxes(
-        range=[len(table) - 0.45, -0.55], tickvals=list(range(len(table))), tickfont_size=13, showgrid=False,
+    layout.name_rows(
+        figure, [natures.short(t) for t in table.index], room=(0.55, 0.55), tickfont_size=13,
         ticks="outside", ticklen=8, tickcolor="rgba(0,0,0,0)",
-        ticktext=[natures.short(t) for t in table.index],
     )  # fmt: skip
     _name_totals(figure, totals, whole, column=1)
     if enlarged:

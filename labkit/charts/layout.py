@@ -5,7 +5,7 @@ plotly is loaded where a figure is made, not before: an experiment's module may 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +75,19 @@ def dressed(
     dress = {"template": style.template(theme), "title": style.heading(title, note), "legend": LEGEND, "height": height}
     figure.update_layout({**dress, "margin": {"l": left, "r": right, "t": top, "b": bottom}, **layout})
     return finished(figure)
+
+
+def name_rows(figure: go.Figure, names: Sequence[str], *, room: tuple[float, float] = (0.5, 0.5), **axis: Any) -> None:
+    """Name the places 0, 1, 2, ... of the y axis, the first at the top.
+
+    Args:
+        room: above the first and below the last.
+    """
+    above, below = room
+    figure.update_yaxes(
+        tickvals=list(range(len(names))), ticktext=list(names), range=[len(names) - 1 + below, -above],
+        **{"showgrid": False, **axis},
+    )  # fmt: skip
 
 
 def theory_line(theme: str | None, width: float = 1) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Literal
 from labkit import theory
 from labkit.choosing.figures import MEASURED, TLS_HANDSHAKE_BYTES, TLS_RECORD_BYTES, Figures, Range
 from labkit.choosing.needs import Needs
+from labkit.server.heartbeat import HEARTBEAT_S
 from labkit.techniques import Technique, find
 from labkit.techniques.http_streaming import HTTP_STREAMING
 from labkit.techniques.long_polling import LONG_POLLING
@@ -19,7 +20,6 @@ from labkit.techniques.websocket import WEBSOCKET
 from labkit.theory import Kind
 from labkit.theory.path import HOLD_S
 
-HEARTBEAT_S = 15.0
 KEPT_ALIVE_S = 60.0
 """A poller asks on a connection that it keeps, up to this interval; servers end one that is idle for longer."""
 SAFE = 0.8

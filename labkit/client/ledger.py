@@ -145,6 +145,10 @@ class Ledger:
         """The connections of one technique (of all, by default) at one hop."""
         return (c for c in self.connections if c.hop == hop and technique in (None, c.technique))
 
+    def near(self) -> Iterator[ConnectionRecord]:
+        """The connections that relays saw their clients make."""
+        return (c for c in self.connections if c.hop.endswith(".near"))
+
     def of_route(self, route: str, topic: str) -> Iterator[ConnectionRecord]:
-        """The connections that a relay saw clients without a ledger make, on which they asked for this."""
-        return (c for c in self.connections if c.hop.endswith(".near") and f"/{route} {topic}" in c.by_route)
+        """Those on which clients without a ledger asked for this."""
+        return (c for c in self.near() if f"/{route} {topic}" in c.by_route)

@@ -1,4 +1,4 @@
-"""What clients cost a server in a process of its own: its memory and its descriptors, read while they are added."""
+"""What clients cost a server in a process of its own: its memory, descriptors and CPU, read from outside."""
 
 from __future__ import annotations
 
@@ -14,43 +14,46 @@ SETTLE_S = 2.0
 NOT_LINUX = "the counts are read from Linux's /proc"
 
 
-class Weighed:
-    """The process of a lab, from outside."""
+def rss_bytes(lab: Lab) -> float:
+    """The resident memory of its process."""
+    return _usage(lab)["rss_bytes"]
 
-    def __init__(self, lab: Lab) -> None:
-        import psutil
 
-        assert lab.pid is not None
-        self._process = psutil.Process(lab.pid)
+def cpu_s(lab: Lab) -> float:
+    """The CPU seconds of its process."""
+    return _usage(lab)["cpu_s"]
 
-    def growth(self, add: Callable[[int], None], batch: int, batches: int) -> tuple[tuple[float, ...], ...]:
-        """What each batch of clients adds, for each client: resident KiB, and descriptors.
 
-        Args:
-            add: lets so many clients more come. What the first batch adds is not counted: all is done once before.
-        """
+def _usage(lab: Lab) -> dict[str, float]:
+    found = lab.usage()
+    assert found is not None, "a lab in a process of its own"
+    return found
+
+
+def growth(lab: Lab, add: Callable[[int], None], batch: int, batches: int) -> tuple[tuple[float, ...], ...]:
+    """What each batch of clients adds, for each client: resident KiB, and descriptors.
+
+    Args:
+        add: lets so many clients more come. What the first batch adds is not counted: all is done once before.
+    """
+    add(batch)
+    kib, held = [], []
+    for _ in range(batches):
+        before = rss_bytes(lab), _descriptors(lab)
         add(batch)
-        kib, held = [], []
-        for _ in range(batches):
-            before = self._resident_bytes(), self._descriptors()
-            add(batch)
-            kib.append((self._resident_bytes() - before[0]) / 1024 / batch)
-            held.append((self._descriptors() - before[1]) / batch)
-        return tuple(kib), tuple(held)
+        kib.append((rss_bytes(lab) - before[0]) / 1024 / batch)
+        held.append((_descriptors(lab) - before[1]) / batch)
+    return tuple(kib), tuple(held)
 
-    def _resident_bytes(self) -> int:
-        return int(self._process.memory_info().rss)
 
-    def _descriptors(self) -> int:
-        """The open ones; those that a client has just closed are waited for."""
-        count, until_s = int(self._process.num_fds()), time.monotonic() + SETTLE_S
-        steady_s = time.monotonic()
-        while time.monotonic() < until_s and time.monotonic() - steady_s < SETTLE_S / 20:
-            time.sleep(0.01)
-            if (now := int(self._process.num_fds())) != count:
-                count, steady_s = now, time.monotonic()
-        return count
+def _descriptors(lab: Lab) -> int:
+    """The open ones of its process; those that a client has just closed are waited for."""
+    import psutil
 
-    def cpu_s(self) -> float:
-        """CPU seconds of the process: Linux has a clock for each, to the nanosecond."""
-        return time.clock_gettime(~self._process.pid << 3 | 2)
+    process, steady_s = psutil.Process(lab.pid), time.monotonic()
+    count, until_s = process.num_fds(), steady_s + SETTLE_S
+    while time.monotonic() < until_s and time.monotonic() - steady_s < SETTLE_S / 20:
+        time.sleep(0.01)
+        if (now := process.num_fds()) != count:
+            count, steady_s = now, time.monotonic()
+    return int(count)

@@ -29,6 +29,11 @@ GUARD_S = 0.5
 IMPORTABLE = "Lab(process=True) needs techniques from a module that can be imported, not from a cell or a script: {}"
 
 
+def child_environment() -> dict[str, str]:
+    """This process's environment, for a Python that is to import what this one can."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
 class Child:
     """The parent's end: starts the child and makes blocking calls to it."""
 
@@ -44,7 +49,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=child_environment(),
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._to, self._from = self._process.stdin, self._process.stdout
@@ -126,7 +131,10 @@ class Child:
             times, rss = process.cpu_times(), process.memory_info().rss
         except psutil.NoSuchProcess:  # ended between the two lines
             raise LabClosed(self._why_ended()) from None
-        return {"cpu_s": times.user + times.system, "rss_bytes": float(rss)}
+        cpu_s = times.user + times.system
+        with contextlib.suppress(AttributeError, OSError):  # Linux has a clock for each process, to the nanosecond
+            cpu_s = time.clock_gettime(~self.pid << 3 | 2)  # clock_getcpuclockid(3)
+        return {"cpu_s": cpu_s, "rss_bytes": float(rss)}
 
     def close(self) -> None:
         """End the child: by the end of the pipe, else by force."""

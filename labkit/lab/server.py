@@ -23,6 +23,7 @@ from labkit.lab.page_socket import BrowserSocket
 from labkit.lab.pages import Pages
 from labkit.server.access import Context
 from labkit.server.handler import NotFoundHandler, PublishHandler, PushHandler
+from labkit.server.heartbeat import HEARTBEAT_S
 from labkit.server.http1 import LabStream
 from labkit.server.hub import Hub
 from labkit.server.limits import message_limit
@@ -32,6 +33,7 @@ from labkit.sockets import MSS, limit_send_buffer, set_mss
 from labkit.techniques import TECHNIQUES, Technique
 from labkit.techniques.plugin_socket import PluginSocketServer
 from labkit.theory.path import HOLD_S
+from labkit.wire.events import HISTORY_BYTES, HISTORY_EVENTS
 
 BACKLOG = 4096
 SPARE_DESCRIPTORS = 256  # for everything in this process that is not one of the server's connections
@@ -104,15 +106,15 @@ class Server:
         *,
         slow: SlowPolicy = "drop-oldest",
         queue: int = 256,
-        history_events: int = 10_000,
-        history_bytes: int = 8 << 20,
+        history_events: int = HISTORY_EVENTS,
+        history_bytes: int = HISTORY_BYTES,
         history_total_bytes: int = 256 << 20,
         max_event_bytes: int = 1 << 20,
         max_topics: int = 10_000,
         max_connections: int | None = None,
         allow_origins: Iterable[str] = (),
         hold_s: float = HOLD_S,
-        heartbeat_s: float = 15.0,
+        heartbeat_s: float = HEARTBEAT_S,
         write_timeout_s: float = 60.0,
         fanout: str = "direct",
         mss: int | None = MSS,

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from labkit.measuring import run_file, summaries
-from labkit.measuring.explain import Explanation, explain
-from labkit.measuring.export import to_har, to_pcapng
 from labkit.measuring.recording import Recording
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from labkit.measuring.explain import Explanation
 
 _SHOWN = ["events", "lost", "duplicated", "gaps", "p50_ms", "p95_ms", "max_ms", "mean_ms", "expected_mean_ms",
           "bytes_per_event", "requests", "connections"]  # fmt: skip
@@ -38,8 +38,8 @@ class Run(Recording):
             first arrivals, in ms; ``expected_mean_ms`` of theory; bytes of both directions per event delivered
             and what they were for (``tcp_ip``, derived, comes on top); requests, connections, why it failed.
             Events that a page received stand apart, as ``sse (browser)``: their bytes, requests and connections are
-            known where the page comes through a relay, and not by subscriber where several share technique and topic;
-            ``tcp_ip`` only where nothing else went over the connections.
+            known where the page comes through a relay, where several that share technique and topic are one row by
+            subscriber, as ``0, 1 (shared)``; ``tcp_ip`` only where nothing else went over the connections.
         """
         return summaries.summary(self, by)
 
@@ -54,14 +54,20 @@ class Run(Recording):
 
     def explain(self, event_id: int, technique: str | None = None, **where: Any) -> Explanation:
         """The story of one event: which hops, which bytes. See :func:`labkit.measuring.explain.explain`."""
+        from labkit.measuring.explain import explain  # here and below: loaded when somebody asks
+
         return explain(self, event_id, technique, **where)
 
     def to_pcapng(self, path: str | Path) -> Path:
         """Write the client connections as a capture for Wireshark; its TCP headers are synthetic."""
+        from labkit.measuring.export import to_pcapng
+
         return to_pcapng(self, path)
 
     def to_har(self, path: str | Path) -> Path:
         """Write the HTTP exchanges, WebSocket messages included, as HAR 1.2 for a browser's developer tools."""
+        from labkit.measuring.export import to_har
+
         return to_har(self, path)
 
     def save(self, path: str | Path) -> Path:

@@ -55,7 +55,7 @@ def _row(run: Recording, group: Group) -> dict[str, Any]:
         counts["lost"] = 0  # it never ran
     return {
         "technique": group.technique + BROWSER if group.browser else group.technique,
-        "subscriber": min(group.subscribers, default=0),
+        "subscriber": group.label,
         **counts,
         "gaps": len(group.gaps),
         "p50_ms": quantile(latencies, 0.5),
@@ -111,7 +111,7 @@ def _of_page(group: Group, received: int) -> dict[str, Any]:
     """What a relay saw of it, by route and topic: TCP's headers only where nothing else shared the connections."""
     if not group.connections:
         return {**_per_event([], 0), "requests": None, "connections": None}
-    routes = {f"/{group.technique} {topic}" for topic in group.topics}
+    routes = group.routes
     counts = [record.by_route[route] for record in group.connections for route in routes & record.by_route.keys()]
     by_category = [sum(count.get(category, 0) for count in counts) for category in CATEGORIES]
     shared = any(record.by_route.keys() - routes for record in group.connections)

@@ -45,14 +45,40 @@ class Group:
     gaps: list[int]
     topics: set[str] = field(default_factory=set)
 
+    @property
+    def label(self) -> int | str:
+        """The number of its subscriber; those that share what a relay saw are told together."""
+        numbers = sorted(self.subscribers)
+        return f"{', '.join(map(str, numbers))} (shared)" if len(numbers) > 1 else min(numbers, default=0)
+
+    @property
+    def routes(self) -> set[str]:
+        """As a relay counts what a page asked for."""
+        return {f"/{self.technique} {topic}" for topic in self.topics}
+
     def split(self) -> Iterator[Group]:
-        """The same, for each subscriber."""
-        for number in sorted(self.subscribers):
-            mine = [record for record in self.connections if record.subscriber == number]
-            if self.browser:  # whose a page's connection is, is known where there is one of the technique and topic
-                mine = self.connections if len(self.subscribers) == 1 else []
-            gaps = [gap for gap in self.gaps if gap == number]
-            yield Group(self.technique, self.browser, {number: self.subscribers[number]}, mine, gaps, self.topics)
+        """The same, for each subscriber; those that a relay cannot tell apart stay together."""
+        for numbers in self._told_apart():
+            mine = {number: self.subscribers[number] for number in sorted(numbers)}
+            topics = {arrival.topic for arrivals in mine.values() for arrival in arrivals} & self.topics
+            part = Group(self.technique, self.browser, mine, [], [gap for gap in self.gaps if gap in numbers], topics)
+            part.connections.extend(filter(part._has, self.connections))
+            yield part
+
+    def _told_apart(self) -> list[set[int]]:
+        """Numbers of subscribers, together where a relay saw them ask for the same technique and topic."""
+        parts = [{number} for number in sorted(self.subscribers)]
+        for topic in self.topics:
+            if any(f"/{self.technique} {topic}" in record.by_route for record in self.connections):
+                asked = {n for n, arrivals in self.subscribers.items() if any(a.topic == topic for a in arrivals)}
+                together = set[int]().union(*(part for part in parts if part & asked))
+                parts = [together, *(part for part in parts if not part & asked)]
+        return sorted(parts, key=min)
+
+    def _has(self, record: ConnectionRecord) -> bool:
+        if self.browser:
+            return bool(self.routes & record.by_route.keys())
+        return record.subscriber in self.subscribers
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +111,14 @@ def groups(run: Recording) -> list[Group]:
     for technique, client, subscriber, topic, event_id, scheduled, conflated, latency_ms in zip(*columns, strict=True):
         arrival = Arrival(topic, event_id, scheduled or run.foreign, conflated, latency_ms)
         group(technique, client == "browser").subscribers.setdefault(subscriber, []).append(arrival)
-        if client == "browser" and topic not in (topics := group(technique, True).topics):
-            topics.add(topic)
-            group(technique, True).connections.extend(run.ledger.of_route(technique, topic))
+        if client == "browser":
+            group(technique, True).topics.add(topic)
     for gap in run.missing:
         group(gap["technique"], gap.get("client") == "browser").gaps.append(gap.get("subscriber", 0))
     for known in found.values():
-        if not known.browser:
+        if known.browser:
+            known.connections.extend(filter(known._has, run.ledger.near()))
+        else:
             _add_silent(known.subscribers, run.settings.get("subscribers") or 1)
     return list(found.values())
 

@@ -44,13 +44,13 @@ class Hub:
         self,
         loop: asyncio.AbstractEventLoop,
         *,
-        slow: SlowPolicy = "drop-oldest",
-        queue: int = 256,
-        history_events: int = 10_000,
-        history_bytes: int = 8 << 20,
-        history_total_bytes: int = 256 << 20,
-        max_topics: int = 10_000,
-        heartbeat_s: float = 15.0,
+        slow: SlowPolicy,
+        queue: int,
+        history_events: int,
+        history_bytes: int,
+        history_total_bytes: int,
+        max_topics: int,
+        heartbeat_s: float,
     ) -> None:
         if slow not in SLOW_POLICIES:
             raise ValueError(f"slow={slow!r}: expected one of {', '.join(SLOW_POLICIES)}")

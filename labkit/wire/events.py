@@ -26,6 +26,9 @@ now_ns = time.perf_counter_ns
 _CURSOR = re.compile(r"(0|[1-9][0-9]{0,18})(?:@([a-z0-9]{4,12}))?", re.ASCII)
 _EPOCH_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 
+HISTORY_EVENTS = 10_000
+HISTORY_BYTES = 8 << 20
+"""Bounds of a topic's history, unless a lab is told otherwise."""
 EVENT_BYTES = 160  # that a log needs for an event beside its payload
 T = TypeVar("T")
 
@@ -123,7 +126,9 @@ class EventLog:
         max_events, max_bytes: the history's bounds. The newest event is always held.
     """
 
-    def __init__(self, *, epoch: str | None = None, max_events: int = 10_000, max_bytes: int = 8 << 20) -> None:
+    def __init__(
+        self, *, epoch: str | None = None, max_events: int = HISTORY_EVENTS, max_bytes: int = HISTORY_BYTES
+    ) -> None:
         self.epoch = epoch or new_epoch()
         self.max_events = max_events
         self.max_bytes = max_bytes

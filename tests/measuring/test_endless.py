@@ -83,3 +83,18 @@ def test_a_source_that_fails_says_why_and_the_run_goes_on(monkeypatch: pytest.Mo
         run = live.stop()
     assert run.failures == {"publisher": "ZeroDivisionError: division by zero"} and not run.interrupted
     assert run.deliveries["scheduled"].tolist() == [False]
+
+
+def test_its_link_leaves_the_kits_own_clients_to_their_ledgers() -> None:
+    """As the relays of ``measure`` do: nothing is dissected twice."""
+    with labkit.Lab() as lab:
+        live = LiveRun(lab, Settings(("sse",), source="none", one_way_s=0))
+        live.start()
+        try:
+            live.publish("x")
+            until(lambda: live.caught_up)
+        finally:
+            run = live.stop()
+    (near,) = run.ledger.of(hop="link.near")
+    assert near.bytes_in and not near.marks and not near.by_route
+    assert not live.link.skips_own, "only during a run"

@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 
 import labkit
+from labkit.client.ledger import Ledger
 from labkit.lab.attached import Part
 from labkit.measuring.explain.trace import story_of
+from labkit.measuring.run import Run
 from labkit.measuring.schedules import periodic
 from labkit.network.link import Link
 from labkit.techniques import find
@@ -125,9 +127,39 @@ def test_each_event_of_a_page_is_found_in_the_relays_bytes(tmp_path: Any) -> Non
         pd.testing.assert_frame_equal(one.summary(), run.summary())
 
 
-def test_two_subscribers_of_one_topic_are_one_row() -> None:
+def test_two_subscribers_of_one_topic_are_one_row_marked_shared() -> None:
     with labkit.Lab("page") as lab, Link(lab, one_way_s=0.001) as link, pages(lab, link, 2):
         run = labkit.measure(lab, ["websocket"], SCHEDULE, progress=False)
     whole = run.summary().loc["sse (browser)"]
     assert (whole["events"], whole["connections"], whole["payload_per_event"]) == (40, 2, SIZE)
-    assert run.summary(by="subscriber").loc["sse (browser)"]["requests"].isna().all(), "whose they are is unknown"
+    by = run.summary(by="subscriber")
+    assert by.index.tolist() == [("websocket", 0), ("sse (browser)", "0, 1 (shared)")]
+    pd.testing.assert_series_equal(by.loc["sse (browser)", "0, 1 (shared)"], whole, check_names=False)
+
+
+def test_subscribers_of_a_page_without_a_relay_share_no_row() -> None:
+    rows = [row for number in (0, 1) for row in arrived("a", number)]
+    by = Run(rows, {("a", 1): (0, 0)}, Ledger(), {}).summary(by="subscriber")
+    assert by.index.tolist() == [("sse (browser)", 0), ("sse (browser)", 1)]
+    assert by["events"].tolist() == [1, 1] and by["bytes_per_event"].isna().all()
+
+
+def test_topics_on_one_connection_of_a_page_are_counted_once_and_told_apart() -> None:
+    """A browser asks again on a connection that it has kept, whatever it asked there before."""
+    ledger = Ledger()
+    record = ledger.opened("", 0, local=("", 1), remote=("", 2), t_ns=0, hop="link.near")
+    record.by_route = {
+        f"/sse {topic}": {"requests": 1, "payload": size, "headers": 100} for topic, size in (("a", 10), ("b", 30))
+    }
+    rows = [*arrived("a", 0), *arrived("b", 1)]
+    run = Run(rows, {("a", 1): (0, 0), ("b", 1): (0, 0)}, ledger, {})
+    whole, by = run.summary().loc["sse (browser)"], run.summary(by="subscriber").loc["sse (browser)"]
+    assert (whole["requests"], whole["connections"], whole["payload_per_event"]) == (2, 1, 20)
+    assert by["requests"].tolist() == [1, 1] and by["payload_per_event"].tolist() == [10, 30]
+
+
+def arrived(topic: str, number: int) -> list[dict[str, Any]]:
+    """One event at one subscriber of a page, as a run has it."""
+    page = Page.__new__(Page)
+    page.topic, page.number = topic, number
+    return [page._row({(topic, 1): (0, 0)}, 1, 1_000_000)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import pytest
 from conftest import UNIT
 from labkit import loop
 from labkit.errors import EventTooLarge, LabClosed
+from labkit.lab.server import Server
 from labkit.server.encoding import Item, Once
 from labkit.server.hub import Hub, TooManyTopics
 from labkit.server.limits import check_data
@@ -34,9 +36,16 @@ def on_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
     return run
 
 
+def hub_of(loop: asyncio.AbstractEventLoop | None, **options: Any) -> Hub:
+    """A hub as a lab's server makes it, but for *options*."""
+    asked = {name: of.default for name, of in inspect.signature(Server).parameters.items()}
+    taken = [name for name, of in inspect.signature(Hub).parameters.items() if of.kind is of.KEYWORD_ONLY]
+    return Hub(loop, **{name: asked[name] for name in taken} | options)  # type: ignore[arg-type]
+
+
 @asynccontextmanager
 async def a_hub(**options: Any) -> AsyncIterator[Hub]:
-    hub = Hub(asyncio.get_running_loop(), **options)
+    hub = hub_of(asyncio.get_running_loop(), **options)
     try:
         yield hub
     finally:
@@ -442,13 +451,13 @@ async def test_a_slow_subscriber_takes_nothing_from_another_one() -> None:
 
 def test_an_unknown_policy_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match="drop-oldest"):
-        Hub(None, slow="drop")  # type: ignore[arg-type]
+        hub_of(None, slow="drop")
 
 
 @pytest.mark.parametrize("name", ["queue", "history_events", "history_bytes", "max_topics"])
 def test_a_bound_below_one_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=name):
-        Hub(None, **{name: 0})  # type: ignore[arg-type]
+        hub_of(None, **{name: 0})
 
 
 # -- fan-out ----------------------------------------------------------------------------------------------------------
@@ -711,7 +720,7 @@ def test_what_is_kept_encoded_is_bounded_in_events_and_bytes() -> None:
 
 def test_polls_share_what_was_encoded_once() -> None:
     async def two_polls() -> tuple[str, str, int]:
-        hub = Hub(asyncio.get_running_loop())
+        hub = hub_of(asyncio.get_running_loop())
         try:
             hub.publish("héllo", "", now_ns())
             answers = [hub.answer("", hub.since("", Cursor(0))) for _ in range(2)]

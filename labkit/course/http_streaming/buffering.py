@@ -96,9 +96,7 @@ class FirstShown(Shown):
             type="log", title_text="bytes written", tickvals=ticks, ticktext=[style.number(t) for t in ticks],
             range=[math.log10(event / 1.5), math.log10(limit * 2)],
         )  # fmt: skip
-        figure.update_yaxes(
-            tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.5, -0.5], showgrid=False
-        )
+        layout.name_rows(figure, names)
         late = list(dict.fromkeys(
             c.client for c in self.cases if c.body_bytes is None or c.body_bytes >= 8 * c.event_bytes
         ))  # fmt: skip

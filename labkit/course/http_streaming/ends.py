@@ -146,10 +146,8 @@ class Endings(Shown):
 
     def table(self) -> pd.DataFrame:
         """One row per client and framing; a column per ending: silent, or the error."""
-        import pandas as pd
-
         rows = [(c.client, c.framing, HOW[c.how], c.error or "silent") for c in self.cases]
-        frame = pd.DataFrame(rows, columns=["client", "framing", "how", "said"])
+        frame = as_table(rows, ["client", "framing", "how", "said"])
         wide = frame.pivot(index=["framing", "client"], columns="how", values="said")
         return wide[[name for name in HOW.values() if name in wide]].sort_index(ascending=[False, True])
 

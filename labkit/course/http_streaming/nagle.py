@@ -77,10 +77,7 @@ class Steps(Shown):
             type="log", title_text="latency (ms, logarithmic)", tickvals=ticks, ticktext=[f"{t:g}" for t in ticks],
             range=[-2.4, 2.1],
         )  # fmt: skip
-        figure.update_yaxes(
-            tickvals=list(range(len(rows))), ticktext=[f"{pattern}: {way}" for (pattern, way), _ in rows],
-            range=[len(rows) - 0.5, -0.5], showgrid=False,
-        )  # fmt: skip
+        layout.name_rows(figure, [f"{pattern}: {way}" for (pattern, way), _ in rows])
         step, stream = (style.ms(median(self.samples[p, "two writes"]) * 1e3) for p in ("asked", "stream"))
         return layout.dressed(
             figure,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from labkit import theory
 from labkit.charts import layout, style
 from labkit.course.long_polling.polls import ENDLESS_S, LONG, ONE_WAY_S, swept
-from labkit.course.shown import OfRun, Shown
+from labkit.course.shown import OfRun, Shown, as_table
 from labkit.course.variants import several, topic_of, variant
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
@@ -61,14 +61,12 @@ class Equal(OfRun, Shown):
 
     def table(self) -> pd.DataFrame:
         """One row for each rate: requests and mean latency of both."""
-        import pandas as pd
-
         frame, rows = self.run.deliveries, []
         for rate, poller in self.pairs.items():
             for name in (LONG, poller):
                 mine = frame[(frame["technique"] == name) & frame["topic"].isin(self.topics(rate))]
                 rows.append((rate, name, self.requests(name, rate), float(mine["latency_ms"].mean())))
-        return pd.DataFrame(rows, columns=["rate_per_s", "technique", "requests", "mean_ms"]).set_index("rate_per_s")
+        return as_table(rows, ["rate_per_s", "technique", "requests", "mean_ms"]).set_index("rate_per_s")
 
     def chart(self, *, rate_per_s: float = 4.0, theme: str | None = None) -> go.Figure:
         """Long polling, polling that asks as often, and a stream, over the event rate; a slider for d.

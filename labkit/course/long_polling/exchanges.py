@@ -130,7 +130,7 @@ class Connections(OfRun):
             for row, (name, fresh) in enumerate(((KEPT, False), (FRESH, True)))
         ]  # fmt: skip
         figure.update_xaxes(title_text="latency (ms)", rangemode="tozero", ticks="outside")
-        figure.update_yaxes(range=[1.5, -0.5], tickvals=[0, 1], ticktext=[KEPT, FRESH], showgrid=False)
+        layout.name_rows(figure, [KEPT, FRESH])
         d_ms = self.one_way_s * 1e3
         return layout.dressed(
             figure,

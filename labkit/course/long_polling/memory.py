@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from labkit.course.alone import started_now
-from labkit.course.held import NOT_LINUX, READ_TIMEOUT_S, UPGRADE, Weighed
+from labkit.course.held import NOT_LINUX, READ_TIMEOUT_S, UPGRADE, growth
 from labkit.course.shown import Shown, as_table
 from labkit.lab.lab import Lab
 from labkit.lab.server import available_connections
@@ -69,7 +69,7 @@ def held_clients(*, batch: int = 150, batches: int = 5) -> Held:
         progress.show(f"holding {batch * (batches + 1)} clients of {technique}")
         with Lab(f"held-{technique}", process=True, heartbeat_s=QUIET_S) as lab:
             with _Holding(lab, technique) as holding:
-                memory[technique], descriptors[technique] = Weighed(lab).growth(holding.add, batch, batches)
+                memory[technique], descriptors[technique] = growth(lab, holding.add, batch, batches)
     progress.done()
     return Held(memory, descriptors, kernel_bytes=kernel_bytes(), settings=settings)
 

@@ -79,7 +79,7 @@ class Unaware(Shown):
                     hovertemplate="event %{customdata} at %{x:.2f} s: " + name + "<extra></extra>",
                 )  # fmt: skip
         figure.update_xaxes(title_text="published, after the start (s)", ticks="outside")
-        figure.update_yaxes(range=[1.6, -0.6], tickvals=[0, 1], ticktext=[name for name, _ in rows], showgrid=False)
+        layout.name_rows(figure, [name for name, _ in rows], room=(0.6, 0.6))
         gap_ms = theory.request_gap(self.one_way_s) * 1e3
         return layout.dressed(
             figure,

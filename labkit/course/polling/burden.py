@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from labkit.charts import layout, style
 from labkit.claims import recording
 from labkit.course.alone import started_now
-from labkit.course.held import NOT_LINUX
+from labkit.course.held import NOT_LINUX, cpu_s, growth
 from labkit.course.polling.load import Clients
 from labkit.course.shown import Shown, as_table
 from labkit.lab.lab import Lab
 from labkit.lab.server import available_connections
 from labkit.progress import Progress
+from labkit.server.heartbeat import HEARTBEAT_S
 from labkit.sockets import kernel_bytes
 from labkit.theory import Mark
 
@@ -41,7 +42,7 @@ class Burden(Shown):
     memory_kib: dict[str, tuple[float, ...]] = field(default_factory=dict)
     descriptors: dict[str, tuple[float, ...]] = field(default_factory=dict)
     cpu_us: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    heartbeat_s: float = 15.0
+    heartbeat_s: float = HEARTBEAT_S
     time_wait: int = 0
     closed: int = 0
     kernel_bytes: int | None = None
@@ -146,7 +147,7 @@ def weigh(*, batch: int = 120, batches: int = 4, rounds: int = 4, heartbeat_s: f
             beat_s = heartbeat_s if kind == SOCKET else 600.0
             lab = stack.enter_context(Lab(f"weighed-{kind}", process=True, heartbeat_s=beat_s))
             subjects[kind] = clients = stack.enter_context(Clients(lab, kind))
-            memory[kind], descriptors[kind] = clients.weighed.growth(clients.add, batch, batches)
+            memory[kind], descriptors[kind] = growth(lab, clients.add, batch, batches)
         for number in range(rounds):
             progress.show(f"round {number + 1} of {rounds}")
             for kind, clients in subjects.items():
@@ -154,15 +155,15 @@ def weigh(*, batch: int = 120, batches: int = 4, rounds: int = 4, heartbeat_s: f
         time_wait = subjects[CLOSED].time_wait()
         closed = subjects[CLOSED].polls
     progress.done()
-    return Burden(memory, descriptors, cpu, 15.0, time_wait, closed, kernel_bytes(), settings=settings)
+    return Burden(memory, descriptors, cpu, HEARTBEAT_S, time_wait, closed, kernel_bytes(), settings=settings)
 
 
 def _round(clients: Clients, polls: int, heartbeat_s: float) -> float:
     """The server's CPU, in µs, for each poll of a round; of WebSockets for each heartbeat in a second."""
-    before_s = clients.weighed.cpu_s()
+    before_s = cpu_s(clients.lab)
     if clients.kind == SOCKET:
         beats = clients.beats
         clients.stopped.wait(heartbeat_s)
-        return (clients.weighed.cpu_s() - before_s) / max(1, clients.beats - beats) * 1e6
+        return (cpu_s(clients.lab) - before_s) / max(1, clients.beats - beats) * 1e6
     clients.poll(polls)
-    return (clients.weighed.cpu_s() - before_s) / polls * 1e6
+    return (cpu_s(clients.lab) - before_s) / polls * 1e6

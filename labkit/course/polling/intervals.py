@@ -78,9 +78,7 @@ class Sweep(OfRun, Shown):
             )  # fmt: skip
         names = [poller.name.replace(" after the answer", "<br>after the answer") for poller in kinds]
         figure.update_xaxes(title_text="latency (ms)", rangemode="tozero", ticks="outside")
-        figure.update_yaxes(
-            range=[len(names) - 0.5, -0.5], tickvals=list(range(len(names))), ticktext=names, showgrid=False
-        )
+        layout.name_rows(figure, names)
         return layout.dressed(
             figure,
             f"From T = {kinds[0].interval_s:g} s to {max(p.interval_s for p in kinds):g} s "

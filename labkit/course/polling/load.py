@@ -8,7 +8,7 @@ import socket
 import threading
 from pathlib import Path
 
-from labkit.course.held import READ_TIMEOUT_S, UPGRADE, Weighed
+from labkit.course.held import READ_TIMEOUT_S, UPGRADE
 from labkit.lab.lab import Lab
 from labkit.sockets import dial
 
@@ -21,7 +21,6 @@ class Clients:
 
     def __init__(self, lab: Lab, kind: str) -> None:
         self.lab = lab
-        self.weighed = Weighed(lab)
         self.kind = kind
         self.held: list[socket.socket] = []
         self.polls = self.beats = 0

@@ -118,10 +118,7 @@ class Comparison(OfRun, Shown):
             row, col = place // 3 + 1, place % 3 + 1
             self._add_column(figure, column, row, col, grey)
             figure.update_xaxes(title_text=f"{title} ({unit})", rangemode="tozero", ticks="outside", row=row, col=col)
-        figure.update_yaxes(
-            tickvals=list(range(len(names))), ticktext=[natures.short(name) for name in names],
-            range=[len(names) - 0.5, -0.5], tickfont_size=13,
-        )  # fmt: skip
+        layout.name_rows(figure, [natures.short(name) for name in names], tickfont_size=13, showgrid=None)
         return layout.dressed(
             figure,
             self._title(),

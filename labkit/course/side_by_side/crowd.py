@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -16,6 +15,7 @@ from contextlib import aclosing
 from typing import Any
 
 from labkit.course.background import cancelled
+from labkit.course.child import start
 from labkit.errors import LabkitError
 from labkit.techniques import Delivery, find
 
@@ -26,15 +26,7 @@ class Crowd:
     """The parent's end. Use it with ``with``; what it holds ends with it."""
 
     def __init__(self) -> None:
-        path = os.pathsep.join(filter(None, sys.path))
-        self._child = subprocess.Popen(
-            [sys.executable, "-c", f"from {__name__} import play; play()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            env={**os.environ, "PYTHONPATH": path},
-            text=True,
-        )
+        self._child = start(play)
 
     def open(self, technique: str, url: str, after: str, count: int, **options: Any) -> None:
         """Add so many clients; returns when each is there.

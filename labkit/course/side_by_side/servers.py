@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval
 from labkit.course.alone import started_now
+from labkit.course.held import cpu_s, rss_bytes
 from labkit.course.shown import Shown, as_table
 from labkit.course.side_by_side.crowd import Crowd
-from labkit.course.usage import cpu_s, rss_bytes
 from labkit.errors import LabkitError
 from labkit.lab.lab import Lab
 from labkit.progress import Progress

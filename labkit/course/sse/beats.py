@@ -111,7 +111,7 @@ class Heartbeats(WithPage):
         comments = sum(len(s.seen_ns) for s in self.streams if s.kind == "comment")
         sent = sum(len(s.sent_ns) for s in self.streams if s.kind == "comment")
         figure.update_xaxes(title_text="time (s)", showgrid=False)
-        figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.4, -0.6])
+        layout.name_rows(figure, names, room=(0.6, 0.6), showgrid=None)
         return layout.dressed(
             figure,
             f"Of {sent} comments the client's code sees {comments}; it notices a stall by named events alone",

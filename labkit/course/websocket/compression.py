@@ -15,8 +15,8 @@ from labkit import loop
 from labkit.charts import layout, style
 from labkit.course.alone import started_now
 from labkit.course.background import cancelled
+from labkit.course.held import cpu_s, rss_bytes
 from labkit.course.shown import Shown, as_table
-from labkit.course.usage import cpu_s, rss_bytes
 from labkit.course.websocket.raw import RawSocket
 from labkit.lab.lab import Lab
 from labkit.progress import Progress

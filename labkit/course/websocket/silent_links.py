@@ -97,9 +97,7 @@ class DeadPeers(Shown):
                 )  # fmt: skip
         ours = [p.noticed_s for p in self.of("labkit") if p.noticed_s is not None]
         last = f"within {style.seconds(max(ours))}" if ours else "never"
-        figure.update_yaxes(
-            tickvals=list(range(len(rows))), ticktext=names, range=[len(rows) - 0.4, -0.6], showgrid=False
-        )
+        layout.name_rows(figure, names, room=(0.6, 0.6))
         figure.update_xaxes(title_text="after the links went silent (s)", range=[0, self.watched_s * 1.02])
         return layout.dressed(
             figure,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labkit.charts import layout, style
 from labkit.theory import Mark
@@ -18,20 +17,9 @@ DUE = Mark("#0072B2", "circle", "solid")
 PUBLISHED = Mark("#D55E00", "x-thin-open", "dot")
 
 
-@dataclass(frozen=True)
-class Panel:
-    """What is drawn of one home. ``spans``: (start, stop, label) in s; ``waits``: events wait for their ends."""
-
-    title: str
-    lost: int
-    frame: pd.DataFrame
-    spans: Sequence[tuple[float, float, str]]
-    waits: bool
-
-
-def homes(frame: pd.DataFrame, panels: Sequence[Panel], theme: str | None) -> go.Figure:
-    """One panel per home on the same axes; *frame* has the deliveries of all of them."""
-    rows = max(1, len(panels))
+def homes(frame: pd.DataFrame, homes: Sequence[Any], theme: str | None) -> go.Figure:
+    """One panel per home of ``homes.py`` on the same axes; *frame* has the deliveries of all of them."""
+    rows = max(1, len(homes))
     figure = layout.panels(
         *[""] * rows, rows=rows, shared_xaxes="all", shared_yaxes="all", vertical_spacing=0.36 / rows * (rows > 1)
     )
@@ -43,10 +31,10 @@ def homes(frame: pd.DataFrame, panels: Sequence[Panel], theme: str | None) -> go
     )  # fmt: skip
     figure.update_xaxes(showgrid=False, ticks="outside", ticklen=3)
     figure.update_xaxes(title_text="due, after the start (s)", row=rows, col=1)
-    for number, panel in enumerate(panels, 1):
-        _panel(figure, panel, number, low, theme)
+    for row, home in enumerate(homes, 1):
+        _panel(figure, home, frame[frame["home"] == home.name], row, low, theme)
     return layout.dressed(
-        figure, _title(panels), "logarithmic scale; shaded: the cell is busy",
+        figure, _title(frame, homes), "logarithmic scale; shaded: the cell is busy",
         theme=theme, height=170 + 112 * rows, margin=(66, 24, 92, 92),
     )  # fmt: skip
 
@@ -60,9 +48,9 @@ def _extent(frame: pd.DataFrame) -> tuple[float, float]:
     return max(0.05, float(values.quantile(0.005)) / 1.5), float(values.max()) * 2.5
 
 
-def _panel(figure: go.Figure, panel: Panel, row: int, low: float, theme: str | None) -> None:
-    grey, frame, here = style.theme(theme), panel.frame, {"row": row, "col": 1}
-    seconds = (frame["due_ns"] - frame["start_ns"]) / 1e9
+def _panel(figure: go.Figure, home: Any, frame: pd.DataFrame, row: int, low: float, theme: str | None) -> None:
+    grey, here = style.theme(theme), {"row": row, "col": 1}
+    seconds = home.seconds(frame["due_ns"])
     for column, name, mark in (("transit_ms", "from published", PUBLISHED), ("latency_ms", "from due", DUE)):
         figure.add_scatter(
             x=seconds.round(4), y=frame[column].clip(lower=low).round(3), mode="markers", name=name, legendgroup=name,
@@ -71,26 +59,27 @@ def _panel(figure: go.Figure, panel: Panel, row: int, low: float, theme: str | N
             hovertemplate=f"event %{{customdata}}, due %{{x:.3f}} s<br>%{{y:.4~g}} ms {name}<extra></extra>", **here,
         )  # fmt: skip
     above = {"y": 1, "yref": "y domain", "yanchor": "bottom", "yshift": 1, "showarrow": False, **here}
-    for start_s, stop_s, label in panel.spans:  # after the dots: plotly shades no empty panel
+    for span in home.spans:  # after the dots: plotly shades no empty panel
+        start_s, stop_s = home.seconds(span.start_ns), home.seconds(span.stop_ns)
         figure.add_vrect(x0=start_s, x1=stop_s, fillcolor=grey.rule, opacity=0.25, line_width=0, layer="below", **here)
         if row == 1:
             figure.add_annotation(
-                text=label, x=stop_s, xanchor="right", font={"size": 11, "color": grey.muted}, **above
+                text=span.label, x=stop_s, xanchor="right", font={"size": 11, "color": grey.muted}, **above
             )  # fmt: skip
-        if panel.waits:  # what theory expects of a loop that stands still: an event waits for what is left of the span
+        if home.waits:  # what theory expects of a loop that stands still: an event waits for what is left of the span
             steps = [start_s + (stop_s - start_s) * i / 60 for i in range(61)]
             layout.add_theory(
                 figure, steps, [max(low, (stop_s - s) * 1e3) for s in steps], theme=theme,
                 name="theory: what is left of the cell", legendgroup=None, **here,
             )  # fmt: skip
-    lost = f'  <span style="color:{grey.muted}">{panel.lost} lost</span>' if panel.lost else ""
+    lost = f'  <span style="color:{grey.muted}">{home.lost} lost</span>' if home.lost else ""
     figure.add_annotation(
-        text=f"<b>{panel.title}</b>{lost}", x=0, xref="x domain", xanchor="left", font={"size": 12}, **above
+        text=f"<b>{home.title}</b>{lost}", x=0, xref="x domain", xanchor="left", font={"size": 12}, **above
     )
 
 
-def _title(panels: Sequence[Panel]) -> str:
-    busy = {p.title: p.frame[p.frame["during"]]["latency_ms"] for p in panels}
+def _title(frame: pd.DataFrame, homes: Sequence[Any]) -> str:
+    busy = {home.title: frame[frame["during"] & (frame["home"] == home.name)]["latency_ms"] for home in homes}
     late_s = {title: float(late.quantile(0.95)) / 1e3 for title, late in busy.items() if len(late)}
     if not late_s:
         return "Latency along time, while no cell was busy"

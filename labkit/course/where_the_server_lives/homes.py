@@ -6,7 +6,7 @@ A *home* is where a server lives: on the kernel's own event loop, on the lab's t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
+ENDLESS = 1 << 62
 WAITS = "kernel-loop"
-"""The home in which an event waits for what is left of a busy cell."""
+"""The home that stands still with the cell."""
 TITLES = {
     "kernel-loop": "on the kernel's own loop",
     "thread": "on the lab's thread",
@@ -56,11 +57,16 @@ class Home:
         return TITLES.get(self.name, self.name)
 
     @property
+    def waits(self) -> bool:
+        """Whether an event that is due in a busy cell waits for what is left of it."""
+        return self.name == WAITS
+
+    @property
     def lost(self) -> int:
         return len(self.published.keys() - self.received.keys())
 
-    def seconds(self, at_ns: int) -> float:
-        """A moment, in seconds from the start."""
+    def seconds(self, at_ns: Any) -> Any:
+        """A moment, or a column of them, in seconds from the start."""
         return (at_ns - self.started_ns) / 1e9
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
@@ -73,23 +79,8 @@ class Home:
             latency_ms, transit_ms = (received_ns - due_ns) / 1e6, (received_ns - published_ns) / 1e6
             yield self.name, event_id, due_ns, published_ns, received_ns, latency_ms, transit_ms, during
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data, from which :meth:`from_json` makes this home again."""
-        return {
-            "name": self.name,
-            "published": [[i, *times] for i, times in self.published.items()],
-            "received": list(self.received.items()),
-            "spans": [[s.start_ns, s.stop_ns, s.label] for s in self.spans],
-            "started_ns": self.started_ns,
-        }
 
-    @classmethod
-    def from_json(cls, kept: dict[str, Any]) -> Home:
-        published = {i: (due_ns, published_ns) for i, due_ns, published_ns in kept["published"]}
-        spans = [Span(*span) for span in kept["spans"]]
-        return cls(kept["name"], published, dict(kept["received"]), spans, kept["started_ns"])
-
-
+@dataclass(repr=False)
 class Seen(Shown):
     """Several homes through the same busy cells.
 
@@ -101,14 +92,13 @@ class Seen(Shown):
     decimals = 1
     index = "bare"
 
-    def __init__(self, homes: Sequence[Home], settings: dict[str, Any]) -> None:
-        self.homes = list(homes)
-        self.settings = settings
+    homes: list[Home]
+    settings: dict[str, Any]
 
     @contextmanager
     def busy(self, label: str = "busy cell") -> Iterator[None]:
         """Mark what happens inside as a span in which the cell is busy."""
-        span = Span(now_ns(), 1 << 62, label)
+        span = Span(now_ns(), ENDLESS, label)
         for home in self.homes:
             home.spans.append(span)
         try:
@@ -173,13 +163,4 @@ class Seen(Shown):
             logarithmic scale, over the time at which it was due, in s; busy spans shaded; on the kernel's own loop the
             time left until the span's end as a dashed line, which is what theory expects there.
         """
-        frame = self.deliveries
-        panels = [
-            charts.Panel(
-                home.title, home.lost, frame[frame["home"] == home.name].assign(start_ns=home.started_ns),
-                [(home.seconds(span.start_ns), home.seconds(span.stop_ns), span.label) for span in home.spans],
-                home.name == WAITS,
-            )
-            for home in self.homes
-        ]  # fmt: skip
-        return charts.homes(frame, panels, theme)
+        return charts.homes(self.deliveries, self.homes, theme)

@@ -20,10 +20,10 @@ from typing import Any
 
 from labkit import loop
 from labkit.errors import LabkitError
+from labkit.lab.process import child_environment
 
 START_TIMEOUT_S = 60.0
 LOOK_EVERY_S = 0.1
-COMM = "(comm message)"
 
 
 @dataclass
@@ -62,8 +62,7 @@ class Kernel:
     """
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        path = os.pathsep.join(filter(None, sys.path))
-        self._environment = {**os.environ, "PYTHONPATH": path, **(environment or {})}
+        self._environment = {**child_environment(), **(environment or {})}
         self._environment.pop("JPY_SESSION_NAME", None)  # no front end is attached to this one
         self._cells: dict[str, Cell] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="labkit-")  # short: its sockets' names have a limit
@@ -104,8 +103,7 @@ class Kernel:
         return cells
 
     def comm(self, comm_id: str, content: Mapping[str, Any], **header: str) -> Cell:
-        """Send a widget's message, such as a click. The kernel need not say that it has handled it: ipykernel 7.4
-        does so during another cell without a word, and the status stays ``lost``.
+        """Send a widget's message, such as a click. It has no reply, so its status stays ``lost``.
 
         Args:
             header: what else the message's header says (``subshell_id``).
@@ -115,7 +113,7 @@ class Kernel:
             data = {"comm_id": comm_id, "data": {"method": "custom", "content": dict(content)}}
             message = self._client.session.msg("comm_msg", data)
             message["header"] |= header
-            cell = self._cells[message["header"]["msg_id"]] = Cell(COMM)
+            cell = self._cells[message["header"]["msg_id"]] = Cell("(comm message)")
             self._client.shell_channel.send(message)
             return cell
 
@@ -203,8 +201,6 @@ class Kernel:
         kind = message["msg_type"]
         if kind == "status" and content["execution_state"] == "idle":
             cell._idle = True
-            if cell.source == COMM:  # has no reply: idle again is its answer
-                cell.status, cell.finished_s = "ok", time.monotonic()
         elif kind == "stream" and content["name"] == "stderr":
             cell.stderr += content["text"]
         elif kind == "stream":

@@ -6,12 +6,13 @@ context, which is entered already. What is lost has no answer, ever; a front end
 
 from __future__ import annotations
 
-import json
+import pickle
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labkit.course.shown import Shown, as_table
-from labkit.course.where_the_server_lives.homes import Home, Seen
+from labkit.course.where_the_server_lives.homes import Seen
 from labkit.course.where_the_server_lives.kernels import Cell, Kernel
 from labkit.errors import LabkitError
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 GRACE_S = 1.5  # for an answer, once the nested cell has ended
 
 
+@dataclass(repr=False)
 class Nested(Shown):
     """What became of a kernel with a nested loop: its cells, and the server on its loop.
 
@@ -31,11 +33,10 @@ class Nested(Shown):
 
     index = "bare"
 
-    def __init__(self, library: str, cells: dict[str, Cell], seen: Seen, ipykernel: str) -> None:
-        self.library = library
-        self.cells = cells
-        self.seen = seen
-        self.ipykernel = ipykernel
+    library: str
+    cells: dict[str, Cell]
+    seen: Seen
+    ipykernel: str
 
     def table(self) -> pd.DataFrame:
         """One row per cell: ``ok``, or ``lost`` if no answer ever came."""
@@ -44,7 +45,7 @@ class Nested(Shown):
 
 
 SETUP = """
-import asyncio, contextlib, json, ipykernel, ipywidgets, {module}
+import asyncio, contextlib, pickle, ipykernel, ipywidgets, {module}
 from labkit.course.where_the_server_lives import residence
 {module}.apply()
 stack = contextlib.AsyncExitStack()
@@ -59,7 +60,7 @@ NESTED = 'with seen.busy("asyncio.run(...)"):\n    asyncio.run(asyncio.sleep({bu
 RESULT = """
 await asyncio.sleep({quiet_s})
 await stack.aclose()
-print(json.dumps([seen.homes[0].to_json(), len(clicks)]))
+print(pickle.dumps((seen.homes[0], len(clicks))).hex())
 """
 
 
@@ -87,10 +88,9 @@ def nested(library: str = "nest-asyncio", *, busy_s: float = 2.0, quiet_s: float
         result = kernel.run(RESULT.format(quiet_s=quiet_s))[0]
     if result.status != "ok":
         raise LabkitError(f"{library}: the child kernel gave no result: {result.error or 'no answer'}")
-    kept, clicks = json.loads(result.text)
+    home, clicks = pickle.loads(bytes.fromhex(result.text))
     click.status = "ok" if clicks else "lost"
     labels = ("asyncio.run(...)", "first cell queued behind it", "second cell queued behind it")
     cells = {**dict(zip(labels, sent, strict=True)), "a click meanwhile": click}
-    home = Home.from_json(kept)
     home.name = library
     return Nested(library, cells, Seen([home], {"technique": "sse"}), version)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import pickle
 from typing import Any
 
 import pytest
@@ -33,14 +33,14 @@ def home(name: str, busy_ms: float = 1.0, *, stands_still: bool = False, honest:
 
 
 def seen(*homes: Home) -> Seen:
-    return Seen(homes, {"technique": "sse", "rate_per_s": 40.0, "started": "2026-01-01"})
+    return Seen(list(homes), {"technique": "sse", "rate_per_s": 40.0, "started": "2026-01-01"})
 
 
 STILL = home("kernel-loop", stands_still=True)
 
 
-def test_what_was_seen_survives_json_and_is_summed_up() -> None:
-    kept = Home.from_json(json.loads(json.dumps(STILL.to_json())))
+def test_what_was_seen_crosses_between_processes_and_is_summed_up() -> None:
+    kept = pickle.loads(pickle.dumps(STILL))
     assert kept == STILL
     table = seen(kept, home("thread", lost=3)).summary()
     still = table.loc["on the kernel's own loop"]
