@@ -132,9 +132,9 @@ def make_run(
         for i, got in arrivals(technique, wire, due_s, rng, T, payload):
             due, received = round(due_s[i - 1] * S), round(got * S)
             rows.append(
-                {"technique": technique, "client": "python", "subscriber": 0, "event_id": i, "due_ns": due,
-                 "published_ns": due + 60_000, "received_ns": received, "latency_ms": (received - due) / 1e6,
-                 "payload_bytes": payload, "scheduled": True}
+                {"technique": technique, "client": "python", "subscriber": 0, "topic": "", "event_id": i,
+                 "due_ns": due, "published_ns": due + 60_000, "received_ns": received,
+                 "latency_ms": (received - due) / 1e6, "payload_bytes": payload, "scheduled": True}
             )  # fmt: skip
     frame = pd.DataFrame(rows).astype({"due_ns": "Int64", "published_ns": "Int64", "technique": "string"})
     return SimpleNamespace(
