@@ -1,8 +1,8 @@
 """A connection's TCP segments: the kernel's own count, where it tells, and by rule those that it no longer counts.
 
 A socket is asked before it is closed, and cannot be asked after: its FIN and the last acknowledgement are to come. They
-follow from the state that it is in (RFC 9293 section 3.6); a peer that closes at once acknowledges with its own FIN. Two
-SYN carry more options than any other segment. On other systems than Linux all of it stays unknown.
+follow from the state that it is in (RFC 9293 section 3.6); a peer that closes at once acknowledges with its own FIN. A
+SYN carries more options than any other segment. On other systems than Linux all of it stays unknown.
 """
 
 from __future__ import annotations
