@@ -14,7 +14,7 @@ FOLDED_BYTES = 256
 OWN = ">"
 _HEADINGS = ("", "category", "label", "bytes", "hex and text")
 _LEFT = 'style="text-align: left; vertical-align: top"'
-_PRE = 'style="text-align: left; margin: 0; white-space: pre"'
+_PRE = 'style="text-align: left; margin: 0; white-space: pre; background: none"'
 
 
 def story_lines(event_id: int, story: Story) -> Iterator[str]:
@@ -92,7 +92,8 @@ def _passage_html(passage: Passage) -> str:
 
 def _part_html(part: Part) -> str:
     cells = [OWN if part.own else "", part.category, part.label, str(len(part.data))]
-    plain = "".join(f"<td {_LEFT}>{html.escape(cell)}</td>" for cell in cells)
+    weight = "b" if part.own else "span"
+    plain = "".join(f"<td {_LEFT}><{weight}>{html.escape(cell)}</{weight}></td>" for cell in cells)
     rows = list(_dump(part.data))
     first = len(rows) if len(part.data) <= FOLDED_BYTES else FOLDED_BYTES // ROW_BYTES
     dumped = _pre(rows[:first])
