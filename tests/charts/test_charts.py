@@ -500,6 +500,21 @@ def test_the_wait_at_the_server_is_drawn(run: Any) -> None:
     assert written == pytest.approx(named(figure, "polling: event 17").y[0])
 
 
+def test_a_bar_is_announced_where_one_is_drawn_and_nowhere_else(run: Any) -> None:
+    waits, streams = charts.sequence(run, 17), charts.sequence(run, 17, techniques=["sse", "websocket"])
+    assert "thick bar: it waits" in waits.layout.title.subtitle.text
+    assert "bar" not in streams.layout.title.subtitle.text
+    assert not any(trace.name.endswith(": waits") for trace in streams.data)
+    assert "dot: event 17 is published" in streams.layout.title.subtitle.text
+
+
+def test_of_two_arrivals_the_first_is_drawn(run: Any) -> None:
+    again = run.deliveries.query("technique == 'sse' and event_id == 17").copy()
+    again["received_ns"] += S
+    twice = SimpleNamespace(**{**vars(run), "deliveries": pd.concat([run.deliveries, again], ignore_index=True)})
+    assert charts.sequence(twice, 17) == charts.sequence(run, 17)
+
+
 def test_labels_come_from_the_marks(run: Any) -> None:
     labels = [arrow.label for arrow in conversation(run.ledger.connections, "polling", kind="poll")]
     assert labels[:2] == ["GET /polling", "200, empty answer"]
