@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from labkit.client.ledger import ConnectionRecord, Transfer
+from labkit.measuring.explain import hops
 from labkit.theory import Kind
 from labkit.wire.spans import Direction, Mark
 
@@ -28,6 +29,7 @@ class Arrow:
         server_ns: when the server's end of the last hop read, or had written, them; None without a relay.
         label: what they are, from the ledger's marks; their size where no mark says.
         event_ids: the events whose last byte is among them.
+        asks: whether they are a request, or its end.
     """
 
     direction: Direction
@@ -36,6 +38,7 @@ class Arrow:
     size_bytes: int
     label: str
     event_ids: tuple[int, ...]
+    asks: bool = False
 
     @property
     def first_ns(self) -> int:
@@ -66,32 +69,9 @@ def conversation(
 
 
 def server_side(client: ConnectionRecord, records: Iterable[ConnectionRecord]) -> ConnectionRecord | None:
-    """The record nearest the server of the connection that *client* is the near end of; None without a relay.
-
-    Each relay puts down two records of one connection; its near one ends at the client's local port.
-    """
-    records, here, far = list(records), client, None
-    while True:
-        near = _following(here, records)
-        if near is None:
-            return far
-        twin = _twin(near, records)
-        if twin is None:
-            return far
-        here = far = twin
-
-
-def _following(here: ConnectionRecord, records: list[ConnectionRecord]) -> ConnectionRecord | None:
-    """The relay's record whose peer is *here*: ports come back into use, so the nearest in time."""
-    found = [r for r in records if r.hop.endswith(".near") and r.remote[1] == here.local[1] and r is not here]
-    return min(found, key=lambda r: abs(r.opened_ns - here.opened_ns), default=None)
-
-
-def _twin(near: ConnectionRecord, records: list[ConnectionRecord]) -> ConnectionRecord | None:
-    """The other side of a relayed connection: it has the same number. None if the server was never reached."""
-    far = f"{near.hop.removesuffix('.near')}.far"
-    numbered = [r for r in records if r.hop == far and r.subscriber == near.subscriber]
-    return min(numbered, key=lambda r: abs(r.opened_ns - near.opened_ns), default=None)
+    """The record nearest the server of the connection that *client* is the near end of; None without a relay."""
+    far = [record for record in hops(client, records) if record.hop.endswith(".far")]
+    return far[-1] if far else None
 
 
 def _arrows(
@@ -111,7 +91,10 @@ def _arrows(
         ended = marks[bisect_right(stops, write.start) : bisect_right(stops, write.stop)]
         ids = tuple(dict.fromkeys(m.event.id for m in ended if m.event is not None and m.category == "payload"))
         label = _label(kind, direction, ended, ids) or f"{len(write.data):,} B".replace(",", "\u202f")
-        arrows.append(Arrow(direction, client_ns, None if far is None else server_ns, len(write.data), label, ids))
+        asks = direction == "out" and any(m.category == "headers" or m.label == "subscribe" for m in ended)
+        arrows.append(
+            Arrow(direction, client_ns, None if far is None else server_ns, len(write.data), label, ids, asks)
+        )
     return arrows
 
 

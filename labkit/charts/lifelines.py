@@ -6,7 +6,7 @@ shown. Several techniques stand side by side on one axis of time. One panel is d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -17,7 +17,7 @@ from labkit.charts.conversation import conversation
 from labkit.charts.panels import MARGIN, Drawing, Panel
 from labkit.charts.pictures import HEIGHT, finished
 from labkit.client.ledger import ConnectionRecord
-from labkit.measuring.explain import Explanation
+from labkit.measuring.explain import Explanation, arrivals_of
 from labkit.measuring.natures import Natures
 
 
@@ -33,11 +33,11 @@ def sequence(
     """The conversation of client and server, as it was recorded.
 
     Args:
-        source: a Run; what ``run.explain`` returned, which says event, techniques and subscriber by itself; or ledger
+        source: a Run; what ``run.explain`` returned, which says event, techniques and deliveries by itself; or ledger
             records (a ``Ledger`` or connection records) without a run.
         event_id: draw the time from this event's due time until every technique has delivered it.
         techniques: which ones, side by side; all that have a connection by default.
-        subscriber: whose connections; each technique's first by default.
+        subscriber: whose connections; by default the one that received the event first, else each technique's first.
         first: without an event, as many arrows as this of the busiest technique, from the beginning.
         theme: ``light`` or ``dark``; the one of ``style.use`` by default.
 
@@ -46,12 +46,11 @@ def sequence(
         relay recorded the server's end; elsewhere they are level, and the figure says so.
     """
     grey = style.theme(theme)
+    rows = _deliveries(source, event_id, subscriber)
     if isinstance(source, Explanation):
-        whose = {story.subscriber for story in source.stories}
-        subscriber = whose.pop() if len(whose) == 1 else None
-        techniques, event_id = [story.technique for story in source.stories], source.event_id
+        techniques, event_id = [row["technique"] for row in source.rows], source.event_id
         source = source.run
-    panels = _panels(source, event_id, techniques, subscriber)
+    panels = _panels(source, event_id, techniques, subscriber, rows)
     if not panels:
         figure = go.Figure(layout={"template": style.template(theme)})
         return finished(figure.update_layout(title=style.heading("No conversation was recorded"), height=HEIGHT))
@@ -59,15 +58,18 @@ def sequence(
     figure = make_subplots(1, len(panels), shared_yaxes=True, horizontal_spacing=0.06 / len(panels))
     span_ms = (window_ns[1] - window_ns[0]) / 1e6
     start_ms = (window_ns[0] - zero_ns) / 1e6
-    for column, panel in enumerate(panels, 1):
-        Drawing(figure, panel, column, len(panels), window_ns, zero_ns, grey).draw()
+    drawings = [
+        Drawing(figure, panel, column, len(panels), window_ns, zero_ns, grey) for column, panel in enumerate(panels, 1)
+    ]
+    for drawing in drawings:
+        drawing.draw()
     since = f"event {event_id} was due" if event_id is not None else "the first byte"
     figure.update_xaxes(range=[-0.09, 1.09], visible=False, fixedrange=True)
     figure.update_yaxes(range=[start_ms + span_ms, start_ms])
     figure.update_yaxes(title_text=f"time since {since} (ms)", ticks="outside", col=1)
     figure.update_layout(
         template=style.template(theme), height=HEIGHT + 90, margin=MARGIN, showlegend=False, hovermode="closest",
-        title=style.heading(_title(panels, window_ns, event_id), _note(panels, event_id)),
+        title=style.heading(_title(panels, window_ns, event_id), _note(drawings, event_id)),
     )  # fmt: skip
     return finished(figure)
 
@@ -75,7 +77,24 @@ def sequence(
 # Which arrows, which stretch of time
 
 
-def _panels(source: Any, event_id: int | None, techniques: Iterable[str] | None, subscriber: int | None) -> list[Panel]:
+def _deliveries(source: Any, event_id: int | None, subscriber: int | None) -> dict[str, dict[str, Any]]:
+    """By technique the delivery of the event that is meant: the one that ``explain`` tells of."""
+    if isinstance(source, Explanation):
+        rows = list(source.rows)
+    elif event_id is None or not hasattr(source, "deliveries"):
+        rows = []
+    else:
+        rows = arrivals_of(source, event_id, subscriber=subscriber)
+    return {row["technique"]: row for row in rows}
+
+
+def _panels(
+    source: Any,
+    event_id: int | None,
+    techniques: Iterable[str] | None,
+    subscriber: int | None,
+    rows: Mapping[str, Mapping[str, Any]],
+) -> list[Panel]:
     ledger = getattr(source, "ledger", source)
     records: list[ConnectionRecord] = list(getattr(ledger, "connections", ledger))
     settings = getattr(source, "settings", None) or {}
@@ -83,32 +102,26 @@ def _panels(source: Any, event_id: int | None, techniques: Iterable[str] | None,
     order = [t for t in settings.get("techniques", known) if t in known]
     panels, natures = [], Natures(settings)
     for technique in order if techniques is None else techniques:
-        whose = subscriber
-        if whose is None:
-            whose = min((r.subscriber for r in records if r.hop == "client" and r.technique == technique), default=0)
-        panel = Panel(
-            technique, natures, conversation(records, technique, whose, natures.kind(technique)), event_id=event_id
-        )
-        if event_id is not None:
-            _place_event(panel, getattr(source, "deliveries", None), whose)
-        if panel.arrows and (event_id is None or panel.carrier or panel.received_ns):
+        row = rows.get(technique)
+        whose = subscriber if row is None else int(row["subscriber"])
+        arrows = conversation(records, technique, whose, natures.kind(technique))
+        panel = Panel(technique, natures, arrows, event_id=event_id)
+        _place_event(panel, row)
+        if panel.arrows and (event_id is None or panel.received_ns):
             panels.append(panel)
     return panels
 
 
-def _place_event(panel: Panel, deliveries: Any, subscriber: int) -> None:
-    """When the event was due, published and received, from the run's table where there is one."""
-    if panel.carrier is not None:
-        panel.received_ns = panel.carrier.client_ns
-    if deliveries is None:
+def _place_event(panel: Panel, row: Mapping[str, Any] | None) -> None:
+    """When the event was due, published and received, by its delivery where there is one."""
+    if row is None:
+        panel.received_ns = None if panel.carrier is None else panel.carrier.client_ns
         return
-    mine = deliveries[(deliveries["technique"] == panel.technique) & (deliveries["event_id"] == panel.event_id)]
-    mine = mine[mine["subscriber"] == subscriber]
-    if "client" in mine and (mine["client"] != "browser").any():  # a page's number may be that of a client here
-        mine = mine[mine["client"] != "browser"]
+    import pandas as pd
+
     for name in ("due_ns", "published_ns", "received_ns"):
-        if len(mine) and mine[name].notna().all():
-            setattr(panel, name, int(mine[name].iloc[0]))
+        if not pd.isna(row[name]):
+            setattr(panel, name, int(row[name]))
 
 
 def _window(panels: Sequence[Panel], first: int) -> tuple[tuple[int, int], int]:
@@ -149,9 +162,11 @@ def _title(panels: Sequence[Panel], window_ns: tuple[int, int], event_id: int | 
     return f"In the first {style.seconds((window_ns[1] - window_ns[0]) / 1e9)} {style.joined(said)}"
 
 
-def _note(panels: Sequence[Panel], event_id: int | None) -> str:
-    if not all(p.recorded for p in panels):
+def _note(drawings: Sequence[Drawing], event_id: int | None) -> str:
+    text = "arrows slope from the sender's write to the receiver's read"
+    if not all(drawing.panel.recorded for drawing in drawings):
         text = "times at the server were not recorded: arrows are drawn level, at the client's time"
-        return text if event_id is None else f"{text}; dot: event {event_id} is published"
-    waits = f"; thick bar: event {event_id} is published and waits at the server" if event_id is not None else ""
-    return f"arrows slope from the sender's write to the receiver's read{waits}"
+    if event_id is None:
+        return text
+    waits = "; thick bar: it waits at the server" if any(drawing.has_bar for drawing in drawings) else ""
+    return f"{text}; dot: event {event_id} is published{waits}"

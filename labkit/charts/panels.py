@@ -15,6 +15,7 @@ from labkit.charts.pictures import HEIGHT, WIDTH
 from labkit.measuring.natures import Natures
 
 LABEL_PX = 13  # one label's height
+DOT_PX = 8  # that an event was published
 TALLER = 1.25  # a figure may be that much taller than the one labels are placed for: arrows are steeper then
 LETTER_PX = 5.8  # a letter's mean width in that size
 MARGIN = {"l": 68, "r": 20, "t": 132, "b": 22}
@@ -38,8 +39,12 @@ class Panel:
 
     @property
     def carrier(self) -> Arrow | None:
-        """The arrow that brings the event."""
-        return next((a for a in self.arrows if a.direction == "in" and self.event_id in a.event_ids), None)
+        """The arrow that brings the event, at the delivery that is meant."""
+        bring = [a for a in self.arrows if a.direction == "in" and self.event_id in a.event_ids]
+        if self.received_ns is None:
+            return bring[0] if bring else None
+        received_ns = self.received_ns
+        return min(bring, key=lambda arrow: abs(arrow.client_ns - received_ns), default=None)
 
     @property
     def recorded(self) -> bool:
@@ -60,6 +65,8 @@ class Drawing:
     window_ns: tuple[int, int]
     zero_ns: int
     grey: style.Theme
+    has_bar: bool = False
+    """Whether it shows the event waiting at the server: too short a wait has no bar."""
 
     def draw(self) -> None:
         self._lifelines()
@@ -69,7 +76,7 @@ class Drawing:
         if carrier is not None:
             self._wait(carrier)
             self._arrows([carrier], self._color, 2.6, f"event {self.panel.event_id}")
-        if not any(a.direction == "out" for a in arrows if carrier is None or a.first_ns <= carrier.first_ns):
+        if not any(a.asks for a in arrows if carrier is None or a.first_ns <= carrier.first_ns):
             self._asked_earlier()
         for arrow in sorted(arrows, key=lambda a: (a is not carrier, a.direction == "in", a.first_ns)):
             self._label(arrow, strong=arrow is carrier)
@@ -150,12 +157,14 @@ class Drawing:
             return
         ended = carrier.client_ns if carrier.server_ns is None else carrier.server_ns
         known = carrier.server_ns is not None
-        self._add(
-            x=[1, 1], y=[self._ms(begun), self._ms(ended)], mode="lines", name=f"{self.panel.technique}: waits",
-            line={"color": style.rgba(self._color, 0.55 if known else 1.0), "width": 8 if known else 2,
-                  "dash": "solid" if known else "dot"},
-            hoverinfo="skip",
-        )  # fmt: skip
+        self.has_bar = known and (ended - begun) / 1e6 * self._px_per_ms > DOT_PX
+        if self.has_bar or not known:
+            self._add(
+                x=[1, 1], y=[self._ms(begun), self._ms(ended)], mode="lines", name=f"{self.panel.technique}: waits",
+                line={"color": style.rgba(self._color, 0.55 if known else 1.0), "width": 8 if known else 2,
+                      "dash": "solid" if known else "dot"},
+                hoverinfo="skip",
+            )  # fmt: skip
         text = f"waits {style.ms((ended - begun) / 1e6)}"
         middle, half = self._ms((begun + ended) // 2), len(text) * LETTER_PX / 2 + 3
         at = (middle - self._ms(self.window_ns[0])) * self._px_per_ms
@@ -168,18 +177,18 @@ class Drawing:
             )  # fmt: skip
         self._add(
             x=[1], y=[self._ms(begun)], mode="markers", name=f"{self.panel.technique}: published",
-            marker={"symbol": "circle", "size": 8, "color": self._color,
+            marker={"symbol": "circle", "size": DOT_PX, "color": self._color,
                     "line": {"width": 1.5, "color": self.grey.paper}},
             hovertemplate="published at %{y:.4~g} ms<extra></extra>",
         )  # fmt: skip
 
     def _asked_earlier(self) -> None:
         """Say when the request was sent that is being answered, if that was before the window."""
-        before = [a for a in self.panel.arrows if a.direction == "out" and a.last_ns < self.window_ns[0]]
+        before = [a for a in self.panel.arrows if a.asks and a.last_ns < self.window_ns[0]]
         if before:
-            ago = style.seconds((self.window_ns[0] - before[-1].client_ns) / 1e9)
+            asked = f"{self._ms(before[-1].client_ns):,.1f}".replace("-", "\u2212").replace(",", "\u202f")
             self.panel.taken_px.append((0.0, self._width_px, 0.0, LABEL_PX + 2.0))
-            self._text(self._short(f"\u2191 asked {ago} ago"), self._ms(self.window_ns[0]), yanchor="top")
+            self._text(self._short(f"\u2191 asked at {asked}\u00a0ms"), self._ms(self.window_ns[0]), yanchor="top")
 
     def _short(self, text: str) -> str:
         room = int(self._width_px / LETTER_PX)
@@ -189,7 +198,10 @@ class Drawing:
         """Write the arrow's name where it covers nothing; where there is no such place, it shows on hover only."""
         text = self._short(arrow.label)
         half = len(text) * LETTER_PX / 2
-        places = [(place, *self._box(arrow, half, *place)) for place in itertools.product((0.5, 0.32, 0.68), (-1, 1))]
+        places = [
+            (place, *self._box(arrow, half, *place))
+            for place in itertools.product((0.5, 0.32, 0.68, 0.15, 0.85), (-1, 1))
+        ]
         (x, side), box, lift = min(places, key=lambda place: self._covered(place[1], arrow))
         if self._covered(box, arrow) and not strong:
             return

@@ -13,7 +13,8 @@ headers     HTTP requests, status lines and header fields
 ==========  =====================================================================
 
 TCP and IP headers are not among the bytes read from a socket. They are *derived* from the kernel's count of
-segments (``TCP_INFO``, Linux) as 40 bytes a segment, 52 with TCP timestamps.
+segments (``TCP_INFO``, Linux) as 40 bytes a segment, 52 with TCP timestamps, and a SYN's options; what follows the
+close is added by rule (``segments.py``).
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ class ConnectionRecord:
     segments_out: int | None = None
     segments_in: int | None = None
     segment_header_bytes: int = 40
+    syn_option_bytes: int = 0  # what both SYN carry beyond that
     by_category: dict[Category, int] = field(default_factory=lambda: dict.fromkeys(CATEGORIES, 0))
     by_route: dict[str, dict[str, int]] = field(default_factory=dict)
     """Of a relay's: requests and bytes by category, by path and topic with a space between."""
@@ -109,7 +111,7 @@ class ConnectionRecord:
         """Bytes of TCP and IP headers, derived; None where the platform does not count segments."""
         if self.segments_in is None or self.segments_out is None:
             return None
-        return (self.segments_in + self.segments_out) * self.segment_header_bytes
+        return (self.segments_in + self.segments_out) * self.segment_header_bytes + self.syn_option_bytes
 
 
 class Ledger:

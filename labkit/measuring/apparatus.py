@@ -1,7 +1,8 @@
-"""What a measurement's own apparatus adds: the floor, and how long the loop that receives was held up.
+"""What a measurement's own apparatus adds at least: the floor, and how long the loop that receives was held up.
 
-Each event also goes over a bare socket pair that is read on the lab loop; how long that takes is the floor. It sees a
-loop that is held up only where an event falls in it, so the loop is watched as well.
+Each event also goes over a bare socket pair that is read on the lab loop; how long that takes is the floor, a lower
+bound: no HTTP, no fan-out and no other process is in it. It sees a loop that is held up only where an event falls in
+it, so the loop is watched as well.
 """
 
 from __future__ import annotations

@@ -123,7 +123,11 @@ class Recording:
 
     @property
     def floor(self) -> dict[str, float]:
-        """What the apparatus itself takes, in ms: p50, p95, max; and of how many events, n."""
+        """What the apparatus takes at least, in ms: p50, p95, max; and of how many events, n.
+
+        A lower bound: the same events over a bare socket pair, between the thread that publishes and the loop that
+        receives. What a server and a client take, or a lab in a process of its own, comes on top.
+        """
         values = sorted(self.floor_ms)
         at_most = values[-1] if values else _NAN
         return {"p50": quantile(values, 0.5), "p95": quantile(values, 0.95), "max": at_most, "n": len(values)}

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from labkit.measuring import run_file, summaries
+from labkit.measuring.natures import Natures
 from labkit.measuring.recording import Recording
+from labkit.theory import Silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,14 +82,26 @@ class Run(Recording):
         floor, notes = self.floor, []
         if self.floor_ms:
             notes.append(
-                f"Floor of the apparatus: median {floor['p50']:.3g} ms, 95 % under {floor['p95']:.3g} ms, at most "
-                f"{floor['max']:.3g} ms over {floor['n']} events."
+                f"Floor of the apparatus, a lower bound: over a bare socket pair {floor['n']} events took a median of "
+                f"{floor['p50']:.3g} ms, 95 % under {floor['p95']:.3g} ms, at most {floor['max']:.3g} ms. What a "
+                f"technique's own server and client take comes on top{self._beyond_theory()}."
             )
         notes += [f"{technique} failed: {reason}" for technique, reason in self.failures.items()]
         notes += self.settings.get("notes") or []
         if self.interrupted:
             notes.append("Interrupted: these are the events up to then.")
         return notes
+
+    def _beyond_theory(self) -> str:
+        """By how much the median of each stream is over theory, which knows of the network alone."""
+        natures, frame = Natures(self.settings), self.deliveries
+        medians = frame[frame["scheduled"] & (frame["client"] != "browser")].groupby("technique")["latency_ms"].median()
+        said = []
+        for technique, median_ms in medians.dropna().items():
+            expected = natures.expected(str(technique))
+            if natures.kind(str(technique)) == "stream" and not isinstance(expected, Silent):
+                said.append(f"{natures.short(str(technique))} {median_ms - 1e3 * expected.mean_s:.2g} ms")
+        return f": here, in the median, {', '.join(said)} over theory" if said else ""
 
     def __repr__(self) -> str:
         techniques = ", ".join(self.settings.get("techniques") or ()) or "no technique"

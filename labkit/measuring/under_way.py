@@ -3,7 +3,7 @@
 It ends with its source, as a schedule does, or goes on until it is told to end. The clients live on the lab loop, the
 source publishes from a thread of its own, and both read one clock. A latency runs from the moment an event was *due*,
 so a publisher that falls behind cannot make latencies look good (coordinated omission). Beside the techniques, each id
-also goes over a bare socket pair read on the same loop: the floor, what the apparatus itself adds.
+also goes over a bare socket pair read on the same loop: the floor, what the apparatus adds at least.
 
 The caller's thread only waits, so that an interrupt is heard at any time, whatever stands still.
 """

@@ -164,7 +164,7 @@ class Wire:
         loop = asyncio.get_running_loop()
         loop.remove_reader(fd)
         loop.remove_writer(fd)
-        read_segments(self._sock, self.record)
+        read_segments(self._sock, self.record, accepted=self._peer == "client")
         self._sock.close()
         own_addresses.discard(self.record.local)
         self._ended(by)

@@ -186,6 +186,9 @@ class Topic:
                 self.told_s = self.commons.loop.time()
                 for group in list(self.groups.values()):
                     self.commons.counts.delivered += group.deliver(batch)
+                for first in self.groups:  # each waits for those before it: another one is first next time
+                    self.groups[first] = self.groups.pop(first)
+                    break
         if self.log.pinned is not None:
             self.pin()
         if self._all_taken:

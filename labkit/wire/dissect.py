@@ -28,7 +28,7 @@ from collections.abc import Callable
 from typing import Any
 
 from labkit.errors import WireError
-from labkit.wire.bodies import Opaque, Reading, Told, Whole, decoded, reading_of
+from labkit.wire.bodies import AsItComes, Opaque, Reading, Told, decoded, reading_of
 from labkit.wire.delimited import Delimited
 from labkit.wire.http1 import Head, body_length, head_end, read_request, read_response
 from labkit.wire.lane import Carrier, Lane, Step
@@ -136,7 +136,7 @@ class Dissector:
         then = self._upgrading if changes or head.method == "CONNECT" else self._request_head
         lane.step = then
         if length:
-            lane.begin_body(exchange, Opaque("request body"), length, then)
+            lane.begin_body(exchange, AsItComes("request body"), length, then)
         return True
 
     def _asked(self) -> Exchange:
@@ -223,7 +223,8 @@ class Dissector:
             lane.values += ((exchange, value) for value in reader.feed(lane.taken(), lane.marks))
             lane.at = lane.seen  # the reader keeps where its own bytes lie
             if reader.error is not None:
-                exchange.complaint = exchange.complaint or str(reader.error)
+                side = "client" if lane.direction == "out" else "server"
+                exchange.complaint = exchange.complaint or f"its messages from the {side} end early: {reader.error}"
             return True
 
         return step
@@ -234,5 +235,5 @@ class Dissector:
 
 
 def _no_event(label: str) -> Reading:
-    """An answer that carries no event, handed over as it came."""
-    return Whole(label, "envelope", max_item_bytes=MAX_HELD_BYTES)
+    """An answer that carries no event, handed over as it comes."""
+    return AsItComes(label, "envelope")

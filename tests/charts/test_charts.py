@@ -132,9 +132,9 @@ def make_run(
         for i, got in arrivals(technique, wire, due_s, rng, T, payload):
             due, received = round(due_s[i - 1] * S), round(got * S)
             rows.append(
-                {"technique": technique, "client": "python", "subscriber": 0, "event_id": i, "due_ns": due,
-                 "published_ns": due + 60_000, "received_ns": received, "latency_ms": (received - due) / 1e6,
-                 "payload_bytes": payload, "scheduled": True}
+                {"technique": technique, "client": "python", "subscriber": 0, "topic": "", "event_id": i,
+                 "due_ns": due, "published_ns": due + 60_000, "received_ns": received,
+                 "latency_ms": (received - due) / 1e6, "payload_bytes": payload, "scheduled": True}
             )  # fmt: skip
     frame = pd.DataFrame(rows).astype({"due_ns": "Int64", "published_ns": "Int64", "technique": "string"})
     return SimpleNamespace(
@@ -498,6 +498,21 @@ def test_the_wait_at_the_server_is_drawn(run: Any) -> None:
     published, written = named(figure, "polling: waits").y
     assert published == pytest.approx(0.06)
     assert written == pytest.approx(named(figure, "polling: event 17").y[0])
+
+
+def test_a_bar_is_announced_where_one_is_drawn_and_nowhere_else(run: Any) -> None:
+    waits, streams = charts.sequence(run, 17), charts.sequence(run, 17, techniques=["sse", "websocket"])
+    assert "thick bar: it waits" in waits.layout.title.subtitle.text
+    assert "bar" not in streams.layout.title.subtitle.text
+    assert not any(trace.name.endswith(": waits") for trace in streams.data)
+    assert "dot: event 17 is published" in streams.layout.title.subtitle.text
+
+
+def test_of_two_arrivals_the_first_is_drawn(run: Any) -> None:
+    again = run.deliveries.query("technique == 'sse' and event_id == 17").copy()
+    again["received_ns"] += S
+    twice = SimpleNamespace(**{**vars(run), "deliveries": pd.concat([run.deliveries, again], ignore_index=True)})
+    assert charts.sequence(twice, 17) == charts.sequence(run, 17)
 
 
 def test_labels_come_from_the_marks(run: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import ipaddress
 import json
 import os
@@ -421,6 +422,41 @@ def test_a_body_that_is_no_text(tmp_path: Path) -> None:
     talk(connect(ledger), ("out", GET), ("in", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\xff\x00"))
     content = archive(ledger, tmp_path)["entries"][0]["response"]["content"]
     assert (content["text"], content["encoding"]) == (base64.b64encode(b"\xff\x00").decode(), "base64")
+
+
+def test_a_body_in_gzip_is_shown_decoded(tmp_path: Path) -> None:
+    body = gzip.compress(b'{"events":[]}')
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
+    ledger = Ledger()
+    talk(connect(ledger), ("out", GET), ("in", head + body))
+    response = archive(ledger, tmp_path)["entries"][0]["response"]
+    assert (response["content"]["text"], response["bodySize"]) == ('{"events":[]}', len(body))
+
+
+def test_a_refusal_that_was_cut_has_what_had_come_of_it(tmp_path: Path) -> None:
+    ledger = Ledger()
+    record = connect(ledger)
+    talk(record, ("out", GET), ("in", b"HTTP/1.1 503 Busy\r\nContent-Length: 20\r\n\r\ntoo many"))
+    close(record, "server")
+    (entry,) = archive(ledger, tmp_path)["entries"]
+    assert (entry["response"]["status"], entry["response"]["content"]["text"]) == (503, "too many")
+    assert "had not ended" in entry["comment"]
+
+
+def test_a_close_that_was_the_client_s_own_ends_no_body(tmp_path: Path) -> None:
+    ledger = Ledger()
+    record = connect(ledger, "http-streaming")
+    talk(record, ("out", GET), ("in", b"HTTP/1.0 200 OK\r\n\r\none\n"))
+    close(record, "client")
+    (entry,) = archive(ledger, tmp_path)["entries"]
+    assert entry["response"]["content"]["text"] == "one\n" and "had not ended" in entry["comment"]
+
+
+def test_what_follows_that_is_no_request_is_counted_as_left_out(tmp_path: Path) -> None:
+    ledger = Ledger()
+    talk(connect(ledger), ("out", GET), ("in", OK), ("out", b"nonsense\r\n\r\n"))
+    log = archive(ledger, tmp_path)
+    assert len(log["entries"]) == 1 and "what follows 1 exchanges is no whole HTTP request" in log["comment"]
 
 
 UPGRADE = (

@@ -271,6 +271,16 @@ def test_the_floor() -> None:
     assert run_of([]).floor["n"] == 0 and math.isnan(run_of([]).floor["p50"])
 
 
+def test_the_floor_is_said_to_be_a_lower_bound_beside_what_the_streams_take() -> None:
+    settings = told({"techniques": ["sse", "polling"], "one_way_s": 0.05})
+    rows = [row(i, technique=name, latency_ms=50.0 + i) for i in (1, 2, 6) for name in ("sse", "polling")]
+    (note,) = run_of(rows, settings=settings, floor_ms=[0.2]).notes
+    assert note.startswith("Floor of the apparatus, a lower bound: ") and "median of 0.2 ms" in note
+    assert note.endswith("comes on top: here, in the median, SSE 2 ms over theory.")
+    (alone,) = run_of([row(1, technique="polling")], settings=settings, floor_ms=[0.2]).notes
+    assert alone.endswith("comes on top.")
+
+
 def test_an_unknown_grouping_is_refused() -> None:
     with pytest.raises(LabkitError, match="by='topic', expected 'technique' or 'subscriber'"):
         run_of([]).summary(by="topic")  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from tornado.iostream import StreamClosedError
 
 from labkit import loop
 from labkit.lab.lab import Lab
+from labkit.server.encoding import Item
 from labkit.server.fanout import TellingStream, attach_stream
 from labkit.server.hub import Hub
 from labkit.server.subscriber import Subscriber
@@ -62,6 +63,33 @@ async def test_one_that_conflates_is_sent_single_events_directly_and_only_the_ne
         await asyncio.sleep(0)
         subscriber.close()
         assert len(sent) == 1 and ids(await reading) == [4]
+
+
+@on_loop
+async def test_each_technique_has_its_turn_to_be_first_whether_events_come_alone_or_together() -> None:
+    async with a_hub() as hub:
+        order: list[str] = []
+        reading = []
+        for name in "abc":
+
+            def encode(item: Item, epoch: str) -> bytes:
+                return plain(item, epoch)
+
+            def take(data: bytes, name: str = name) -> bool:
+                order.append(name)
+                return True
+
+            subscriber = hub.subscribe("", None, encode)
+            subscriber.attach(None, Socket(take))
+            reading.append((subscriber, asyncio.ensure_future(read(subscriber, 1 << 30))))
+        await asyncio.sleep(0)
+        for events in ("x", "x", "x", "yy", "yy", "yy"):
+            put(hub, *events)
+            hub.drain()
+        assert "".join(order) == "abcbcacab" * 2
+        for subscriber, task in reading:
+            subscriber.close()
+            await task
 
 
 @on_loop

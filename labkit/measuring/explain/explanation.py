@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabkitError, UnknownTechnique
-from labkit.measuring.explain.dump import story_html, story_lines
-from labkit.measuring.explain.story import Story
+from labkit.measuring.explain.dump import notes_html, story_html, story_lines, words
 from labkit.measuring.explain.trace import story_of
 
 if TYPE_CHECKING:
@@ -19,18 +19,21 @@ class Explanation:
     Attributes:
         run: what it was told from.
         event_id: the event that it is about.
-        stories: one for each technique, each with its steps hop by hop.
+        rows: the deliveries that are told of, one for each technique, as ``run.deliveries`` has them.
+        stories: one for each of them, with its bytes and when each hop had them.
     """
 
-    def __init__(self, run: Recording, event_id: int, stories: tuple[Story, ...]) -> None:
+    def __init__(self, run: Recording, event_id: int, rows: Sequence[dict[str, Any]]) -> None:
         self.run = run
         self.event_id = event_id
-        self.stories = stories
+        self.rows = tuple(rows)
+        self.stories = tuple(story_of(run, row) for row in rows)
 
     @property
     def text(self) -> str:
-        """The annotated bytes of every hop, as plain text."""
-        return "\n".join(line for story in self.stories for line in story_lines(self.event_id, story))
+        """Every byte, once, with its times on each hop, as plain text."""
+        told = ["\n".join(story_lines(self.event_id, story)) for story in self.stories]
+        return "\n\n".join([*told, "\n".join(words(self.stories))]).rstrip()
 
     def __str__(self) -> str:
         return self.text
@@ -39,9 +42,8 @@ class Explanation:
         return self.text
 
     def _repr_html_(self) -> str:
-        return (
-            f'<div class="labkit-explain">{"".join(story_html(self.event_id, story) for story in self.stories)}</div>'
-        )
+        told = "".join(story_html(self.event_id, story) for story in self.stories)
+        return f'<div class="labkit-explain">{told}{notes_html(words(self.stories))}</div>'
 
 
 def explain(
@@ -63,24 +65,45 @@ def explain(
         UnknownTechnique: the run did not have that technique.
         LabkitError: no such event, or it never arrived there; the message says which ids are known.
     """
+    topic = _topic_of(run, event_id) if topic is None else topic
+    rows = arrivals_of(run, event_id, technique, topic=topic, subscriber=subscriber)
+    if not rows:
+        raise LabkitError(_never_arrived(run, event_id, technique, topic, subscriber))
+    return Explanation(run, event_id, rows)
+
+
+def arrivals_of(
+    run: Recording,
+    event_id: int,
+    technique: str | None = None,
+    *,
+    topic: str | None = None,
+    subscriber: int | None = None,
+) -> list[dict[str, Any]]:
+    """The rows of ``run.deliveries`` that are meant by an event: its first arrival over each technique.
+
+    Of several topics the empty one is meant, where it has an event of this id.
+
+    Args: as for :func:`explain`.
+
+    Raises:
+        UnknownTechnique: the run did not have that technique.
+    """
     import pandas as pd
 
     frame = run.deliveries
     techniques = list(dict.fromkeys([*(run.settings.get("techniques") or ()), *frame["technique"].unique()]))
     if technique is not None and technique not in techniques:
         raise UnknownTechnique(f"no {technique!r} in this run; it had {', '.join(techniques) or 'no technique'}")
-    topic = _topic_of(run, event_id) if topic is None else topic
-    found = frame[(frame["event_id"] == event_id) & (frame["topic"] == topic)]
-    if technique is not None:
-        found = found[found["technique"] == technique]
-    if subscriber is not None:
-        found = found[found["subscriber"] == subscriber]
-    if found.empty:
-        raise LabkitError(_never_arrived(run, event_id, technique, topic, subscriber))
+    found = frame[frame["event_id"] == event_id]
+    if topic is None and (found["topic"] == "").any():
+        topic = ""
+    for name, value in (("technique", technique), ("topic", topic), ("subscriber", subscriber)):
+        if value is not None:
+            found = found[found[name] == value]
     of_page = found["client"] == "browser"  # whose bytes are only in the ledger where it comes through a relay
     first = pd.concat([found[~of_page], found[of_page]]).drop_duplicates("technique").to_dict("records")
-    first.sort(key=lambda row: techniques.index(row["technique"]))
-    return Explanation(run, event_id, tuple(story_of(run, row) for row in first))
+    return sorted(first, key=lambda row: techniques.index(row["technique"]))
 
 
 def _known(run: Recording) -> dict[str, set[int]]:

@@ -1,4 +1,4 @@
-"""The trace of one event in the ledger: its bytes on each hop, and the request that asked for them.
+"""The trace of one event in the ledger: its bytes, and when each hop had them.
 
 Told from the ledger, not from a script. A client's connection carries the marks that say what its bytes are. A
 relay carries the same TCP stream on both of its sides, so that a byte has the same offset on every hop and the
@@ -7,18 +7,21 @@ client's marks hold for all of them; where an intermediary rewrites the stream, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from labkit.client.ledger import ConnectionRecord, Transfer
-from labkit.measuring.explain.story import Part, Step, Story
+from labkit.measuring.explain.extents import Extent, extents, in_order
+from labkit.measuring.explain.hops import hops
+from labkit.measuring.explain.story import Part, Passage, Step, Story
 from labkit.measuring.joining import arrivals
+from labkit.measuring.natures import Natures
 from labkit.wire.spans import Direction, Mark
 
 if TYPE_CHECKING:
     from labkit.measuring.recording import Recording
 
-_MOST_RELAYS = 16
+_CHARGED_MS = 1.0  # what a relay takes to open its far side when it charges nothing
 
 
 def story_of(run: Recording, row: dict[str, Any]) -> Story:
@@ -29,13 +32,14 @@ def story_of(run: Recording, row: dict[str, Any]) -> Story:
     zero_ns = next(iter(times.values()))
     milestones = tuple((name, (t_ns - zero_ns) / 1e6) for name, t_ns in times.items())
     record, marks = _carrier(run, row)
-    steps: tuple[Step, ...] = ()
+    passages: tuple[Passage, ...] = ()
     notes: list[str] = []
     if record is None:
         notes.append(_why_no_bytes(run, row))
     else:
-        steps = tuple(sorted(_steps(run, record, marks, zero_ns, notes), key=lambda step: step.t_ms))
-    return Story(row["technique"], row["subscriber"], row["topic"], milestones, steps, tuple(notes))
+        is_poll = Natures(run.settings).kind(row["technique"]) in ("poll", "hold")
+        passages = tuple(_Teller(run, record, marks, zero_ns, notes).passages(is_poll))
+    return Story(row["technique"], row["subscriber"], row["topic"], milestones, passages, tuple(notes))
 
 
 def _candidates(run: Recording, row: dict[str, Any]) -> Iterator[ConnectionRecord]:
@@ -62,10 +66,6 @@ def _carrier(run: Recording, row: dict[str, Any]) -> tuple[ConnectionRecord | No
     return (best[1], best[2]) if best else (None, [])
 
 
-def _marks(record: ConnectionRecord, direction: Direction) -> list[Mark]:
-    return sorted((mark for mark in record.marks if mark.direction == direction), key=lambda mark: mark.start)
-
-
 def _transfers(record: ConnectionRecord, direction: Direction, start: int, stop: int) -> list[Transfer]:
     """The reads or writes that hold these bytes; none if they are not all held."""
     held = [t for t in record.transfers if t.direction == direction and t.start < stop and start < t.stop]
@@ -76,112 +76,92 @@ def _bytes(transfers: list[Transfer], start: int, stop: int) -> bytes:
     return b"".join(t.data[max(0, start - t.start) : stop - t.start] for t in transfers)
 
 
-def _widened(record: ConnectionRecord, marks: list[Mark]) -> tuple[int, int]:
-    """The event's span, with what the same reads brought around it that is no other event's."""
-    start, stop = marks[0].start, marks[-1].stop
-    reads = _transfers(record, "in", start, stop)
-    around = _marks(record, "in")
-    for mark in reversed([m for m in around if reads[0].start <= m.start and m.stop <= start]):
-        if mark.event is not None or mark.stop != start:
-            break
-        start = mark.start
-    end = stop
-    for mark in [m for m in around if stop <= m.start and m.stop <= reads[-1].stop]:
-        if mark.event is not None:
-            return start, stop  # what lies between belongs to the next event
-        if mark.start != end:
-            break
-        end = mark.stop
-    return start, end
+class _Teller:
+    """Tells of one event on one connection, hop by hop."""
 
+    def __init__(
+        self, run: Recording, record: ConnectionRecord, own: list[Mark], zero_ns: int, notes: list[str]
+    ) -> None:
+        self._record, self._own, self._zero_ns, self._notes = record, own, zero_ns, notes
+        self._hops = hops(record, run.ledger.connections)
+        self._keep_bytes = run.ledger.keep_bytes
 
-def _asked(record: ConnectionRecord, at: int, before_ns: int) -> tuple[int, int] | None:
-    """Where the request lies whose answer holds byte *at*: the n-th answer is that of the n-th request."""
-    answers = [m for m in _marks(record, "in") if m.category == "headers" and m.start <= at]
-    requests = [m for m in _marks(record, "out") if m.category == "headers"]
-    if answers and len(answers) <= len(requests) and not record.dropped_bytes:
-        return requests[len(answers) - 1].start, requests[len(answers) - 1].stop
-    written = [t for t in record.transfers if t.direction == "out" and t.t_ns <= before_ns]
-    return (written[-1].start, written[-1].stop) if written else None
+    def passages(self, is_poll: bool) -> Iterator[Passage]:
+        found = list(extents(self._record, self._own, is_poll, self._bytes_at))
+        for extent in found:
+            yield from self._passage(extent)
+        if self._record.dropped_bytes and found[0].name != "request":
+            self._let_go("the request")
 
+    def _bytes_at(self, start: int, stop: int) -> bytes:
+        return _bytes(_transfers(self._record, "in", start, stop), start, stop)
 
-def _hops(run: Recording, record: ConnectionRecord) -> list[ConnectionRecord]:
-    """The connection's record on every hop, from the client on: each relay's near and far side."""
-    hops, here = list[ConnectionRecord](), record
-    if record.hop == "client":
-        hops.append(record)
-    while len(hops) < 2 * _MOST_RELAYS:
-        port = here.local[1]
-        nears = [c for c in run.ledger.connections if c.hop.endswith(".near") and port in (c.local[1], c.remote[1])]
-        if not nears:
-            break
-        near = _nearest_in_time(nears, here) if hops else record  # ports come back into use
-        hops.append(near)
-        far = _other_side(run, near)
-        if far is None:
-            break
-        hops.append(far)
-        here = far
-    return hops
+    def _let_go(self, what: str) -> None:
+        self._notes.append(
+            f"Of {what} the bytes were let go: each connection keeps its newest {self._keep_bytes} (keep_bytes)."
+        )
 
-
-def _nearest_in_time(records: list[ConnectionRecord], here: ConnectionRecord) -> ConnectionRecord:
-    return min(records, key=lambda record: abs(record.opened_ns - here.opened_ns))
-
-
-def _other_side(run: Recording, near: ConnectionRecord) -> ConnectionRecord | None:
-    """A relay puts down both sides of a connection in one order, under one number where it numbers them."""
-    nears = [c for c in run.ledger.connections if c.hop == near.hop]
-    fars = [c for c in run.ledger.connections if c.hop == near.hop.removesuffix(".near") + ".far"]
-    numbered = [c for c in fars if (c.technique, c.subscriber) == (near.technique, near.subscriber)]
-    if len(numbered) == 1:
-        return numbered[0]
-    index = next(i for i, c in enumerate(nears) if c is near)
-    return fars[index] if index < len(fars) else None
-
-
-def _steps(
-    run: Recording, record: ConnectionRecord, marks: list[Mark], zero_ns: int, notes: list[str]
-) -> Iterator[Step]:
-    start, stop = _widened(record, marks)
-    read_ns = _transfers(record, "in", start, stop)[0].t_ns
-    asked = _asked(record, start, read_ns)
-    spans: list[tuple[Direction, int, int]] = [("in", start, stop)]
-    if asked is not None and _transfers(record, "out", *asked):
-        spans.insert(0, ("out", *asked))
-    for direction, first, last in spans:
-        wanted = _bytes(_transfers(record, direction, first, last), first, last)
-        for hop in _hops(run, record):
-            held = _transfers(hop, direction, first, last)
-            if _bytes(held, first, last) == wanted:
-                parts = tuple(_parts(_marks(record, direction), first, last, wanted, marks))
+    def _passage(self, extent: Extent) -> Iterator[Passage]:
+        way, start, stop = extent.direction, extent.start, extent.stop
+        oldest = next((t.start for t in self._record.transfers if t.direction == way), stop)
+        if oldest > start:
+            self._let_go(f"the {extent.name}" if oldest >= stop else f"the beginning of the {extent.name}")
+            if oldest >= stop:
+                return
+            start = oldest
+        data = _bytes(_transfers(self._record, way, start, stop), start, stop)
+        steps, other = list[Step](), list[Passage]()
+        for hop in self._hops:
+            held = _transfers(hop, way, start, stop)
+            if _bytes(held, start, stop) == data:
+                timed = _transfers(hop, way, max(start, extent.timed[0]), extent.timed[1])
+                steps.append(self._step(hop, way, timed, opens=start == 0))
             else:
-                held, parts = _rewritten(hop, direction, marks, record, notes)
-            if parts:
-                reads = (direction == "in") != hop.hop.endswith(".near")
-                t_ns = held[-1].t_ns if reads else held[0].t_ns
-                yield Step((t_ns - zero_ns) / 1e6, hop.hop, "read" if reads else "wrote", direction, parts)
+                other += self._rewritten(hop, way)
+        parts = tuple(_parts(in_order(self._record, way), start, stop, data, self._own))
+        yield Passage(extent.name, way, parts, _in_time(steps), extent.events)
+        yield from other
+
+    def _step(self, hop: ConnectionRecord, way: Direction, held: list[Transfer], *, opens: bool = False) -> Step:
+        reads = (way == "in") != hop.hop.endswith(".near")
+        t_ms = ((held[-1] if reads else held[0]).t_ns - self._zero_ns) / 1e6
+        remark = self._charged(hop) if opens and way == "out" and hop.hop.endswith(".far") else ""
+        return Step(t_ms, hop.hop, "read" if reads else "wrote", len(held), remark)
+
+    def _charged(self, far: ConnectionRecord) -> str:
+        """What a connection's first bytes waited for at a relay that opened its far side later than its near one."""
+        near = self._hops[self._hops.index(far) - 1]
+        waited_ms = (far.opened_ns - near.opened_ns) / 1e6
+        if waited_ms < _CHARGED_MS:
+            return ""
+        return f"held until the far side was opened, {waited_ms:.1f} ms after the near one: the handshake is charged"
+
+    def _rewritten(self, hop: ConnectionRecord, way: Direction) -> Iterator[Passage]:
+        """The payload alone, wherever it lies on a hop whose stream is not the client's."""
+        payload = [mark for mark in self._own if mark.category == "payload"]
+        there = [t for t in hop.transfers if t.direction == way]
+        if way == "in" and payload and there:
+            start, stop = payload[0].start, payload[-1].stop
+            data = self._bytes_at(start, stop)
+            at = _bytes(there, there[0].start, there[-1].stop).find(data) + there[0].start
+            held = _transfers(hop, "in", at, at + len(data))
+            if at >= there[0].start and held:
+                self._note(f"{hop.hop} carries another stream than the client's: only the payload is shown there.")
+                part = Part("payload", payload[0].label, at, data, True)
+                yield Passage(f"payload on {hop.hop}", "in", (part,), (self._step(hop, way, held),))
+                return
+        self._note(f"{hop.hop} no longer holds these bytes ({way}), or never carried them as the client saw them.")
+
+    def _note(self, note: str) -> None:
+        if note not in self._notes:
+            self._notes.append(note)
 
 
-def _rewritten(
-    hop: ConnectionRecord, direction: Direction, marks: list[Mark], record: ConnectionRecord, notes: list[str]
-) -> tuple[list[Transfer], tuple[Part, ...]]:
-    """The payload alone, wherever it lies on a hop whose stream is not the client's."""
-    payload = [mark for mark in marks if mark.category == "payload"]
-    there = [t for t in hop.transfers if t.direction == direction]
-    if direction == "in" and payload and there:
-        start, stop = payload[0].start, payload[-1].stop
-        data = _bytes(_transfers(record, "in", start, stop), start, stop)
-        at = _bytes(there, there[0].start, there[-1].stop).find(data) + there[0].start
-        held = _transfers(hop, "in", at, at + len(data))
-        if at >= there[0].start and held:
-            notes.append(f"{hop.hop} carries another stream than the client's: only the payload is shown there.")
-            return held, (Part("payload", payload[0].label, at, data, True),)
-    notes.append(f"{hop.hop} no longer holds these bytes ({direction}), or never carried them as the client saw them.")
-    return [], ()
+def _in_time(steps: Iterable[Step]) -> tuple[Step, ...]:
+    return tuple(sorted(steps, key=lambda step: step.t_ms))
 
 
-def _parts(around: list[Mark], start: int, stop: int, data: bytes, own: list[Mark]) -> Iterator[Part]:
+def _parts(around: Sequence[Mark], start: int, stop: int, data: bytes, own: Sequence[Mark]) -> Iterator[Part]:
     at = start
     for mark in around:
         first, last = max(mark.start, at), min(mark.stop, stop)

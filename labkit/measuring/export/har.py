@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from labkit.client.ledger import ConnectionRecord
-from labkit.measuring.export.exchanges import CapturedMessage, Exchange, exchanges
+from labkit.measuring.export.exchanges import CapturedExchange, CapturedMessage, Way, exchanges
+from labkit.wire.http1 import Head
 
 if TYPE_CHECKING:
     from labkit.measuring.recording import Recording
@@ -40,34 +41,39 @@ def to_har(run: Recording, path: str | Path) -> Path:
     return path
 
 
-def _entry(run: Recording, record: ConnectionRecord, exchange: Exchange, is_first: bool) -> dict[str, Any]:
-    timings = _timings(record, exchange, is_first)
-    begin_ns = record.opened_ns if timings["connect"] >= 0 else exchange.sent_ns[0]
-    notes = [f"{record.technique}, subscriber {record.subscriber}", exchange.complaint]
-    if not exchange.is_whole and not exchange.messages:
-        notes.append("the answer had not ended" if exchange.response is not None else "not answered")
+def _entry(run: Recording, record: ConnectionRecord, found: CapturedExchange, is_first: bool) -> dict[str, Any]:
+    timings, response = _timings(record, found, is_first), found.exchange.response
+    begin_ns = record.opened_ns if timings["connect"] >= 0 else _times_ns(record, found)[0][0]
+    notes = [f"{record.technique}, subscriber {record.subscriber}", found.exchange.complaint]
+    if not found.is_whole and not found.messages:
+        notes.append("the answer had not ended" if response is not None else "not answered")
     entry: dict[str, Any] = {
         "startedDateTime": datetime.fromtimestamp(run.wall_ns(begin_ns) / 1e9, UTC).isoformat(timespec="microseconds"),
         "time": sum(value for value in timings.values() if value >= 0),
-        "request": _har_request(record, exchange),
-        "response": _har_response(record, exchange),
+        "request": _har_request(record, found),
+        "response": _har_response(response, found.ways["in"]),
         "cache": {},
         "timings": timings,
         "serverIPAddress": record.remote[0],
         "connection": str(record.local[1]),
         "comment": "; ".join(filter(None, notes)),
     }
-    if exchange.response is not None and exchange.response.status_code == 101:
+    if response is not None and response.status == 101:
         entry["_resourceType"] = "websocket"
-        entry["_webSocketMessages"] = [_har_message(run, message) for message in exchange.messages]
+        entry["_webSocketMessages"] = [_har_message(run, message) for message in found.messages]
     return entry
 
 
-def _timings(record: ConnectionRecord, exchange: Exchange, is_first: bool) -> dict[str, float]:
-    connected_ns = record.connected_ns if is_first and not record.dropped_bytes else None
-    sent_ns = exchange.sent_ns
+def _times_ns(record: ConnectionRecord, found: CapturedExchange) -> tuple[tuple[int, int], tuple[int, int]]:
+    """First and last byte of what was sent and of what came; where nothing came, the end of the connection."""
     ended_ns = max(t.t_ns for t in record.transfers) if record.closed_ns is None else record.closed_ns
-    read_ns = exchange.read_ns or (ended_ns, ended_ns)
+    sent_ns = found.ways["out"].times_ns or (record.opened_ns, record.opened_ns)
+    return sent_ns, found.ways["in"].times_ns or (ended_ns, ended_ns)
+
+
+def _timings(record: ConnectionRecord, found: CapturedExchange, is_first: bool) -> dict[str, float]:
+    connected_ns = record.connected_ns if is_first and not record.dropped_bytes else None
+    sent_ns, read_ns = _times_ns(record, found)
     return {
         "blocked": -1.0,
         "dns": -1.0,
@@ -79,61 +85,45 @@ def _timings(record: ConnectionRecord, exchange: Exchange, is_first: bool) -> di
     }
 
 
-def _har_request(record: ConnectionRecord, exchange: Exchange) -> dict[str, Any]:
-    request, size = exchange.request, exchange.request_span[1] - exchange.request_span[0]
-    headers = _har_headers(request.headers)
-    values = {field["name"].lower(): field["value"] for field in headers}
-    target = request.target.decode("latin-1")
-    is_socket = values.get("upgrade", "").lower() == "websocket"
-    host = values.get("host") or f"{record.remote[0]}:{record.remote[1]}"
+def _har_request(record: ConnectionRecord, found: CapturedExchange) -> dict[str, Any]:
+    request, way = found.exchange.request, found.ways["out"]
+    assert request is not None
+    is_socket = request.has("upgrade", "websocket")
+    host = request.values.get("host") or f"{record.remote[0]}:{record.remote[1]}"
+    query = parse_qsl(urlsplit(request.target).query, keep_blank_values=True)
     shown: dict[str, Any] = {
-        "method": request.method.decode("latin-1"),
-        "url": f"{'ws' if is_socket else 'http'}://{host}{target}",
-        "httpVersion": f"HTTP/{request.http_version.decode()}",
+        "method": request.method,
+        "url": f"{'ws' if is_socket else 'http'}://{host}{request.target}",
+        "httpVersion": request.version,
         "cookies": [],
-        "headers": headers,
-        "queryString": [
-            {"name": name, "value": value} for name, value in parse_qsl(urlsplit(target).query, keep_blank_values=True)
-        ],
-        "headersSize": size - len(exchange.request_body),
-        "bodySize": len(exchange.request_body),
+        "headers": _har_headers(request),
+        "queryString": [{"name": name, "value": value} for name, value in query],
+        "headersSize": way.head_bytes,
+        "bodySize": way.body_bytes,
     }
-    if exchange.request_body:
-        text = exchange.request_body.decode("utf-8", "replace")
-        shown["postData"] = {"mimeType": values.get("content-type", ""), "text": text, "params": []}
+    if way.body:
+        text = way.body.decode("utf-8", "replace")
+        shown["postData"] = {"mimeType": request.values.get("content-type", ""), "text": text, "params": []}
     return shown
 
 
-def _har_response(record: ConnectionRecord, exchange: Exchange) -> dict[str, Any]:
-    response, (start, stop) = exchange.response, exchange.span
-    headers = _har_headers(response.headers) if response is not None else []
-    values = {field["name"].lower(): field["value"] for field in headers}
-    head_bytes = _head_bytes(record, start, stop) if response is not None else -1
+def _har_response(response: Head | None, way: Way) -> dict[str, Any]:
+    values = response.values if response is not None else {}
     return {
-        "status": response.status_code if response is not None else 0,
-        "statusText": response.reason.decode("latin-1") if response is not None else "",
-        "httpVersion": f"HTTP/{response.http_version.decode()}" if response is not None else "",
+        "status": response.status if response is not None else 0,
+        "statusText": response.reason if response is not None else "",
+        "httpVersion": response.version if response is not None else "",
         "cookies": [],
-        "headers": headers,
-        "content": _har_content(exchange.body, values.get("content-type", "")),
+        "headers": _har_headers(response) if response is not None else [],
+        "content": _har_content(way.body, values.get("content-type", "")),
         "redirectURL": values.get("location", ""),
-        "headersSize": head_bytes,
-        "bodySize": stop - start - head_bytes if response is not None else -1,
+        "headersSize": way.head_bytes if response is not None else -1,
+        "bodySize": way.body_bytes if response is not None else -1,
     }
 
 
-def _head_bytes(record: ConnectionRecord, start: int, stop: int) -> int:
-    held = b""
-    for t in record.transfers:
-        if t.direction == "in" and t.start < stop and start < t.stop:
-            held += t.data[max(0, start - t.start) : stop - t.start]
-            if (end := held.find(b"\r\n\r\n")) >= 0:
-                return end + 4
-    return -1
-
-
-def _har_headers(headers: Any) -> list[dict[str, str]]:
-    return [{"name": name.decode("latin-1"), "value": value.decode("latin-1")} for name, value in headers.raw_items()]
+def _har_headers(head: Head) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in head.fields]
 
 
 def _har_content(body: bytes, mime_type: str) -> dict[str, Any]:
