@@ -31,7 +31,7 @@ from labkit.server.subscriber import SlowPolicy
 from labkit.sockets import MSS, limit_send_buffer, set_mss
 from labkit.techniques import TECHNIQUES, Technique
 from labkit.techniques.plugin_socket import PluginSocketServer
-from labkit.theory.path import HOLD_S
+from labkit.theory.path import HEARTBEAT_S, HOLD_S
 
 BACKLOG = 4096
 SPARE_DESCRIPTORS = 256  # for everything in this process that is not one of the server's connections
@@ -112,7 +112,7 @@ class Server:
         max_connections: int | None = None,
         allow_origins: Iterable[str] = (),
         hold_s: float = HOLD_S,
-        heartbeat_s: float = 15.0,
+        heartbeat_s: float = HEARTBEAT_S,
         write_timeout_s: float = 60.0,
         fanout: str = "direct",
         mss: int | None = MSS,
