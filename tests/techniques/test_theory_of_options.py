@@ -33,7 +33,7 @@ Options = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Row:
-    """Options of a technique, what is other than usual on the path, and a clause of the reason if there is no theory."""
+    """Options of a technique, what is other than usual on the path, and a clause of why there is no theory, if so."""
 
     technique: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -232,10 +232,8 @@ def test_theory_is_as_simulated_or_says_why_there_is_none(row: Row) -> None:
 
 @pytest.mark.parametrize("technique", EVERY, ids=lambda t: t.name)
 def test_no_option_of_a_technique_is_left_out(technique: Technique) -> None:
-    set_to = {(name, value) for r in ROWS if r.technique == technique.name for name, value in r.options.items()}
-    left_out = {
-        name for name, usual in technique.options.items() if not any(n == name and v != usual for n, v in set_to)
-    }
+    usual, rows = technique.options, [r.options for r in ROWS if r.technique == technique.name]
+    left_out = {name for name in usual if not any(row.get(name, usual[name]) != usual[name] for row in rows)}
     assert not left_out, f"options of {technique.name} without a row: {left_out}"
     assert any(not r.options and not r.path for r in ROWS if r.technique == technique.name)
 
