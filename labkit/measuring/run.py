@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from labkit.measuring import run_file, summaries
 from labkit.measuring.explain import Explanation, explain
 from labkit.measuring.export import to_har, to_pcapng
+from labkit.measuring.natures import Natures
 from labkit.measuring.recording import Recording
 
 if TYPE_CHECKING:
@@ -70,13 +71,15 @@ class Run(Recording):
 
     @property
     def notes(self) -> list[str]:
-        """What to know beside the summary: the floor, what failed, whether it was interrupted."""
+        """What to know beside the summary: the floor, where theory is silent, what failed, whether it was interrupted."""
         floor, notes = self.floor, []
         if self.floor_ms:
             notes.append(
                 f"Floor of the apparatus: median {floor['p50']:.3g} ms, 95 % under {floor['p95']:.3g} ms, at most "
                 f"{floor['max']:.3g} ms over {floor['n']} events."
             )
+        if not self.foreign:
+            notes += Natures(self.settings).silences()
         notes += [f"{technique} failed: {reason}" for technique, reason in self.failures.items()]
         notes += self.settings.get("notes") or []
         if self.interrupted:

@@ -132,6 +132,17 @@ def test_of_a_path_with_an_obstacle_nothing_is_expected(lab: labkit.Lab) -> None
         assert "quiet for 20 s" in why(idle, "long-polling") and expected(idle, "sse").mean_s == 0
 
 
+def test_beside_its_table_a_run_says_why_it_has_no_theory(lab: labkit.Lab) -> None:
+    run = short(lab, "sse", "websocket", "polling", options={"polling": {"conflate": True}},
+                through=labkit.Link(one_way_s=0, jitter_s=0.01))  # fmt: skip
+    assert [note for note in run.notes if note.startswith("No theory")] == [
+        "No theory for polling: conflated, with jitter: the closed form is about periods that are all the same."
+    ]
+    slow = short(lab, "sse", "websocket", through=labkit.Link(rate_bytes_per_s=9e5))
+    assert "No theory for SSE, WebSocket: link has a limited rate" in slow._repr_html_()
+    assert not [note for note in short(lab, "sse").notes if "theory" in note]
+
+
 def test_a_path_goes_on_behind_a_relay_that_is_bound(lab: labkit.Lab) -> None:
     with labkit.Link(lab, one_way_s=0.02) as behind, labkit.Link(behind, one_way_s=0.01) as bound:
         assert expected(short(lab, "sse", through=bound), "sse").mean_s == pytest.approx(0.03)

@@ -11,6 +11,7 @@ import pytest
 from labkit import theory
 from simulations import (
     EVENTS,
+    Line,
     poisson_times,
     simulate_long_polling,
     simulate_polling,
@@ -279,3 +280,18 @@ def test_few_events_are_not_conflated():
     assert (rare.mean_s, rare.std_s) == pytest.approx((polled.mean_s, polled.std_s))
     assert theory.newest_latency(0.0, 0.05, 0.7).mean_s == rare.mean_s
     assert theory.newest_latency(1e4, 0.05, 0.7).mean_s == pytest.approx(0.0501)
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.02, 0.1])
+def test_messages_up_take_a_transit_a_handshake_or_a_question_more(jitter):
+    d, n = 0.05, 20_000
+    up, down = Line(d, jitter, 1), Line(d, jitter, 2)
+    starts = [10.0 * k for k in range(n)]  # one at a time
+    kept = [up.carry(at) - at for at in starts]
+    up, down = Line(d, jitter, 3), Line(d, jitter, 4)
+    asked = [up.carry(down.carry(up.carry(at))) - at for at in starts]
+    # a relay lets the first bytes of a connection through when TCP's handshake and they themselves would be through
+    opened = [max(3 * d, Line(d, jitter, k).carry(0.0)) for k in range(200)]
+    for found, given in ((kept, {}), (asked, {"asks": 1}), (opened, {"handshake": True})):
+        expected = theory.message_latency(d, jitter_s=jitter, **given)
+        assert close(np.mean(found), expected, np.std(found) / math.sqrt(len(found)))

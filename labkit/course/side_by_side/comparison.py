@@ -170,11 +170,8 @@ class Comparison(OfRun, Shown):
         told = self.run.settings
         schedule = told["schedule"]
         rate_per_s, payload = float(schedule["rate_per_s"]), float(schedule["settings"].get("payload_bytes", 20))
-        d, interval_s, hold_s = (
-            told["one_way_s"],
-            asked(POLLING, told)["interval_s"],
-            asked(LONG_POLLING, told)["hold_s"],
-        )
+        d, interval_s = told["one_way_s"], asked(POLLING, told)["interval_s"]
+        hold_s = asked(LONG_POLLING, told)["hold_s"]
         requests = {
             "polling": theory.polling_requests_per_event(rate_per_s, theory.polling_period(interval_s, d)),
             "long-polling": theory.long_polling_requests_per_event(rate_per_s, d, hold_s),
