@@ -71,7 +71,7 @@ class Run(Recording):
 
     @property
     def notes(self) -> list[str]:
-        """What to know beside the summary: the floor, where theory is silent, what failed, whether it was interrupted."""
+        """What to know beside the summary: the floor, where theory is silent, what failed, if it was interrupted."""
         floor, notes = self.floor, []
         if self.floor_ms:
             notes.append(
