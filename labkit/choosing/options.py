@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from labkit import theory
+from labkit.choosing.expecting import expected, path_of
 from labkit.choosing.figures import MEASURED, TLS_HANDSHAKE_BYTES, TLS_RECORD_BYTES, Figures, Range
 from labkit.choosing.needs import Needs
-from labkit.server.heartbeat import HEARTBEAT_S
 from labkit.techniques import Technique, find
 from labkit.techniques.http_streaming import HTTP_STREAMING
 from labkit.techniques.long_polling import LONG_POLLING
@@ -18,7 +18,7 @@ from labkit.techniques.polling import POLLING
 from labkit.techniques.sse import SSE
 from labkit.techniques.websocket import WEBSOCKET
 from labkit.theory import Kind
-from labkit.theory.path import HOLD_S
+from labkit.theory.path import HEARTBEAT_S, HOLD_S
 
 KEPT_ALIVE_S = 60.0
 """A poller asks on a connection that it keeps, up to this interval; servers end one that is idle for longer."""
@@ -159,7 +159,8 @@ def polling_hour(needs: Needs, figures: Figures, which: Estimate) -> _Client:
     """A poll every S - d: the worst latency, T + d, is then what is tolerated."""
     d, interval_s = needs.one_way_s, needs.staleness_s - needs.one_way_s
     kept = interval_s <= min(KEPT_ALIVE_S, SAFE * needs.idle_timeout_s)
-    gap_s = theory.request_gap(d, not kept) + (2 * d if needs.tls and not kept else 0.0)
+    path = path_of(needs)
+    gap_s = path.gap_s(fresh=not kept)
     why_not = ""
     if interval_s < gap_s or interval_s <= 0:
         why_not = f"a poll is answered after {gap_s / d if d else 0:.0f}d: later than is tolerated"
@@ -171,39 +172,39 @@ def polling_hour(needs: Needs, figures: Figures, which: Estimate) -> _Client:
     sent = polls * (_at(figures.exchange_bytes, which) + carried * (needs.payload_bytes + figures.event_bytes))
     cpu_us = polls * (_at(figures.exchange_us, which) + carried * _at(figures.event_us, which))
     held = 1.0 if kept else min(1.0, gap_s / interval_s)
-    expected = theory.polling_latency(interval_s, d)
+    told = expected(POLLING, path, interval_s=interval_s, keep_alive=kept, conflate=needs.latest_only)
     opened = 3600 / LIFETIME_S if kept else polls
     memory = held * _at(figures.memory_kib, which)
-    return _Client(interval_s, expected.mean_s, expected.max_s, polls, sent, held, cpu_us, opened, 2 * polls, memory,
+    return _Client(interval_s, told.mean_s, told.max_s, polls, sent, held, cpu_us, opened, 2 * polls, memory,
                    why_not, kept)  # fmt: skip
 
 
 def long_polling_hour(needs: Needs, figures: Figures, which: Estimate) -> _Client:
     d, rate_per_s = needs.one_way_s, needs.rate_per_s
     hold_s, gap_s = min(HOLD_S, SAFE * needs.idle_timeout_s), theory.request_gap(needs.one_way_s)
-    why_not = (
-        "" if needs.staleness_s >= d + gap_s else "an event just after an answer takes 3d: later than is tolerated"
-    )
+    told = expected(LONG_POLLING, path_of(needs), hold_s=hold_s, conflate=needs.latest_only)
+    late = "an event just after an answer takes 3d: later than is tolerated"
+    why_not = "" if needs.staleness_s >= told.max_s else late
     asked = 3600 * theory.long_polling_requests_per_s(rate_per_s, d, hold_s)
     carried = rate_per_s * 3600
     if needs.latest_only:
         carried = asked * (1 - theory.long_polling_empty_fraction(rate_per_s, hold_s, gap_s))
     sent = asked * _at(figures.exchange_bytes, which) + carried * (needs.payload_bytes + figures.event_bytes)
     cpu_us = asked * _at(figures.exchange_us, which) + carried * _at(figures.event_us, which)
-    mean_s = theory.long_polling_mean(rate_per_s, d, hold_s, gap_s)
-    return _Client(hold_s, mean_s, d + gap_s, asked, sent, 1.0, cpu_us, 3600 / LIFETIME_S, 2 * asked,
+    return _Client(hold_s, told.mean_s, told.max_s, asked, sent, 1.0, cpu_us, 3600 / LIFETIME_S, 2 * asked,
                    _at(figures.memory_kib, which), why_not)  # fmt: skip
 
 
 def stream_hour(needs: Needs, figures: Figures, which: Estimate) -> _Client:
-    d, beat_s = needs.one_way_s, min(HEARTBEAT_S, SAFE * needs.idle_timeout_s)
+    beat_s = min(HEARTBEAT_S, SAFE * needs.idle_timeout_s)
     deliveries, opened = needs.rate_per_s * 3600, 3600 / LIFETIME_S
     beats = 3600 * _whole_pauses_per_s(needs.rate_per_s, beat_s)
     sent = deliveries * (needs.payload_bytes + figures.event_bytes) + beats * figures.heartbeat_bytes
     sent += opened * figures.open_bytes
     cpu_us = (deliveries + beats) * _at(figures.event_us, which) + opened * _at(figures.exchange_us, which)
-    why_not = "" if needs.staleness_s >= d else "one transit is later than is tolerated"
-    return _Client(beat_s, d, d, opened, sent, 1.0, cpu_us, opened, deliveries + beats,
+    told = expected(SSE, path_of(needs, beat_s))  # of every stream: one transit
+    why_not = "" if needs.staleness_s >= told.max_s else "one transit is later than is tolerated"
+    return _Client(beat_s, told.mean_s, told.max_s, opened, sent, 1.0, cpu_us, opened, deliveries + beats,
                    _at(figures.memory_kib, which), why_not)  # fmt: skip
 
 
@@ -248,7 +249,7 @@ _HOURS: dict[Kind, Callable[[Needs, Figures, Estimate], _Client]] = {
 
 _FORMULAS: dict[Kind, dict[str, str]] = {
     "poll": {
-        "mean": "T/2 + d, T = S - d",
+        "mean": "T/2 + d, T = S - d; newest only: d + 1/lambda - T / (e^(lambda T) - 1)",
         "worst": "T + d = S",
         "requests/h": "N 3600/T",
         "bytes/h": "N 3600 (lambda (p + e) + x/T); newest only: at most one event a poll",

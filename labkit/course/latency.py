@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 
 def _expected(run: Run, technique: Technique, **on: Any) -> theory.Expectation:
-    """What theory expects where transits take exactly d: jitter is in the slack.
+    """What theory expects of it in this run.
 
     Raises:
         NoVerdict: it is silent about this run.
     """
-    path = replace(theory.Path.of(run.settings), jitter_s=0.0, **on)
+    path = replace(theory.Path.of(run.settings), **on)
     expected = technique.expect(asked(technique, run.settings), path)
     if isinstance(expected, theory.Silent):
         raise NoVerdict("not run", expected.why)

@@ -17,7 +17,7 @@ from labkit.lab.served import served
 from labkit.lab.server import Server
 from labkit.server.limits import check_data, check_topic
 from labkit.techniques import TECHNIQUES, Technique, find
-from labkit.theory.path import HOLD_S
+from labkit.theory.path import HEARTBEAT_S, HOLD_S
 from labkit.wire.events import Event, now_ns
 
 _labs: dict[str, Lab] = {}
@@ -62,6 +62,7 @@ class Lab:
         self.techniques = served(techniques)
         self.max_event_bytes: int = options.get("max_event_bytes", 1 << 20)
         self.hold_s: float = options.get("hold_s", HOLD_S)
+        self.heartbeat_s: float = options.get("heartbeat_s", HEARTBEAT_S)
         self._closed = False
         self.attached: list[Attached] = []
         """Subscribers elsewhere, such as a notebook's page, which every measurement of this lab includes."""

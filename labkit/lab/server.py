@@ -23,7 +23,6 @@ from labkit.lab.page_socket import BrowserSocket
 from labkit.lab.pages import Pages
 from labkit.server.access import Context
 from labkit.server.handler import NotFoundHandler, PublishHandler, PushHandler
-from labkit.server.heartbeat import HEARTBEAT_S
 from labkit.server.http1 import LabStream
 from labkit.server.hub import Hub
 from labkit.server.limits import message_limit
@@ -32,7 +31,7 @@ from labkit.server.subscriber import SlowPolicy
 from labkit.sockets import MSS, limit_send_buffer, set_mss
 from labkit.techniques import TECHNIQUES, Technique
 from labkit.techniques.plugin_socket import PluginSocketServer
-from labkit.theory.path import HOLD_S
+from labkit.theory.path import HEARTBEAT_S, HOLD_S
 from labkit.wire.events import HISTORY_BYTES, HISTORY_EVENTS
 
 BACKLOG = 4096

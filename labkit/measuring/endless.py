@@ -20,6 +20,7 @@ from labkit.errors import LabkitError
 from labkit.lab.lab import Lab
 from labkit.measuring.attaching import Subscribers
 from labkit.measuring.natures import Natures, asked
+from labkit.measuring.relays import Way
 from labkit.measuring.run import Run
 from labkit.measuring.sampling import Sample, Samples
 from labkit.measuring.settings import DIALS, Settings
@@ -73,7 +74,7 @@ class LiveRun(UnderWay):
         self.link.ledger = Ledger(keep_bytes)
         self.link.one_way_s, self.link.jitter_s = settings.one_way_s, settings.jitter_s
         self.link_state = "whole"
-        self.hops = [self.link]
+        self.path, self._way = [self.link], Way([self.link], lab)
         self.window = Window(keep_events, self.publisher.published)
         self.changes: deque[dict[str, Any]] = deque(maxlen=100)
         self._keeps_link = link is not None
@@ -266,6 +267,6 @@ class LiveRun(UnderWay):
             "subscribers": 1,
             "options": {},
             "changes": list(self.changes),
-            "steady": not any(set(change) - {"t_s", "payload_bytes"} for change in self.changes),
+            "steady": common["steady"] and not any(set(change) - {"t_s", "payload_bytes"} for change in self.changes),
             "first_event_id": self.window.first_id,
         }

@@ -161,7 +161,7 @@ class Measurement(UnderWay):
         path: list[Hop] = _as_path(through)
         if one_way_s or jitter_s:
             path.insert(0, Link(one_way_s=one_way_s, jitter_s=jitter_s))
-        self.hops = [hop for hop in path if isinstance(hop, Relay)]
+        self.path = path
         deadline = time.monotonic() + ATTACH_TIMEOUT_S
         for page in list(self.lab.attached):
             page.wait(max(0.0, deadline - time.monotonic()), progress=progress)

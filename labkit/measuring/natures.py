@@ -83,6 +83,14 @@ class Natures:
         told = self._told.get(technique)
         return Silent("the run does not tell") if told is None else told.expected
 
+    def silences(self) -> list[str]:
+        """A sentence for each reason why there is no theory, with the techniques that it concerns."""
+        reasons: dict[str, list[str]] = {}
+        for name, told in self._told.items():
+            if isinstance(told.expected, Silent):
+                reasons.setdefault(told.expected.why, []).append(self.short(name))
+        return [f"No theory for {', '.join(names)}: {why}." for why, names in reasons.items()]
+
     def group(self, techniques: Sequence[str]) -> str:
         """What to call several at once: ``the streams`` if several keep a response or socket open."""
         streams = [t for t in techniques if self.kind(t) == "stream"]

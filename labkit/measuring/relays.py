@@ -1,22 +1,70 @@
-"""What the relays saw during a run: those of its path, and those that subscribers elsewhere come through.
+"""The relays of a run: what theory is told of its path, and what they saw, those of subscribers elsewhere included.
 
 A relay may outlive several runs, and a page's connections too: what they had carried before is taken off.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy, deepcopy
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 from labkit.client.ledger import ConnectionRecord
-from labkit.network.relay import Relay
+from labkit.network.relay import Relay, led_through
+from labkit.network.relay_chain import Hop
+from labkit.network.relay_target import HOST, HasPorts, Target
+from labkit.theory import Stretch
 
 Routes = dict[str, dict[str, int]]
 
 
+class Way:
+    """The whole path from clients to lab, with what a relay on it leads through besides; from its start on.
+
+    Args:
+        path: relays, nearest the clients first; the last may lead elsewhere, or be an address.
+        lab: where it ends, as far as nothing else is said.
+    """
+
+    def __init__(self, path: Sequence[Hop], lab: HasPorts) -> None:
+        behind, end = led_through(path[-1]) if path else ([], lab)
+        self._relays = [*(hop for hop in path[:-1] if isinstance(hop, Relay)), *behind]
+        self._begun = [relay.disturbed for relay in self._relays]
+        self._beyond = [] if end is None or _leads_to(end, lab) else [Stretch(obstacle=_ELSEWHERE)]
+
+    @property
+    def one_way_s(self) -> float:
+        """One network transit, over all relays."""
+        return sum(relay.stretch.one_way_s for relay in self._relays)
+
+    @property
+    def jitter_s(self) -> float:
+        """By how much a read may take longer, over all relays."""
+        return sum(relay.stretch.jitter_s for relay in self._relays)
+
+    @property
+    def steady(self) -> bool:
+        """Whether nothing was cut, stalled or set otherwise since the start."""
+        return [relay.disturbed for relay in self._relays] == self._begun
+
+    def told(self) -> list[dict[str, Any]]:
+        """What theory is told of each part, in JSON's types."""
+        return [asdict(stretch) for stretch in (*(relay.stretch for relay in self._relays), *self._beyond)]
+
+
+_ELSEWHERE = "the path leads to an address, and what is behind that is unknown"
+
+
+def _leads_to(end: Target, lab: HasPorts) -> bool:
+    """Whether it is the lab's own address."""
+    if isinstance(end, tuple):
+        return end[0] in (HOST, "localhost") and end[1] in lab.ports.values()
+    return not set(end.ports.values()).isdisjoint(lab.ports.values())
+
+
 class Relays:
-    """The relays of one run.
+    """What the relays of one run see.
 
     Args:
         path: those between clients and lab; they leave the kit's own clients to their own ledgers.

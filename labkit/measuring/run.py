@@ -78,7 +78,7 @@ class Run(Recording):
 
     @property
     def notes(self) -> list[str]:
-        """What to know beside the summary: the floor, what failed, whether it was interrupted."""
+        """What to know beside the summary: the floor, where theory is silent, what failed, if it was interrupted."""
         floor, notes = self.floor, []
         if self.floor_ms:
             notes.append(
@@ -86,6 +86,8 @@ class Run(Recording):
                 f"{floor['p50']:.3g} ms, 95 % under {floor['p95']:.3g} ms, at most {floor['max']:.3g} ms. What a "
                 f"technique's own server and client take comes on top{self._beyond_theory()}."
             )
+        if not self.foreign:
+            notes += Natures(self.settings).silences()
         notes += [f"{technique} failed: {reason}" for technique, reason in self.failures.items()]
         notes += self.settings.get("notes") or []
         if self.interrupted:

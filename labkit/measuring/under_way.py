@@ -26,10 +26,11 @@ from labkit.measuring.attaching import Start, Subscribers, ended
 from labkit.measuring.natures import told_of
 from labkit.measuring.provenance import natures_of, told, versions, when
 from labkit.measuring.publishing import Publisher
-from labkit.measuring.relays import Relays
+from labkit.measuring.relays import Relays, Way
 from labkit.measuring.run import Run
 from labkit.measuring.source import Source, Timetable
 from labkit.network.relay import Relay
+from labkit.network.relay_chain import Hop
 from labkit.network.relay_target import Target
 from labkit.sockets import MSS
 from labkit.wire.events import now_ns
@@ -73,8 +74,8 @@ class UnderWay(ABC):
         self.topic = topic
         self.keep_bytes = keep_bytes
         self.publisher = Publisher(lab, source, self._is_published)
-        self.hops: list[Relay] = []
-        """The relays between clients and lab."""
+        self.path: Sequence[Hop] = []
+        """What is between clients and lab."""
         self.started_ns = 0
         self.interrupted = False
         self._subscribers = subscribers
@@ -82,7 +83,7 @@ class UnderWay(ABC):
         self._action_failure: str | None = None
         self._apparatus = Apparatus(keep)
         self._begun_ns = now_ns()
-        self._relays = Relays((), (), self._begun_ns)
+        self._relays, self._way = Relays((), (), self._begun_ns), Way((), lab)
         self._beside: list[asyncio.Task[None]] = []
         self._stopped = asyncio.Event()
         self._begins: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -122,20 +123,20 @@ class UnderWay(ABC):
     @property
     def one_way_s(self) -> float:
         """One network transit, over all relays."""
-        return sum(getattr(hop, "one_way_s", 0.0) for hop in self.hops)
+        return self._way.one_way_s
 
     @property
     def jitter_s(self) -> float:
         """By how much a read may take longer, over all relays."""
-        return sum(getattr(hop, "jitter_s", 0.0) for hop in self.hops)
+        return self._way.jitter_s
 
     # -- in the caller's thread -------------------------------------------------------------------------------
 
     def _begin(self, target: Target) -> None:
         self._subscribers.connect_to(target)
-        self._begun_ns = now_ns()
+        self._begun_ns, self._way = now_ns(), Way(self.path, self.lab)
         beside = {subscriber.relay for subscriber in self._subscribers.elsewhere} - {None}
-        self._relays = Relays(self.hops, beside, self._begun_ns)
+        self._relays = Relays([hop for hop in self.path if isinstance(hop, Relay)], beside, self._begun_ns)
         self._ends = loop.submit(self._conduct())
 
     def _wait(self, *until: concurrent.futures.Future[None], each: Callable[[], None] = lambda: None) -> None:
@@ -275,6 +276,9 @@ class UnderWay(ABC):
             "techniques": [technique.name for technique in self._subscribers.techniques],
             "one_way_s": self.one_way_s,
             "jitter_s": self.jitter_s,
+            "path": self._way.told(),
+            "steady": self._way.steady,
+            "heartbeat_s": self.lab.heartbeat_s,
             **when(self.started_ns),
             "server": "process" if self.lab.process else "thread",
             "mss": MSS,

@@ -24,6 +24,7 @@ from labkit.network.relay import Conversation, Relay
 from labkit.network.relay_target import Target
 from labkit.network.relay_wire import Wire
 from labkit.sockets import MSS
+from labkit.theory import Stretch
 
 IdleEnd = Literal["fin", "reset", "silent", "504"]
 _Event: TypeAlias = h11.Event
@@ -74,6 +75,11 @@ class Intermediary(Relay):
         self.merge_s = _above_0("merge_s", merge_s)
         if split_bytes is not None and not isinstance(split_bytes, int):
             raise ValueError(f"split_bytes must be a whole number, not {split_bytes!r}")
+
+    @property
+    def stretch(self) -> Stretch:
+        obstacle = f"{self.name} holds what it gets of an answer for {self.merge_s:g} s" if self.merge_s else ""
+        return Stretch(self.name, gateway=True, idle_timeout_s=self.idle_timeout_s, obstacle=obstacle)
 
     async def _converse(self, talk: Conversation) -> None:
         session = _Session(self, talk)

@@ -27,6 +27,7 @@ from labkit.network.relay import Conversation, Relay
 from labkit.network.relay_target import Target
 from labkit.network.relay_wire import Flow, Wire
 from labkit.sockets import MSS
+from labkit.theory import Stretch
 
 _WATCH_S = 0.05
 _UNLIMITED_IN_FLIGHT_BYTES = 4 << 20
@@ -69,6 +70,8 @@ class Link(Relay):
         mss: int | None = MSS,
     ) -> None:
         super().__init__(target, ledger=ledger, name=name, mss=mss)
+        self._one_way_s, self._jitter_s = 0.0, 0.0
+        self._rate: float | None = None
         self.one_way_s = one_way_s
         self.jitter_s = jitter_s
         self.rate_bytes_per_s = rate_bytes_per_s
@@ -82,7 +85,8 @@ class Link(Relay):
 
     @one_way_s.setter
     def one_way_s(self, value: float) -> None:
-        self._one_way_s = _seconds("one_way_s", value)
+        self.disturbed += _seconds("one_way_s", value) != self._one_way_s
+        self._one_way_s = value
 
     @property
     def jitter_s(self) -> float:
@@ -91,7 +95,8 @@ class Link(Relay):
 
     @jitter_s.setter
     def jitter_s(self, value: float) -> None:
-        self._jitter_s = _seconds("jitter_s", value)
+        self.disturbed += _seconds("jitter_s", value) != self._jitter_s
+        self._jitter_s = value
 
     @property
     def rate_bytes_per_s(self) -> float | None:
@@ -102,7 +107,13 @@ class Link(Relay):
     def rate_bytes_per_s(self, value: float | None) -> None:
         if value is not None and not (_is_number(value) and value > 0):
             raise ValueError(f"rate_bytes_per_s must be a number above 0, or None for no limit, not {value!r}")
+        self.disturbed += value != self._rate
         self._rate = value
+
+    @property
+    def stretch(self) -> Stretch:
+        obstacle = f"{self.name} has a limited rate: what an event takes depends on its bytes" if self._rate else ""
+        return Stretch(self.name, self._one_way_s, self._jitter_s, self.handshake, obstacle=obstacle)
 
     @property
     def in_flight_bytes(self) -> int:

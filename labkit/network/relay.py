@@ -26,6 +26,7 @@ from labkit.network.relay_target import HOST, SockAddr, Target, addresses, check
 from labkit.network.relay_wire import RESET, Flow, Wire
 from labkit.sockets import MSS, send_at_once, set_mss
 from labkit.techniques import TECHNIQUES, Technique
+from labkit.theory import Stretch
 from labkit.wire.events import now_ns
 
 
@@ -124,6 +125,8 @@ class Relay:
         self._lingering: dict[asyncio.Task[None], Wire] = {}
         self._accepted = 0
         self._is_cut = False
+        self.disturbed = 0
+        """How often it was cut, stalled, or set otherwise: nothing is expected of a run in which that happened."""
         if target is not None:
             self.bind(target)
 
@@ -135,6 +138,11 @@ class Relay:
     def target(self) -> Target | None:
         """What it stands in front of; None while it is unbound."""
         return self._target
+
+    @property
+    def stretch(self) -> Stretch:
+        """What theory is told of it."""
+        return Stretch(self.name)
 
     @property
     def running(self) -> bool:
@@ -316,6 +324,7 @@ class Relay:
 
     def _cut(self, how: str) -> None:
         self._is_cut = True
+        self.disturbed += 1
         for talk, task in self._open.items():
             if how == "reset":
                 talk.abort("relay")
@@ -337,9 +346,11 @@ class Relay:
 
     def _stall(self) -> None:
         self._is_cut = False
+        self.disturbed += 1
         self.flow.stop()
 
     def _heal(self) -> None:
+        self.disturbed += self._is_cut or self.flow.stopped
         self._is_cut = False
         self.flow.go()
 
@@ -376,11 +387,18 @@ class Relay:
         return f"<{type(self).__name__} {self.name!r} {state}>"
 
 
+def led_through(target: Target | None) -> tuple[list[Relay], Target | None]:
+    """The relays that this leads through, from the first on, and what is behind the last."""
+    relays: list[Relay] = []
+    while isinstance(target, Relay):
+        relays.append(target)
+        target = target.target
+    return relays, target
+
+
 def techniques_of(target: Target | None) -> tuple[Technique, ...]:
     """Those of the lab that this leads to; the kit's own where it is somebody else's server."""
-    while isinstance(target, Relay):
-        target = target.target
-    return tuple(getattr(target, "techniques", None) or TECHNIQUES)
+    return tuple(getattr(led_through(target)[1], "techniques", None) or TECHNIQUES)
 
 
 _running: dict[int, Relay] = {}

@@ -39,6 +39,10 @@ class Flow:
         """Seconds, monotonic, less all the time spent stalled."""
         return (time.monotonic() if self._going.is_set() else self._stopped_at) - self._lost_s
 
+    @property
+    def stopped(self) -> bool:
+        return not self._going.is_set()
+
     def stop(self) -> None:
         if self._going.is_set():
             self._stopped_at = time.monotonic()

@@ -11,8 +11,6 @@ import asyncio
 from itertools import islice
 from typing import Protocol
 
-HEARTBEAT_S = 15.0
-"""How long a stream may be silent, unless a lab is told otherwise."""
 _AT_ONCE = 100  # thousands may be due at the same time; others have their turn in between
 
 

@@ -15,8 +15,9 @@ from labkit.client.connection import Opened, Wiring
 from labkit.client.http import HTTPClient
 from labkit.client.ledger import Ledger
 from labkit.errors import UnknownOption
+from labkit.techniques.expecting import Theory, no_theory
 from labkit.techniques.reading import Delivery, Reader
-from labkit.theory import UNMARKED, Expectation, Kind, Mark, Nature, Path, Silent, streaming_latency
+from labkit.theory import UNMARKED, Expectation, Kind, Mark, Nature, Path, Silent
 from labkit.wire.bodies import Reading
 from labkit.wire.events import Gap
 
@@ -65,18 +66,6 @@ class Opening:
 
 Client = Callable[..., AsyncGenerator[Delivery | Gap, None]]
 """The client half: ``client(opening, *, option=default, ...)``. Its keyword arguments are the technique's options."""
-Theory = Callable[[Mapping[str, Any], Path], Expectation | Silent]
-"""What latency to expect with these options (all of them, defaults filled in) on a path, or why that is unknown."""
-
-
-def no_theory(_options: Mapping[str, Any], _path: Path) -> Silent:
-    """Of a technique that states none."""
-    return Silent("it states no theory")
-
-
-def one_transit(_options: Mapping[str, Any], path: Path) -> Expectation:
-    """Of a server that writes as events come: d."""
-    return streaming_latency(path.one_way_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,19 +202,21 @@ class Technique:
         """The same under another name, so that one run can hold both.
 
         Args:
-            client: a client half that goes its own way; ``functools.wraps`` of this one's gives it the same options.
+            client: a client half that goes its own way; ``functools.wraps`` of this one's gives it the same options
+                and theory.
             fixed: options that it always has.
         """
         self.check_options(fixed)
-        named = replace(self, name=name, title=name, short=name, mark=UNMARKED)
-        return replace(named, client=client or self.client, fixed={**self.fixed, **fixed})
+        named = replace(self, name=name, title=name, short=name, mark=UNMARKED, fixed={**self.fixed, **fixed})
+        if client is None:
+            return named
+        follows = inspect.unwrap(client) is inspect.unwrap(self.client)
+        return replace(named, client=client, theory=self.theory if follows else no_theory)
 
     def expect(self, options: Mapping[str, Any], path: Path) -> Expectation | Silent:
         """What latency theory expects of it with *options* (defaults for the rest) on *path*, or why it is silent."""
-        if path.changed:
-            return Silent("a setting was changed in its course")
-        if path.jitter_s:
-            return Silent("with jitter: the closed forms are about transits that take exactly d")
+        if path.obstacle:
+            return Silent(path.obstacle)
         return self.theory({**self.options, **options, **self.fixed}, path)
 
     def nature(self, expected: Expectation | Silent) -> Nature:

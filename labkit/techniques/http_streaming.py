@@ -19,9 +19,10 @@ from labkit.server.access import Refusal
 from labkit.server.encoding import Encode, Item
 from labkit.server.handler import PushHandler
 from labkit.server.http1 import end_body_by_closing
-from labkit.techniques.base import Opening, Technique, one_transit
+from labkit.techniques.base import Opening, Technique
+from labkit.techniques.expecting import POISSON, one_transit
 from labkit.techniques.reading import Delivery
-from labkit.theory import Expectation, Mark, Path, Silent
+from labkit.theory import Expectation, Mark, Path, Silent, recycled_stream_latency
 from labkit.wire import envelope
 from labkit.wire.bodies import Told
 from labkit.wire.delimited import Delimited
@@ -131,12 +132,21 @@ async def subscribe(
 
 
 def expect(options: Mapping[str, Any], path: Path) -> Expectation | Silent:
-    """One transit, as long as the response goes on and a part is whole at once."""
-    if options["recycle"]:
-        return Silent("recycled: what comes between two responses waits for the next request")
-    if options["format"] == "multipart" and options["boundary"] == "leading":
+    """One transit, as long as the response goes on; what comes between two of them waits for the next request."""
+    multipart = options["format"] == "multipart"
+    if multipart and options["boundary"] == "leading":
         return Silent("with a leading boundary a part is whole only when the next begins")
-    return one_transit(options, path)
+    plain = one_transit(options, path, beats=not multipart)
+    if isinstance(plain, Silent) or not options["recycle"]:
+        return plain
+    if path.rate_per_s is None or not path.poisson:
+        return POISSON
+    if path.jitter_s or options["conflate"]:
+        return Silent("recycled: the closed form is about every event, without jitter")
+    ends_by_closing = options["http_version"] == "1.0" or options["framing"] == "eof"
+    if ends_by_closing and path.gateway:
+        return Silent("recycled: an intermediary closes only the connection behind it")
+    return recycled_stream_latency(path.rate_per_s, path.one_way_s, options["recycle"], path.gap_s(ends_by_closing))
 
 
 HTTP_STREAMING = Technique(

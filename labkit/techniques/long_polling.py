@@ -16,8 +16,16 @@ from labkit.server.encoding import Item
 from labkit.server.handler import PushHandler
 from labkit.server.http1 import connection_state
 from labkit.techniques.base import Opening, Technique
+from labkit.techniques.expecting import held_request
 from labkit.techniques.reading import Delivery
-from labkit.theory import Expectation, Mark, Path, Silent, long_polling_latency, request_gap
+from labkit.theory import (
+    Expectation,
+    Mark,
+    Path,
+    Silent,
+    long_polling_newest_latency,
+    long_polling_pipelined_latency,
+)
 from labkit.wire.bodies import Told, Whole
 from labkit.wire.envelope import told_answer
 from labkit.wire.events import Cursor, Gap
@@ -111,15 +119,22 @@ async def subscribe(
 
 def expect(options: Mapping[str, Any], path: Path) -> Expectation | Silent:
     """One transit for an event that finds a parked poll; one that comes between two polls waits for the next."""
-    if options["pipelined"]:
-        return Silent("pipelined: the next poll is there before the answer has left, and the closed form has a gap")
-    if options["conflate"]:
-        return Silent("conflated: only the newest event of each answer is delivered")
-    if path.rate_per_s is None or not path.poisson:
-        return Silent("the closed form of long polling is about Poisson events")
     fresh = path.fresh_connections or not options["keep_alive"] or options["http_version"] == "1.0"
     hold_s = path.hold_s if options["hold_s"] is None else options["hold_s"]
-    return long_polling_latency(path.rate_per_s, path.one_way_s, hold_s, request_gap(path.one_way_s, fresh))
+    pipelined = options["pipelined"] and not fresh  # a connection that ends with its answer has no next poll on it
+    plain = held_request(path, hold_s, fresh=fresh)
+    if isinstance(plain, Silent) or path.rate_per_s is None or not (pipelined or options["conflate"]):
+        return plain
+    if path.jitter_s or (pipelined and options["conflate"]):
+        return Silent("the closed form of pipelined or conflated polls is about one of the two, without jitter")
+    gap_s = path.gap_s(fresh)
+    if options["conflate"]:
+        return long_polling_newest_latency(path.rate_per_s, path.one_way_s, hold_s, gap_s)
+    if path.gateway:
+        return Silent("pipelined, but an intermediary passes one poll on at a time")
+    if hold_s < gap_s:
+        return Silent("pipelined, and held so briefly that both polls may be under way")
+    return long_polling_pipelined_latency(path.rate_per_s, path.one_way_s, hold_s, gap_s)
 
 
 LONG_POLLING = Technique(

@@ -22,7 +22,8 @@ from labkit.server.encoding import Item
 from labkit.server.limits import check_topic, message_limit
 from labkit.server.subscriber import Subscriber
 from labkit.server.tcp import ConversationServer, ended_by
-from labkit.techniques.base import Opening, Technique, one_transit
+from labkit.techniques.base import Opening, Technique
+from labkit.techniques.expecting import one_transit
 from labkit.techniques.publishing import answer_publish
 from labkit.techniques.reading import Delivery
 from labkit.theory import Mark

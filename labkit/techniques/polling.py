@@ -12,8 +12,9 @@ from typing import Any
 
 from labkit.server.handler import PushHandler
 from labkit.techniques.base import Opening, Technique
+from labkit.techniques.expecting import POISSON
 from labkit.techniques.reading import Delivery
-from labkit.theory import Expectation, Mark, Path, Silent, polling_latency
+from labkit.theory import Expectation, Mark, Path, Silent, newest_latency, polling_latency
 from labkit.wire.bodies import Told, Whole
 from labkit.wire.envelope import told_answer
 from labkit.wire.events import Gap
@@ -79,13 +80,22 @@ async def subscribe(
 
 
 def expect(options: Mapping[str, Any], path: Path) -> Expectation | Silent:
-    """Uniform between one transit and one transit more than a period."""
-    if options["conflate"]:
-        return Silent("conflated: only the newest event of each answer is delivered")
+    """Uniform between one transit and one transit more than a period; where only the newest is delivered, its age."""
+    interval_s, waiting, jitter_s = options["interval_s"], options["wait_after_answer"], path.jitter_s
     fresh = path.fresh_connections or not options["keep_alive"] or options["http_version"] == "1.0"
-    return polling_latency(
-        options["interval_s"], path.one_way_s, fresh_connections=fresh, waiting=options["wait_after_answer"]
-    )
+    gap_s = path.gap_s(fresh)
+    if why := path.why_not(quiet_s=0.0 if fresh else interval_s, fresh=fresh):
+        return Silent(why)
+    if options["conflate"]:
+        if jitter_s:
+            return Silent("conflated, with jitter: the closed form is about periods that are all the same")
+        if path.rate_per_s is None or not path.poisson:
+            return POISSON
+        period_s = interval_s + gap_s if waiting else max(interval_s, gap_s)
+        return newest_latency(path.rate_per_s, path.one_way_s, period_s)
+    if not waiting and gap_s < interval_s < gap_s + 2 * jitter_s:
+        return Silent("with this jitter an answer comes now before the next poll is due and now after it")
+    return polling_latency(interval_s, path.one_way_s, gap_s=gap_s, waiting=waiting, jitter_s=jitter_s)
 
 
 POLLING = Technique(

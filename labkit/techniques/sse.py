@@ -16,7 +16,8 @@ from labkit.client.http import refuse_unless
 from labkit.errors import ConnectionLost, CursorError, Refused
 from labkit.server.encoding import Item
 from labkit.server.handler import PushHandler
-from labkit.techniques.base import Opening, Technique, one_transit
+from labkit.techniques.base import Opening, Technique
+from labkit.techniques.expecting import one_transit
 from labkit.techniques.reading import Delivery, Reader, Said
 from labkit.theory import Mark
 from labkit.wire import envelope

@@ -17,7 +17,8 @@ from labkit.server.encoding import Item
 from labkit.server.http1 import forget_headers
 from labkit.server.socket_route import WebSocketRoute
 from labkit.server.subscriber import Subscriber
-from labkit.techniques.base import Opening, Technique, one_transit
+from labkit.techniques.base import Opening, Technique
+from labkit.techniques.expecting import one_transit
 from labkit.techniques.publishing import answer_publish
 from labkit.techniques.reading import Delivery
 from labkit.theory import Mark

@@ -11,7 +11,7 @@ from labkit.client.http import refuse_unless
 from labkit.server.encoding import Item
 from labkit.server.handler import PushHandler
 from labkit.techniques import Delivery, Opening, Technique
-from labkit.techniques.base import one_transit
+from labkit.techniques.expecting import one_transit
 from labkit.theory import Mark
 from labkit.wire import envelope
 from labkit.wire.bodies import Reading, Told

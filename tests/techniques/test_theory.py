@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -60,13 +61,8 @@ def test_a_stream_takes_one_transit(technique: Any) -> None:
     [
         ("long-polling", PERIODIC, {}, "Poisson"),
         ("long-polling", Path(one_way_s=0.05, poisson=True), {}, "Poisson"),
-        ("long-polling", POISSON, {"pipelined": True}, "pipelined"),
-        ("long-polling", POISSON, {"conflate": True}, "conflated"),
-        ("polling", POISSON, {"conflate": True}, "conflated"),
-        ("http-streaming", POISSON, {"recycle": 3}, "recycled"),
         ("http-streaming", POISSON, {"format": "multipart", "boundary": "leading"}, "leading boundary"),
-        ("sse", Path(one_way_s=0.05, jitter_s=0.01), {}, "jitter"),
-        ("polling", Path(one_way_s=0.05, changed=True), {}, "changed"),
+        ("polling", Path.of({"one_way_s": 0.05, "steady": False}), {}, "changed"),
     ],
 )
 def test_where_a_closed_form_does_not_hold_the_technique_says_why(
@@ -105,3 +101,19 @@ def test_of_somebody_elses_server_nothing_is_expected() -> None:
 def test_a_page_holds_a_poll_for_as_long_as_the_rest_of_the_kit() -> None:
     script = labkit.source("long-polling", side="page")
     assert f"const HOLD_S = {HOLD_S:g};" in str(script)
+
+
+def test_a_client_that_goes_its_own_way_takes_no_theory_along() -> None:
+    sse = find("sse")
+
+    async def own(opening: Any, **_: Any) -> Any:
+        yield opening
+
+    @functools.wraps(sse.client)
+    def same(opening: Any, **options: Any) -> Any:
+        return sse.client(opening, **options)
+
+    assert isinstance(sse.variant("own", own).expect({}, POISSON), Silent)
+    for kept in (sse.variant("same", same), sse.variant("renamed")):
+        found = kept.expect({}, POISSON)
+        assert isinstance(found, Expectation) and found.mean_s == 0.05

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 from labkit import theory
-from simulations import poisson_times, simulate_long_polling, simulate_polling, simulate_streaming
+from simulations import (
+    EVENTS,
+    Line,
+    poisson_times,
+    simulate_long_polling,
+    simulate_polling,
+    simulate_recycled,
+    simulate_streaming,
+)
 
 
 def close(measured: float, expected: float, error: float) -> bool:
@@ -139,13 +148,13 @@ def test_requests_per_event_fall_with_the_rate_under_long_polling():
 
 def test_a_streams_latency_is_one_transit_and_three_when_recycled():
     expected, world = theory.streaming_latency(0.05), simulate_streaming(poisson_times(5, 5), 0.05)
-    assert (min(world.latencies), max(world.latencies)) == (expected.min_s, expected.max_s)
+    assert (min(world.latencies), max(world.latencies)) == pytest.approx((expected.min_s, expected.max_s))
     assert expected.mean_s == expected.quantile(0.99) == 0.05
     assert theory.recycled_stream_max(0.05) == pytest.approx(0.15)
     assert theory.recycled_stream_max(0.05, fresh_connections=True) == pytest.approx(0.25)
 
 
-@pytest.mark.parametrize("name", ["one_way_s", "jitter_s", "rate_per_s", "hold_s"])
+@pytest.mark.parametrize("name", ["one_way_s", "jitter_s", "rate_per_s", "hold_s", "handshake_s", "heartbeat_s"])
 @pytest.mark.parametrize("value", [-1.0, math.nan])
 def test_a_path_names_the_parameter_that_makes_no_sense(name, value):
     with pytest.raises(ValueError, match=name):
@@ -154,8 +163,135 @@ def test_a_path_names_the_parameter_that_makes_no_sense(name, value):
 
 def test_a_path_is_what_a_runs_settings_say():
     schedule = {"name": "poisson", "rate_per_s": 5.0, "settings": {"seed": 1}}
-    settings = {"one_way_s": 0.05, "jitter_s": 0.01, "hold_s": 0.0, "keep_alive": False, "steady": False}
+    settings = {"one_way_s": 0.05, "jitter_s": 0.01, "hold_s": 0.0, "keep_alive": False, "heartbeat_s": 2.0}
     assert theory.Path.of({**settings, "schedule": schedule}) == theory.Path(
-        0.05, 0.01, fresh_connections=True, hold_s=0.0, rate_per_s=5.0, poisson=True, changed=True
+        0.05, 0.01, fresh_connections=True, hold_s=0.0, rate_per_s=5.0, poisson=True, heartbeat_s=2.0
     )
+    assert "changed" in theory.Path.of({"steady": False}).obstacle
     assert theory.Path.of({}) == theory.Path()
+
+
+def test_a_path_is_the_sum_of_its_relays():
+    near = theory.Stretch("a", 0.02, handshake=False, idle_timeout_s=60)
+    far = theory.Stretch("b", 0.03, jitter_s=0.01)
+    gate = theory.Stretch("g", gateway=True, idle_timeout_s=5)
+    path = theory.Path.of({"one_way_s": 0.05, "path": [asdict(near), asdict(far), asdict(gate)]})
+    assert (path.handshake_s, path.gateway, path.idle_timeout_s, path.obstacle) == (0.06, True, 5, "")
+    assert path.gap_s(fresh=False) == pytest.approx(0.1)
+    assert path.gap_s(fresh=True) == pytest.approx(0.16)
+    jittery = theory.Path.of({"path": [asdict(far), asdict(far)]})
+    assert "more than one link has jitter" in jittery.obstacle
+    assert theory.Path.of({"path": [asdict(theory.Stretch(obstacle="it rains"))]}).obstacle == "it rains"
+
+
+@pytest.mark.parametrize(("rate", "d", "hold"), [(rate, d, hold) for rate, d, hold in LONG_POLLING if hold >= 2 * d])
+def test_pipelined_polls_wait_for_what_is_left_of_a_gap(rate, d, hold):
+    gap = theory.request_gap(d)
+    world = simulate_long_polling(poisson_times(rate, 6), d, hold, ahead=1)
+    expected = theory.long_polling_pipelined_latency(rate, d, hold, gap)
+    mean, error = world.mean_and_error()
+    assert close(mean, expected.mean_s, max(error, expected.std_s / math.sqrt(EVENTS)))
+    assert np.std(world.latencies) == pytest.approx(expected.std_s, rel=0.1, abs=d / 50)
+    assert max(world.latencies) <= expected.max_s + 1e-9
+
+
+@pytest.mark.parametrize("rate", [2.0, 10.0, 60.0])
+@pytest.mark.parametrize("every", [1, 2, 7, 30])
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_recycled_stream_is_long_polling_of_several_events(rate, every, fresh):
+    d = 0.05
+    gap = theory.request_gap(d, fresh)
+    world = simulate_recycled(poisson_times(rate, 7), d, every, request_transits=3 if fresh else 1)
+    expected = theory.recycled_stream_latency(rate, d, every, gap)
+    mean, error = world.mean_and_error()
+    latencies = np.array(world.latencies)
+    assert close(mean, expected.mean_s, expected.std_s / math.sqrt(EVENTS))
+    queued = EVENTS * (expected.mean_s - d) / (gap / 2)  # the few that waited decide how well the error is known
+    assert error == pytest.approx(expected.std_s / math.sqrt(EVENTS), rel=0.06 + 1.5 / math.sqrt(queued))
+    assert (latencies.min(), latencies.max()) == pytest.approx((d, d + gap), rel=0.02)
+    for q in (0.9, 0.97):
+        value = expected.quantile(q)
+        if value > d + 1e-9:
+            assert close((latencies <= value).mean(), q, math.sqrt((1 + rate * gap) / EVENTS))
+
+
+def test_ended_after_each_event_a_stream_is_long_polling():
+    once, held = theory.recycled_stream_latency(8, 0.05, 1, 0.1), theory.long_polling_latency(8, 0.05, math.inf, 0.1)
+    assert (once.mean_s, once.std_s, once.max_s) == pytest.approx((held.mean_s, held.std_s, held.max_s))
+    assert theory.recycled_stream_latency(8, 0.05, 10**6, 0.1).mean_s == pytest.approx(0.05, rel=1e-5)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-7, 2.0, 20.0, 300.0])
+def test_a_stream_with_jitter_keeps_its_order(rate):
+    d, jitter = 0.05, 0.1
+    expected = theory.streaming_latency(d, rate_per_s=rate, jitter_s=jitter)
+    if rate < 1:
+        assert expected.mean_s == pytest.approx(d + jitter / 2, rel=1e-5)
+        assert expected.std_s == pytest.approx(jitter / math.sqrt(12), rel=1e-3)
+        return
+    latencies = np.array(simulate_streaming(poisson_times(rate, 8), d, jitter_s=jitter).latencies)
+    blocks = latencies.reshape(-1, 200).mean(axis=1)
+    assert close(latencies.mean(), expected.mean_s, blocks.std() / math.sqrt(len(blocks)))
+    assert latencies.std() == pytest.approx(expected.std_s, rel=0.06)
+    assert (latencies.min() >= d, latencies.max() <= d + jitter) == (True, True)
+
+
+JITTERED = [
+    # lambda, d, j, T or H, waiting
+    (0.5, 0.05, 0.1, 0.5, False),
+    (8.0, 0.05, 0.1, 0.3, False),
+    (8.0, 0.2, 0.1, 0.3, False),  # the answer sets the pace
+    (8.0, 0.05, 0.3, 0.2, True),
+    (60.0, 0.02, 0.1, 0.05, True),
+]
+
+
+@pytest.mark.parametrize(("rate", "d", "jitter", "span", "waiting"), JITTERED)
+def test_polls_with_jitter(rate, d, jitter, span, waiting):
+    polls = simulate_polling(poisson_times(rate, 9), d, span, waiting=waiting, jitter_s=jitter)
+    held = simulate_long_polling(poisson_times(rate, 9), d, span, jitter_s=jitter)
+    for world, expected in (
+        (polls, theory.polling_latency(span, d, waiting=waiting, jitter_s=jitter)),
+        (held, theory.long_polling_latency(rate, d, span, 2 * d, jitter_s=jitter)),
+    ):
+        mean, error = world.mean_and_error()
+        assert close(mean, expected.mean_s, error)
+        assert np.std(world.latencies) == pytest.approx(expected.std_s, rel=0.05)
+        assert min(world.latencies) >= d - 1e-9
+        assert expected.max_s * 0.85 <= max(world.latencies) <= expected.max_s + 1e-9
+
+
+@pytest.mark.parametrize(("rate", "d", "hold"), LONG_POLLING)
+def test_of_conflated_polls_the_newest_event_is_delivered(rate, d, hold):
+    polls = simulate_polling(poisson_times(rate, 10), d, 0.7, waiting=False, conflate=True)
+    held = simulate_long_polling(poisson_times(rate, 10), d, hold, conflate=True)
+    for world, expected in (
+        (polls, theory.newest_latency(rate, d, max(0.7, 2 * d))),
+        (held, theory.long_polling_newest_latency(rate, d, hold, 2 * d)),
+    ):
+        latencies = world.latencies[:-1]  # after the last of all there is none that would have been newer
+        assert close(np.mean(latencies), expected.mean_s, expected.std_s / math.sqrt(len(latencies)))
+        assert np.std(latencies) == pytest.approx(expected.std_s, rel=0.12)
+        assert max(latencies) <= expected.max_s + 1e-9
+
+
+def test_few_events_are_not_conflated():
+    rare, polled = theory.newest_latency(1e-9, 0.05, 0.7), theory.polling_latency(0.7, 0.05)
+    assert (rare.mean_s, rare.std_s) == pytest.approx((polled.mean_s, polled.std_s))
+    assert theory.newest_latency(0.0, 0.05, 0.7).mean_s == rare.mean_s
+    assert theory.newest_latency(1e4, 0.05, 0.7).mean_s == pytest.approx(0.0501)
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.02, 0.1])
+def test_messages_up_take_a_transit_a_handshake_or_a_question_more(jitter):
+    d, n = 0.05, 20_000
+    up, down = Line(d, jitter, 1), Line(d, jitter, 2)
+    starts = [10.0 * k for k in range(n)]  # one at a time
+    kept = [up.carry(at) - at for at in starts]
+    up, down = Line(d, jitter, 3), Line(d, jitter, 4)
+    asked = [up.carry(down.carry(up.carry(at))) - at for at in starts]
+    # a relay lets the first bytes of a connection through when TCP's handshake and they themselves would be through
+    opened = [max(3 * d, Line(d, jitter, k).carry(0.0)) for k in range(200)]
+    for found, given in ((kept, {}), (asked, {"asks": 1}), (opened, {"handshake": True})):
+        expected = theory.message_latency(d, jitter_s=jitter, **given)
+        assert close(np.mean(found), expected, np.std(found) / math.sqrt(len(found)))

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from labkit import theory
 from labkit.charts import layout, style
 from labkit.claims import confidence
 from labkit.course import variants
 from labkit.course.alone import ready
+from labkit.course.asking import at_rate
 from labkit.course.http_streaming import charts
 from labkit.course.shown import OfRun
 from labkit.lab.lab import Lab
@@ -32,20 +32,9 @@ RATES_PER_S = (1, 2, 4, 8, 16, 32, 64)
 ENDS_AFTER = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
 
 
-def recycled_mean_s(rate_per_s: float, one_way_s: float, every: int, gap_s: float | None = None) -> float:
-    """Mean latency of a stream that is ended every N events, in seconds: d + (g/2) a / E[max(N, K)].
-
-    K, the events queued during the gap g, is Poisson with the mean a = lambda g, each of them waiting g/2 on average.
-    The next response takes them along and ends at once if they are N or more: a cycle has max(N, K) events. With
-    N = 1 it is long polling; with N without end, d.
-    """
-    gap = theory.request_gap(one_way_s) if gap_s is None else gap_s
-    a = rate_per_s * gap
-    chance, events = math.exp(-a), 0.0
-    for k in range(int(a + 12 * math.sqrt(a) + 12)):
-        events += max(every, k) * chance
-        chance *= a / (k + 1)
-    return one_way_s + gap / 2 * a / events
+def recycled_mean_s(rate_per_s: float, one_way_s: float, every: int) -> float:
+    """Mean latency of a stream that is ended every N events, in seconds, as theory has it."""
+    return at_rate(HTTP_STREAMING, rate_per_s, one_way_s, recycle=every).mean_s
 
 
 def variant(name: str, **options: Any) -> Technique:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from labkit import theory
 from labkit.charts import layout, style
+from labkit.course.asking import at_rate
 from labkit.course.long_polling.polls import ENDLESS_S, LONG, ONE_WAY_S, swept
 from labkit.course.shown import OfRun, Shown, as_table
 from labkit.course.variants import several, topic_of, variant
@@ -78,12 +79,11 @@ class Equal(OfRun, Shown):
         """
         figure, rates = layout.blank(), swept(0.1, 100.0)
         for d in DELAYS_S:
-            gap_s = theory.request_gap(d)
-            long = [theory.long_polling_mean(rate, d, ENDLESS_S, gap_s) * 1e3 for rate in rates]
-            poll = [(d + 0.5 / theory.long_polling_requests_per_s(rate, d, ENDLESS_S)) * 1e3 for rate in rates]
+            long = [_held_s(rate, d) * 1e3 for rate in rates]
+            poll = [_polled_s(rate, d) * 1e3 for rate in rates]
             for name, values, mark in (
                 ("polling, asking as often", poll, POLLING.mark), ("long polling", long, LONG_POLLING.mark),
-                ("a stream", [d * 1e3] * len(rates), HTTP_STREAMING.mark),
+                ("a stream", [at_rate(HTTP_STREAMING, rate, d).mean_s * 1e3 for rate in rates], HTTP_STREAMING.mark),
             ):  # fmt: skip
                 figure.add_scatter(
                     x=rates, y=values, mode="lines", name=name, visible=d == ONE_WAY_S,
@@ -112,16 +112,27 @@ class Equal(OfRun, Shown):
             type="log", range=[0.9, 4.1], tickvals=[10, 100, 1000, 10000], title_text="mean latency (ms)"
         )
         often = theory.long_polling_requests_per_s(rate_per_s, ONE_WAY_S, ENDLESS_S)
-        mean_s = theory.long_polling_mean(rate_per_s, ONE_WAY_S, ENDLESS_S, theory.request_gap(ONE_WAY_S))
+        held_s, polled_s = _held_s(rate_per_s, ONE_WAY_S), _polled_s(rate_per_s, ONE_WAY_S)
         return layout.dressed(
             figure,
-            f"At {rate_per_s:g} events/s, {often:.1f} requests a second and d = 50 ms: {style.ms(mean_s * 1e3)} "
-            f"against {(ONE_WAY_S + 0.5 / often) * 1e3:.0f} ms",
+            f"At {rate_per_s:g} events/s, {often:.1f} requests a second and d = 50 ms: {style.ms(held_s * 1e3)} "
+            f"against {polled_s * 1e3:.0f} ms",
             "lines: theory; both axes logarithmic; to the right they meet",
             theme=theme, height=470, margin=(70, 30, 84, 140), legend={"x": 0.99, "xanchor": "right", "y": 0.98},
             sliders=[{"steps": steps, "active": DELAYS_S.index(ONE_WAY_S), "currentvalue": {"prefix": "d (ms): "},
                       "pad": {"t": 52}}],
         )  # fmt: skip
+
+
+def _held_s(rate_per_s: float, one_way_s: float) -> float:
+    """Mean latency of long polling that theory expects."""
+    return at_rate(LONG_POLLING, rate_per_s, one_way_s, hold_s=ENDLESS_S).mean_s
+
+
+def _polled_s(rate_per_s: float, one_way_s: float) -> float:
+    """And of polling that asks as often."""
+    interval_s = 1 / theory.long_polling_requests_per_s(rate_per_s, one_way_s, ENDLESS_S)
+    return at_rate(POLLING, rate_per_s, one_way_s, interval_s=interval_s).mean_s
 
 
 def equal_requests(

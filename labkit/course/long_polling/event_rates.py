@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from labkit import theory
 from labkit.charts import layout, style
 from labkit.claims.seen import Seen, see
+from labkit.course.asking import at_rate
 from labkit.course.long_polling.polls import ENDLESS_S, LONG, ONE_WAY_S, STREAM, requests_by_topic, swept
 from labkit.course.shown import OfRun, Shown, as_table
 from labkit.course.variants import several
@@ -67,7 +68,7 @@ class Rates(OfRun, Shown):
             "rate_per_s": rate,
             "events": events,
             "mean_ms": float(frame["latency_ms"].mean()),
-            "theory_ms": theory.long_polling_mean(rate, d, ENDLESS_S, gap_s) * 1e3,
+            "theory_ms": at_rate(LONG_POLLING, rate, d, hold_s=ENDLESS_S).mean_s * 1e3,
             "requests": requests,
             "events_per_answer": events / max(1, requests),
             "theory_events_per_answer": theory.long_polling_events_per_answer(rate, ENDLESS_S, gap_s),
@@ -89,10 +90,11 @@ class Rates(OfRun, Shown):
         """
         mark, stream, d, table = LONG_POLLING.mark, HTTP_STREAMING.mark, self.one_way_s, self.table()
         low, high = float(table.index[0]), float(table.index[-1])
-        rates, gap_s = swept(low, high), theory.request_gap(d)
-        mean = [theory.long_polling_mean(rate, d, ENDLESS_S, gap_s) * 1e3 for rate in rates]
+        rates = swept(low, high)
+        mean = [at_rate(LONG_POLLING, rate, d, hold_s=ENDLESS_S).mean_s * 1e3 for rate in rates]
         asked = [theory.long_polling_requests_per_s(rate, d, ENDLESS_S) for rate in rates]
         each = [theory.long_polling_requests_per_event(rate, d, ENDLESS_S) for rate in rates]
+        streamed_ms = at_rate(HTTP_STREAMING, high, d).mean_s * 1e3
         panels: tuple[tuple[str, pd.Series[float], list[float]], ...] = (
             ("mean latency (ms)", table["mean_ms"], mean),
             ("requests a second", table["requests_per_s"], asked),
@@ -108,7 +110,7 @@ class Rates(OfRun, Shown):
                 hovertemplate=f"%{{x:g}} events/s: %{{y:.3~g}} {name}<extra></extra>", **here,
             )  # fmt: skip
             figure.add_scatter(
-                x=[low, high], y=[d * 1e3 if column == 1 else 0.0] * 2, mode="lines", name="a stream, theory",
+                x=[low, high], y=[streamed_ms if column == 1 else 0.0] * 2, mode="lines", name="a stream, theory",
                 legendgroup="stream", hoverinfo="skip", line={"color": stream.color, "width": 1.5, "dash": "dot"},
                 **here,
             )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from labkit import loop, theory
 from labkit.charts import layout, style
+from labkit.course.asking import at_rate
 from labkit.course.long_polling.polls import ENDLESS_S, LONG, ONE_WAY_S
 from labkit.course.shown import OfRun, Shown, as_table
 from labkit.course.variants import client_of, several, topic_of, variant
@@ -116,8 +117,7 @@ class Connections(OfRun):
         return float(self.run.settings["schedule"]["rate_per_s"])
 
     def theory(self, fresh: bool) -> theory.Expectation:
-        gap_s = theory.request_gap(self.one_way_s, fresh)
-        return theory.long_polling_latency(self.rate_per_s, self.one_way_s, ENDLESS_S, gap_s)
+        return at_rate(LONG_POLLING, self.rate_per_s, self.one_way_s, hold_s=ENDLESS_S, keep_alive=not fresh)
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """Latencies over one connection and over a new one each time; theory's range and mean beside them."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit import theory
 from labkit.charts import layout, style
+from labkit.course.asking import at_rate
 from labkit.course.long_polling.polls import ENDLESS_S, LONG, ONE_WAY_S, requests_by_topic, swept
 from labkit.course.shown import OfRun, Shown, as_table
 from labkit.course.variants import several, variant
@@ -48,7 +49,7 @@ class Holds(OfRun, Shown):
             "hold_s": hold_s,
             "events": len(mine),
             "mean_ms": float(mine["latency_ms"].mean()),
-            "theory_ms": theory.long_polling_mean(rate, d, hold_s, theory.request_gap(d)) * 1e3,
+            "theory_ms": at_rate(LONG_POLLING, rate, d, hold_s=hold_s).mean_s * 1e3,
             "requests_per_s": requests / topics / self.duration_s,
             "theory_requests_per_s": theory.long_polling_requests_per_s(rate, d, hold_s),
         }
@@ -57,10 +58,10 @@ class Holds(OfRun, Shown):
         """Mean latency and requests a second over the hold time-out, at one event rate; theory as lines."""
         mark, d, rate, table = LONG_POLLING.mark, self.one_way_s, self.rate_per_s, self.table()
         low, high = float(table.index.min()), float(table.index.max())
-        holds_s, gap_s = swept(low, high), theory.request_gap(d)
+        holds_s = swept(low, high)
         panels: tuple[tuple[str, pd.Series[float], list[float]], ...] = (
             ("mean latency (ms)", table["mean_ms"],
-             [theory.long_polling_mean(rate, d, hold_s, gap_s) * 1e3 for hold_s in holds_s]),
+             [at_rate(LONG_POLLING, rate, d, hold_s=hold_s).mean_s * 1e3 for hold_s in holds_s]),
             ("requests a second", table["requests_per_s"],
              [theory.long_polling_requests_per_s(rate, d, hold_s) for hold_s in holds_s]),
         )  # fmt: skip

@@ -14,11 +14,13 @@ from labkit.claims.judging import LEAST_EVENTS, Part, finding, less, listed, nam
 from labkit.claims.seen import Seen, lost_part, mean_part, range_part, see
 from labkit.claims.values import shown
 from labkit.course import latency
+from labkit.course.asking import at_rate
 from labkit.course.long_polling.equal import Equal
 from labkit.course.long_polling.event_rates import Rates
 from labkit.course.long_polling.exchanges import FRESH, KEPT, Connections, Pipelined, Sizes
 from labkit.course.long_polling.hold_times import Holds
 from labkit.course.long_polling.polls import ENDLESS_S, LONG, STREAM
+from labkit.techniques.long_polling import LONG_POLLING
 
 SAME = 0.10
 """Share by which two counts of requests may differ and be called equal."""
@@ -36,7 +38,7 @@ def near_one_transit(seen: Any) -> Finding:
         part = only(whole, seen.topics(rate, 20))
         if part.n < LEAST_EVENTS:
             continue
-        expected = theory.long_polling_latency(rate, d, ENDLESS_S, theory.request_gap(d))
+        expected = at_rate(LONG_POLLING, rate, d, hold_s=ENDLESS_S)
         mean = _mean(part, expected.std_s)
         parts.append(named(f"{rate:g}/s", mean_part(part, mean, expected, d / 2)))
         fastest = expected.mean_s, mean
@@ -50,7 +52,7 @@ def _at_every_hold(seen: Holds) -> Finding:
     parts, d = [], seen.one_way_s
     for name, hold_s in seen.holds_s.items():
         part = see(seen.run, name)
-        expected = theory.long_polling_latency(seen.rate_per_s, d, hold_s, theory.request_gap(d))
+        expected = at_rate(LONG_POLLING, seen.rate_per_s, d, hold_s=hold_s)
         mean = _mean(part, expected.std_s)
         parts += [named(name, mean_part(part, mean, expected, d / 2)), named(name, range_part(part, d, 3 * d))]
         parts.append(lost_part(part))

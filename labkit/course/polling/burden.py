@@ -18,9 +18,9 @@ from labkit.course.shown import Shown, as_table
 from labkit.lab.lab import Lab
 from labkit.lab.server import available_connections
 from labkit.progress import Progress
-from labkit.server.heartbeat import HEARTBEAT_S
 from labkit.sockets import kernel_bytes
 from labkit.theory import Mark
+from labkit.theory.path import HEARTBEAT_S
 
 if TYPE_CHECKING:
     import pandas as pd

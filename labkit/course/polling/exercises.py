@@ -6,6 +6,8 @@ import math
 
 from labkit import theory
 from labkit.claims.exercises import Exercise
+from labkit.course.asking import expected
+from labkit.techniques.polling import POLLING
 
 SAVED, EXTRA = 23, 52  # bytes, of a poll with a cursor: what 304 saves without news, and costs with news
 
@@ -13,7 +15,7 @@ SAVED, EXTRA = 23, 52  # bytes, of a poll with a cursor: what 304 saves without 
 def _mean_of_a_second(interval_s: float) -> str | None:
     if interval_s <= 0:
         return "A poll interval is above 0."
-    mean_s = theory.polling_latency(interval_s, 0.05).mean_s
+    mean_s = expected(POLLING, {"interval_s": interval_s}, theory.Path(0.05)).mean_s
     return None if abs(mean_s - 1) <= 0.01 else f"With T = {interval_s:g} s the mean is {mean_s:.3g} s, expected 1 s."
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from labkit import theory
 from labkit.client.ledger import ConnectionRecord
+from labkit.course.asking import expected
 from labkit.techniques import Delivery, Opening, Technique, find
 from labkit.wire.events import Gap
 
@@ -25,7 +26,8 @@ class Poller:
     waiting: bool = False
 
     def theory(self, one_way_s: float) -> theory.Expectation:
-        return theory.polling_latency(self.interval_s, one_way_s, waiting=self.waiting)
+        options = {"interval_s": self.interval_s, "wait_after_answer": self.waiting}
+        return expected(POLLING, options, theory.Path(one_way_s))
 
 
 def poller(

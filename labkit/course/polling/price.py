@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit import theory
 from labkit.charts import layout, style
+from labkit.course.asking import expected
 from labkit.course.polling.pollers import ONE_WAY_S, exchanges, poller
 from labkit.course.shown import Shown, as_table
 from labkit.course.variants import several, topic_of
@@ -74,9 +75,9 @@ class Costs(Shown):
 
     def at(self, interval_s: float) -> tuple[float, float, float]:
         """Requests and bytes an hour, and mean latency in ms, that theory expects of an interval."""
-        expected = theory.polling_latency(interval_s, self.one_way_s)
+        mean_s = expected(POLLING, {"interval_s": interval_s}, theory.Path(self.one_way_s)).mean_s
         requests = 3600 / theory.polling_period(interval_s, self.one_way_s)
-        return requests, requests * self.empty_bytes + 3600 * self.rate_per_s * self.event_bytes, expected.mean_s * 1e3
+        return requests, requests * self.empty_bytes + 3600 * self.rate_per_s * self.event_bytes, mean_s * 1e3
 
     def chart(self, *, theme: str | None = None) -> go.Figure:
         """Bytes per event over 1/(lambda T), and the share of empty answers over lambda T, with their theory.

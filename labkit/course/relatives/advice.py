@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 from labkit import theory
 from labkit.charts import layout, style
+from labkit.course.asking import at_rate
+from labkit.techniques.exhibits import BAYEUX
+from labkit.theory.path import HOLD_S
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -22,8 +25,8 @@ def advised_pause(one_way_s: float, rate_per_s: float, *, theme: str | None = No
         theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
     """
     gap_s = theory.request_gap(one_way_s)
-    means = [theory.long_polling_mean(rate_per_s, one_way_s, 30.0, gap_s + p) * 1e3 for p in PAUSES_S]
-    asked = [theory.long_polling_requests_per_s(rate_per_s, one_way_s, 30.0, gap_s + p) for p in PAUSES_S]
+    means = [at_rate(BAYEUX, rate_per_s, one_way_s, advised_interval_s=p).mean_s * 1e3 for p in PAUSES_S]
+    asked = [theory.long_polling_requests_per_s(rate_per_s, one_way_s, HOLD_S, gap_s + p) for p in PAUSES_S]
     figure = layout.blank()
     layout.add_theory(figure, asked, means, theme=theme, name="theory: every pause from 0 to 1 s")
     for at, pause_s in enumerate(PAUSES_S):

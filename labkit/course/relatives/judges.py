@@ -14,9 +14,12 @@ from labkit.claims import confidence
 from labkit.claims.finding import Finding, NoVerdict
 from labkit.claims.judging import Part, finding, guilty, listed, named, said
 from labkit.claims.seen import lost_part, mean_part, range_part, see
+from labkit.course.asking import at_rate
 from labkit.course.relatives.manners import Manners
 from labkit.course.relatives.plugin_socket import Conversation
 from labkit.course.relatives.tricks import Old, Page
+from labkit.techniques import find
+from labkit.techniques.exhibits import EXHIBITS
 
 
 def plugins_pushed(seen: Conversation) -> Finding:
@@ -68,8 +71,8 @@ def manners(seen: Manners) -> Finding:
         ("bayeux", seen.advised, seen.advised_interval_s),
     ):
         saw = see(run, technique)
-        gap_s = theory.request_gap(saw.one_way_s) + pause_s
-        expected = theory.long_polling_latency(rate_per_s, saw.one_way_s, 30.0, gap_s)
+        gap_s, told = theory.request_gap(saw.one_way_s) + pause_s, {"advised_interval_s": pause_s} if pause_s else {}
+        expected = at_rate(find(technique, EXHIBITS), rate_per_s, saw.one_way_s, **told)
         mean = confidence.mean_interval(
             listed(saw.latency_s), groups=listed(saw.event), least_error=expected.std_s / saw.n**0.5
         )

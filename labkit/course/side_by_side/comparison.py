@@ -16,8 +16,10 @@ from labkit.course.side_by_side.sending import POST
 from labkit.course.side_by_side.servers import ServerCosts, server_costs
 from labkit.course.side_by_side.traces import HEALED_S, cut_link, one_trace
 from labkit.lab.lab import Lab
-from labkit.measuring.natures import Natures
+from labkit.measuring.natures import Natures, asked
 from labkit.measuring.run import Run
+from labkit.techniques.long_polling import LONG_POLLING
+from labkit.techniques.polling import POLLING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -165,15 +167,17 @@ class Comparison(OfRun, Shown):
         told = self.run.settings
         schedule = told["schedule"]
         rate_per_s, payload = float(schedule["rate_per_s"]), float(schedule["settings"].get("payload_bytes", 20))
-        asked = {
-            "polling": theory.polling_requests_per_event(rate_per_s, told["poll_interval_s"]),
-            "long-polling": theory.long_polling_requests_per_event(rate_per_s, told["one_way_s"], told["hold_s"]),
+        d, interval_s = told["one_way_s"], asked(POLLING, told)["interval_s"]
+        hold_s = asked(LONG_POLLING, told)["hold_s"]
+        requests = {
+            "polling": theory.polling_requests_per_event(rate_per_s, theory.polling_period(interval_s, d)),
+            "long-polling": theory.long_polling_requests_per_event(rate_per_s, d, hold_s),
         }
         events = len(self.run.published)
         return {
             name: payload
             + MEASURED[name].event_bytes
-            + MEASURED[name].exchange_bytes.value * asked.get(name, 0.0)
+            + MEASURED[name].exchange_bytes.value * requests.get(name, 0.0)
             + MEASURED[name].open_bytes / events
             for name in self.techniques
             if name in MEASURED

@@ -14,7 +14,7 @@ from labkit.claims import confidence
 from labkit.claims.confidence import Interval
 from labkit.course.alone import started_now
 from labkit.course.shown import Shown, as_table
-from labkit.course.side_by_side.sending import POST, WAYS, Client, Leg
+from labkit.course.side_by_side.sending import BROWSER_CONNECTIONS, POST, WAYS, Client, Leg
 from labkit.errors import LabkitError
 from labkit.lab.lab import Lab
 from labkit.network.link import Link
@@ -22,7 +22,7 @@ from labkit.progress import Progress
 from labkit.techniques.long_polling import LONG_POLLING
 from labkit.techniques.sse import SSE
 from labkit.techniques.websocket import WEBSOCKET
-from labkit.theory import Mark
+from labkit.theory import Mark, message_latency
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +36,15 @@ WAY_MARKS = {
     "post, preflight each": Mark("#CC79A7", "x", "dash"),
     "post beside long poll": LONG_POLLING.mark,
 }
+ON_A_SOCKET, A_CONNECTION_EACH, A_PREFLIGHT_EACH = (
+    "d + j/2, a connection that is free",
+    "3d, a connection each",
+    ("3(d + j/2), a preflight each"),
+)
+THEORY = {ON_A_SOCKET: "3px,3px", A_CONNECTION_EACH: "8px,4px", A_PREFLIGHT_EACH: "8px,3px,2px,3px"}
+"""What theory has an expectation of, and the dash of its line."""
+POSTERS = BROWSER_CONNECTIONS - 1
+"""How many connections there are for POSTs: one of those that a browser opens receives."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,6 +66,19 @@ class Upstream(Shown):
     def bytes_of(self, mode: str) -> Interval:
         """Bytes a message of one mode, over all rates."""
         return confidence.mean_interval([size for leg in self.legs if leg.mode == mode for size in leg.bytes])
+
+    def expected(self, name: str) -> tuple[float, float]:
+        """The mean latency of messages that theory expects of one of THEORY, in seconds, and up to how many a second.
+
+        Above that the connections that a browser opens are all busy, and messages wait for one of them.
+        """
+        d, jitter_s = self.one_way_s, float(self.settings.get("jitter_s", 0.0))
+        exchange_s = 2 * d + jitter_s
+        if name == ON_A_SOCKET:
+            return message_latency(d, jitter_s=jitter_s), math.inf
+        if name == A_CONNECTION_EACH:  # busy for the handshake, the request, and the answer's transit
+            return message_latency(d, jitter_s=jitter_s, handshake=True), POSTERS / (4 * d + jitter_s / 2)
+        return message_latency(d, jitter_s=jitter_s, asks=1), POSTERS / (2 * exchange_s)
 
     def table(self) -> pd.DataFrame:
         rows = [
@@ -96,20 +118,22 @@ class Upstream(Shown):
                 mode="lines+markers", name=_way(mode), line={"color": mark.color, "dash": mark.dash},
                 marker={"symbol": mark.symbol, "size": 9, "color": mark.color}, row=1, col=2, hoverinfo="y+name",
             )  # fmt: skip
-        d_ms = (self.one_way_s + float(self.settings.get("jitter_s", 0.0)) / 2) * 1e3
         rates = sorted({leg.rate_per_s for leg in self.legs})
-        for transits, dash in ((1, "3px,3px"), (3, "8px,4px")):
+        expected = [(name, *self.expected(name), dash) for name, dash in THEORY.items()]
+        for name, mean_s, most_per_s, dash in expected:
+            ends = [rate for rate in rates if rate <= most_per_s]
+            ends += [most_per_s] if len(ends) < len(rates) else []
             figure.add_scatter(
-                x=rates, y=[transits * d_ms] * len(rates), mode="lines", hoverinfo="skip", row=1, col=2,
-                name="theory: 3d, a connection each" if transits > 1 else "theory: d, kept alive",
-                line={"color": grey.ink, "width": 1, "dash": dash},
+                x=ends, y=[mean_s * 1e3] * len(ends), mode="lines", hoverinfo="skip", row=1, col=2,
+                name=f"theory: {name}", line={"color": grey.ink, "width": 1, "dash": dash},
             )  # fmt: skip
         figure.update_yaxes(tickvals=list(range(len(modes))), ticktext=[_way(m) for m in modes], autorange="reversed",
                             showgrid=False, row=1, col=1)  # fmt: skip
         figure.update_xaxes(title_text="bytes a message, both directions (B)", row=1, col=1)
         figure.update_xaxes(range=[0, 1.15 * max(self.bytes_of(mode).value for mode in modes)], row=1, col=1)
         middles = [_middle(leg.latency_s) * 1e3 for leg in self.legs]
-        ticks = style.log_ticks(min(d_ms, *middles) / 1.2, max(3 * d_ms, *middles) * 1.2, 7)
+        middles += [mean_s * 1e3 for _, mean_s, *_ in expected]
+        ticks = style.log_ticks(min(middles) / 1.2, max(middles) * 1.2, 7)
         figure.update_yaxes(
             type="log", title_text="until the server had it, median (ms)", tickvals=ticks,
             ticktext=[style.number(tick) for tick in ticks], row=1, col=2,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from labkit import theory
 from labkit.claims.exercises import Exercise
+from labkit.course.asking import expected
+from labkit.techniques.polling import POLLING
 
 
 def _three_transits(poll_interval_s: float) -> str | None:
     if poll_interval_s <= 0:
         return "A poll interval is above 0."
-    mean_s = theory.polling_latency(poll_interval_s, 0.05).mean_s
+    mean_s = expected(POLLING, {"interval_s": poll_interval_s}, theory.Path(0.05)).mean_s
     if abs(mean_s - 0.15) <= 0.15 * 0.02:
         return None
     return f"With T = {poll_interval_s:g} s the mean is {mean_s * 1e3:.0f} ms, expected 150 ms."

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 from labkit import loop
 from labkit.charts import layout, style
 from labkit.course.alone import started_now
+from labkit.course.asking import expected
 from labkit.course.background import cancelled, lateness, quantile, until
 from labkit.course.shown import Shown, as_table
 from labkit.course.websocket.raw import DOWN, UP, RawSocket
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
 from labkit.network.link import Link
+from labkit.techniques.websocket import WEBSOCKET
+from labkit.theory import Path
 from labkit.wire.events import Event, now_ns
 from labkit.wire.frames import Opcode
 
@@ -71,7 +74,8 @@ class BothWays(Shown):
                 hovertemplate="sent at %{x:.3f} s<br>%{y:.4~g} ms<extra></extra>",
             )  # fmt: skip
         last_s = max([at for at, _ in (*self.up, *self.down)], default=1.0)
-        layout.add_theory(figure, [0, last_s], [d_ms, d_ms], theme=theme, name="theory: one transit")
+        mean_ms = expected(WEBSOCKET, {}, Path(self.one_way_s)).mean_s * 1e3
+        layout.add_theory(figure, [0, last_s], [mean_ms, mean_ms], theme=theme, name="theory: one transit")
         medians = [median([took * 1e3 for _, took in sent]) for sent in (self.up, self.down) if sent]
         said = style.joined([style.ms(value) for value in medians]) or "nothing arrived"
         top = max([took * 1e3 for _, took in (*self.up, *self.down)], default=d_ms)

@@ -20,9 +20,10 @@ from labkit.client.http import HTTPClient
 from labkit.server.access import Refusal
 from labkit.server.handler import PushHandler
 from labkit.techniques.base import Opening, Technique
+from labkit.techniques.expecting import held_request
 from labkit.techniques.long_polling import woken
 from labkit.techniques.reading import Delivery, Reader
-from labkit.theory import Mark
+from labkit.theory import Expectation, Mark, Path, Silent
 from labkit.wire import envelope
 from labkit.wire.bodies import Reading, Told, Whole
 from labkit.wire.events import Cursor, Gap
@@ -144,6 +145,11 @@ async def _exchange(
     return [item for item in read if item is not None], meta
 
 
+def expect(options: Mapping[str, Any], path: Path) -> Expectation | Silent:
+    """As long polling, with the advised pause in its gap."""
+    return held_request(path, options["hold_s"], pause_s=options["advised_interval_s"] or 0.0)
+
+
 def answers() -> Reading:
     """How the body of an answer is read."""
     return Told(Whole(), _told)
@@ -169,6 +175,7 @@ BAYEUX = Technique(
     short="Bayeux",
     kind="hold",
     mark=Mark("#8C6BB1", "pentagon", "dash"),
+    theory=expect,
     body=answers,
     through_buffering=True,
     exhibit=True,

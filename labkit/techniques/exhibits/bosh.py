@@ -12,18 +12,19 @@ import asyncio
 import re
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 from xml.sax.saxutils import escape, unescape
 
 from labkit.client.http import HTTPClient
 from labkit.server.access import Refusal
 from labkit.server.handler import PushHandler
 from labkit.techniques.base import Opening, Technique
+from labkit.techniques.expecting import held_request
 from labkit.techniques.long_polling import woken
 from labkit.techniques.reading import Delivery, Reader
-from labkit.theory import Mark
+from labkit.theory import Expectation, Mark, Path, Silent
 from labkit.theory.path import HOLD_S
 from labkit.wire import envelope
 from labkit.wire.bodies import Reading, Told, Whole
@@ -131,6 +132,12 @@ async def _post(
     return attributes, [item for item in read if item is not None]
 
 
+def expect(options: Mapping[str, Any], path: Path) -> Expectation | Silent:
+    """As long polling; a session waits for as long as its client asked, and no longer than the server holds."""
+    wait_s = HOLD_S if options["hold_s"] is None else options["hold_s"]
+    return held_request(path, min(wait_s, path.hold_s))
+
+
 def answers() -> Reading:
     """How the body of an answer is read."""
     return Told(Whole(), _told)
@@ -157,6 +164,7 @@ BOSH = Technique(
     short="BOSH",
     kind="hold",
     mark=Mark("#A65628", "hexagram", "dash"),
+    theory=expect,
     body=answers,
     through_buffering=True,
     exhibit=True,

@@ -8,22 +8,24 @@ escaping; the browsers of the time are gone.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator
-from pathlib import Path
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path as File
+from typing import Any
 
 from labkit.client.http import refuse_unless
 from labkit.server.encoding import Item
 from labkit.server.handler import PushHandler
 from labkit.techniques.base import Opening, Technique
+from labkit.techniques.expecting import one_transit
 from labkit.techniques.reading import Delivery
-from labkit.theory import Mark
+from labkit.theory import Expectation, Mark, Path, Silent
 from labkit.wire import envelope
 from labkit.wire.bodies import Reading, Told
 from labkit.wire.events import Gap
 from labkit.wire.spans import Item as Read
 from labkit.wire.spans import Run
 
-PAGE = Path(__file__).parent / "old_tricks.html"
+PAGE = File(__file__).parent / "old_tricks.html"
 PADDING = 1024  # browsers waited for this much before they rendered, and ran, anything
 HEAD = b"<!doctype html><title>forever</title><body>\n<!--" + b" " * PADDING + b"-->\n"
 CALL, END = b"<script>parent.labkit(", b")</script>\n"
@@ -63,6 +65,11 @@ async def subscribe(opening: Opening) -> AsyncGenerator[Delivery | Gap, None]:
         client.close()
 
 
+def expect(options: Mapping[str, Any], path: Path) -> Expectation | Silent:
+    """One transit; the page has no heartbeat."""
+    return one_transit(options, path, beats=False)
+
+
 def scripts() -> Reading:
     """How the page is read."""
     return Told(_Scripts())
@@ -97,6 +104,7 @@ FOREVER_FRAME = Technique(
     client=subscribe,
     short="forever frame",
     mark=Mark("#5E8C31", "hourglass", "dot"),
+    theory=expect,
     body=scripts,
     exhibit=True,
     hint="script elements in an iframe that never finishes loading",

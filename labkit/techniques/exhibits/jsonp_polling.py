@@ -8,15 +8,17 @@ costs: any host that is asked this way runs code in the page; nothing can be can
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
 
 from labkit.client.http import HTTPClient
 from labkit.server.access import Refusal
 from labkit.server.handler import PushHandler
 from labkit.techniques.base import Opening, Technique
+from labkit.techniques.expecting import held_request
 from labkit.techniques.long_polling import woken
 from labkit.techniques.reading import Delivery, Reader
-from labkit.theory import Mark
+from labkit.theory import Expectation, Mark, Path, Silent
 from labkit.wire.bodies import Reading, Told, Whole
 from labkit.wire.envelope import told_answer
 from labkit.wire.events import Gap
@@ -75,6 +77,11 @@ async def _ask(client: HTTPClient, reader: Reader, number: int, hold_s: float | 
     return reader.take_answer(said, client.received_ns)
 
 
+def expect(options: Mapping[str, Any], path: Path) -> Expectation | Silent:
+    """As long polling."""
+    return held_request(path, options["hold_s"])
+
+
 def calls() -> Reading:
     """How the script is read."""
     return Told(Whole(), _told)
@@ -99,6 +106,7 @@ JSONP_POLLING = Technique(
     short="JSONP polling",
     kind="hold",
     mark=Mark("#B07C00", "bowtie", "dash"),
+    theory=expect,
     body=calls,
     through_buffering=True,
     exhibit=True,

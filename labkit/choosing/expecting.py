@@ -1,0 +1,37 @@
+"""What theory expects of a technique with the given needs, asked of its descriptor."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from labkit.choosing.needs import Needs
+from labkit.errors import LabkitError
+from labkit.techniques import Technique
+from labkit.theory import Expectation, Path, Silent
+from labkit.theory.path import HEARTBEAT_S
+
+
+def path_of(needs: Needs, heartbeat_s: float = HEARTBEAT_S) -> Path:
+    """What theory is told of the way: TLS adds a round trip to the handshake of a new connection (RFC 8446)."""
+    idle_s = needs.idle_timeout_s if math.isfinite(needs.idle_timeout_s) else None
+    return Path(
+        needs.one_way_s,
+        rate_per_s=needs.rate_per_s,
+        poisson=True,
+        handshake_s=(4 if needs.tls else 2) * needs.one_way_s,
+        idle_timeout_s=idle_s,
+        heartbeat_s=heartbeat_s,
+    )
+
+
+def expected(technique: Technique, path: Path, **options: Any) -> Expectation:
+    """The latency to expect.
+
+    Raises:
+        LabkitError: there is no theory for it.
+    """
+    found = technique.expect(options, path)
+    if isinstance(found, Silent):
+        raise LabkitError(f"choose: no theory for {technique.name}: {found.why}")
+    return found

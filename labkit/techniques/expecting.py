@@ -1,0 +1,47 @@
+"""What several techniques have in common in what latency to expect of them: of a stream, and of a request that is held.
+
+Each descriptor's own ``expect`` says which of these it is with which options, and where there is no theory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from labkit.theory import Expectation, Path, Silent, long_polling_latency, streaming_latency
+
+Theory = Callable[[Mapping[str, Any], Path], Expectation | Silent]
+"""What latency to expect with these options (all of them, defaults filled in) on a path, or why that is unknown."""
+POISSON = Silent("the closed form is about Poisson events")
+
+
+def no_theory(_options: Mapping[str, Any], _path: Path) -> Silent:
+    """Of a technique that states none."""
+    return Silent("it states no theory")
+
+
+def one_transit(_options: Mapping[str, Any], path: Path, *, beats: bool = True) -> Expectation | Silent:
+    """Of a server that writes as events come: d, and what jitter adds.
+
+    Args:
+        beats: whether it sends heartbeats when there are no events.
+    """
+    if why := path.why_not(quiet_s=path.heartbeat_s if beats else math.inf):
+        return Silent(why)
+    if path.jitter_s and (path.rate_per_s is None or not path.poisson):
+        return Silent(f"with jitter {POISSON.why}")
+    return streaming_latency(path.one_way_s, rate_per_s=path.rate_per_s or 0.0, jitter_s=path.jitter_s)
+
+
+def held_request(
+    path: Path, hold_s: float | None, *, pause_s: float = 0.0, fresh: bool = False
+) -> Expectation | Silent:
+    """Of a server that holds each request until there is something, and a client that asks again after *pause_s*."""
+    held_s = path.hold_s if hold_s is None else hold_s
+    if why := path.why_not(quiet_s=max(held_s, pause_s), fresh=fresh):
+        return Silent(why)
+    if path.rate_per_s is None or not path.poisson:
+        return POISSON
+    gap_s = path.gap_s(fresh) + pause_s
+    return long_polling_latency(path.rate_per_s, path.one_way_s, held_s, gap_s, jitter_s=path.jitter_s)
