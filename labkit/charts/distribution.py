@@ -25,20 +25,19 @@ from labkit.charts.rows import (
 )
 
 
-def latency(run: Any, *, theme: str | None = None) -> go.Figure:
+def latency(run: Any) -> go.Figure:
     """Distribution of latency, one row per technique, theory beside it.
 
     Args:
         run: a Run, or anything with ``deliveries``, ``settings`` and ``summary()``.
-        theme: ``light`` or ``dark``; the one of ``style.use`` by default.
 
     Returns:
         A figure: each delivery a dot, bars for the median and the 95th percentile, the mean; the expected range
         as a band and the expected mean as an open diamond; the learner's predictions as dashed lines. Latency in
         ms below, in network transits above where the run had one.
     """
-    rows, grey = rows_of(run), style.theme(theme)
-    figure = go.Figure(layout={"template": style.template(theme)})
+    rows, grey = rows_of(run), style.GREY
+    figure = go.Figure(layout={"template": style.template()})
     predicted = {row.technique: _predicted_ms(row.technique) for row in rows}
     axis = latency_axis(rows, more=[v for v in predicted.values() if v is not None])
     _latency_key(figure, grey, any(row.expected_ms is not None for row in rows))
@@ -100,7 +99,7 @@ def _latency_title(rows: Sequence[Row], run: Any) -> str:
     return f"{name} waits {style.ms(slowest.mean_ms)} on average, {group} {average}{transit}"
 
 
-def _latency_key(figure: go.Figure, grey: style.Theme, with_theory: bool) -> None:
+def _latency_key(figure: go.Figure, grey: style.Greys, with_theory: bool) -> None:
     """What each mark means, in grey: colours belong to the techniques."""
     items = [
         ("a delivery", {"symbol": "circle", "size": 7, "color": grey.rule}),
@@ -114,11 +113,11 @@ def _latency_key(figure: go.Figure, grey: style.Theme, with_theory: bool) -> Non
         figure.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=marker)
 
 
-def _hollow(grey: style.Theme) -> dict[str, Any]:
+def _hollow(grey: style.Greys) -> dict[str, Any]:
     return {"symbol": "diamond", "size": 10, "color": grey.paper, "line": {"width": 1.6, "color": grey.ink}}
 
 
-def _draw_theory(figure: go.Figure, row: Row, y: int, axis: dict[str, Any], grey: style.Theme) -> None:
+def _draw_theory(figure: go.Figure, row: Row, y: int, axis: dict[str, Any], grey: style.Greys) -> None:
     expected = expected_on(axis, row)
     if expected is None or row.expected_ms is None:
         return
@@ -146,7 +145,7 @@ def _draw_theory(figure: go.Figure, row: Row, y: int, axis: dict[str, Any], grey
     )
 
 
-def _draw_deliveries(figure: go.Figure, row: Row, y: int, axis: dict[str, Any], grey: style.Theme) -> None:
+def _draw_deliveries(figure: go.Figure, row: Row, y: int, axis: dict[str, Any], grey: style.Greys) -> None:
     if not len(row.deliveries):
         return
     drawn, mark = drawn_of(row.deliveries), row.mark
@@ -172,7 +171,7 @@ def _draw_deliveries(figure: go.Figure, row: Row, y: int, axis: dict[str, Any], 
 
 
 def _point(
-    figure: go.Figure, row: Row, name: str, x: float, y: float, symbol: str, size: int, width: float, grey: style.Theme
+    figure: go.Figure, row: Row, name: str, x: float, y: float, symbol: str, size: int, width: float, grey: style.Greys
 ) -> None:
     edge = grey.paper if symbol == "diamond" else grey.ink
     figure.add_scatter(
@@ -187,7 +186,7 @@ def _point(
 
 
 def _draw_prediction(
-    figure: go.Figure, row: Row, y: int, value: float | None, axis: dict[str, Any], grey: style.Theme
+    figure: go.Figure, row: Row, y: int, value: float | None, axis: dict[str, Any], grey: style.Greys
 ) -> None:
     if value is None:
         return
@@ -218,7 +217,7 @@ def _predicted_ms(technique: str) -> float | None:
     return None if kept is None else kept * 1e3
 
 
-def _name_row(figure: go.Figure, row: Row, y: int, grey: style.Theme) -> None:
+def _name_row(figure: go.Figure, row: Row, y: int, grey: style.Greys) -> None:
     """The two numbers to compare, at the right of their row."""
     lines = []
     if len(row.deliveries):

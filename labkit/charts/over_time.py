@@ -27,9 +27,7 @@ from labkit.charts.rows import (
 )
 
 
-def timeline(
-    run: Any, *, spans: Sequence[tuple[float, float, str]] = (), theme: str | None = None, columns: int | None = None
-) -> go.Figure:
+def timeline(run: Any, *, spans: Sequence[tuple[float, float, str]] = (), columns: int | None = None) -> go.Figure:
     """Latency along time, one small panel per technique, all on the same axes.
 
     Panels rather than one: streams lie on top of one another in a single panel, and nothing tells them apart.
@@ -37,7 +35,6 @@ def timeline(
     Args:
         run: a Run, or anything with ``deliveries``, ``settings`` and ``summary()``.
         spans: shaded stretches of time, each ``(start_s, stop_s, label)``, seconds after the first due time.
-        theme: ``light`` or ``dark``; the one of ``style.use`` by default.
         columns: panels side by side; chosen by their number by default.
 
     Returns:
@@ -45,14 +42,14 @@ def timeline(
         can open that event. Time in s after the first due time, latency in ms; where nobody knows what was due, the
         interval since the delivery before, at the time when it was received.
     """
-    rows, grey = rows_of(run), style.theme(theme)
+    rows, grey = rows_of(run), style.GREY
     columns = columns or (1 if len(rows) <= 3 else 2)
     lines = max(1, math.ceil(len(rows) / columns))
     figure = make_subplots(
         lines, columns, shared_xaxes="all", shared_yaxes="all", horizontal_spacing=0.05, vertical_spacing=0.3 / lines
     )
     figure.update_layout(
-        template=style.template(theme), margin={"l": 66, "r": 24, "t": 92, "b": 56}, showlegend=False,
+        template=style.template(), margin={"l": 66, "r": 24, "t": 92, "b": 56}, showlegend=False,
         height=(300, 380, 450)[lines - 1] if lines <= 3 else 150 * lines,
     )  # fmt: skip
     axis = latency_axis(rows, most_ticks=9 if lines < 3 else 4)
@@ -102,7 +99,7 @@ def _panel(
     stop_s: float,
     axis: dict[str, Any],
     where: dict[str, int],
-    grey: style.Theme,
+    grey: style.Greys,
 ) -> None:
     mark, drawn = row.mark, drawn_of(row.deliveries)
     expected = expected_on(axis, row)
@@ -134,7 +131,7 @@ def _panel(
     _name_panel(figure, row, where, grey)
 
 
-def _name_panel(figure: go.Figure, row: Row, where: dict[str, int], grey: style.Theme) -> None:
+def _name_panel(figure: go.Figure, row: Row, where: dict[str, int], grey: style.Greys) -> None:
     said = [f"mean{'' if row.timed else ' interval'} {style.ms(row.mean_ms)}"] if len(row.deliveries) else []
     said += [f"theory {style.ms(row.expected_ms)}"] if row.expected_ms is not None else []
     said += [row.trouble] if row.trouble else []
@@ -145,7 +142,7 @@ def _name_panel(figure: go.Figure, row: Row, where: dict[str, int], grey: style.
     )  # fmt: skip
 
 
-def _shade(figure: go.Figure, span: tuple[float, float, str], where: dict[str, int], grey: style.Theme) -> None:
+def _shade(figure: go.Figure, span: tuple[float, float, str], where: dict[str, int], grey: style.Greys) -> None:
     figure.add_vrect(x0=span[0], x1=span[1], fillcolor=grey.rule, opacity=0.25, line_width=0, layer="below", **where)
 
 
@@ -154,7 +151,7 @@ def _slowest_within(row: Row, seconds: pd.Series[float], start_s: float, stop_s:
     return float(inside.max()) if len(inside) else 0.0
 
 
-def _name_span(figure: go.Figure, x: float, label: str, where: dict[str, int], grey: style.Theme) -> None:
+def _name_span(figure: go.Figure, x: float, label: str, where: dict[str, int], grey: style.Greys) -> None:
     """Once in each column, in a panel whose dots are low there."""
     figure.add_annotation(
         text=label, x=x, y=1, yref="y domain", yanchor="top", showarrow=False, font={"size": 11, "color": grey.ink},

@@ -57,15 +57,11 @@ class LiveCharts:
 
     Args:
         board: what to draw.
-        theme: ``light`` or ``dark``.
         on_click: told (technique, event id) of a dot that was clicked.
     """
 
-    def __init__(
-        self, board: Board, theme: str | None = None, on_click: Callable[[str, int], None] | None = None
-    ) -> None:
+    def __init__(self, board: Board, on_click: Callable[[str, int], None] | None = None) -> None:
         self.board = board
-        self._theme = theme
         self._on_click = on_click
         self.widget: LiveFigure | None = None
         self._ranges: dict[str, Any] = {}
@@ -91,7 +87,7 @@ class LiveCharts:
 
     def figure(self) -> go.Figure:
         """A plain figure of what is on the board."""
-        plain = LiveCharts(self.board, self._theme)
+        plain = LiveCharts(self.board)
         figure = plain._empty()
         plain._fill(figure)
         figure.layout.annotations[3].text = "open at the end" if self.widget is None else "open now"
@@ -115,7 +111,7 @@ class LiveCharts:
     # -- an empty figure with every trace in its place --------------------------------------------------------
 
     def _empty(self) -> go.Figure:
-        grey, names = style.theme(self._theme), self.board.techniques
+        grey, names = style.GREY, self.board.techniques
         titles = (LATENCY_TITLE, "event ladder", "bytes of each second", "open now")
         figure = make_subplots(
             2, 2, column_widths=[0.62, 0.38], row_heights=[0.6, 0.4], subplot_titles=titles,
@@ -147,7 +143,7 @@ class LiveCharts:
                            row=1, col=2)  # fmt: skip
         for category in CATEGORIES:
             figure.add_bar(x=[], y=[], offset=0.06, width=0.88, name=style.CATEGORY_TITLES[category], legend="legend2",
-                           marker={"color": style.CATEGORY_COLORS[category], "line": {"width": 0}},
+                           marker=style.filled(category),
                            hovertemplate="%{y:.4~g} B " + category + "<extra></extra>", row=2, col=1)  # fmt: skip
         lanes = [self.board.natures.short(name) for name in names]
         for title, color, pattern in (("connections", grey.muted, ""), ("requests", grey.muted, "/")):
@@ -165,11 +161,11 @@ class LiveCharts:
             hovertemplate="event %{customdata}, due %{x:.2f} s<br>%{y:.4~g} ms<extra>%{fullData.name}</extra>",
         )  # fmt: skip
 
-    def _lay_out(self, figure: go.Figure, grey: style.Theme) -> None:
+    def _lay_out(self, figure: go.Figure, grey: style.Greys) -> None:
         lanes = ["server", *(self.board.natures.short(name) for name in self.board.techniques)]
         below = {"orientation": "h", "x": 0, "xanchor": "left", "yanchor": "top", "itemwidth": 30}
         figure.update_layout(
-            template=style.template(self._theme), height=HEIGHT, barmode="stack", bargap=0.15, clickmode="event",
+            template=style.template(), height=HEIGHT, barmode="stack", bargap=0.15, clickmode="event",
             uirevision="live",
             margin={"l": 74, "r": 16, "t": 62, "b": 62},
             legend={**below, "yanchor": "bottom", "y": 1.09, "font": {"size": 11}},

@@ -68,7 +68,6 @@ class Panel:
         lab: the lab. An earlier panel of it is closed.
         techniques: names; by default all of the lab's but the exhibits.
         keep_events: how many of the newest events a run remembers at most.
-        theme: ``light`` or ``dark``; by default that of the page.
         settings: where the controls begin: ``rate_per_s``, ``payload_bytes``, ``one_way_s``, ``jitter_s``,
             ``poll_interval_s``, ``hold_s``, ``source``.
 
@@ -91,7 +90,6 @@ class Panel:
         techniques: Iterable[str] | None = None,
         *,
         keep_events: int = KEEP_EVENTS,
-        theme: str | None = None,
         **settings: Any,
     ) -> None:
         if lab.closed:
@@ -102,7 +100,7 @@ class Panel:
             find(name, lab.techniques)
         self._defaults = self._settings
         self._lab = lab
-        self._keep_events, self._theme = keep_events, theme
+        self._keep_events = keep_events
         self._lock = threading.RLock()
         self._turns: asyncio.Lock | None = None
         self._live: LiveRun | None = None
@@ -297,7 +295,7 @@ class Panel:
             name = technique.removesuffix(BROWSER) if technique else None
             found = run.explain(event_id, name)
             self._controls.open.put(event_id=str(event_id), technique=name or "")
-            self._show_details(shown(sequence(found, theme=self._look()), found, layout=self._controls.plain))
+            self._show_details(shown(sequence(found), found, layout=self._controls.plain))
             over = f" over {Natures(run.settings).short(name)}" if name else ""
             self.say(f"Event {event_id}{over} is open below.")
             return found
@@ -372,7 +370,7 @@ class Panel:
         live.start()
         try:
             board = Board(live)
-            charts = LiveCharts(board, self._look(), self._clicked)
+            charts = LiveCharts(board, self._clicked)
             self._show_chart(charts.open_widget())
         except BaseException:
             live.stop(settle=False)
@@ -419,10 +417,6 @@ class Panel:
             time.sleep(min(left_s, 0.1))
 
     # -- on the page ------------------------------------------------------------------------------------------
-
-    def _look(self) -> str | None:
-        """The theme of what is drawn now."""
-        return self._theme or ("dark" if self._controls.dials["rate_per_s"].dark else None)
 
     def _show_chart(self, widget: Any) -> None:
         self._replace(self._controls.chart, widget)

@@ -175,7 +175,7 @@ def text_of(figure: go.Figure) -> list[str]:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("chart", [charts.latency, charts.timeline, charts.overhead, charts.sequence])
 def test_every_axis_that_shows_numbers_has_a_unit(chart: Any, theme: str, run: Any) -> None:
-    figure = chart(run, theme=theme)
+    figure = chart(run)
     for axis in [*figure.select_xaxes(), *figure.select_yaxes()]:
         shows_names = axis.ticktext is not None and not any(t[0].isdigit() for t in axis.ticktext)
         matched = axis.showticklabels is False or axis.visible is False

@@ -130,12 +130,6 @@ def stop(notebook: Notebook) -> None:
     expect(notebook.page.locator(".labkit-live-figure")).to_have_count(0)
 
 
-def dress(notebook: Notebook, theme: str) -> None:
-    """Change JupyterLab's theme, and wait until its style sheet is there."""
-    notebook.evaluate("await jupyterapp.commands.execute('apputils:change-theme', {theme: argument})", theme)
-    notebook.wait_until(f"return document.body.dataset.jpThemeName === {json.dumps(theme)}")
-
-
 def test_the_panel_by_mouse(notebook: Notebook) -> None:
     start(notebook, 40)
     press(notebook, "Cut the link")
@@ -316,7 +310,7 @@ def serious(notebook: Notebook) -> list[tuple[str, list[str]]]:
 
 @pytest.mark.parametrize("theme", ["Dark", "Light"])
 def test_the_panel_fits_a_laptop_s_screen_and_is_accessible(notebook: Notebook, tmp_path: Path, theme: str) -> None:
-    dress(notebook, f"JupyterLab {theme}")
+    notebook.dress(theme)
     start(notebook, 60)
     notebook.evaluate("document.querySelector('.labkit-panel').scrollIntoView({block: 'start'})")
     folder = Path(os.environ.get("LABKIT_PHOTOGRAPHS", tmp_path))

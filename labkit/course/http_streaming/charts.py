@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 STREAM = HTTP_STREAMING.mark
 CHUNKED = Mark("#0072B2", "circle", "solid")
-EOF = Mark("#D55E00", "square-open", "dash")
+EOF = Mark("#B84300", "square-open", "dash")
 Row = tuple[str, str, Mark, list[tuple[float, str]]]
 
 
-def along_time(run: Run, rows: Sequence[Row], title: str, theme: str | None) -> go.Figure:
+def along_time(run: Run, rows: Sequence[Row], title: str) -> go.Figure:
     """Latency along time, a panel for each stream: its name, what it is, its mark, and what theory expects."""
-    grey, frame, summary = style.theme(theme), run.deliveries, run.summary()
+    grey, frame, summary = style.GREY, run.deliveries, run.summary()
     frame = frame[frame["scheduled"]]
     figure = layout.panels(
         *[""] * len(rows), rows=len(rows), shared_xaxes="all", shared_yaxes="all", vertical_spacing=0.36 / len(rows)
@@ -43,18 +43,18 @@ def along_time(run: Run, rows: Sequence[Row], title: str, theme: str | None) -> 
         )  # fmt: skip
         for level_ms, label in levels:
             figure.add_hline(
-                y=level_ms, line=layout.theory_line(theme), annotation_text=label,
+                y=level_ms, line=layout.theory_line(), annotation_text=label,
                 annotation_position="right", annotation_font_color=grey.muted, row=number, col=1,
             )  # fmt: skip
     figure.update_yaxes(title_text="latency (ms)", range=[0, float(frame["latency_ms"].max()) * 1.15])
     figure.update_xaxes(title_text="due, after the first event (s)", row=len(rows), col=1)
     height = 150 + 110 * len(rows)
-    return layout.dressed(figure, title, "dashed: theory", theme=theme, height=height, margin=(66, 110, 92, 56))
+    return layout.dressed(figure, title, "dashed: theory", height=height, margin=(66, 110, 92, 56))
 
 
-def named_at(figure: go.Figure, text: str, x: float, theme: str | None, anchor: str = "center") -> None:
+def named_at(figure: go.Figure, text: str, x: float, anchor: str = "center") -> None:
     """Name a place on a logarithmic x axis, above the plot."""
     figure.add_annotation(
         text=text, x=math.log10(x), y=1, yref="paper", yanchor="bottom", showarrow=False, xanchor=anchor,
-        font={"color": style.theme(theme).muted},
+        font={"color": style.GREY.muted},
     )  # fmt: skip

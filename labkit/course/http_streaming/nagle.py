@@ -51,14 +51,14 @@ class Steps(Shown):
             rows.setdefault(way, {})[f"{pattern}, median ms"] = round(sorted(values)[len(values) // 2] * 1e3, 2)
         return pd.DataFrame.from_dict(rows, orient="index")
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """Latency of a header and its payload by pattern and way of writing, on a logarithmic scale.
 
         Returns:
             A figure: a row per pattern and way, each event a dot, its median a bar; Linux's shortest delayed
             acknowledgement as a dashed line.
         """
-        ink, rows, figure = style.theme(theme).ink, list(self.samples.items()), layout.blank()
+        ink, rows, figure = style.GREY.ink, list(self.samples.items()), layout.blank()
         for y, ((pattern, _), values) in enumerate(rows):
             mark = charts.EOF if pattern == "asked" else charts.CHUNKED
             figure.add_scatter(
@@ -71,7 +71,7 @@ class Steps(Shown):
                 marker={"symbol": "line-ns", "size": 18, "line": {"width": 3.5, "color": ink}},
             )  # fmt: skip
         figure.add_vline(x=STEP_S * 1e3, line={"color": ink, "dash": "dash", "width": 1})
-        charts.named_at(figure, "40 ms: Linux's shortest delayed acknowledgement", STEP_S * 1e3, theme, "right")
+        charts.named_at(figure, "40 ms: Linux's shortest delayed acknowledgement", STEP_S * 1e3, "right")
         ticks = [0.01, 0.1, 1, 10, 100]
         figure.update_xaxes(
             type="log", title_text="latency (ms, logarithmic)", tickvals=ticks, ticktext=[f"{t:g}" for t in ticks],
@@ -86,7 +86,7 @@ class Steps(Shown):
             figure,
             f"Two writes take {step} where the client has just asked, {stream} on a stream",
             "loopback, no delay injected; asked: each answer follows a request; stream: the server writes by itself",
-            theme=theme, height=380, margin=(220, 40, 104, 92),
+            height=380, margin=(220, 40, 104, 92),
         )  # fmt: skip
 
 

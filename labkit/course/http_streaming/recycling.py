@@ -60,11 +60,8 @@ class Recycled(OfRun):
     run: Run
     every: int
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """Latency along time of streams that are never ended, ended and asked for again, and ended by the close.
-
-        Args:
-            theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
 
         Returns:
             A figure: a panel per stream, latency in ms over the time at which an event was due; what theory expects,
@@ -79,7 +76,7 @@ class Recycled(OfRun):
         frame = self.run.deliveries
         most = [style.ms(float(frame[frame["technique"] == name]["latency_ms"].max())) for name, *_ in rows]
         title = f"Right after an end an event takes up to {most[1]}, after a close {most[2]}; "
-        return charts.along_time(self.run, rows, f"{title}otherwise {most[0]} at most", theme)
+        return charts.along_time(self.run, rows, f"{title}otherwise {most[0]} at most")
 
 
 def recycled(lab: Lab, *, bursts: int = 14, every: int = 3, one_way_s: float = ONE_WAY_S) -> Recycled:
@@ -121,19 +118,19 @@ class Swept(OfRun):
                 found[every] = confidence.mean_interval((rows["latency_ms"] / 1e3).tolist(), groups=groups)
         return dict(sorted(found.items()))
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """Mean latency over the number of events after which a stream is ended; the slider sets theory's event rate.
 
         Returns:
             A figure: the mean of each stream in ms with 4 standard errors, over N on a logarithmic scale; theory at
             the run's own rate and, with the slider, at others; one transit as a dotted line.
         """
-        grey, d_s, ran_at, found = style.theme(theme), self.one_way_s, self.rate_per_s, self.means()
+        grey, d_s, ran_at, found = style.GREY, self.one_way_s, self.rate_per_s, self.means()
         rates, figure = sorted({*map(float, RATES_PER_S), ran_at}), layout.blank()
         for rate in rates:
             means_ms = [recycled_mean_s(rate, d_s, n) * 1e3 for n in ENDS_AFTER]
             layout.add_theory(
-                figure, ENDS_AFTER, means_ms, theme=theme, width=1.2, name="theory: d + (g/2) a / E[max(N, K)]",
+                figure, ENDS_AFTER, means_ms, width=1.2, name="theory: d + (g/2) a / E[max(N, K)]",
                 legendgroup=None, visible=rate == ran_at,
             )  # fmt: skip
         figure.add_scatter(
@@ -163,7 +160,7 @@ class Swept(OfRun):
             visible = [other == rate for other in rates] + [True]
             steps.append({"label": f"{rate:g}", "method": "update", "args": [{"visible": visible}, told]})
         return layout.dressed(
-            figure, titles[ran_at], note, theme=theme, height=470, margin=(70, 40, 84, 150),
+            figure, titles[ran_at], note, height=470, margin=(70, 40, 84, 150),
             legend={"x": 1, "xanchor": "right", "y": 0.98},
             sliders=[{"steps": steps, "active": rates.index(ran_at), "pad": {"t": 56},
                       "currentvalue": {"prefix": "events a second, in theory: "}}],

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-MODES = (("#8A8A8A", ""), ("#0072B2", "/"), ("#E69F00", "x"))
+MODES = (("#858585", ""), ("#0072B2", "/"), ("#B58A00", "x"))
 PLAIN, TAKEOVER, ALONE = "plain", "deflate, context kept", "deflate, each message alone"
 OFFERS: dict[str, tuple[str, ...]] = {
     PLAIN: (),
@@ -63,7 +63,7 @@ class Deflated(Shown):
         columns = ["", *kinds, "server CPU (µs)", "memory per connection (KiB)"]
         return as_table(rows, columns).set_index("")
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """What permessage-deflate leaves of each kind of message, and what it costs the server."""
         modes, kinds = list(self.cpu_us), list(self.payload_bytes)
         cpu = {mode: median(self.cpu_us[mode]) for mode in modes}
@@ -94,7 +94,7 @@ class Deflated(Shown):
             f"Deflate leaves {style.number(share[0])} % of {kinds[0]}, {style.number(share[1])} % of a {kinds[1]} and "
             f"{style.number(share[-1])} % of {kinds[-1]}",
             "echo at a server in a process of its own; CPU is the median of the rounds",
-            theme=theme, height=400, margin=(52, 24, 112, 104), barmode="group",
+            height=400, margin=(52, 24, 112, 104), barmode="group",
         )  # fmt: skip
 
 

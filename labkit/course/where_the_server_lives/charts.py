@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 DUE = Mark("#0072B2", "circle", "solid")
-PUBLISHED = Mark("#D55E00", "x-thin-open", "dot")
+PUBLISHED = Mark("#B84300", "x-thin-open", "dot")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Panel:
     waits: bool
 
 
-def homes(frame: pd.DataFrame, panels: Sequence[Panel], theme: str | None) -> go.Figure:
+def homes(frame: pd.DataFrame, panels: Sequence[Panel]) -> go.Figure:
     """One panel per home on the same axes; *frame* has the deliveries of all of them."""
     rows = max(1, len(panels))
     figure = layout.panels(
@@ -44,10 +44,10 @@ def homes(frame: pd.DataFrame, panels: Sequence[Panel], theme: str | None) -> go
     figure.update_xaxes(showgrid=False, ticks="outside", ticklen=3)
     figure.update_xaxes(title_text="due, after the start (s)", row=rows, col=1)
     for number, panel in enumerate(panels, 1):
-        _panel(figure, panel, number, low, theme)
+        _panel(figure, panel, number, low)
     return layout.dressed(
         figure, _title(panels), "logarithmic scale; shaded: the cell is busy",
-        theme=theme, height=170 + 112 * rows, margin=(66, 24, 92, 92),
+        height=170 + 112 * rows, margin=(66, 24, 92, 92),
     )  # fmt: skip
 
 
@@ -60,8 +60,8 @@ def _extent(frame: pd.DataFrame) -> tuple[float, float]:
     return max(0.05, float(values.quantile(0.005)) / 1.5), float(values.max()) * 2.5
 
 
-def _panel(figure: go.Figure, panel: Panel, row: int, low: float, theme: str | None) -> None:
-    grey, frame, here = style.theme(theme), panel.frame, {"row": row, "col": 1}
+def _panel(figure: go.Figure, panel: Panel, row: int, low: float) -> None:
+    grey, frame, here = style.GREY, panel.frame, {"row": row, "col": 1}
     seconds = (frame["due_ns"] - frame["start_ns"]) / 1e9
     for column, name, mark in (("transit_ms", "from published", PUBLISHED), ("latency_ms", "from due", DUE)):
         figure.add_scatter(
@@ -80,7 +80,7 @@ def _panel(figure: go.Figure, panel: Panel, row: int, low: float, theme: str | N
         if panel.waits:  # what theory expects of a loop that stands still: an event waits for what is left of the span
             steps = [start_s + (stop_s - start_s) * i / 60 for i in range(61)]
             layout.add_theory(
-                figure, steps, [max(low, (stop_s - s) * 1e3) for s in steps], theme=theme,
+                figure, steps, [max(low, (stop_s - s) * 1e3) for s in steps],
                 name="theory: what is left of the cell", legendgroup=None, **here,
             )  # fmt: skip
     lost = f'  <span style="color:{grey.muted}">{panel.lost} lost</span>' if panel.lost else ""

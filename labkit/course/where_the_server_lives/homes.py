@@ -162,11 +162,8 @@ class Seen(Shown):
     def __repr__(self) -> str:
         return f"<{len(self.homes)} servers: {', '.join(home.title for home in self.homes)}>"
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """Latency along time, one panel per home on the same axes.
-
-        Args:
-            theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
 
         Returns:
             A figure: each delivery twice, its latency from due (dot) and from published (cross), in ms on a
@@ -182,4 +179,4 @@ class Seen(Shown):
             )
             for home in self.homes
         ]  # fmt: skip
-        return charts.homes(frame, panels, theme)
+        return charts.homes(frame, panels)
