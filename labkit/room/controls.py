@@ -165,9 +165,11 @@ class Controls:
             dial.value = float(getattr(settings, name))
         self.source.value = settings.source
 
-    def setting(self, name: str) -> Any:
-        """The control of a setting that has one value."""
-        return self.source if name == "source" else self.dials[name]
+    def wanted(self, name: str) -> Any:
+        """What the control of a setting says."""
+        if name == "techniques":
+            return tuple(name for name, tick in self.techniques.items() if tick.value)
+        return self.source.value if name == "source" else self.dials[name].value
 
     def say(self, text: str) -> None:
         """One sentence, or none."""

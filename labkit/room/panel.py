@@ -7,23 +7,22 @@ so the panel behaves the same whichever thread a callback arrives on. What goes 
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit import loop
 from labkit.errors import LabClosed, LabkitError
 
 try:
-    from labkit.room.charts import LiveCharts
-    from labkit.room.controls import Controls, shown
-    from labkit.room.workers import Drawer, Place, Said, standing
+    from labkit.room.callbacks import Callbacks
+    from labkit.room.controls import Controls
+    from labkit.room.drawn_run import DrawnRun
+    from labkit.room.place import Place
+    from labkit.room.screen import Screen
 except ImportError as missing:
     raise LabkitError(f"labkit.Panel needs {missing.name}: pip install anywidget, then restart the kernel") from None
 
@@ -34,7 +33,6 @@ from labkit.measuring.natures import Natures
 from labkit.measuring.settings import NAMES, Settings
 from labkit.measuring.tallies import BROWSER
 from labkit.network.link import Link
-from labkit.room.board import Board
 from labkit.techniques import find
 
 if TYPE_CHECKING:
@@ -42,7 +40,8 @@ if TYPE_CHECKING:
     from labkit.measuring.explain import Explanation
     from labkit.measuring.run import Run
 
-ERRORS_KEPT = 20
+ACTS = ("cut", "stall", "heal", "reset", "save", "publish", "explain")
+"""What a person at the controls can have done, besides starting and stopping."""
 LONG_S = 10.0
 NOT_RUNNING = "Nothing is running: press Start, or panel.start()."
 NO_PICTURES = "No Chromium was found for static pictures: charts show here, and stay blank where no JavaScript runs."
@@ -102,22 +101,20 @@ class Panel:
         self._lab = lab
         self._keep_events = keep_events
         self._lock = threading.RLock()
-        self._turns: asyncio.Lock | None = None
         self._live: LiveRun | None = None
+        self._drawn: DrawnRun | None = None  # stays when its run has ended
         self._link: Link | None = None
-        self._board: Board | None = None
-        self._charts: LiveCharts | None = None
-        self._drawer: Drawer | None = None
         self._runs: deque[Run] = deque(maxlen=5)
-        self._message = ""
         self._closed = False
         self._told_of_pictures = False
-        self._showing: set[int] = set()  # threads that put the controls where the settings are
         self._controls = Controls(lab.techniques, self._settings)
-        self._connect_controls()
+        self._screen = Screen(self._controls)
+        acts = {name: getattr(self, name) for name in ACTS}
+        acts["start"] = lambda: self.stop() if self.running else self.start()
+        self._callbacks = Callbacks(self._screen, acts, self._take_over)
         for other in [a for a in lab.attached if isinstance(a, Place)]:
             other.panel.close()
-        lab.attached.append(Place(self))
+        lab.attached.append(Place(self, self._screen))
 
     # -- what one asks it -------------------------------------------------------------------------------------
 
@@ -153,17 +150,17 @@ class Panel:
     @property
     def message(self) -> str:
         """The sentence that the panel shows."""
-        return self._message
+        return self._screen.message
 
     @property
     def errors(self) -> str:
         """Tracebacks of callbacks that failed, as the panel shows them."""
-        return "".join(output.get("text", "") for output in self._controls.errors.outputs)
+        return self._screen.errors
 
     @property
     def draws(self) -> int:
         """How often the live charts of this run were drawn."""
-        return self._drawer.draws if self._drawer is not None else 0
+        return self._drawn.draws if self._drawn is not None else 0
 
     @property
     def figure(self) -> Any:
@@ -172,9 +169,9 @@ class Panel:
         Raises:
             LabkitError: nothing has run yet.
         """
-        if self._charts is None:
+        if self._drawn is None:
             raise LabkitError("nothing has run yet: panel.start() first")
-        return pictures.finished(self._charts.figure())
+        return pictures.finished(self._drawn.charts.figure())
 
     # -- what one tells it ------------------------------------------------------------------------------------
 
@@ -187,10 +184,10 @@ class Panel:
         """
         with self._lock:
             self._set(changes)
-            self._show_settings()
+            self._screen.show_settings(self._settings)
 
     def _set(self, changes: Mapping[str, Any]) -> None:
-        with self._lock, Said(self):
+        with self._lock, self._screen.saying():
             self._check_open()
             wanted = self._settings.changed(**changes)
             for name in wanted.techniques:
@@ -198,23 +195,25 @@ class Panel:
             others = wanted.techniques != self._settings.techniques
             self._settings = wanted
             if self._live is None:
-                self.say("")
+                self._screen.say("")
             elif others:
                 self._end_run()
                 self._start_run()
-                self.say("Other techniques need another run: the one before is kept (panel.run), a new one has begun.")
+                self._screen.say(
+                    "Other techniques need another run: the one before is kept (panel.run), a new one has begun."
+                )
             else:
-                self.say(self._live.change(**changes))
+                self._screen.say(self._live.change(**changes))
 
     def start(self) -> Panel:
         """Attach the subscribers and start the source."""
-        with self._lock, Said(self):
+        with self._lock, self._screen.saying():
             if self._live is not None:
-                self.say("It is running already: stop it first, or change a control while it runs.")
+                self._screen.say("It is running already: stop it first, or change a control while it runs.")
                 return self
             self._check_open()
             self._start_run()
-            self.say("")
+            self._screen.say("")
         return self
 
     def stop(self) -> Run:
@@ -223,18 +222,18 @@ class Panel:
         Raises:
             LabkitError: nothing has run yet.
         """
-        with self._lock, Said(self):
+        with self._lock, self._screen.saying():
             if self._live is not None:
                 if self._live.on_its_way_s > LONG_S:
-                    self.say(f"Stopping: what is on its way may take {self._live.on_its_way_s:.0f} s.")
+                    self._screen.say(f"Stopping: what is on its way may take {self._live.on_its_way_s:.0f} s.")
                 run = self._end_run()
                 no_pictures = pictures.find_chromium() is None and not self._told_of_pictures
                 self._told_of_pictures |= no_pictures
-                self.say(NO_PICTURES if no_pictures else "")
+                self._screen.say(NO_PICTURES if no_pictures else "")
                 return run
             if not self._runs:
                 raise LabkitError("Nothing has run yet: press Start, or panel.start().")
-            self.say(f"{NOT_RUNNING} The last run is kept.")
+            self._screen.say(f"{NOT_RUNNING} The last run is kept.")
             return self._runs[-1]
 
     def run_for(self, seconds: float, at: Mapping[float, Callable[[], object]] | None = None) -> Run:
@@ -243,7 +242,7 @@ class Panel:
         Args:
             at: what to do at which second: ``{2.0: panel.cut, 3.0: panel.heal}``.
         """
-        with Said(self):
+        with self._screen.saying():
             if self._live is not None:
                 raise LabkitError("It is running already: panel.stop() first.")
         self.start()
@@ -275,11 +274,11 @@ class Panel:
 
     def publish(self, data: str | bytes) -> int:
         """Publish one event now; returns its id. Without a run, subscribers of other programs still get it."""
-        with self._lock, Said(self):
+        with self._lock, self._screen.saying():
             self._check_open()
             event_id = self._live.publish(data) if self._live is not None else self._lab.publish(data)
             self._controls.open.put(event_id=str(event_id))
-            self.say(f"Event {event_id} is published.")
+            self._screen.say(f"Event {event_id} is published.")
             return event_id
 
     def explain(self, event_id: int, technique: str | None = None) -> Explanation:
@@ -288,16 +287,16 @@ class Panel:
         Raises:
             LabkitError: no such event, or nothing has run yet.
         """
-        with self._lock, Said(self):
+        with self._lock, self._screen.saying():
             run = self._live.snapshot() if self._live is not None else self.run
             if run is None:
                 raise LabkitError("Nothing has run yet, so there is no event to open: press Start.")
             name = technique.removesuffix(BROWSER) if technique else None
             found = run.explain(event_id, name)
             self._controls.open.put(event_id=str(event_id), technique=name or "")
-            self._show_details(shown(sequence(found), found, layout=self._controls.plain))
+            self._screen.show_details(sequence(found), found)
             over = f" over {Natures(run.settings).short(name)}" if name else ""
-            self.say(f"Event {event_id}{over} is open below.")
+            self._screen.say(f"Event {event_id}{over} is open below.")
             return found
 
     def save(self, path: str | Path | None = None) -> Path:
@@ -306,7 +305,7 @@ class Panel:
         Raises:
             LabkitError: nothing has run yet, or the file cannot be written.
         """
-        with self._lock, Said(self):
+        with self._lock, self._screen.saying():
             run = self._live.snapshot() if self._live is not None else self.run
             if run is None:
                 raise LabkitError("Nothing has run yet, so there is nothing to save: press Start.")
@@ -315,23 +314,19 @@ class Panel:
                 run.save(path)
             except OSError as error:
                 raise LabkitError(f"{path} cannot be written: {error.strerror or error}") from None
-            self.say(f"The run is saved as {path}; labkit.load({str(path)!r}) reads it.")
+            self._screen.say(f"The run is saved as {path}; labkit.load({str(path)!r}) reads it.")
             return path
 
     def reset(self) -> None:
         """Stop, put every control back where it began, clear charts and messages. Runs stay in ``runs``."""
-        with self._lock, Said(self):
+        with self._lock, self._screen.saying():
             if self._live is not None:
                 self._end_run()
             self._settings = self._defaults
-            self._show_settings()
-            self._show_chart(None)
-            self._show_details(None)
-            self._controls.errors.outputs = ()
-            self._controls.publish.put(text="")
-            self._board = self._charts = None
-            self._controls.stand("")
-            self.say("Every control is back where it began.")
+            self._screen.show_settings(self._settings)
+            self._drawn = None
+            self._screen.clear()
+            self._screen.say("Every control is back where it began.")
 
     def close(self) -> None:
         """End the run, if one is under way, and the panel. What was measured stays."""
@@ -345,7 +340,7 @@ class Panel:
             if link is not None:
                 link.close()
             self._lab.attached[:] = [a for a in self._lab.attached if getattr(a, "panel", None) is not self]
-            self.say("This panel is closed. What was measured stays in panel.runs.")
+            self._screen.say("This panel is closed. What was measured stays in panel.runs.")
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and name not in NAMES:
@@ -366,170 +361,51 @@ class Panel:
             raise LabClosed("This panel's lab is closed: start another with labkit.Lab(), and labkit.Panel(lab).")
 
     def _start_run(self) -> None:
-        live = LiveRun(self._lab, self._settings, keep_events=self._keep_events, link=self.link)
-        live.start()
-        try:
-            board = Board(live)
-            charts = LiveCharts(board, self._clicked)
-            self._show_chart(charts.open_widget())
-        except BaseException:
-            live.stop(settle=False)
-            raise
-        self._live, self._board, self._charts = live, board, charts
-        self._drawer = Drawer(self, live, board, charts)
+        self._drawn = DrawnRun(
+            self._lab, self._settings, self._screen, self._callbacks.clicked,
+            keep_events=self._keep_events, link=self.link,
+        )  # fmt: skip
+        self._live = self._drawn.live
         self._controls.running(True)
 
     def _end_run(self, *, settle: bool = True) -> Run:
-        live, charts, board = self._live, self._charts, self._board
-        assert live is not None and charts is not None and board is not None
-        if self._drawer is not None:
-            self._drawer.stop()
+        drawn = self._drawn
+        assert drawn is not None
+        drawn.draw_no_more()
         try:
-            board.feed(live.sample())
-            were_open = board.open
-            run = live.stop(settle=settle)
-            board.feed(live.sample())
-            board.open = were_open
+            run = drawn.stop(settle=settle)
             self._runs.append(run)
         finally:
             self._live = None
             self._controls.running(False)
-            widget, charts.widget = charts.widget, None
-            self._show_chart(shown(charts.figure(), layout=self._controls.plain))
-            if widget is not None:
-                widget.let_go()
-            self._controls.stand(standing(live, "Stopped"))
+            drawn.rest()
         return run
+
+    def _take_over(self, name: str) -> None:
+        """Take over where a control is now: of a slider that was dragged on meanwhile, only where it came to."""
+        with self._lock:
+            before, wanted = getattr(self._settings, name), self._controls.wanted(name)
+            if wanted == before or (name == "techniques" and set(wanted) == set(before)):
+                return
+            try:
+                if wanted == ():
+                    raise LabkitError("At least one technique has to take part.")
+                self._set({name: wanted})
+            except Exception:
+                self._screen.show_settings(self._settings)
+                raise
 
     def _fault(self, act: Callable[[LiveRun], None], sentence: str) -> None:
         live = self._live
         if live is None:
-            self.say(NOT_RUNNING)
+            self._screen.say(NOT_RUNNING)
             return
-        with Said(self):
+        with self._screen.saying():
             act(live)
-            self.say(sentence)
+            self._screen.say(sentence)
 
     def _sleep_until(self, second: float) -> None:
         live = self._live
         end_s = live.started_ns / 1e9 + second if live is not None else 0.0
         while self._live is live and live is not None and (left_s := end_s - time.perf_counter_ns() / 1e9) > 0:
             time.sleep(min(left_s, 0.1))
-
-    # -- on the page ------------------------------------------------------------------------------------------
-
-    def _show_chart(self, widget: Any) -> None:
-        self._replace(self._controls.chart, widget)
-
-    def _show_details(self, widget: Any) -> None:
-        self._replace(self._controls.details, widget)
-
-    @staticmethod
-    def _replace(box: Any, widget: Any) -> None:
-        before, box.children = box.children, () if widget is None else (widget,)
-        for old in before:
-            if not hasattr(old, "let_go"):
-                old.outputs = ()  # some programs save the state of closed widgets too
-                old.close()
-
-    def say(self, text: str) -> None:
-        self._message = text
-        self._controls.say(text)
-
-    def stand(self, text: str) -> None:
-        self._controls.stand(text)
-
-    def failed(self, error: BaseException) -> None:
-        """A traceback below the charts, and a sentence that says so."""
-        self.say(f"{type(error).__name__}: {error} (below: where it came from)")
-        text = "".join(traceback.format_exception(error))
-        kept = self._controls.errors.outputs[-(ERRORS_KEPT - 1) :]
-        self._controls.errors.outputs = (*kept, {"output_type": "stream", "name": "stderr", "text": text})
-
-    # -- callbacks: any thread --------------------------------------------------------------------------------
-
-    def _connect_controls(self) -> None:
-        controls = self._controls
-        for tick in controls.techniques.values():
-            tick.observe(lambda _: self._moved(self._ticked), names="value")
-        for name, dial in controls.dials.items():
-            dial.observe(lambda _, name=name: self._moved(lambda: self._turned(name)), names="value")
-        controls.source.observe(lambda _: self._moved(lambda: self._turned("source")), names="value")
-        acts: dict[str, Callable[[], object]] = {
-            "start": lambda: self.stop() if self.running else self.start(),
-            **{name: getattr(self, name) for name in ("cut", "stall", "heal", "reset", "save")},
-        }
-        for name, act in acts.items():
-            controls.buttons[name].on_click(lambda _, act=act: self._later(act))
-        controls.publish.on_press(lambda values: self._later(lambda: self._publish_text(**values)))
-        controls.open.on_press(lambda values: self._later(lambda: self._open_event(**values)))
-
-    def _show_settings(self) -> None:
-        """Put every control where the settings say. That is nobody's wish: ticks half way would make a wrong one."""
-        self._showing.add(threading.get_ident())
-        try:
-            self._controls.show(self._settings)
-        finally:
-            self._showing.discard(threading.get_ident())
-
-    def _moved(self, act: Callable[[], object]) -> None:
-        """Somebody moved a control: an observer runs on the thread that sets the value."""
-        if threading.get_ident() not in self._showing:
-            self._later(act)
-
-    def _later(self, act: Callable[[], object]) -> None:
-        """Have a worker do it after what was asked for before."""
-
-        async def turn() -> None:
-            if self._turns is None:
-                self._turns = asyncio.Lock()
-            async with self._turns:
-                await asyncio.to_thread(self._guarded, act)
-
-        loop.submit(turn())
-
-    def _guarded(self, act: Callable[[], object]) -> None:
-        try:
-            act()
-        except LabkitError as error:
-            self.say(str(error))
-        except Exception as error:
-            self.failed(error)
-
-    def _turned(self, name: str) -> None:
-        """Take over where the control is now: of a slider that was dragged on meanwhile, only where it came to."""
-        with self._lock:
-            value = self._controls.setting(name).value
-            if value == getattr(self._settings, name):
-                return
-            try:
-                self._set({name: value})
-            except Exception:
-                self._show_settings()
-                raise
-
-    def _ticked(self) -> None:
-        with self._lock:
-            wanted = tuple(name for name, tick in self._controls.techniques.items() if tick.value)
-            if not wanted:
-                self._show_settings()
-                self.say("At least one technique has to take part.")
-            elif set(wanted) != set(self._settings.techniques):
-                self._set({"techniques": wanted})
-
-    def _publish_text(self, text: str) -> None:
-        if not text:
-            self.say("The text box is empty: type the event's data first.")
-            return
-        self.publish(text)
-        self._controls.publish.put(text="")
-
-    def _open_event(self, event_id: str, technique: str) -> None:
-        if not event_id.isdecimal() or len(event_id) > 18:
-            said = f"{event_id[:20]!r} is no event id. " if event_id else ""
-            self.say(f"{said}Type the id of an event first: a whole number.")
-            return
-        self.explain(int(event_id), technique or None)
-
-    def _clicked(self, technique: str, event_id: int) -> None:
-        self._later(lambda: self.explain(event_id, technique))

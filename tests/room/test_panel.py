@@ -26,8 +26,8 @@ from labkit.measuring.settings import DIALS, SOURCES, SettingError, Settings, ch
 from labkit.room.board import MOST_DOTS, MOST_RUNGS, Board
 from labkit.room.charts import LiveCharts
 from labkit.room.controls import BUTTONS, DialWidget, FormWidget
+from labkit.room.drawn_run import UPDATES_PER_S
 from labkit.room.panel import Panel
-from labkit.room.workers import UPDATES_PER_S
 
 STREAMS = ["sse", "websocket"]
 
@@ -100,7 +100,7 @@ def test_source_and_techniques_are_attributes_too(panel: Panel) -> None:
 def test_controls_that_code_moved_ask_for_nothing(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ticks are set one by one: those half way would be a wish for other techniques, and another run."""
     asked: list[object] = []
-    monkeypatch.setattr(panel, "_later", asked.append)
+    monkeypatch.setattr(panel._callbacks, "later", asked.append)
     panel.set(techniques=["http-streaming", "polling"], rate_per_s=3, source="burst")
     panel.reset()
     assert asked == []
@@ -550,7 +550,7 @@ def test_nothing_is_left_of_twenty_runs(panel: Panel) -> None:
 
 def counted(panel: Panel) -> dict[str, int]:
     """How many of everything a run holds."""
-    live, board = panel._live, panel._board
+    live, board = panel._live, panel._drawn.board
     assert live is not None and board is not None
     subscriptions = live._subscriptions.values()
     records = [r for s in subscriptions for r in s.ledger.connections] + live.link.ledger.connections
@@ -654,8 +654,8 @@ def test_theory_is_a_line_that_steps_with_the_delay_and_predictions_are_another(
 
 def test_a_click_on_a_dot_opens_its_event(panel: Panel) -> None:
     panel.start()
-    until(lambda: panel._board is not None and len(panel._board.dots["websocket"]) >= 5)
-    due_s, latency_ms, event_id = panel._board.dots["websocket"][2]
+    until(lambda: panel._drawn is not None and len(panel._drawn.board.dots["websocket"]) >= 5)
+    due_s, latency_ms, event_id = panel._drawn.board.dots["websocket"][2]
     (widget,) = panel._controls.chart.children
     points = {"trace_indexes": [1], "point_indexes": [2], "xs": [due_s], "ys": [latency_ms]}
     clicked = {"event_type": "plotly_click", "points": points, "device_state": None, "selector": None}
@@ -750,7 +750,7 @@ def test_subscribers_elsewhere_are_in_the_samples_and_in_the_run(lab: labkit.Lab
     panel.start()
     event_id = panel.publish("x")
     told.append({"event_id": event_id, "received_ns": time.perf_counter_ns(), "topic": ""})
-    until(lambda: len(panel._board.dots["sse (browser)"]) == 1)
+    until(lambda: len(panel._drawn.board.dots["sse (browser)"]) == 1)
     run = panel.stop()
     assert set(run.deliveries["client"]) == {"kernel", "browser"}
     assert run.settings["notes"] == ["a page"]

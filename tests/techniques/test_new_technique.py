@@ -84,9 +84,9 @@ def test_the_control_room_has_it_with_its_theory_and_its_open_request(lab: labki
     try:
         assert panel._controls.techniques[NAME].description == "JSON-seq"
         panel.start()
-        assert panel._board is not None and panel._live is not None
-        assert [mean_ms for _, mean_ms in panel._board.theory[NAME]] == [pytest.approx(ONE_WAY_S * 1e3)]
-        assert panel._board.natures.mark(NAME) == JSON_SEQ.mark
+        assert panel._drawn is not None and panel._live is not None
+        assert [mean_ms for _, mean_ms in panel._drawn.board.theory[NAME]] == [pytest.approx(ONE_WAY_S * 1e3)]
+        assert panel._drawn.board.natures.mark(NAME) == JSON_SEQ.mark
         assert panel._live.sample().open[NAME] == (1, 1)
         panel.poll_interval_s = 0.3  # which it does not take: nothing starts again
         assert panel._live.sample().open[NAME] == (1, 1)
