@@ -34,12 +34,13 @@ def timeline(run: Any, *, spans: Sequence[tuple[float, float, str]] = (), column
 
     Args:
         run: a Run, or anything with ``deliveries``, ``settings`` and ``summary()``.
-        spans: shaded stretches of time, each ``(start_s, stop_s, label)``, seconds after the first due time.
+        spans: shaded stretches of time, each ``(start_s, stop_s, label)``, seconds after the run's start, as ``at`` of
+            ``measure`` and of ``run_for`` counts them.
         columns: panels side by side; chosen by their number by default.
 
     Returns:
         A figure whose points carry ``customdata`` (event_id, technique, subscriber), so that a click on a point
-        can open that event. Time in s after the first due time, latency in ms; where nobody knows what was due, the
+        can open that event. Time in s after the run's start, latency in ms; where nobody knows what was due, the
         interval since the delivery before, at the time when it was received.
     """
     rows, grey = rows_of(run), style.GREY
@@ -53,7 +54,7 @@ def timeline(run: Any, *, spans: Sequence[tuple[float, float, str]] = (), column
         height=(300, 380, 450)[lines - 1] if lines <= 3 else 150 * lines,
     )  # fmt: skip
     axis = latency_axis(rows, most_ticks=9 if lines < 3 else 4)
-    start_ns = _first_due_ns(rows)
+    start_ns = _start_ns(run, rows)
     stop_s = max([_seconds(row, start_ns).max() for row in rows if len(row.deliveries)], default=1.0)
     figure.update_xaxes(range=[-0.015 * stop_s, stop_s * 1.015], showgrid=False, ticks="outside", ticklen=3)
     figure.update_yaxes(**axis)
@@ -62,7 +63,7 @@ def timeline(run: Any, *, spans: Sequence[tuple[float, float, str]] = (), column
         _panel(figure, row, _seconds(row, start_ns), stop_s, axis, where, grey)
         bottom = index + columns >= len(rows)
         figure.update_xaxes(
-            title_text=f"{row.moment}, after the first {'event' if row.timed else 'one here'} (s)" if bottom else "",
+            title_text=f"{row.moment}, after the start (s)" if bottom else "",
             showticklabels=bottom,
             **where,
         )
@@ -84,8 +85,10 @@ def timeline(run: Any, *, spans: Sequence[tuple[float, float, str]] = (), column
     return finished(figure)
 
 
-def _first_due_ns(rows: Sequence[Row]) -> float:
-    return min((float(row.deliveries["due_ns"].min()) for row in rows if len(row.deliveries)), default=0.0)
+def _start_ns(run: Any, rows: Sequence[Row]) -> float:
+    """When the run began; the first due time of one that does not say it."""
+    first = min((float(row.deliveries["due_ns"].min()) for row in rows if len(row.deliveries)), default=0.0)
+    return float(run.settings.get("started_ns") or first)
 
 
 def _seconds(row: Row, start_ns: float) -> pd.Series[float]:

@@ -21,7 +21,8 @@ from labkit.charts import style
 from labkit.room.board import LADDER_S, SHOWN_S, Board
 from labkit.wire.spans import CATEGORIES
 
-HEIGHT = 430
+HEIGHT = 446
+DOT_PX, LARGER_PX = 6, 4
 TICKS = [float(f"{first}e{power}") for power in range(0, 5) for first in (1, 2, 5)]
 NAN = float("nan")
 PREDICTION = "your prediction"
@@ -154,12 +155,21 @@ class LiveCharts:
         return figure
 
     def _dots_of(self, name: str) -> go.Scatter:
-        mark = self.board.natures.mark(name)
         return go.Scatter(
-            x=[], y=[], mode="markers", name=self.board.natures.short(name),
-            marker={"symbol": mark.symbol, "size": 6, "color": mark.color},
+            x=[], y=[], mode="markers", name=self.board.natures.short(name), marker=self._marker_of(name),
             hovertemplate="event %{customdata}, due %{x:.2f} s<br>%{y:.4~g} ms<extra>%{fullData.name}</extra>",
         )  # fmt: skip
+
+    def _marker_of(self, name: str) -> dict[str, Any]:
+        """Streams coincide: all but the last drawn are hollow, and the larger the earlier they are drawn."""
+        natures = self.board.natures
+        mark, streams = natures.mark(name), [n for n in self.board.techniques if natures.kind(n) == "stream"]
+        over = len(streams) - 1 - streams.index(name) if name in streams else 0
+        look = {"symbol": mark.symbol, "size": DOT_PX, "color": mark.color}
+        if not over:
+            return look
+        hollow = f"{mark.symbol.removesuffix('-open')}-open"
+        return {**look, "symbol": hollow, "size": DOT_PX + LARGER_PX * over, "line": {"width": 1.3}}
 
     def _lay_out(self, figure: go.Figure, grey: style.Greys) -> None:
         lanes = ["server", *(self.board.natures.short(name) for name in self.board.techniques)]
@@ -167,10 +177,10 @@ class LiveCharts:
         figure.update_layout(
             template=style.template(), height=HEIGHT, barmode="stack", bargap=0.15, clickmode="event",
             uirevision="live",
-            margin={"l": 74, "r": 16, "t": 62, "b": 62},
+            margin={"l": 74, "r": 16, "t": 62, "b": 78},
             legend={**below, "yanchor": "bottom", "y": 1.09, "font": {"size": 11}},
-            legend2={**below, "y": -0.12, "font": {"size": 11}},
-            legend3={**below, "x": 0.7, "y": -0.12, "font": {"size": 11}},
+            legend2={**below, "y": -0.17, "font": {"size": 11}},
+            legend3={**below, "x": 0.7, "y": -0.17, "font": {"size": 11}},
         )  # fmt: skip
         for note in figure.layout.annotations:
             note.update(xanchor="left", font={"size": 13, "color": grey.ink}, yshift=2)
@@ -178,14 +188,14 @@ class LiveCharts:
             note.x = figure.layout[axis].domain[0]
         figure.update_xaxes(showgrid=False, ticks="outside", ticklen=3)
         figure.update_xaxes(title_text="due, after the start (s)", row=1, col=1)
-        figure.update_yaxes(title_text="latency (ms)", type="log", range=[1, 3], tickfont_size=11, row=1, col=1)
+        figure.update_yaxes(title_text="latency (ms, log)", type="log", range=[1, 3], tickfont_size=11, row=1, col=1)
         figure.update_yaxes(tickvals=TICKS, ticktext=[style.number(tick) for tick in TICKS], row=1, col=1)
         figure.update_xaxes(title_text="after the start (s)", row=1, col=2)
         figure.update_yaxes(range=[len(lanes) - 0.6, -0.5], tickvals=list(range(len(lanes))), ticktext=lanes,
                             tickfont_size=11, row=1, col=2)  # fmt: skip
-        figure.update_xaxes(title_text="", row=2, col=1)
-        figure.update_yaxes(title_text="bytes per second (B)", rangemode="tozero", row=2, col=1)
-        figure.update_xaxes(rangemode="tozero", dtick=1, row=2, col=2)
+        figure.update_xaxes(title_text="second after the start (s)", row=2, col=1)
+        figure.update_yaxes(title_text="bytes (B)", rangemode="tozero", row=2, col=1)
+        figure.update_xaxes(title_text="how many", rangemode="tozero", dtick=1, row=2, col=2)
         figure.update_yaxes(autorange="reversed", tickfont_size=11, row=2, col=2)
 
     # -- the data ---------------------------------------------------------------------------------------------

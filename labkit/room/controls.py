@@ -179,6 +179,10 @@ class Controls:
         """How the run stands."""
         self.standing.value = f"<p>{html.escape(text)}</p>"
 
+    def lock(self) -> None:
+        """Look as if nothing could be pressed: nothing can."""
+        self.box.add_class("labkit-closed")
+
     def running(self, is_running: bool) -> None:
         """Name the start button after what it does next."""
         self.buttons["start"].description = STOP if is_running else BUTTONS["start"][0]

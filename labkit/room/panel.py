@@ -42,6 +42,11 @@ if TYPE_CHECKING:
 
 ACTS = ("cut", "stall", "heal", "reset", "save", "publish", "explain")
 """What a person at the controls can have done, besides starting and stopping."""
+AGAIN = "run the cells with labkit.Lab() and labkit.Panel(lab) again"
+CLOSED = (
+    f"This panel is closed: its lab is closed, or has another panel. To have it back, {AGAIN}; "
+    "what was measured stays in panel.runs."
+)
 LONG_S = 10.0
 NOT_RUNNING = "Nothing is running: press Start, or panel.start()."
 NO_PICTURES = "No Chromium was found for static pictures: charts show here, and stay blank where no JavaScript runs."
@@ -114,7 +119,7 @@ class Panel:
         self._callbacks = Callbacks(self._screen, acts, self._take_over)
         for other in [a for a in lab.attached if isinstance(a, Place)]:
             other.panel.close()
-        lab.attached.append(Place(self, self._screen))
+        lab.attached.append(Place(self, self._screen, f"To go on, {AGAIN}."))
 
     # -- what one asks it -------------------------------------------------------------------------------------
 
@@ -340,7 +345,8 @@ class Panel:
             if link is not None:
                 link.close()
             self._lab.attached[:] = [a for a in self._lab.attached if getattr(a, "panel", None) is not self]
-            self._screen.say("This panel is closed. What was measured stays in panel.runs.")
+            self._controls.lock()
+            self._screen.say(CLOSED)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and name not in NAMES:
@@ -358,7 +364,7 @@ class Panel:
 
     def _check_open(self) -> None:
         if self._closed or self._lab.closed:
-            raise LabClosed("This panel's lab is closed: start another with labkit.Lab(), and labkit.Panel(lab).")
+            raise LabClosed(CLOSED)
 
     def _start_run(self) -> None:
         self._drawn = DrawnRun(

@@ -53,16 +53,18 @@ for (const plot of document.querySelectorAll(PLOTS)) {
   const paper = [getComputedStyle(plot.querySelector('.main-svg')).backgroundColor, 1];
   ask(2.1 - contrast(drawn([paper], filter), page), 1, 'the ground of a chart');
   for (const text of plot.querySelectorAll('.main-svg text')) {
-    const look = getComputedStyle(text), bar = text.parentElement.matches('.bars .point') ? text.previousSibling : null;
+    const look = getComputedStyle(text);
+    const bar = text.matches('.bartext-inside') ? text.previousSibling : null;
     if (!text.textContent.trim() || look.visibility === 'hidden' || !text.getBoundingClientRect().width) continue;
-    const ground = bar && text.dataset.unformatted !== undefined ? [paper, paints(getComputedStyle(bar), 'fill')] : [paper];
+    const ground = bar ? [paper, paints(getComputedStyle(bar), 'fill')] : [paper];
     counts.words += 1;
     ask(contrast(drawn([...ground, paints(look, 'fill')], filter), drawn(ground, filter)), TEXT, text.textContent);
   }
   for (const mark of plot.querySelectorAll('.points path.point, .bars .point path')) {
     const look = getComputedStyle(mark), box = mark.getBoundingClientRect();
     if (!box.width || !box.height) continue;
-    const ratios = ['fill', 'stroke'].filter(part => !clear(look[part]) && (part === 'fill' || look.strokeWidth !== '0px'))
+    const ratios = ['fill', 'stroke']
+      .filter(part => !clear(look[part]) && (part === 'fill' || look.strokeWidth !== '0px'))
       .map(part => contrast(drawn([paper, paints(look, part)], filter), drawn([paper], filter)));
     counts.marks += 1;
     ask(Math.max(0, ...ratios), GRAPHICS, `${look.fill} ${look.stroke} of ${mark.closest('.trace')?.classList}`);

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from harness import ROOT, Jupyter, Notebook
+from looks import assert_readable_in_both_themes
 from playwright.sync_api import Browser, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
@@ -145,7 +146,7 @@ def test_the_panel_by_mouse(notebook: Notebook) -> None:
     notebook.page.mouse.down()
     notebook.page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2, steps=8)
     notebook.page.mouse.up()
-    until(lambda: 0.3 < asked(notebook, "panel.one_way_s") < 0.7)
+    until(lambda: 0.004 < asked(notebook, "panel.one_way_s") < 0.01)  # a logarithmic slider, from 1 ms to 2 s
     assert asked(notebook, "panel.link.one_way_s") == asked(notebook, "panel.one_way_s")
     notebook.page.get_by_label("one event", exact=True).fill("by hand")
     press(notebook, "Publish")
@@ -333,11 +334,15 @@ def test_the_notebook_runs_and_its_file_stays_small(jupyter: Jupyter, browser: B
     notebook = jupyter.open(browser, "07_control_room.ipynb")
     notebook.run_all(240 * UNIT)
     assert notebook.errors() == [] and notebook.pending() == []
+    assert_readable_in_both_themes(notebook)
     notebook.evaluate("await panel.context.save()")
     saved = json.loads((jupyter.root / "07_control_room.ipynb").read_text(encoding="utf-8"))
     for cell in saved["cells"]:
         for output in cell.get("outputs", []):
             output.get("data", {}).pop("image/png", None)
     assert len(json.dumps(saved, indent=1, ensure_ascii=False).encode()) < SAVED_BYTES
+    notebook.scroll_to(0)
+    start(notebook)  # what the reader is to press is live
+    stop(notebook)
     notebook.evaluate("await panel.sessionContext.shutdown()")
     notebook.page.close()
