@@ -100,7 +100,7 @@ def add_strip(
     """Latencies as a strip of dots, in one row of several: theory's range behind them, and the means of both.
 
     Args:
-        dot: size and opacity of the dots.
+        dot: size of the dots.
         mean: what theory's mean is called.
 
     Returns:

@@ -26,6 +26,8 @@ from labkit.charts.rows import (
     thinned,
 )
 
+BESIDE = 0.007  # of the width: a mark's
+
 
 def timeline(run: Any, *, spans: Sequence[tuple[float, float, str]] = (), columns: int | None = None) -> go.Figure:
     """Latency along time, one small panel per technique, all on the same axes.
@@ -105,6 +107,7 @@ def _panel(
     grey: style.Greys,
 ) -> None:
     mark, drawn = row.mark, drawn_of(row.deliveries)
+    joined = drawn["subscriber"].nunique() == 1 and len(drawn) <= 200 and drawn["due_ns"].is_unique
     expected = expected_on(axis, row)
     if expected is not None:
         low, mean, high = expected
@@ -119,10 +122,11 @@ def _panel(
             **where,
         )  # fmt: skip
     if len(drawn):
+        beside_s = drawn.groupby(["subscriber", "due_ns"]).cumcount() * BESIDE * stop_s
         figure.add_scatter(
-            x=seconds.loc[drawn.index].round(6),
+            x=(seconds.loc[drawn.index] + beside_s).round(6),
             y=drawn["latency_ms"].clip(lower=floor_of(axis)).round(4),
-            mode="lines+markers" if drawn["subscriber"].nunique() == 1 and len(drawn) <= 200 else "markers",
+            mode="lines+markers" if joined else "markers",
             line={"color": style.rgba(mark.color, 0.55), "width": 1},
             marker={"symbol": mark.symbol, "size": 5 if len(drawn) <= 200 else 3.5, "color": mark.color},
             name=row.technique,
@@ -176,7 +180,16 @@ def _timeline_title(rows: Sequence[Row], run: Any) -> str:
     said = f"{wide.short} takes {_extent([wide])}"
     if wide in calm:
         return f"{group_name(rows)} take {_extent(rows)}" if len(rows) > 1 else said
-    return f"{said}, {group_name(calm)} {_extent(calm)}"
+    between = [row for row in rows if row is not wide and row not in calm]
+    said += f", {_others(between, wide)} {_extent(between)}" if between else ""
+    return f"{said}, {_others(calm, wide)} {_extent(calm)}"
+
+
+def _others(rows: Sequence[Row], than: Row) -> str:
+    """What to call several techniques beside one that may be of the same kind."""
+    name = group_name(rows)
+    is_stream = than.natures.kind(than.technique) == "stream"
+    return name.replace("the streams", "the other streams") if is_stream else name
 
 
 def _swing_ms(row: Row) -> float:
@@ -192,5 +205,7 @@ def _timeline_note(rows: Sequence[Row], axis: dict[str, Any]) -> str:
     has_theory, what = any(row.expected_ms is not None for row in rows), rows[0].measure if rows else "latency"
     parts = ["band and dashed line: the range and the mean that theory expects"] if has_theory else []
     parts += [f"{what} on a logarithmic scale"] if axis["type"] == "log" else []
+    if any(row.timed and row.deliveries.duplicated(["subscriber", "due_ns"]).any() for row in rows):
+        parts.append("events due at the same instant stand side by side")
     parts += [thinned(rows)] if thinned(rows) else []
     return "; ".join(parts)

@@ -14,6 +14,10 @@ from labkit.theory import Mark
 
 HIT = Mark("#0072B2", "circle", "solid")
 REACH = 100.0
+NOTHING = (
+    "No prediction can be compared with a measurement yet",
+    "a notebook's cells with labkit.predict(...) keep what you predict, and its verdicts what was measured",
+)
 
 
 def predictions(ratios: Sequence[tuple[str, str, float]]) -> go.Figure:
@@ -23,6 +27,10 @@ def predictions(ratios: Sequence[tuple[str, str, float]]) -> go.Figure:
         ratios: (claim, who, prediction over measurement); what is beyond a factor of 100 is drawn at 100.
     """
     grey = style.GREY
+    if not ratios:
+        figure = go.Figure(layout={"template": style.template(), "height": 140, "xaxis": {"visible": False}})
+        figure.update_layout(yaxis={"visible": False}, title=style.heading(*NOTHING))
+        return finished(figure)
     order = sorted({claim for claim, _, _ in ratios}, key=lambda claim: _median_factor(ratios, claim))
     figure = go.Figure()
     figure.add_scatter(
@@ -53,8 +61,6 @@ def _median_factor(ratios: Sequence[tuple[str, str, float]], claim: str) -> floa
 
 
 def _title(ratios: Sequence[tuple[str, str, float]]) -> str:
-    if not ratios:
-        return "No prediction can be compared with a measurement yet"
     near = sum(0.5 <= ratio <= 2 for _, _, ratio in ratios)
     worst = max({id for id, _, _ in ratios}, key=lambda id: _median_factor(ratios, id))
     return f"{near} of {len(ratios)} predictions within a factor of two; the furthest off: {worst}"

@@ -278,6 +278,8 @@ class LiveCharts:
             return said
         low, high = min(row["low"] for row in calm), max(row["high"] for row in calm)
         group = self.board.natures.group([row["technique"] for row in calm])
+        if self.board.natures.kind(wide["technique"]) == "stream":
+            group = group.replace("the streams", "the other streams")
         return f"{said}, {group} {style.number(low)} to {style.ms(high)}"
 
     def _note(self) -> str:

@@ -155,7 +155,7 @@ class Boundaries(OfRun):
         d_ms, period_ms = self.one_way_s * 1e3, 1e3 / float(self.run.settings["schedule"]["rate_per_s"])
         rows = [
             ("trailing", "boundary behind each part", charts.CHUNKED, [(d_ms, "d")]),
-            ("leading", "boundary before each part", charts.EOF, [(d_ms + period_ms, "d + one interval")]),
+            ("leading", "boundary before each part", charts.EOF, [(d_ms + period_ms, f"d + {style.ms(period_ms)}")]),
         ]
         means = [style.ms(self.run.summary().loc[name, "mean_ms"]) for name, *_ in rows]
         title = f"With the boundary before each part the mean is {means[1]}, behind it {means[0]}"

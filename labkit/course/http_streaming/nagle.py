@@ -63,7 +63,8 @@ class Steps(Shown):
             mark = charts.EOF if pattern == "asked" else charts.CHUNKED
             figure.add_scatter(
                 x=[max(v * 1e3, 0.005) for v in values], y=[y] * len(values), mode="markers", showlegend=False,
-                marker={"symbol": mark.symbol, "size": 7, "color": style.rgba(mark.color, 0.6)},
+                marker={"symbol": mark.symbol, "size": 7, "color": style.rgba(mark.color, 0.6),
+                        "line": {"width": 1, "color": mark.color}},
                 hovertemplate="%{x:.3f} ms<extra></extra>",
             )  # fmt: skip
             figure.add_scatter(
@@ -85,8 +86,9 @@ class Steps(Shown):
         return layout.dressed(
             figure,
             f"Two writes take {step} where the client has just asked, {stream} on a stream",
-            "loopback, no delay injected; asked: each answer follows a request; stream: the server writes by itself",
-            height=380, margin=(220, 40, 104, 92),
+            "loopback, both ends in one process; asked: each answer follows a request; stream: the server writes every "
+            "20 ms, its reader sleeps.<br>The first answers of a connection are acknowledged at once, and not delayed",
+            height=400, margin=(220, 40, 124, 92),
         )  # fmt: skip
 
 

@@ -76,7 +76,7 @@ class Recycled(OfRun):
         frame = self.run.deliveries
         most = [style.ms(float(frame[frame["technique"] == name]["latency_ms"].max())) for name, *_ in rows]
         title = f"Right after an end an event takes up to {most[1]}, after a close {most[2]}; "
-        return charts.along_time(self.run, rows, f"{title}otherwise {most[0]} at most")
+        return charts.along_time(self.run, rows, f"{title}otherwise {most[0]} at most", burst=self.every + 1)
 
 
 def recycled(lab: Lab, *, bursts: int = 14, every: int = 3, one_way_s: float = ONE_WAY_S) -> Recycled:
@@ -130,7 +130,7 @@ class Swept(OfRun):
         for rate in rates:
             means_ms = [recycled_mean_s(rate, d_s, n) * 1e3 for n in ENDS_AFTER]
             layout.add_theory(
-                figure, ENDS_AFTER, means_ms, width=1.2, name="theory: d + (g/2) a / E[max(N, K)]",
+                figure, ENDS_AFTER, means_ms, width=1.2, name=f"theory at {rate:g} events/s",
                 legendgroup=None, visible=rate == ran_at,
             )  # fmt: skip
         figure.add_scatter(
@@ -152,8 +152,12 @@ class Swept(OfRun):
         )  # fmt: skip
         top = max(*(i.high for i in found.values()), *(recycled_mean_s(r, d_s, 1) for r in rates))
         figure.update_yaxes(title_text="mean latency (ms)", range=[d_s * 1e3 * 0.86, top * 1e3 * 1.04])
-        titles = {rate: _title(rate, d_s) for rate in rates}
-        note = f"theory; d = {style.ms(d_s * 1e3)}, the next request is there after g = 2d; a = events in g"
+        titles = {rate: f"Theory: at {rate:g} events/s, {_costs(rate, d_s)}" for rate in rates}
+        measured = [f"after {n} {style.ms(i.value * 1e3)}" for n, i in found.items() if n in (1, 10)]
+        titles[ran_at] = (
+            f"Ended after so many events, a stream takes a mean of: {style.joined(measured)}, never {never}"
+        )
+        note = f"d = {style.ms(d_s * 1e3)}; theory: what comes in the 2d until the next request is there waits for it"
         steps: list[dict[str, Any]] = []
         for rate, title in titles.items():
             told = {"title.text": style.heading(title)["text"], "title.subtitle.text": note}
@@ -167,9 +171,9 @@ class Swept(OfRun):
         )  # fmt: skip
 
 
-def _title(rate_per_s: float, d_s: float) -> str:
+def _costs(rate_per_s: float, d_s: float) -> str:
     one, ten = (style.ms(recycled_mean_s(rate_per_s, d_s, n) * 1e3) for n in (1, 10))
-    return f"At {rate_per_s:g} events/s, ending after each event costs a mean of {one}, after ten {ten}"
+    return f"ending after each event costs a mean of {one}, after ten {ten}"
 
 
 def sweep(lab: Lab, *, rate_per_s: float = 16.0, duration_s: float = 8.0, one_way_s: float = ONE_WAY_S) -> Swept:

@@ -121,7 +121,7 @@ class Connections(OfRun):
 
     def chart(self) -> go.Figure:
         """Latencies over one connection and over a new one each time; theory's range and mean beside them."""
-        figure, frame, dot = layout.blank(), self.run.deliveries, {"size": 5, "opacity": 0.65}
+        figure, frame, dot = layout.blank(), self.run.deliveries, {"size": 5}
         means = [
             layout.add_strip(
                 figure, row, frame[frame["technique"] == name]["latency_ms"], self.theory(fresh), LONG_POLLING.mark,

@@ -74,7 +74,7 @@ class Unaware(Shown):
                 figure.add_scatter(
                     x=[round(when[i], 3) for i in ids], y=[row + down] * len(ids), mode="markers", name=name,
                     legendgroup=name, showlegend=row == 1, customdata=ids,
-                    marker={"symbol": symbol, "size": 7, "color": color, "opacity": 0.8,
+                    marker={"symbol": symbol, "size": 7, "color": color,
                             "line": {"color": color, "width": 2 if down else 0}},
                     hovertemplate="event %{customdata} at %{x:.2f} s: " + name + "<extra></extra>",
                 )  # fmt: skip

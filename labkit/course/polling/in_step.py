@@ -48,7 +48,7 @@ class Herd(Shown):
         for column, (_, part) in enumerate(groups, 1):
             figure.add_scatter(
                 x=part["asked_s"].round(4), y=part["waited_ms"].round(2), mode="markers", row=1, col=column,
-                showlegend=False, marker={"symbol": mark.symbol, "size": 4, "color": mark.color, "opacity": 0.6},
+                showlegend=False, marker={"symbol": mark.symbol, "size": 4, "color": mark.color},
                 hovertemplate="sent at %{x:.2f} s: %{y:.1f} ms<extra></extra>",
             )  # fmt: skip
         top = float(self.frame["waited_ms"].quantile(0.99)) * 1.3

@@ -59,7 +59,7 @@ class Sweep(OfRun, Shown):
         means = [
             layout.add_strip(
                 figure, row, self.latencies_ms(poller), poller.theory(d), mark,
-                dot={"size": 4, "opacity": 0.55}, mean="mean, theory: P/2 + d",
+                dot={"size": 4}, mean="mean, theory: P/2 + d",
             )
             for row, poller in enumerate(kinds)
         ]  # fmt: skip

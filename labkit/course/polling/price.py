@@ -92,7 +92,7 @@ class Costs(Shown):
         figure.add_scatter(
             x=each["polls"] / each["events"], y=each["bytes"] / each["events"], mode="markers", name="one topic",
             row=1, col=1, hoverinfo="skip",
-            marker={"symbol": "circle-open", "size": 5, "color": mark.color, "opacity": 0.5},
+            marker={"symbol": "circle-open", "size": 5, "color": mark.color},
         )  # fmt: skip
         for column, xs, ys in (
             (1, (sums["polls"] / sums["events"]).tolist(), table["bytes/event"].tolist()),

@@ -27,12 +27,13 @@ def advised_pause(one_way_s: float, rate_per_s: float) -> go.Figure:
     layout.add_theory(figure, asked, means, name="theory: every pause from 0 to 1 s")
     for at, pause_s in enumerate(PAUSES_S):
         said = f"pause {pause_s * 1e3:.0f} ms: {style.ms(means[at])}, {style.number(asked[at])} requests/s"
+        side = "left" if asked[at] > max(asked) / 2 else "right"
         figure.add_scatter(
-            x=[asked[at]], y=[means[at]], mode="markers+text", text=[said], textposition="top right", visible=at == 0,
+            x=[asked[at]], y=[means[at]], mode="markers+text", text=[said], textposition=f"top {side}", visible=at == 0,
             marker={"symbol": "square", "size": 12, "color": "#B58A00"}, showlegend=False, hoverinfo="skip",
             textfont={"color": style.GREY.ink}, cliponaxis=False,
         )  # fmt: skip
-    figure.update_xaxes(title_text="requests of one client (1/s)", range=[0, max(asked) * 1.55])
+    figure.update_xaxes(title_text="requests of one client (1/s)", range=[0, max(asked) * 1.08])
     figure.update_yaxes(title_text="mean latency (ms)", range=[0, max(means) * 1.1])
     return layout.dressed(
         figure,

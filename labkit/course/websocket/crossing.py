@@ -79,7 +79,7 @@ class BothWays(Shown):
         figure.update_xaxes(title_text="sent, after the start (s)", showgrid=False, ticks="outside", ticklen=3)
         return layout.dressed(
             figure,
-            f"Up and down at once, one transit each: medians {said}",
+            f"Up and down at once: medians {said}, at most {style.ms(top)}",
             f"one WebSocket; {self.crossed} of {len(self.up)} messages up crossed one that came down",
             height=360, margin=(66, 24, 84, 96),
         )  # fmt: skip

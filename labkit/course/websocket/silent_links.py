@@ -96,15 +96,15 @@ class DeadPeers(Shown):
                     showarrow=False, xanchor="right", font={"size": 12, "color": grey.ink},
                 )  # fmt: skip
         ours = [p.noticed_s for p in self.of("labkit") if p.noticed_s is not None]
-        last = f"within {style.seconds(max(ours))}" if ours else "never"
+        last = f"is noticed after {style.seconds(max(ours))}" if ours else "is not noticed"
         figure.update_yaxes(
             tickvals=list(range(len(rows))), ticktext=names, range=[len(rows) - 0.4, -0.6], showgrid=False
         )
         figure.update_xaxes(title_text="after the links went silent (s)", range=[0, self.watched_s * 1.02])
         return layout.dressed(
             figure,
-            f"A ping every {style.seconds(self.interval_s)} finds a dead peer {last}; without pings nobody notices",
-            "all links go silent at 0; a ping may take as long as the time between two",
+            f"With a ping every {style.seconds(self.interval_s)} the last of {len(ours)} dead peers {last}",
+            f"all links go silent at 0; who has not answered a ping within {style.seconds(self.timeout_s)} is dead",
             height=180 + 26 * len(rows), margin=(150, 24, 92, 96),
         )  # fmt: skip
 
