@@ -149,7 +149,7 @@ def _draw_deliveries(figure: go.Figure, row: Row, y: int, axis: dict[str, Any], 
     if not len(row.deliveries):
         return
     drawn, mark = drawn_of(row.deliveries), row.mark
-    many = len(drawn) > 200
+    many, hollow = len(drawn) > 200, mark.symbol.endswith("-open")
     figure.add_scatter(
         x=drawn["latency_ms"].clip(lower=floor_of(axis)).round(4),
         y=[y - 0.13 + 0.4 * ((i * 0.6180339887) % 1 - 0.5) for i in range(len(drawn))],
@@ -157,7 +157,7 @@ def _draw_deliveries(figure: go.Figure, row: Row, y: int, axis: dict[str, Any], 
         marker={
             "symbol": mark.symbol,
             "size": 4.5 if many else 6,
-            "color": style.rgba(mark.color, 0.4 if many else 0.6),
+            "color": mark.color if hollow else style.rgba(mark.color, 0.4 if many else 0.6),
             "line": {"width": 0.6, "color": mark.color},
         },
         name=row.technique,

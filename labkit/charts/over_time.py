@@ -57,7 +57,7 @@ def timeline(run: Any, *, spans: Sequence[tuple[float, float, str]] = (), column
     )  # fmt: skip
     axis = latency_axis(rows, most_ticks=9 if lines < 3 else 4)
     start_ns = _start_ns(run, rows)
-    stop_s = max([_seconds(row, start_ns).max() for row in rows if len(row.deliveries)], default=1.0)
+    stop_s = max([_seconds(row, start_ns).max() for row in rows if len(row.deliveries)], default=0.0) or 1.0
     figure.update_xaxes(range=[-0.015 * stop_s, stop_s * 1.015], showgrid=False, ticks="outside", ticklen=3)
     figure.update_yaxes(**axis)
     for index, row in enumerate(rows):

@@ -404,7 +404,24 @@ def test_timeline_counts_from_the_start_of_the_run_as_its_spans_do(run: Any) -> 
 def test_timeline_title_names_the_extremes(run: Any) -> None:
     polling = run.deliveries.query("technique == 'polling'")["latency_ms"]
     title = charts.timeline(run).layout.title.text
-    assert title.startswith(f"Polling takes {polling.min():.0f} to {style.ms(polling.max())}, the streams 50 to ")
+    assert title.startswith(f"Polling takes {polling.min():.0f} to {style.ms(polling.max())}, long polling 5")
+    assert ", the streams 50 to " in title
+
+
+def test_timeline_of_a_stream_that_swings_most_names_the_other_streams(run: Any) -> None:
+    slow = (run.deliveries["technique"] == "sse") & (run.deliveries["event_id"] == 3)
+    late = run.deliveries.assign(latency_ms=run.deliveries["latency_ms"].where(~slow, 5000.0))
+    title = charts.timeline(SimpleNamespace(**{**vars(run), "deliveries": late})).layout.title.text
+    assert title.startswith("SSE takes 50 to 5\u202f000\u00a0ms, polling and long polling 5")
+    assert ", the other streams 50 to " in title
+
+
+def test_timeline_draws_events_that_are_due_at_once_side_by_side(run: Any) -> None:
+    burst = SimpleNamespace(**{**vars(run), "deliveries": run.deliveries.assign(due_ns=S)})
+    figure = charts.timeline(burst)
+    drawn = named(figure, "sse")
+    assert len(set(drawn.x)) == len(drawn.x) > 10 and drawn.mode == "markers"
+    assert "side by side" in figure.layout.title.subtitle.text
 
 
 # Overhead

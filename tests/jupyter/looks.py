@@ -28,7 +28,7 @@ const drawn = (paint, filter) => {  // paint: colours, one over the other
 const linear = v => v <= 10.31475 ? v / 3294.6 : ((v / 255 + 0.055) / 1.055) ** 2.4;
 const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
 const contrast = (a, b) => { const [x, y] = [light(a), light(b)].sort((p, q) => q - p); return (x + .05) / (y + .05) };
-const clear = colour => /^(none|transparent|rgba\\(.*, 0\\))$/.test(colour);
+const clear = colour => /^(none|transparent|rgba\\(.*, 0\\)|url\\(.*)$/.test(colour);  // url: hatched, see the outline
 const paints = (look, part) => [look[part], Number(look[part + 'Opacity'] ?? 1) * Number(look.opacity)];
 const under = element => {
   for (let at = element; at; at = at.parentElement) {

@@ -63,8 +63,7 @@ class Steps(Shown):
             mark = charts.EOF if pattern == "asked" else charts.CHUNKED
             figure.add_scatter(
                 x=[max(v * 1e3, 0.005) for v in values], y=[y] * len(values), mode="markers", showlegend=False,
-                marker={"symbol": mark.symbol, "size": 7, "color": style.rgba(mark.color, 0.6),
-                        "line": {"width": 1, "color": mark.color}},
+                marker={"symbol": mark.symbol, "size": 7, "color": mark.color},
                 hovertemplate="%{x:.3f} ms<extra></extra>",
             )  # fmt: skip
             figure.add_scatter(

@@ -71,7 +71,11 @@ class Deflated(Shown):
             column_widths=[0.58, 0.21, 0.21], horizontal_spacing=0.09,
         )  # fmt: skip
         for (color, shape), mode in zip(MODES, modes, strict=True):
-            fill = {"color": color, "pattern": {"shape": shape, "size": 6, "solidity": 0.25}}
+            fill = {
+                "color": color,
+                "pattern": {"shape": shape, "size": 6, "solidity": 0.25},
+                "line": {"color": style.GREY.ink, "width": 0.7},
+            }
             left = [100 * self.wire_bytes[kind][mode] / self.wire_bytes[kind][modes[0]] for kind in kinds]
             named = [f"{kind}<br>{self.payload_bytes[kind]:.0f} B" for kind in kinds]
             bars: list[tuple[int, list[str], list[float]]] = [
