@@ -2,7 +2,8 @@
 
 Every chart that has a theory (``labkit.theory``) draws it beside the measurement. Titles say what is seen and are
 computed from the run. Statistics use every scheduled delivery; of many thousands only some are drawn, and the
-chart then says how many.
+chart then says how many. On a page of JupyterLab charts follow its light or dark theme by themselves; pictures and
+print are light.
 
 Latency axes are logarithmic where the slowest delivery took more than five times as long as the fastest: on a
 linear axis wide enough for a poll interval of 1 s, streams at 50 ms and at 60 ms are the same pixel.
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from labkit.charts.over_time import timeline
     from labkit.charts.pictures import use_static_fallback, write
     from labkit.charts.predicted import book, predictions
-    from labkit.charts.style import use as use_theme
 
 __all__ = [
     "book",
@@ -30,7 +30,6 @@ __all__ = [
     "sequence",
     "timeline",
     "use_static_fallback",
-    "use_theme",
     "write",
 ]
 
@@ -48,8 +47,6 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Load a chart, and plotly with it, when it is asked for."""
-    if name == "use_theme":
-        return importlib.import_module("labkit.charts.style").use
     if name in _HOMES:
         return getattr(importlib.import_module(f"labkit.charts.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

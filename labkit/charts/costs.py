@@ -22,27 +22,26 @@ _PARTS = tuple(style.CATEGORY_COLORS)
 """A part is a colour and a title in ``style.py`` and a column ``PART_per_event`` of ``measuring/summaries.py``."""
 
 
-def overhead(run: Any, *, theme: str | None = None) -> go.Figure:
+def overhead(run: Any) -> go.Figure:
     """Bytes per event and technique: payload, envelope, framing, HTTP headers, TCP/IP headers (derived).
 
     Args:
         run: a Run, or anything with ``summary()``.
-        theme: ``light`` or ``dark``; the one of ``style.use`` by default.
 
     Returns:
         A figure: bars in bytes per delivered event, both directions, the total beside each. TCP/IP is hatched,
         since it is derived from segment counts and not read from a socket; left out where those are unknown.
     """
-    table, natures, grey = _table(run), Natures(getattr(run, "settings", {})), style.theme(theme)
+    table, natures, grey = _table(run), Natures(getattr(run, "settings", {})), style.GREY
     if table.empty:
-        figure = go.Figure(layout={"template": style.template(theme)})
+        figure = go.Figure(layout={"template": style.template()})
         return finished(figure.update_layout(title=style.heading("No event was delivered, so none has a cost")))
     totals = table.sum(axis=1)
     enlarged = len(table) > 1 and totals.max() / totals.min() >= ENLARGE_FROM
     figure = make_subplots(1, 2 if enlarged else 1, shared_yaxes=True, column_widths=[0.58, 0.42][: 1 + enlarged],
                            horizontal_spacing=0.045)  # fmt: skip
     figure.update_layout(
-        template=style.template(theme), barmode="stack", bargap=0.42,
+        template=style.template(), barmode="stack", bargap=0.42,
         title=style.heading(_title(table, natures), _note(table, natures)),
         margin={"l": 122, "r": 24, "t": 78, "b": 84}, uniformtext={"minsize": 10, "mode": "hide"},
         legend={"orientation": "h", "x": 0, "yref": "container", "y": 0.012, "yanchor": "bottom",
@@ -92,7 +91,7 @@ def _note(table: pd.DataFrame, natures: Natures) -> str:
     return f"all bytes of both directions; TCP/IP headers not counted for {natures.group(unknown)}"
 
 
-def _add_bars(figure: go.Figure, table: pd.DataFrame, part: str, grey: style.Theme, *, columns: int) -> None:
+def _add_bars(figure: go.Figure, table: pd.DataFrame, part: str, grey: style.Greys, *, columns: int) -> None:
     hatch = {"shape": "/", "size": 5, "solidity": 0.35, "fgcolor": grey.muted, "bgcolor": grey.paper}
     for column in range(1, columns + 1):
         figure.add_bar(
@@ -107,11 +106,7 @@ def _add_bars(figure: go.Figure, table: pd.DataFrame, part: str, grey: style.The
             name=style.CATEGORY_TITLES[part],
             legendgroup=part,
             showlegend=column == 1,
-            marker={
-                "color": style.CATEGORY_COLORS[part],
-                "line": {"width": 1, "color": grey.paper},
-                "pattern": hatch if part == "tcp_ip" else {},
-            },
+            marker={**style.filled(part), "pattern": hatch if part == "tcp_ip" else {}},
             customdata=[[technique, part] for technique in table.index],
             hovertemplate="%{x:.4~g} B " + style.CATEGORY_TITLES[part] + "<extra>%{customdata[0]}</extra>",
             row=1,

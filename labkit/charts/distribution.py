@@ -25,20 +25,19 @@ from labkit.charts.rows import (
 )
 
 
-def latency(run: Any, *, theme: str | None = None) -> go.Figure:
+def latency(run: Any) -> go.Figure:
     """Distribution of latency, one row per technique, theory beside it.
 
     Args:
         run: a Run, or anything with ``deliveries``, ``settings`` and ``summary()``.
-        theme: ``light`` or ``dark``; the one of ``style.use`` by default.
 
     Returns:
         A figure: each delivery a dot, bars for the median and the 95th percentile, the mean; the expected range
         as a band and the expected mean as an open diamond; the learner's predictions as dashed lines. Latency in
         ms below, in network transits above where the run had one.
     """
-    rows, grey = rows_of(run), style.theme(theme)
-    figure = go.Figure(layout={"template": style.template(theme)})
+    rows, grey = rows_of(run), style.GREY
+    figure = go.Figure(layout={"template": style.template()})
     predicted = {row.technique: _predicted_ms(row.technique) for row in rows}
     axis = latency_axis(rows, more=[v for v in predicted.values() if v is not None])
     _latency_key(figure, grey, any(row.expected_ms is not None for row in rows))
@@ -100,7 +99,7 @@ def _latency_title(rows: Sequence[Row], run: Any) -> str:
     return f"{name} waits {style.ms(slowest.mean_ms)} on average, {group} {average}{transit}"
 
 
-def _latency_key(figure: go.Figure, grey: style.Theme, with_theory: bool) -> None:
+def _latency_key(figure: go.Figure, grey: style.Greys, with_theory: bool) -> None:
     """What each mark means, in grey: colours belong to the techniques."""
     items = [
         ("a delivery", {"symbol": "circle", "size": 7, "color": grey.rule}),
@@ -114,11 +113,11 @@ def _latency_key(figure: go.Figure, grey: style.Theme, with_theory: bool) -> Non
         figure.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=marker)
 
 
-def _hollow(grey: style.Theme) -> dict[str, Any]:
+def _hollow(grey: style.Greys) -> dict[str, Any]:
     return {"symbol": "diamond", "size": 10, "color": grey.paper, "line": {"width": 1.6, "color": grey.ink}}
 
 
-def _draw_theory(figure: go.Figure, row: Row, y: int, axis: dict[str, Any], grey: style.Theme) -> None:
+def _draw_theory(figure: go.Figure, row: Row, y: int, axis: dict[str, Any], grey: style.Greys) -> None:
     expected = expected_on(axis, row)
     if expected is None or row.expected_ms is None:
         return
@@ -130,7 +129,7 @@ def _draw_theory(figure: go.Figure, row: Row, y: int, axis: dict[str, Any], grey
         fill="toself",
         fillcolor=style.rgba(color, 0.13),
         mode="lines",
-        line={"width": 1, "color": style.rgba(color, 0.55)},
+        line={"width": 1, "color": color},
         name=f"{row.technique}: theory, range",
         showlegend=False,
         hoverinfo="skip",
@@ -146,11 +145,11 @@ def _draw_theory(figure: go.Figure, row: Row, y: int, axis: dict[str, Any], grey
     )
 
 
-def _draw_deliveries(figure: go.Figure, row: Row, y: int, axis: dict[str, Any], grey: style.Theme) -> None:
+def _draw_deliveries(figure: go.Figure, row: Row, y: int, axis: dict[str, Any], grey: style.Greys) -> None:
     if not len(row.deliveries):
         return
     drawn, mark = drawn_of(row.deliveries), row.mark
-    many = len(drawn) > 200
+    many, hollow = len(drawn) > 200, mark.symbol.endswith("-open")
     figure.add_scatter(
         x=drawn["latency_ms"].clip(lower=floor_of(axis)).round(4),
         y=[y - 0.13 + 0.4 * ((i * 0.6180339887) % 1 - 0.5) for i in range(len(drawn))],
@@ -158,8 +157,8 @@ def _draw_deliveries(figure: go.Figure, row: Row, y: int, axis: dict[str, Any], 
         marker={
             "symbol": mark.symbol,
             "size": 4.5 if many else 6,
-            "color": style.rgba(mark.color, 0.4 if many else 0.6),
-            "line": {"width": 0 if many else 0.6, "color": mark.color},
+            "color": mark.color if hollow else style.rgba(mark.color, 0.4 if many else 0.6),
+            "line": {"width": 0.6, "color": mark.color},
         },
         name=row.technique,
         showlegend=False,
@@ -172,7 +171,7 @@ def _draw_deliveries(figure: go.Figure, row: Row, y: int, axis: dict[str, Any], 
 
 
 def _point(
-    figure: go.Figure, row: Row, name: str, x: float, y: float, symbol: str, size: int, width: float, grey: style.Theme
+    figure: go.Figure, row: Row, name: str, x: float, y: float, symbol: str, size: int, width: float, grey: style.Greys
 ) -> None:
     edge = grey.paper if symbol == "diamond" else grey.ink
     figure.add_scatter(
@@ -187,7 +186,7 @@ def _point(
 
 
 def _draw_prediction(
-    figure: go.Figure, row: Row, y: int, value: float | None, axis: dict[str, Any], grey: style.Theme
+    figure: go.Figure, row: Row, y: int, value: float | None, axis: dict[str, Any], grey: style.Greys
 ) -> None:
     if value is None:
         return
@@ -218,7 +217,7 @@ def _predicted_ms(technique: str) -> float | None:
     return None if kept is None else kept * 1e3
 
 
-def _name_row(figure: go.Figure, row: Row, y: int, grey: style.Theme) -> None:
+def _name_row(figure: go.Figure, row: Row, y: int, grey: style.Greys) -> None:
     """The two numbers to compare, at the right of their row."""
     lines = []
     if len(row.deliveries):

@@ -58,7 +58,6 @@ def dressed(
     title: str,
     note: str = "",
     *,
-    theme: str | None,
     height: int,
     margin: tuple[int, int, int, int],
     **layout: Any,
@@ -72,7 +71,7 @@ def dressed(
     from labkit.charts.pictures import finished
 
     left, right, top, bottom = margin
-    dress = {"template": style.template(theme), "title": style.heading(title, note), "legend": LEGEND, "height": height}
+    dress = {"template": style.template(), "title": style.heading(title, note), "legend": LEGEND, "height": height}
     figure.update_layout({**dress, "margin": {"l": left, "r": right, "t": top, "b": bottom}, **layout})
     return finished(figure)
 
@@ -90,17 +89,15 @@ def name_rows(figure: go.Figure, names: Sequence[str], *, room: tuple[float, flo
     )  # fmt: skip
 
 
-def theory_line(theme: str | None, width: float = 1) -> dict[str, Any]:
+def theory_line(width: float = 1) -> dict[str, Any]:
     """How theory is drawn in every chart: a thin dashed line of ink."""
-    return {"color": style.theme(theme).ink, "width": width, "dash": "3px,3px"}
+    return {"color": style.GREY.ink, "width": width, "dash": "3px,3px"}
 
 
-def add_theory(
-    figure: go.Figure, x: Iterable[Any], y: Iterable[Any], *, theme: str | None, width: float = 1, **trace: Any
-) -> None:
+def add_theory(figure: go.Figure, x: Iterable[Any], y: Iterable[Any], *, width: float = 1, **trace: Any) -> None:
     """Draw what theory expects; *trace* is what else its line is told (name, panel)."""
     given = {"name": "theory", "legendgroup": "theory", "mode": "lines", "hoverinfo": "skip", **trace}
-    figure.add_scatter(x=list(x), y=list(y), line=theory_line(theme, width), **given)
+    figure.add_scatter(x=list(x), y=list(y), line=theory_line(width), **given)
 
 
 def add_strip(
@@ -110,20 +107,19 @@ def add_strip(
     expected: theory.Expectation,
     mark: Mark,
     *,
-    theme: str | None,
     dot: dict[str, Any],
     mean: str = "mean, theory",
 ) -> float:
     """Latencies as a strip of dots, in one row of several: theory's range behind them, and the means of both.
 
     Args:
-        dot: size and opacity of the dots.
+        dot: size of the dots.
         mean: what theory's mean is called.
 
     Returns:
         The mean that was measured, in ms.
     """
-    found, ink = list(found_ms), style.theme(theme).ink
+    found, ink = list(found_ms), style.GREY.ink
     figure.add_shape(
         type="rect", x0=expected.min_s * 1e3, x1=expected.max_s * 1e3, y0=row - 0.3, y1=row + 0.3,
         fillcolor=style.rgba(mark.color, 0.12), line_width=0, layer="below",

@@ -28,7 +28,6 @@ def sequence(
     techniques: Iterable[str] | None = None,
     subscriber: int | None = None,
     first: int = 12,
-    theme: str | None = None,
 ) -> go.Figure:
     """The conversation of client and server, as it was recorded.
 
@@ -39,20 +38,19 @@ def sequence(
         techniques: which ones, side by side; all that have a connection by default.
         subscriber: whose connections; by default the one that received the event first, else each technique's first.
         first: without an event, as many arrows as this of the busiest technique, from the beginning.
-        theme: ``light`` or ``dark``; the one of ``style.use`` by default.
 
     Returns:
         A figure, time in ms running down. Arrows slope from the sender's write to the receiver's read where a
         relay recorded the server's end; elsewhere they are level, and the figure says so.
     """
-    grey = style.theme(theme)
+    grey = style.GREY
     rows = _deliveries(source, event_id, subscriber)
     if isinstance(source, Explanation):
         techniques, event_id = [row["technique"] for row in source.rows], source.event_id
         source = source.run
     panels = _panels(source, event_id, techniques, subscriber, rows)
     if not panels:
-        figure = go.Figure(layout={"template": style.template(theme)})
+        figure = go.Figure(layout={"template": style.template()})
         return finished(figure.update_layout(title=style.heading("No conversation was recorded"), height=HEIGHT))
     window_ns, zero_ns = _window(panels, first)
     figure = make_subplots(1, len(panels), shared_yaxes=True, horizontal_spacing=0.06 / len(panels))
@@ -68,7 +66,7 @@ def sequence(
     figure.update_yaxes(range=[start_ms + span_ms, start_ms])
     figure.update_yaxes(title_text=f"time since {since} (ms)", ticks="outside", col=1)
     figure.update_layout(
-        template=style.template(theme), height=HEIGHT + 90, margin=MARGIN, showlegend=False, hovermode="closest",
+        template=style.template(), height=HEIGHT + 90, margin=MARGIN, showlegend=False, hovermode="closest",
         title=style.heading(_title(panels, window_ns, event_id), _note(drawings, event_id)),
     )  # fmt: skip
     return finished(figure)

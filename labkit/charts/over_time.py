@@ -26,38 +26,38 @@ from labkit.charts.rows import (
     thinned,
 )
 
+BESIDE = 0.007  # of the width: a mark's
 
-def timeline(
-    run: Any, *, spans: Sequence[tuple[float, float, str]] = (), theme: str | None = None, columns: int | None = None
-) -> go.Figure:
+
+def timeline(run: Any, *, spans: Sequence[tuple[float, float, str]] = (), columns: int | None = None) -> go.Figure:
     """Latency along time, one small panel per technique, all on the same axes.
 
     Panels rather than one: streams lie on top of one another in a single panel, and nothing tells them apart.
 
     Args:
         run: a Run, or anything with ``deliveries``, ``settings`` and ``summary()``.
-        spans: shaded stretches of time, each ``(start_s, stop_s, label)``, seconds after the first due time.
-        theme: ``light`` or ``dark``; the one of ``style.use`` by default.
+        spans: shaded stretches of time, each ``(start_s, stop_s, label)``, seconds after the run's start, as ``at`` of
+            ``measure`` and of ``run_for`` counts them.
         columns: panels side by side; chosen by their number by default.
 
     Returns:
         A figure whose points carry ``customdata`` (event_id, technique, subscriber), so that a click on a point
-        can open that event. Time in s after the first due time, latency in ms; where nobody knows what was due, the
+        can open that event. Time in s after the run's start, latency in ms; where nobody knows what was due, the
         interval since the delivery before, at the time when it was received.
     """
-    rows, grey = rows_of(run), style.theme(theme)
+    rows, grey = rows_of(run), style.GREY
     columns = columns or (1 if len(rows) <= 3 else 2)
     lines = max(1, math.ceil(len(rows) / columns))
     figure = make_subplots(
         lines, columns, shared_xaxes="all", shared_yaxes="all", horizontal_spacing=0.05, vertical_spacing=0.3 / lines
     )
     figure.update_layout(
-        template=style.template(theme), margin={"l": 66, "r": 24, "t": 92, "b": 56}, showlegend=False,
+        template=style.template(), margin={"l": 66, "r": 24, "t": 92, "b": 56}, showlegend=False,
         height=(300, 380, 450)[lines - 1] if lines <= 3 else 150 * lines,
     )  # fmt: skip
     axis = latency_axis(rows, most_ticks=9 if lines < 3 else 4)
-    start_ns = _first_due_ns(rows)
-    stop_s = max([_seconds(row, start_ns).max() for row in rows if len(row.deliveries)], default=1.0)
+    start_ns = _start_ns(run, rows)
+    stop_s = max([_seconds(row, start_ns).max() for row in rows if len(row.deliveries)], default=0.0) or 1.0
     figure.update_xaxes(range=[-0.015 * stop_s, stop_s * 1.015], showgrid=False, ticks="outside", ticklen=3)
     figure.update_yaxes(**axis)
     for index, row in enumerate(rows):
@@ -65,7 +65,7 @@ def timeline(
         _panel(figure, row, _seconds(row, start_ns), stop_s, axis, where, grey)
         bottom = index + columns >= len(rows)
         figure.update_xaxes(
-            title_text=f"{row.moment}, after the first {'event' if row.timed else 'one here'} (s)" if bottom else "",
+            title_text=f"{row.moment}, after the start (s)" if bottom else "",
             showticklabels=bottom,
             **where,
         )
@@ -87,8 +87,10 @@ def timeline(
     return finished(figure)
 
 
-def _first_due_ns(rows: Sequence[Row]) -> float:
-    return min((float(row.deliveries["due_ns"].min()) for row in rows if len(row.deliveries)), default=0.0)
+def _start_ns(run: Any, rows: Sequence[Row]) -> float:
+    """When the run began; the first due time of one that does not say it."""
+    first = min((float(row.deliveries["due_ns"].min()) for row in rows if len(row.deliveries)), default=0.0)
+    return float(run.settings.get("started_ns") or first)
 
 
 def _seconds(row: Row, start_ns: float) -> pd.Series[float]:
@@ -102,9 +104,10 @@ def _panel(
     stop_s: float,
     axis: dict[str, Any],
     where: dict[str, int],
-    grey: style.Theme,
+    grey: style.Greys,
 ) -> None:
     mark, drawn = row.mark, drawn_of(row.deliveries)
+    joined = drawn["subscriber"].nunique() == 1 and len(drawn) <= 200 and drawn["due_ns"].is_unique
     expected = expected_on(axis, row)
     if expected is not None:
         low, mean, high = expected
@@ -119,10 +122,11 @@ def _panel(
             **where,
         )  # fmt: skip
     if len(drawn):
+        beside_s = drawn.groupby(["subscriber", "due_ns"]).cumcount() * BESIDE * stop_s
         figure.add_scatter(
-            x=seconds.loc[drawn.index].round(6),
+            x=(seconds.loc[drawn.index] + beside_s).round(6),
             y=drawn["latency_ms"].clip(lower=floor_of(axis)).round(4),
-            mode="lines+markers" if drawn["subscriber"].nunique() == 1 and len(drawn) <= 200 else "markers",
+            mode="lines+markers" if joined else "markers",
             line={"color": style.rgba(mark.color, 0.55), "width": 1},
             marker={"symbol": mark.symbol, "size": 5 if len(drawn) <= 200 else 3.5, "color": mark.color},
             name=row.technique,
@@ -134,7 +138,7 @@ def _panel(
     _name_panel(figure, row, where, grey)
 
 
-def _name_panel(figure: go.Figure, row: Row, where: dict[str, int], grey: style.Theme) -> None:
+def _name_panel(figure: go.Figure, row: Row, where: dict[str, int], grey: style.Greys) -> None:
     said = [f"mean{'' if row.timed else ' interval'} {style.ms(row.mean_ms)}"] if len(row.deliveries) else []
     said += [f"theory {style.ms(row.expected_ms)}"] if row.expected_ms is not None else []
     said += [row.trouble] if row.trouble else []
@@ -145,7 +149,7 @@ def _name_panel(figure: go.Figure, row: Row, where: dict[str, int], grey: style.
     )  # fmt: skip
 
 
-def _shade(figure: go.Figure, span: tuple[float, float, str], where: dict[str, int], grey: style.Theme) -> None:
+def _shade(figure: go.Figure, span: tuple[float, float, str], where: dict[str, int], grey: style.Greys) -> None:
     figure.add_vrect(x0=span[0], x1=span[1], fillcolor=grey.rule, opacity=0.25, line_width=0, layer="below", **where)
 
 
@@ -154,7 +158,7 @@ def _slowest_within(row: Row, seconds: pd.Series[float], start_s: float, stop_s:
     return float(inside.max()) if len(inside) else 0.0
 
 
-def _name_span(figure: go.Figure, x: float, label: str, where: dict[str, int], grey: style.Theme) -> None:
+def _name_span(figure: go.Figure, x: float, label: str, where: dict[str, int], grey: style.Greys) -> None:
     """Once in each column, in a panel whose dots are low there."""
     figure.add_annotation(
         text=label, x=x, y=1, yref="y domain", yanchor="top", showarrow=False, font={"size": 11, "color": grey.ink},
@@ -176,7 +180,16 @@ def _timeline_title(rows: Sequence[Row], run: Any) -> str:
     said = f"{wide.short} takes {_extent([wide])}"
     if wide in calm:
         return f"{group_name(rows)} take {_extent(rows)}" if len(rows) > 1 else said
-    return f"{said}, {group_name(calm)} {_extent(calm)}"
+    between = [row for row in rows if row is not wide and row not in calm]
+    said += f", {_others(between, wide)} {_extent(between)}" if between else ""
+    return f"{said}, {_others(calm, wide)} {_extent(calm)}"
+
+
+def _others(rows: Sequence[Row], than: Row) -> str:
+    """What to call several techniques beside one that may be of the same kind."""
+    name = group_name(rows)
+    is_stream = than.natures.kind(than.technique) == "stream"
+    return name.replace("the streams", "the other streams") if is_stream else name
 
 
 def _swing_ms(row: Row) -> float:
@@ -192,5 +205,7 @@ def _timeline_note(rows: Sequence[Row], axis: dict[str, Any]) -> str:
     has_theory, what = any(row.expected_ms is not None for row in rows), rows[0].measure if rows else "latency"
     parts = ["band and dashed line: the range and the mean that theory expects"] if has_theory else []
     parts += [f"{what} on a logarithmic scale"] if axis["type"] == "log" else []
+    if any(row.timed and row.deliveries.duplicated(["subscriber", "due_ns"]).any() for row in rows):
+        parts.append("events due at the same instant stand side by side")
     parts += [thinned(rows)] if thinned(rows) else []
     return "; ".join(parts)

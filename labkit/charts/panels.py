@@ -64,7 +64,7 @@ class Drawing:
     columns: int
     window_ns: tuple[int, int]
     zero_ns: int
-    grey: style.Theme
+    grey: style.Greys
     has_bar: bool = False
     """Whether it shows the event waiting at the server: too short a wait has no bar."""
 
@@ -72,7 +72,7 @@ class Drawing:
         self._lifelines()
         arrows = self.panel.within(self.window_ns)
         carrier = self.panel.carrier
-        self._arrows([a for a in arrows if a is not carrier], style.rgba(self._color, 0.9), 1.1, "arrows")
+        self._arrows([a for a in arrows if a is not carrier], self._color, 1.1, "arrows")
         if carrier is not None:
             self._wait(carrier)
             self._arrows([carrier], self._color, 2.6, f"event {self.panel.event_id}")

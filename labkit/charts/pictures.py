@@ -11,6 +11,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 import plotly.io as pio
 
+from labkit.charts import ground
 from labkit.errors import LabkitError
 
 WIDTH, HEIGHT = 900, 450
@@ -108,4 +109,5 @@ def use_static_fallback() -> None:
 def finished(figure: go.Figure) -> go.Figure:
     """The figure, ready to be shown."""
     use_static_fallback()
+    ground.bring()
     return figure

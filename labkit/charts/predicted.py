@@ -14,16 +14,23 @@ from labkit.theory import Mark
 
 HIT = Mark("#0072B2", "circle", "solid")
 REACH = 100.0
+NOTHING = (
+    "No prediction can be compared with a measurement yet",
+    "a notebook's cells with labkit.predict(...) keep what you predict, and its verdicts what was measured",
+)
 
 
-def predictions(ratios: Sequence[tuple[str, str, float]], *, theme: str | None = None) -> go.Figure:
+def predictions(ratios: Sequence[tuple[str, str, float]]) -> go.Figure:
     """Each prediction over what was then measured, on a logarithmic axis, one row for each claim.
 
     Args:
         ratios: (claim, who, prediction over measurement); what is beyond a factor of 100 is drawn at 100.
-        theme: ``light`` or ``dark``; the one of ``style.use`` by default.
     """
-    grey = style.theme(theme)
+    grey = style.GREY
+    if not ratios:
+        figure = go.Figure(layout={"template": style.template(), "height": 140, "xaxis": {"visible": False}})
+        figure.update_layout(yaxis={"visible": False}, title=style.heading(*NOTHING))
+        return finished(figure)
     order = sorted({claim for claim, _, _ in ratios}, key=lambda claim: _median_factor(ratios, claim))
     figure = go.Figure()
     figure.add_scatter(
@@ -42,7 +49,7 @@ def predictions(ratios: Sequence[tuple[str, str, float]], *, theme: str | None =
     )  # fmt: skip
     figure.update_yaxes(categoryorder="array", categoryarray=order, title_text="claim")
     figure.update_layout(
-        template=style.template(theme), height=max(240, 150 + 24 * len(order)), margin={"l": 70, "b": 64, "t": 84},
+        template=style.template(), height=max(240, 150 + 24 * len(order)), margin={"l": 70, "b": 64, "t": 84},
         title=style.heading(_title(ratios), "logarithmic scale; shaded: within a factor of two"),
     )  # fmt: skip
     return finished(figure)
@@ -54,18 +61,15 @@ def _median_factor(ratios: Sequence[tuple[str, str, float]], claim: str) -> floa
 
 
 def _title(ratios: Sequence[tuple[str, str, float]]) -> str:
-    if not ratios:
-        return "No prediction can be compared with a measurement yet"
     near = sum(0.5 <= ratio <= 2 for _, _, ratio in ratios)
     worst = max({id for id, _, _ in ratios}, key=lambda id: _median_factor(ratios, id))
     return f"{near} of {len(ratios)} predictions within a factor of two; the furthest off: {worst}"
 
 
-def book(book: Book, *, theme: str | None = None) -> go.Figure:
+def book(book: Book) -> go.Figure:
     """By what factor each prediction of the book missed what was then measured.
 
     Args:
         book: the claims and what came of them, :func:`labkit.claims.verdicts.book`.
-        theme: ``light`` or ``dark``; the one of ``style.use`` by default.
     """
-    return predictions([(entry.id, "you", entry.ratio) for entry in book if entry.ratio], theme=theme)
+    return predictions([(entry.id, "you", entry.ratio) for entry in book if entry.ratio])

@@ -1,9 +1,9 @@
 """How every figure of the kit looks: colours, ink and numbers, shared by charts and panel.
 
-The colours are those of Okabe and Ito (2008), which people with any common colour blindness tell apart. Nothing
+The hues are those of Okabe and Ito (2008), which people with any common colour blindness tell apart; of lightness,
+what stands out from white by 3 : 1 and, turned over by ``ground.css``, from a dark page by as much. Nothing
 is said by colour alone: each technique keeps its colour, marker and dash in every chart (its ``Mark``, which a run
-tells: :class:`labkit.measuring.natures.Natures`). Text is ink, never
-coloured. Figures are opaque cards, so that they stay readable whatever the theme around them.
+tells: :class:`labkit.measuring.natures.Natures`). Text is ink, never coloured.
 
 Pure: plotly is imported where a template is built, not before.
 """
@@ -20,15 +20,16 @@ FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', 'Noto Sans
 TITLE_LINE = 96  # characters of a title that fit on one line of 900 px
 
 
-COLORWAY = ("#D55E00", "#E69F00", "#009E73", "#56B4E9", "#0072B2", "#CC79A7", "#8A8A8A")
+COLORWAY = ("#B84300", "#B58A00", "#007A55", "#3C96DC", "#00487F", "#CB6FAC", "#858585")
 
 CATEGORY_COLORS = {
     "payload": "#0072B2",
-    "envelope": "#56B4E9",
+    "envelope": "#7CC6F0",
     "framing": "#F0E442",
-    "headers": "#E69F00",
-    "tcp_ip": "#B4B4B4",
+    "headers": "#F3B64A",
+    "tcp_ip": "#C8C8C8",
 }
+"""Of bars: their outline is ink, and tells them from the ground."""
 CATEGORY_TITLES = {
     "payload": "payload",
     "envelope": "envelope",
@@ -39,8 +40,8 @@ CATEGORY_TITLES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Theme:
-    """The greys of a figure."""
+class Greys:
+    """What is neither technique nor category: ground, text, lines."""
 
     paper: str
     ink: str
@@ -49,36 +50,12 @@ class Theme:
     grid: str
 
 
-THEMES = {
-    "light": Theme("#FFFFFF", "#1B1B1B", "#5F5F5F", "#A8A8A8", "#E9E9E9"),
-    "dark": Theme("#111111", "#EDEDED", "#ABABAB", "#6B6B6B", "#2C2C2C"),
-}
+GREY = Greys("#FFFFFF", "#1B1B1B", "#5F5F5F", "#8C8C8C", "#E9E9E9")
 
 
-_present = "light"
-
-
-def use(name: str) -> None:
-    """Draw from now on in ``light`` or ``dark``; a kernel cannot know which theme its front end has.
-
-    Raises:
-        ValueError: another name.
-    """
-    global _present
-    theme(name)
-    _present = name
-
-
-def theme(name: str | None = None) -> Theme:
-    """The greys of ``light`` or ``dark``, of the theme in use by default.
-
-    Raises:
-        ValueError: another name.
-    """
-    name = name or _present
-    if name not in THEMES:
-        raise ValueError(f"no theme {name!r}; there are {', '.join(THEMES)}")
-    return THEMES[name]
+def filled(category: str) -> dict[str, Any]:
+    """How a bar of a category is filled and outlined: plotly's ``marker``."""
+    return {"color": CATEGORY_COLORS[category], "line": {"color": GREY.ink, "width": 0.7}}
 
 
 def rgba(color: str, alpha: float) -> str:
@@ -87,11 +64,11 @@ def rgba(color: str, alpha: float) -> str:
     return f"rgba({red},{green},{blue},{alpha:g})"
 
 
-def template(name: str | None = None) -> Any:
+def template() -> Any:
     """The plotly template of the kit: no boxes, pale grid, ink text, title at the left."""
     import plotly.graph_objects as go
 
-    grey = theme(name)
+    grey = GREY
     axis = {
         "gridcolor": grey.grid,
         "linecolor": grey.rule,
@@ -124,6 +101,7 @@ def template(name: str | None = None) -> Any:
             "legend": {"bgcolor": "rgba(0,0,0,0)", "font": {"size": 12, "color": grey.muted}, "tracegroupgap": 0},
             "hoverlabel": {"font": {"family": FONT, "size": 12}, "align": "left"},
             "margin": {"l": 120, "r": 30, "t": 70, "b": 60},
+            "modebar": {"remove": ["sendChartToCloud"]},  # plotly's "Share chart" would upload what was measured
         }
     )
 

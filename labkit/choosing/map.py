@@ -48,20 +48,19 @@ STALENESS_TICKS = {
 }
 
 
-def decision_map(choice: Choice, comparison: Any = None, *, theme: str | None = None) -> go.Figure:
+def decision_map(choice: Choice, comparison: Any = None) -> go.Figure:
     """Which technique is the cheapest, for every event rate and every tolerated staleness.
 
     Args:
         choice: what :func:`labkit.choose` gave; its other inputs hold for the whole map.
         comparison: a run, or a comparison, whose techniques are drawn where they were: at its event rate, by the
             latest event that each had. What a page received did not come through the run's network: left out.
-        theme: ``light`` or ``dark``; the one of ``style.use`` by default.
 
     Returns:
         A figure with a slider over what is paid for. Solid: where interval polling begins to be the cheapest, by the
         models; the hatched band beside it is as wide as the figures' ranges. The star is the choice itself.
     """
-    grey = style.theme(theme)
+    grey = style.GREY
     paid = ({YOURS: choice.needs.prices} if choice.needs.prices else {}) | PAID
     figure, layers = go.Figure(), {}
     for at, (name, prices) in enumerate(paid.items()):
@@ -72,7 +71,7 @@ def decision_map(choice: Choice, comparison: Any = None, *, theme: str | None = 
     _add_points(figure, choice, comparison, grey)
     first = next(iter(layers))
     figure.update_layout(
-        template=style.template(theme), height=610, margin={"l": 78, "r": 24, "t": 84, "b": 240},
+        template=style.template(), height=610, margin={"l": 78, "r": 24, "t": 84, "b": 240},
         legend={"orientation": "h", "x": 0, "y": -0.19, "yanchor": "top"},
         title=_heading(choice, first, layers[first][2]),
         sliders=[{
@@ -96,7 +95,7 @@ def _grid(low: float, high: float, count: int) -> list[float]:
 
 
 def _add_areas(
-    figure: go.Figure, needs: Needs, figures: Mapping[str, Any], grey: style.Theme, *, shown: bool
+    figure: go.Figure, needs: Needs, figures: Mapping[str, Any], grey: style.Greys, *, shown: bool
 ) -> dict[str, float]:
     """The coloured cells, their names, and polling's border; returns the share of the map that each has won."""
     rates, stalenesses = _grid(*RATES_PER_S, COLUMNS), _grid(*STALENESS_S, ROWS)
@@ -129,13 +128,13 @@ def _area_name(number: int) -> str:
     return ALIKE_NAME if number == ALIKE else named(NAMES[number])
 
 
-def _colors(grey: style.Theme) -> list[list[Any]]:
+def _colors(grey: style.Greys) -> list[list[Any]]:
     colors = [grey.paper, *(find(name).mark.color for name in NAMES), ALIKE_COLOR]
     return [[(n + side) / len(colors), color] for n, color in enumerate(colors) for side in (0, 1)]
 
 
 def _add_names(
-    figure: go.Figure, cells: list[list[int]], rates: list[float], stalenesses: list[float], grey: style.Theme,
+    figure: go.Figure, cells: list[list[int]], rates: list[float], stalenesses: list[float], grey: style.Greys,
     shown: bool,
 ) -> None:  # fmt: skip
     """Each area's name in its middle, so that nothing is said by colour alone."""
@@ -169,7 +168,7 @@ def _run(values: list[int]) -> int:
 
 
 def _add_border(
-    figure: go.Figure, needs: Needs, figures: Mapping[str, Any], rates: list[float], grey: style.Theme, shown: bool
+    figure: go.Figure, needs: Needs, figures: Mapping[str, Any], rates: list[float], grey: style.Greys, shown: bool
 ) -> None:
     """Where interval polling begins to win, as the models have it and as the figures' ranges allow."""
     least, value, most = (
@@ -216,7 +215,7 @@ def _cost(option: Option, end: str) -> float:
     return option.cost if end == "value" else option.cost_low if end == "low" else option.cost_high
 
 
-def _add_points(figure: go.Figure, choice: Choice, comparison: Any, grey: style.Theme) -> None:
+def _add_points(figure: go.Figure, choice: Choice, comparison: Any, grey: style.Greys) -> None:
     figure.add_scatter(
         x=[choice.needs.rate_per_s], y=[choice.needs.staleness_s], mode="markers", name="what was asked for",
         marker={"symbol": "star", "size": 20, "color": grey.paper, "line": {"width": 2, "color": grey.ink}},

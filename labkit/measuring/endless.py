@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
@@ -228,13 +229,19 @@ class LiveRun(UnderWay):
         newest = int(cursor.partition("@")[0])
         self.publisher.newest[self.topic] = newest
         self.window.start(newest)
-        self._beside.append(asyncio.ensure_future(self._tend()))
+        self._beside += [asyncio.ensure_future(self._tend()), asyncio.ensure_future(self._count_seconds())]
         super()._starts_at(cursor)
 
     async def _tend(self) -> None:
         while True:
             await asyncio.sleep(TEND_S)
             await self._turn()
+
+    async def _count_seconds(self) -> None:
+        for second in itertools.count(1):
+            ends_ns = self.started_ns + second * 1_000_000_000
+            await asyncio.sleep((ends_ns - now_ns()) / 1e9)
+            self._samples.second_ends(ends_ns)
 
     async def _turn(self) -> None:
         """Begin a page of the window, if it is time."""

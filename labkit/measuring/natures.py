@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SPARE = tuple(
     Mark(color, symbol, dash)
     for color, symbol, dash in (
-        ("#8A8A8A", "pentagon", "dot"),
+        ("#858585", "pentagon", "dot"),
         ("#6B7A4F", "hexagram", "dash"),
         ("#7A6A8A", "star-square", "dashdot"),
         ("#8A7350", "bowtie", "longdash"),

@@ -10,10 +10,12 @@ from labkit.measuring.attaching import Subscribers
 from labkit.measuring.tallies import BROWSER
 from labkit.measuring.window import COUNTERS, FRESH, LiveSubscription
 from labkit.wire.events import now_ns
-from labkit.wire.spans import CATEGORIES
+from labkit.wire.spans import CATEGORIES, Category
 
 TOLD_WITHIN_S = 5.0
 """How long a page may take to tell what arrived, and still have a dot."""
+SECONDS = 60
+"""Seconds whose bytes are kept for a reader who comes late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,8 @@ class Sample:
     Attributes:
         published: event id -> (due_ns, published_ns) of the newest events.
         arrived: technique -> (event id, received_ns), in order.
-        totals: technique -> bytes by category since the start.
+        totals: (when, bytes by category since the start), all techniques together: at the end of each second that has
+            ended since the sample before, and now.
         open: technique -> (connections, requests) open now.
         failures: technique -> why it ended before its time.
     """
@@ -31,7 +34,7 @@ class Sample:
     t_ns: int
     published: dict[int, tuple[int, int]]
     arrived: dict[str, list[tuple[int, int]]]
-    totals: dict[str, dict[str, int]]
+    totals: list[tuple[int, dict[Category, int]]]
     open: dict[str, tuple[int, int]]
     failures: dict[str, str]
 
@@ -44,18 +47,27 @@ class Samples:
         """(event id, due_ns, published_ns)."""
         self._subscribers = subscribers
         self._seen: deque[tuple[str, int, int]] = deque(maxlen=FRESH)  # told by subscribers elsewhere
+        self._seconds: deque[tuple[int, dict[Category, int]]] = deque(maxlen=SECONDS)
+
+    def second_ends(self, t_ns: int) -> None:
+        """Put down what went over the wire until then, which is now; on the lab loop."""
+        self._seconds.append((t_ns, self._bytes()))
 
     def here(self) -> Sample:
         """What the subscribers here say; on the lab loop."""
-        subscriptions, first = {s.technique.name: s for s in self._subscribers.here}, len(COUNTERS)
+        subscriptions = {s.technique.name: s for s in self._subscribers.here}
         return Sample(
             now_ns(),
             {event_id: times for event_id, *times in _drained(self.fresh)},
             {name: list(_drained(s.fresh)) for name, s in subscriptions.items()},
-            {name: dict(zip(CATEGORIES, s.counts().values[first:], strict=True)) for name, s in subscriptions.items()},
+            [*_drained(self._seconds), (now_ns(), self._bytes())],
             {name: (s.connections_open, s.requests_open) for name, s in subscriptions.items()},
             self._subscribers.failures,
         )
+
+    def _bytes(self) -> dict[Category, int]:
+        counts = [s.counts().values[len(COUNTERS) :] for s in self._subscribers.here]
+        return dict(zip(CATEGORIES, map(sum, zip(*counts, strict=True)), strict=True)) if counts else {}
 
     def elsewhere(self, sample: Sample, started_ns: int) -> Sample:
         """The same with what subscribers elsewhere have told since; they may have to ask another process."""

@@ -54,7 +54,8 @@ DIALS: dict[str, Dial] = {
         log=True, whole=True,
     ),
     "one_way_s": Dial(
-        "one-way delay", "seconds", 0, 2, 0.01, "One network transit d, in each direction, put in by the link.",
+        "one-way delay", "seconds", 0, 2, 0.001, "One network transit d, in each direction, put in by the link.",
+        log=True,
     ),
     "jitter_s": Dial(
         "jitter", "seconds", 0, 1, 0.01, "Each read takes up to this much longer; order is kept.",

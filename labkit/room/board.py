@@ -14,7 +14,7 @@ from labkit.measuring.endless import LiveRun
 from labkit.measuring.sampling import Sample
 from labkit.measuring.settings import Settings
 from labkit.theory import Expectation
-from labkit.wire.spans import CATEGORIES
+from labkit.wire.spans import CATEGORIES, Category
 
 SHOWN_S = 20.0
 LADDER_S = 4.0
@@ -61,7 +61,7 @@ class Board:
         self.lock = threading.Lock()
         self._run = run
         self._allowed = dict.fromkeys(self.techniques, BURST_DOTS)
-        self._totals = dict.fromkeys(CATEGORIES, 0)
+        self._totals: dict[Category, int] = {}
         self._settings: Settings | None = None
         self._expect(run.settings)  # not only at the first draw, which may come after a change
         self.read_predictions()
@@ -92,7 +92,8 @@ class Board:
             for event_id, received_ns in arrived:
                 if event_id in rungs:
                     rungs[event_id].arrived_s.setdefault(name, self._seconds(received_ns))
-        self._bytes(sample.totals)
+        for t_ns, totals in sample.totals:
+            self._bytes(t_ns, totals)
         self.open = sample.open
 
     def _seconds(self, t_ns: int) -> float:
@@ -128,14 +129,14 @@ class Board:
         self._allowed[name] = max(0.0, self._allowed[name] - len(timed))
         self.dots[name].extend(timed)
 
-    def _bytes(self, totals: dict[str, dict[str, int]]) -> None:
-        now = {category: sum(mine[category] for mine in totals.values()) for category in CATEGORIES}
-        second = int(self.now_s)
+    def _bytes(self, t_ns: int, now: dict[Category, int]) -> None:
+        """Book what was sent since the last time; no second has ended in between."""
+        second = max(0, t_ns - self._run.started_ns - 1) // 1_000_000_000
         if not self.bars or self.bars[-1][0] != second:
             self.bars.append((second, [0.0] * len(CATEGORIES)))
         bar = self.bars[-1][1]
         for place, category in enumerate(CATEGORIES):
-            bar[place] += max(0, now[category] - self._totals[category])
+            bar[place] += max(0, now.get(category, 0) - self._totals.get(category, 0))
         self._totals = now
 
     def shown_dots(self, name: str) -> list[Dot]:

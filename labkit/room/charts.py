@@ -21,7 +21,8 @@ from labkit.charts import style
 from labkit.room.board import LADDER_S, SHOWN_S, Board
 from labkit.wire.spans import CATEGORIES
 
-HEIGHT = 430
+HEIGHT = 446
+DOT_PX, LARGER_PX = 6, 4
 TICKS = [float(f"{first}e{power}") for power in range(0, 5) for first in (1, 2, 5)]
 NAN = float("nan")
 PREDICTION = "your prediction"
@@ -57,15 +58,11 @@ class LiveCharts:
 
     Args:
         board: what to draw.
-        theme: ``light`` or ``dark``.
         on_click: told (technique, event id) of a dot that was clicked.
     """
 
-    def __init__(
-        self, board: Board, theme: str | None = None, on_click: Callable[[str, int], None] | None = None
-    ) -> None:
+    def __init__(self, board: Board, on_click: Callable[[str, int], None] | None = None) -> None:
         self.board = board
-        self._theme = theme
         self._on_click = on_click
         self.widget: LiveFigure | None = None
         self._ranges: dict[str, Any] = {}
@@ -91,7 +88,7 @@ class LiveCharts:
 
     def figure(self) -> go.Figure:
         """A plain figure of what is on the board."""
-        plain = LiveCharts(self.board, self._theme)
+        plain = LiveCharts(self.board)
         figure = plain._empty()
         plain._fill(figure)
         figure.layout.annotations[3].text = "open at the end" if self.widget is None else "open now"
@@ -115,7 +112,7 @@ class LiveCharts:
     # -- an empty figure with every trace in its place --------------------------------------------------------
 
     def _empty(self) -> go.Figure:
-        grey, names = style.theme(self._theme), self.board.techniques
+        grey, names = style.GREY, self.board.techniques
         titles = (LATENCY_TITLE, "event ladder", "bytes of each second", "open now")
         figure = make_subplots(
             2, 2, column_widths=[0.62, 0.38], row_heights=[0.6, 0.4], subplot_titles=titles,
@@ -147,7 +144,7 @@ class LiveCharts:
                            row=1, col=2)  # fmt: skip
         for category in CATEGORIES:
             figure.add_bar(x=[], y=[], offset=0.06, width=0.88, name=style.CATEGORY_TITLES[category], legend="legend2",
-                           marker={"color": style.CATEGORY_COLORS[category], "line": {"width": 0}},
+                           marker=style.filled(category),
                            hovertemplate="%{y:.4~g} B " + category + "<extra></extra>", row=2, col=1)  # fmt: skip
         lanes = [self.board.natures.short(name) for name in names]
         for title, color, pattern in (("connections", grey.muted, ""), ("requests", grey.muted, "/")):
@@ -158,23 +155,32 @@ class LiveCharts:
         return figure
 
     def _dots_of(self, name: str) -> go.Scatter:
-        mark = self.board.natures.mark(name)
         return go.Scatter(
-            x=[], y=[], mode="markers", name=self.board.natures.short(name),
-            marker={"symbol": mark.symbol, "size": 6, "color": mark.color},
+            x=[], y=[], mode="markers", name=self.board.natures.short(name), marker=self._marker_of(name),
             hovertemplate="event %{customdata}, due %{x:.2f} s<br>%{y:.4~g} ms<extra>%{fullData.name}</extra>",
         )  # fmt: skip
 
-    def _lay_out(self, figure: go.Figure, grey: style.Theme) -> None:
+    def _marker_of(self, name: str) -> dict[str, Any]:
+        """Streams coincide: all but the last drawn are hollow, and the larger the earlier they are drawn."""
+        natures = self.board.natures
+        mark, streams = natures.mark(name), [n for n in self.board.techniques if natures.kind(n) == "stream"]
+        over = len(streams) - 1 - streams.index(name) if name in streams else 0
+        look = {"symbol": mark.symbol, "size": DOT_PX, "color": mark.color}
+        if not over:
+            return look
+        hollow = f"{mark.symbol.removesuffix('-open')}-open"
+        return {**look, "symbol": hollow, "size": DOT_PX + LARGER_PX * over, "line": {"width": 1.3}}
+
+    def _lay_out(self, figure: go.Figure, grey: style.Greys) -> None:
         lanes = ["server", *(self.board.natures.short(name) for name in self.board.techniques)]
         below = {"orientation": "h", "x": 0, "xanchor": "left", "yanchor": "top", "itemwidth": 30}
         figure.update_layout(
-            template=style.template(self._theme), height=HEIGHT, barmode="stack", bargap=0.15, clickmode="event",
+            template=style.template(), height=HEIGHT, barmode="stack", bargap=0.15, clickmode="event",
             uirevision="live",
-            margin={"l": 74, "r": 16, "t": 62, "b": 62},
+            margin={"l": 74, "r": 16, "t": 62, "b": 78},
             legend={**below, "yanchor": "bottom", "y": 1.09, "font": {"size": 11}},
-            legend2={**below, "y": -0.12, "font": {"size": 11}},
-            legend3={**below, "x": 0.7, "y": -0.12, "font": {"size": 11}},
+            legend2={**below, "y": -0.17, "font": {"size": 11}},
+            legend3={**below, "x": 0.7, "y": -0.17, "font": {"size": 11}},
         )  # fmt: skip
         for note in figure.layout.annotations:
             note.update(xanchor="left", font={"size": 13, "color": grey.ink}, yshift=2)
@@ -182,14 +188,14 @@ class LiveCharts:
             note.x = figure.layout[axis].domain[0]
         figure.update_xaxes(showgrid=False, ticks="outside", ticklen=3)
         figure.update_xaxes(title_text="due, after the start (s)", row=1, col=1)
-        figure.update_yaxes(title_text="latency (ms)", type="log", range=[1, 3], tickfont_size=11, row=1, col=1)
+        figure.update_yaxes(title_text="latency (ms, log)", type="log", range=[1, 3], tickfont_size=11, row=1, col=1)
         figure.update_yaxes(tickvals=TICKS, ticktext=[style.number(tick) for tick in TICKS], row=1, col=1)
         figure.update_xaxes(title_text="after the start (s)", row=1, col=2)
         figure.update_yaxes(range=[len(lanes) - 0.6, -0.5], tickvals=list(range(len(lanes))), ticktext=lanes,
                             tickfont_size=11, row=1, col=2)  # fmt: skip
-        figure.update_xaxes(title_text="", row=2, col=1)
-        figure.update_yaxes(title_text="bytes per second (B)", rangemode="tozero", row=2, col=1)
-        figure.update_xaxes(rangemode="tozero", dtick=1, row=2, col=2)
+        figure.update_xaxes(title_text="second after the start (s)", row=2, col=1)
+        figure.update_yaxes(title_text="bytes (B)", rangemode="tozero", row=2, col=1)
+        figure.update_xaxes(title_text="how many", rangemode="tozero", dtick=1, row=2, col=2)
         figure.update_yaxes(autorange="reversed", tickfont_size=11, row=2, col=2)
 
     # -- the data ---------------------------------------------------------------------------------------------
@@ -272,6 +278,8 @@ class LiveCharts:
             return said
         low, high = min(row["low"] for row in calm), max(row["high"] for row in calm)
         group = self.board.natures.group([row["technique"] for row in calm])
+        if self.board.natures.kind(wide["technique"]) == "stream":
+            group = group.replace("the streams", "the other streams")
         return f"{said}, {group} {style.number(low)} to {style.ms(high)}"
 
     def _note(self) -> str:

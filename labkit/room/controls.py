@@ -15,6 +15,7 @@ import anywidget
 import ipywidgets as widgets
 import traitlets
 
+from labkit.charts import ground
 from labkit.measuring.settings import DIALS, SOURCES, Settings
 from labkit.techniques import Technique
 
@@ -68,14 +69,13 @@ class DialWidget(anywidget.AnyWidget):
     whole = traitlets.Bool().tag(sync=True)
     continuous = traitlets.Bool().tag(sync=True)
     value = traitlets.Float().tag(sync=True)
-    tells_theme = traitlets.Bool().tag(sync=True)
-    dark = traitlets.Bool().tag(sync=True)
+    keeps_keys = traitlets.Bool().tag(sync=True)
 
 
 class FirstDial(DialWidget):
-    """The dial that brings the styles of all: a saved notebook holds them once."""
+    """The dial that brings the styles of all, charts included: a saved notebook holds them once."""
 
-    _css = _HERE / "panel.css"
+    _css = (_HERE / "panel.css").read_text(encoding="utf-8") + ground.SHEET
 
 
 class FormWidget(anywidget.AnyWidget):
@@ -179,6 +179,10 @@ class Controls:
         """How the run stands."""
         self.standing.value = f"<p>{html.escape(text)}</p>"
 
+    def lock(self) -> None:
+        """Look as if nothing could be pressed: nothing can."""
+        self.box.add_class("labkit-closed")
+
     def running(self, is_running: bool) -> None:
         """Name the start button after what it does next."""
         self.buttons["start"].description = STOP if is_running else BUTTONS["start"][0]
@@ -215,7 +219,7 @@ class _Maker:
             whole=dial.whole,
             continuous=name in CONTINUOUS,
             value=dial.low,
-            tells_theme=first,
+            keeps_keys=first,
             layout=self.plain,
         )
 

@@ -45,7 +45,7 @@ class DrawnRun:
         self.live.start()
         try:
             self.board = Board(self.live)
-            self.charts = LiveCharts(self.board, screen.theme, clicked)
+            self.charts = LiveCharts(self.board, clicked)
             screen.show_chart(self.charts.open_widget())
         except BaseException:
             self.live.stop(settle=False)

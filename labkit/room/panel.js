@@ -1,5 +1,5 @@
 // One number of the control panel: a native range for the hand, a native number for the exact value. Both are of the
-// keyboard, and a screen reader says label, value and unit. It also tells the kernel whether the page is dark.
+// keyboard, and a screen reader says label, value and unit.
 
 const POSITIONS = 100;
 
@@ -24,13 +24,6 @@ function scale(model) {
   };
   const to = (v) => (v <= first ? 0 : (POSITIONS * Math.log(v / first)) / ratio);
   return { low: 0, high: POSITIONS, step: 1, from, to };
-}
-
-function isDark(el) {
-  const light = document.body.dataset.jpThemeLight;
-  if (light !== undefined) return light === "false";
-  const rgb = getComputedStyle(el).color.match(/\d+/g)?.map(Number) ?? [0, 0, 0];
-  return rgb[0] + rgb[1] + rgb[2] > 3 * 140; // light ink: a dark page
 }
 
 export default {
@@ -83,30 +76,19 @@ export default {
     model.on("change:value", show);
     show();
 
-    const look = () => {
-      const dark = isDark(el);
-      if (dark !== model.get("dark")) {
-        model.set("dark", dark);
-        model.save_changes();
-      }
-    };
     // JupyterLab has shortcuts of its own for the keys that turn, tick and choose
     const keep = (event) => {
       if (event.key !== "Escape" && !event.ctrlKey && !event.metaKey) event.stopPropagation();
     };
     let panel = null;
-    const watch = new MutationObserver(look);
-    if (model.get("tells_theme")) {
-      watch.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name"] });
+    if (model.get("keeps_keys")) {
       requestAnimationFrame(() => {
-        look();
         panel = el.closest(".labkit-panel");
         panel?.addEventListener("keydown", keep);
       });
     }
     return () => {
       clearTimeout(timer);
-      watch.disconnect();
       panel?.removeEventListener("keydown", keep);
       model.off("change:value", show);
     };

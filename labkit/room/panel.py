@@ -42,6 +42,11 @@ if TYPE_CHECKING:
 
 ACTS = ("cut", "stall", "heal", "reset", "save", "publish", "explain")
 """What a person at the controls can have done, besides starting and stopping."""
+AGAIN = "run the cells with labkit.Lab() and labkit.Panel(lab) again"
+CLOSED = (
+    f"This panel is closed: its lab is closed, or has another panel. To have it back, {AGAIN}; "
+    "what was measured stays in panel.runs."
+)
 LONG_S = 10.0
 NOT_RUNNING = "Nothing is running: press Start, or panel.start()."
 NO_PICTURES = "No Chromium was found for static pictures: charts show here, and stay blank where no JavaScript runs."
@@ -67,7 +72,6 @@ class Panel:
         lab: the lab. An earlier panel of it is closed.
         techniques: names; by default all of the lab's but the exhibits.
         keep_events: how many of the newest events a run remembers at most.
-        theme: ``light`` or ``dark``; by default that of the page.
         settings: where the controls begin: ``rate_per_s``, ``payload_bytes``, ``one_way_s``, ``jitter_s``,
             ``poll_interval_s``, ``hold_s``, ``source``.
 
@@ -90,7 +94,6 @@ class Panel:
         techniques: Iterable[str] | None = None,
         *,
         keep_events: int = KEEP_EVENTS,
-        theme: str | None = None,
         **settings: Any,
     ) -> None:
         if lab.closed:
@@ -110,13 +113,13 @@ class Panel:
         self._closed = False
         self._told_of_pictures = False
         self._controls = Controls(lab.techniques, self._settings)
-        self._screen = Screen(self._controls, theme)
+        self._screen = Screen(self._controls)
         acts = {name: getattr(self, name) for name in ACTS}
         acts["start"] = lambda: self.stop() if self.running else self.start()
         self._callbacks = Callbacks(self._screen, acts, self._take_over)
         for other in [a for a in lab.attached if isinstance(a, Place)]:
             other.panel.close()
-        lab.attached.append(Place(self, self._screen))
+        lab.attached.append(Place(self, self._screen, f"To go on, {AGAIN}."))
 
     # -- what one asks it -------------------------------------------------------------------------------------
 
@@ -296,7 +299,7 @@ class Panel:
             name = technique.removesuffix(BROWSER) if technique else None
             found = run.explain(event_id, name)
             self._controls.open.put(event_id=str(event_id), technique=name or "")
-            self._screen.show_details(sequence(found, theme=self._screen.theme), found)
+            self._screen.show_details(sequence(found), found)
             over = f" over {Natures(run.settings).short(name)}" if name else ""
             self._screen.say(f"Event {event_id}{over} is open below.")
             return found
@@ -342,7 +345,8 @@ class Panel:
             if link is not None:
                 link.close()
             self._lab.attached[:] = [a for a in self._lab.attached if getattr(a, "panel", None) is not self]
-            self._screen.say("This panel is closed. What was measured stays in panel.runs.")
+            self._controls.lock()
+            self._screen.say(CLOSED)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and name not in NAMES:
@@ -360,7 +364,7 @@ class Panel:
 
     def _check_open(self) -> None:
         if self._closed or self._lab.closed:
-            raise LabClosed("This panel's lab is closed: start another with labkit.Lab(), and labkit.Panel(lab).")
+            raise LabClosed(CLOSED)
 
     def _start_run(self) -> None:
         self._drawn = DrawnRun(

@@ -20,14 +20,19 @@ class Closable(Protocol):
 
 
 class Place:
-    """It is told when the lab closes."""
+    """It is told when the lab closes.
+
+    Args:
+        again: how to have another one then.
+    """
 
     relay = None
     settle_s = 0.0
     natures: Mapping[str, Nature] = {}
 
-    def __init__(self, panel: Closable, screen: Screen) -> None:
+    def __init__(self, panel: Closable, screen: Screen, again: str) -> None:
         self.panel = panel
+        self._again = again
         self._screen = screen
 
     def wait(self, timeout_s: float, *, progress: bool) -> bool:
@@ -46,4 +51,6 @@ class Place:
         was_running = self.panel.running
         self.panel.close()
         if was_running:
-            self._screen.say("The lab was closed: the run has ended, and what arrived is kept (panel.run).")
+            self._screen.say(
+                "The lab was closed: the run has ended, and what arrived is kept (panel.run). " + self._again
+            )

@@ -18,23 +18,14 @@ ERRORS_KEPT = 20
 class Screen:
     """The panel's controls as something to show things on.
 
-    Args:
-        theme: ``light`` or ``dark``; that of the page where it is None.
-
     Attributes:
         message: the sentence that stands there.
     """
 
-    def __init__(self, controls: Controls, theme: str | None) -> None:
+    def __init__(self, controls: Controls) -> None:
         self.controls = controls
         self.message = ""
-        self._theme = theme
         self._showing: set[int] = set()  # threads that put the controls where the settings are
-
-    @property
-    def theme(self) -> str | None:
-        """The theme of what is drawn now."""
-        return self._theme or ("dark" if self.controls.dials["rate_per_s"].dark else None)
 
     @property
     def errors(self) -> str:

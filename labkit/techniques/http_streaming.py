@@ -157,7 +157,7 @@ HTTP_STREAMING = Technique(
     handler=HTTPStreamingHandler,
     client=subscribe,
     short="HTTP streaming",
-    mark=Mark("#009E73", "triangle-up", "dot"),
+    mark=Mark("#007A55", "triangle-up", "dot"),
     theory=expect,
     body="lines",
     http1_only=("framing=eof",),

@@ -82,6 +82,7 @@ function pageName(key) {
   }
 }
 
+const AGAIN = "To have it back, run the cells with labkit.Lab() and labkit.BrowserSubscriber again.";
 const SETTINGS = ["key", "token", "lab_id", "port", "stream_port", "techniques", "topic", "via", "accept", "poll_interval_s", "while_hidden"];
 
 class Page {
@@ -136,6 +137,7 @@ class Page {
   end() {
     if (this.#ended.signal.aborted) return;
     this.state = this.model.get("closed") || "ended";
+    this.advice = this.model.get("closed") ? AGAIN : "";
     this.#flush();
     this.#ended.abort();
     this.#socket?.close();

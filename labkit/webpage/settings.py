@@ -17,7 +17,7 @@ COMM_NATURE = Nature(
     "Notebook comm",
     "notebook comm",
     "stream",
-    Mark("#8A8A8A", "star", "4px,2px,1px,2px"),
+    Mark("#858585", "star", "4px,2px,1px,2px"),
     Silent("a page does not come through the run's link"),
 )
 CARRIER = WEBSOCKET

@@ -172,10 +172,9 @@ def text_of(figure: go.Figure) -> list[str]:
 # Every chart
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("chart", [charts.latency, charts.timeline, charts.overhead, charts.sequence])
-def test_every_axis_that_shows_numbers_has_a_unit(chart: Any, theme: str, run: Any) -> None:
-    figure = chart(run, theme=theme)
+def test_every_axis_that_shows_numbers_has_a_unit(chart: Any, run: Any) -> None:
+    figure = chart(run)
     for axis in [*figure.select_xaxes(), *figure.select_yaxes()]:
         shows_names = axis.ticktext is not None and not any(t[0].isdigit() for t in axis.ticktext)
         matched = axis.showticklabels is False or axis.visible is False
@@ -204,12 +203,6 @@ def test_no_exhibit_shares_a_colour_or_a_symbol_with_another_technique() -> None
         assert len({getattr(mark, part) for mark in marks}) == len(marks)
 
 
-def test_the_colours_are_those_of_okabe_and_ito() -> None:
-    theirs = {"#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"}
-    assert {technique.mark.color for technique in labkit.TECHNIQUES} < theirs
-    assert {c for part, c in style.CATEGORY_COLORS.items() if part != "tcp_ip"} < theirs
-
-
 def test_techniques_that_state_no_mark_have_one_each_and_keep_it() -> None:
     ours = {technique.mark for technique in labkit.TECHNIQUES}
     strangers = [f"carrier-pigeon {n}" for n in range(5)]
@@ -226,16 +219,6 @@ def test_a_run_that_tells_nothing_of_its_techniques_is_drawn_by_their_names(run:
     assert not any(t.name and "theory" in t.name for t in figure.data)
     for chart in (charts.timeline, charts.overhead, charts.sequence):
         assert chart(silent).layout.title.text
-
-
-def test_the_theme_in_use_is_the_default(run: Any) -> None:
-    charts.use_theme("dark")
-    try:
-        assert charts.latency(run).layout.template.layout.paper_bgcolor == style.THEMES["dark"].paper
-    finally:
-        charts.use_theme("light")
-    with pytest.raises(ValueError, match="light, dark"):
-        charts.use_theme("sepia")
 
 
 # Latency
@@ -367,9 +350,7 @@ def test_without_due_times_intervals_are_drawn(run: Any) -> None:
     timeline = charts.timeline(foreign)
     assert timeline.layout.yaxis.title.text == "interval (ms)"
     assert timeline.layout.title.text.startswith("From one delivery to the next: ")
-    assert {axis.title.text for axis in timeline.select_xaxes() if axis.title.text} == {
-        "received, after the first one here (s)"
-    }
+    assert {axis.title.text for axis in timeline.select_xaxes() if axis.title.text} == {"received, after the start (s)"}
     said = json.dumps(timeline.to_plotly_json(), default=str)
     assert not re.search(r"\b(due|theory|latency|takes?)\b", said)
 
@@ -397,7 +378,7 @@ def test_timeline_runs_from_the_first_due_time_and_carries_identity(run: Any) ->
     since_s = (frame["due_ns"] - frame["due_ns"].min()).astype(float) / 1e9
     assert list(dots.x) == pytest.approx(list(since_s), abs=1e-5)
     assert list(dots.customdata[0]) == [1, "websocket", 0]
-    assert (dots.marker.color, dots.marker.symbol) == ("#0072B2", "cross")
+    assert (dots.marker.color, dots.marker.symbol) == ("#00487F", "cross")
 
 
 def test_timeline_draws_theory_in_every_panel(run: Any) -> None:
@@ -413,10 +394,34 @@ def test_timeline_shades_spans(run: Any) -> None:
     assert text_of(figure).count("cell busy") == 2  # once a column
 
 
+def test_timeline_counts_from_the_start_of_the_run_as_its_spans_do(run: Any) -> None:
+    begun = SimpleNamespace(**{**vars(run), "settings": {**run.settings, "started_ns": -2 * S}})
+    first_s = float(run.deliveries["due_ns"].min()) / S
+    assert min(named(charts.timeline(begun), "sse").x) == pytest.approx(first_s + 2)
+    assert min(named(charts.timeline(run), "sse").x) == 0  # one that does not say when it began
+
+
 def test_timeline_title_names_the_extremes(run: Any) -> None:
     polling = run.deliveries.query("technique == 'polling'")["latency_ms"]
     title = charts.timeline(run).layout.title.text
-    assert title.startswith(f"Polling takes {polling.min():.0f} to {style.ms(polling.max())}, the streams 50 to ")
+    assert title.startswith(f"Polling takes {polling.min():.0f} to {style.ms(polling.max())}, long polling 5")
+    assert ", the streams 50 to " in title
+
+
+def test_timeline_of_a_stream_that_swings_most_names_the_other_streams(run: Any) -> None:
+    slow = (run.deliveries["technique"] == "sse") & (run.deliveries["event_id"] == 3)
+    late = run.deliveries.assign(latency_ms=run.deliveries["latency_ms"].where(~slow, 5000.0))
+    title = charts.timeline(SimpleNamespace(**{**vars(run), "deliveries": late})).layout.title.text
+    assert title.startswith("SSE takes 50 to 5\u202f000\u00a0ms, polling and long polling 5")
+    assert ", the other streams 50 to " in title
+
+
+def test_timeline_draws_events_that_are_due_at_once_side_by_side(run: Any) -> None:
+    burst = SimpleNamespace(**{**vars(run), "deliveries": run.deliveries.assign(due_ns=S)})
+    figure = charts.timeline(burst)
+    drawn = named(figure, "sse")
+    assert len(set(drawn.x)) == len(drawn.x) > 10 and drawn.mode == "markers"
+    assert "side by side" in figure.layout.title.subtitle.text
 
 
 # Overhead

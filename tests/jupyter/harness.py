@@ -331,6 +331,12 @@ class Notebook:
         """Bring a cell to the top of the screen."""
         self.evaluate("cells[argument].node.scrollIntoView({block: 'start'})", number)
 
+    def dress(self, theme: str) -> None:
+        """Change JupyterLab's theme to ``Light`` or ``Dark``, and wait until its style sheet is there."""
+        name = f"JupyterLab {theme}"
+        self.evaluate("await jupyterapp.commands.execute('apputils:change-theme', {theme: argument})", name)
+        self.wait_until(f"return document.body.dataset.jpThemeName === {json.dumps(name)}")
+
     def screenshot(self, path: Path) -> Path:
         """Photograph what is on the screen."""
         path.parent.mkdir(parents=True, exist_ok=True)

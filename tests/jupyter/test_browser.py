@@ -310,6 +310,7 @@ def test_a_lab_that_closes_says_so_on_the_page_and_loses_nothing(jupyter: Jupyte
     assert told["says"] == "BrowserSubscriber(sse): the lab is closed; 1 events had arrived"
     assert told["waits"] is False
     notebook.wait_for_text("This page as a subscriber: the lab is closed.")
+    notebook.wait_for_text("To have it back, run the cells with labkit.Lab() and labkit.BrowserSubscriber again.")
     clean(notebook)
 
 

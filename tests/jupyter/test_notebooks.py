@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from harness import Jupyter
+from looks import assert_readable_in_both_themes
 from playwright.sync_api import Browser
 
 from conftest import UNIT
@@ -46,3 +47,4 @@ def test_run_all_ends_without_an_error(jupyter: Jupyter, browser: Browser, name:
     assert notebook.pending() == []
     assert [line for line in notebook.console if "labkit" in line.lower()] == []
     assert notebook.evaluate(SHOWN) == notebook.evaluate(CHARTS)
+    assert_readable_in_both_themes(notebook)

@@ -19,7 +19,6 @@ import pytest
 
 import labkit
 from conftest import UNIT
-from labkit.charts import style
 from labkit.errors import LabClosed, LabkitError, UnknownTechnique
 from labkit.measuring.endless import LiveRun
 from labkit.measuring.settings import DIALS, SOURCES, SettingError, Settings, check
@@ -670,13 +669,27 @@ def test_a_click_on_a_dot_opens_its_event(panel: Panel) -> None:
     assert panel.running
 
 
-def test_an_event_opens_in_the_theme_of_the_page(panel: Panel) -> None:
-    panel.run_for(0.3)
-    panel._controls.dials["rate_per_s"].dark = True
-    panel.explain(int(panel.run.deliveries["event_id"].min()))
-    figure, _ = panel._controls.details.children[0].outputs
-    ink = figure["data"]["application/vnd.plotly.v1+json"]["layout"]["template"]["layout"]["font"]["color"]
-    assert ink == style.THEMES["dark"].ink
+@pytest.mark.parametrize("looks", [1, 20])
+def test_bytes_are_booked_in_the_second_in_which_they_were_sent(lab: labkit.Lab, looks: int) -> None:
+    live = LiveRun(lab, Settings(("websocket",), source="periodic", rate_per_s=40, one_way_s=0.0))
+    live.start()
+    board = Board(live)
+    for _ in range(looks):
+        time.sleep(3.4 / looks)
+        board.feed(live.sample())
+    live.stop()
+    seconds = {second: sum(parts) for second, parts in board.bars}
+    assert list(seconds) == [0, 1, 2, 3]
+    assert seconds[2] == pytest.approx(seconds[1], rel=0.15)  # 40 events each
+    assert seconds[3] == pytest.approx(0.4 * seconds[1], rel=0.5)
+
+
+def test_streams_can_be_told_apart_where_they_coincide(lab: labkit.Lab) -> None:
+    live = LiveRun(lab, Settings(("polling", "http-streaming", "sse", "websocket")))
+    figure = LiveCharts(Board(live))._empty()
+    dots = [trace.marker for trace in figure.data[:4]]
+    assert [dot.symbol.endswith("-open") for dot in dots] == [False, True, True, False]
+    assert dots[1].size > dots[2].size > dots[3].size == dots[0].size
 
 
 def test_explain_is_the_same_from_code(panel: Panel) -> None:

@@ -145,7 +145,7 @@ class Boundaries(OfRun):
 
     run: Run
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """Latency along time of multipart streams with the boundary behind each part, and before it.
 
         Returns:
@@ -155,11 +155,11 @@ class Boundaries(OfRun):
         d_ms, period_ms = self.one_way_s * 1e3, 1e3 / float(self.run.settings["schedule"]["rate_per_s"])
         rows = [
             ("trailing", "boundary behind each part", charts.CHUNKED, [(d_ms, "d")]),
-            ("leading", "boundary before each part", charts.EOF, [(d_ms + period_ms, "d + one interval")]),
+            ("leading", "boundary before each part", charts.EOF, [(d_ms + period_ms, f"d + {style.ms(period_ms)}")]),
         ]
         means = [style.ms(self.run.summary().loc[name, "mean_ms"]) for name, *_ in rows]
         title = f"With the boundary before each part the mean is {means[1]}, behind it {means[0]}"
-        return charts.along_time(self.run, rows, title, theme)
+        return charts.along_time(self.run, rows, title)
 
 
 def boundaries(lab: Lab, *, events: int = 24, rate_per_s: float = 8.0, one_way_s: float = ONE_WAY_S) -> Boundaries:

@@ -67,7 +67,7 @@ class FirstShown(Shown):
             rows[client] = dict.fromkeys(("chunked", "eof"), f"not run: {why}")
         return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """How many bytes must be written until each client shows the first event, on a logarithmic scale.
 
         Returns:
@@ -88,9 +88,9 @@ class FirstShown(Shown):
                 hovertemplate="%{customdata}: %{x} bytes<extra></extra>",
             )  # fmt: skip
             figure.add_scatter(x=[None], y=[None], mode="markers", name=name, marker={"symbol": mark.symbol, **look})
-        figure.add_vline(x=event, line={"color": style.theme(theme).rule, "dash": "dot"})
-        charts.named_at(figure, "one event", event, theme)
-        charts.named_at(figure, "nothing before the end", limit * 1.5, theme)
+        figure.add_vline(x=event, line={"color": style.GREY.rule, "dash": "dot"})
+        charts.named_at(figure, "one event", event)
+        charts.named_at(figure, "nothing before the end", limit * 1.5)
         ticks = [64, 256, 1024, 4096]
         figure.update_xaxes(
             type="log", title_text="bytes written", tickvals=ticks, ticktext=[style.number(t) for t in ticks],
@@ -105,7 +105,7 @@ class FirstShown(Shown):
             figure,
             f"{len(late)} of {len(names)} ways of reading hold the first event back: {style.joined(held)}",
             "body bytes that the server had written when the program saw the first event (logarithmic)",
-            theme=theme, height=150 + 36 * len(names), margin=(212, 80, 96, 92),
+            height=150 + 36 * len(names), margin=(212, 80, 96, 92),
         )  # fmt: skip
 
 

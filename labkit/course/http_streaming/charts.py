@@ -17,23 +17,30 @@ if TYPE_CHECKING:
 
 STREAM = HTTP_STREAMING.mark
 CHUNKED = Mark("#0072B2", "circle", "solid")
-EOF = Mark("#D55E00", "square-open", "dash")
+EOF = Mark("#B84300", "square-open", "dash")
 Row = tuple[str, str, Mark, list[tuple[float, str]]]
 
 
-def along_time(run: Run, rows: Sequence[Row], title: str, theme: str | None) -> go.Figure:
-    """Latency along time, a panel for each stream: its name, what it is, its mark, and what theory expects."""
-    grey, frame, summary = style.theme(theme), run.deliveries, run.summary()
+def along_time(run: Run, rows: Sequence[Row], title: str, *, burst: int = 0) -> go.Figure:
+    """Latency along time, a panel for each stream: its name, what it is, its mark, and what theory expects.
+
+    Args:
+        burst: so many events 10 ms apart stand side by side, one place each: on an axis of time they are a blot.
+    """
+    grey, frame, summary = style.GREY, run.deliveries, run.summary()
     frame = frame[frame["scheduled"]]
+    dues = sorted(set(frame["due_ns"]))
+    place_of = {due_ns: n + n // burst for n, due_ns in enumerate(dues)} if burst else {}
     figure = layout.panels(
         *[""] * len(rows), rows=len(rows), shared_xaxes="all", shared_yaxes="all", vertical_spacing=0.36 / len(rows)
     )
     for number, (name, text, mark, levels) in enumerate(rows, 1):
         mine = frame[frame["technique"] == name].sort_values("due_ns")
+        due_s = ((mine["due_ns"] - frame["due_ns"].min()).astype(float) / 1e9).round(4)
         figure.add_scatter(
-            x=((mine["due_ns"] - frame["due_ns"].min()).astype(float) / 1e9).round(4), y=mine["latency_ms"].round(2),
+            x=[place_of[due_ns] for due_ns in mine["due_ns"]] if burst else due_s, y=mine["latency_ms"].round(2),
             mode="markers", marker={"symbol": mark.symbol, "size": 7, "color": mark.color}, showlegend=False,
-            hovertemplate="due %{x:.3f} s<br>%{y:.1f} ms<extra></extra>", row=number, col=1,
+            hovertemplate="due %{customdata:.3f} s<br>%{y:.1f} ms<extra></extra>", row=number, col=1, customdata=due_s,
         )  # fmt: skip
         lost = int(summary.loc[name, "lost"])
         figure.add_annotation(
@@ -43,18 +50,22 @@ def along_time(run: Run, rows: Sequence[Row], title: str, theme: str | None) -> 
         )  # fmt: skip
         for level_ms, label in levels:
             figure.add_hline(
-                y=level_ms, line=layout.theory_line(theme), annotation_text=label,
+                y=level_ms, line=layout.theory_line(), annotation_text=label,
                 annotation_position="right", annotation_font_color=grey.muted, row=number, col=1,
             )  # fmt: skip
     figure.update_yaxes(title_text="latency (ms)", range=[0, float(frame["latency_ms"].max()) * 1.15])
     figure.update_xaxes(title_text="due, after the first event (s)", row=len(rows), col=1)
+    if burst:
+        middles = [at * (burst + 1) + (burst - 1) / 2 for at in range(len(dues) // burst)]
+        figure.update_xaxes(tickvals=middles, ticktext=[str(n) for n, _ in enumerate(middles, 1)], showgrid=False)
+        figure.update_xaxes(title_text=f"burst of {burst} events, 10 ms apart (number)", row=len(rows), col=1)
     height = 150 + 110 * len(rows)
-    return layout.dressed(figure, title, "dashed: theory", theme=theme, height=height, margin=(66, 110, 92, 56))
+    return layout.dressed(figure, title, "dashed: theory", height=height, margin=(66, 110, 92, 56))
 
 
-def named_at(figure: go.Figure, text: str, x: float, theme: str | None, anchor: str = "center") -> None:
+def named_at(figure: go.Figure, text: str, x: float, anchor: str = "center") -> None:
     """Name a place on a logarithmic x axis, above the plot."""
     figure.add_annotation(
         text=text, x=math.log10(x), y=1, yref="paper", yanchor="bottom", showarrow=False, xanchor=anchor,
-        font={"color": style.theme(theme).muted},
+        font={"color": style.GREY.muted},
     )  # fmt: skip

@@ -51,19 +51,19 @@ class Steps(Shown):
             rows.setdefault(way, {})[f"{pattern}, median ms"] = round(sorted(values)[len(values) // 2] * 1e3, 2)
         return pd.DataFrame.from_dict(rows, orient="index")
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """Latency of a header and its payload by pattern and way of writing, on a logarithmic scale.
 
         Returns:
             A figure: a row per pattern and way, each event a dot, its median a bar; Linux's shortest delayed
             acknowledgement as a dashed line.
         """
-        ink, rows, figure = style.theme(theme).ink, list(self.samples.items()), layout.blank()
+        ink, rows, figure = style.GREY.ink, list(self.samples.items()), layout.blank()
         for y, ((pattern, _), values) in enumerate(rows):
             mark = charts.EOF if pattern == "asked" else charts.CHUNKED
             figure.add_scatter(
                 x=[max(v * 1e3, 0.005) for v in values], y=[y] * len(values), mode="markers", showlegend=False,
-                marker={"symbol": mark.symbol, "size": 7, "color": style.rgba(mark.color, 0.6)},
+                marker={"symbol": mark.symbol, "size": 7, "color": mark.color},
                 hovertemplate="%{x:.3f} ms<extra></extra>",
             )  # fmt: skip
             figure.add_scatter(
@@ -71,7 +71,7 @@ class Steps(Shown):
                 marker={"symbol": "line-ns", "size": 18, "line": {"width": 3.5, "color": ink}},
             )  # fmt: skip
         figure.add_vline(x=STEP_S * 1e3, line={"color": ink, "dash": "dash", "width": 1})
-        charts.named_at(figure, "40 ms: Linux's shortest delayed acknowledgement", STEP_S * 1e3, theme, "right")
+        charts.named_at(figure, "40 ms: Linux's shortest delayed acknowledgement", STEP_S * 1e3, "right")
         ticks = [0.01, 0.1, 1, 10, 100]
         figure.update_xaxes(
             type="log", title_text="latency (ms, logarithmic)", tickvals=ticks, ticktext=[f"{t:g}" for t in ticks],
@@ -82,8 +82,9 @@ class Steps(Shown):
         return layout.dressed(
             figure,
             f"Two writes take {step} where the client has just asked, {stream} on a stream",
-            "loopback, no delay injected; asked: each answer follows a request; stream: the server writes by itself",
-            theme=theme, height=380, margin=(220, 40, 104, 92),
+            "loopback, both ends in one process; asked: each answer follows a request; stream: the server writes every "
+            "20 ms, its reader sleeps.<br>The first answers of a connection are acknowledged at once, and not delayed",
+            height=400, margin=(220, 40, 124, 92),
         )  # fmt: skip
 
 

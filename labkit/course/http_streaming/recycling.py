@@ -49,11 +49,8 @@ class Recycled(OfRun):
     run: Run
     every: int
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """Latency along time of streams that are never ended, ended and asked for again, and ended by the close.
-
-        Args:
-            theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
 
         Returns:
             A figure: a panel per stream, latency in ms over the time at which an event was due; what theory expects,
@@ -68,7 +65,7 @@ class Recycled(OfRun):
         frame = self.run.deliveries
         most = [style.ms(float(frame[frame["technique"] == name]["latency_ms"].max())) for name, *_ in rows]
         title = f"Right after an end an event takes up to {most[1]}, after a close {most[2]}; "
-        return charts.along_time(self.run, rows, f"{title}otherwise {most[0]} at most", theme)
+        return charts.along_time(self.run, rows, f"{title}otherwise {most[0]} at most", burst=self.every + 1)
 
 
 def recycled(lab: Lab, *, bursts: int = 14, every: int = 3, one_way_s: float = ONE_WAY_S) -> Recycled:
@@ -110,19 +107,19 @@ class Swept(OfRun):
                 found[every] = confidence.mean_interval((rows["latency_ms"] / 1e3).tolist(), groups=groups)
         return dict(sorted(found.items()))
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """Mean latency over the number of events after which a stream is ended; the slider sets theory's event rate.
 
         Returns:
             A figure: the mean of each stream in ms with 4 standard errors, over N on a logarithmic scale; theory at
             the run's own rate and, with the slider, at others; one transit as a dotted line.
         """
-        grey, d_s, ran_at, found = style.theme(theme), self.one_way_s, self.rate_per_s, self.means()
+        grey, d_s, ran_at, found = style.GREY, self.one_way_s, self.rate_per_s, self.means()
         rates, figure = sorted({*map(float, RATES_PER_S), ran_at}), layout.blank()
         for rate in rates:
             means_ms = [recycled_mean_s(rate, d_s, n) * 1e3 for n in ENDS_AFTER]
             layout.add_theory(
-                figure, ENDS_AFTER, means_ms, theme=theme, width=1.2, name="theory: d + (g/2) a / E[max(N, K)]",
+                figure, ENDS_AFTER, means_ms, width=1.2, name=f"theory at {rate:g} events/s",
                 legendgroup=None, visible=rate == ran_at,
             )  # fmt: skip
         figure.add_scatter(
@@ -144,24 +141,28 @@ class Swept(OfRun):
         )  # fmt: skip
         top = max(*(i.high for i in found.values()), *(recycled_mean_s(r, d_s, 1) for r in rates))
         figure.update_yaxes(title_text="mean latency (ms)", range=[d_s * 1e3 * 0.86, top * 1e3 * 1.04])
-        titles = {rate: _title(rate, d_s) for rate in rates}
-        note = f"theory; d = {style.ms(d_s * 1e3)}, the next request is there after g = 2d; a = events in g"
+        titles = {rate: f"Theory: at {rate:g} events/s, {_costs(rate, d_s)}" for rate in rates}
+        measured = [f"after {n} {style.ms(i.value * 1e3)}" for n, i in found.items() if n in (1, 10)]
+        titles[ran_at] = (
+            f"Ended after so many events, a stream takes a mean of: {style.joined(measured)}, never {never}"
+        )
+        note = f"d = {style.ms(d_s * 1e3)}; theory: what comes in the 2d until the next request is there waits for it"
         steps: list[dict[str, Any]] = []
         for rate, title in titles.items():
             told = {"title.text": style.heading(title)["text"], "title.subtitle.text": note}
             visible = [other == rate for other in rates] + [True]
             steps.append({"label": f"{rate:g}", "method": "update", "args": [{"visible": visible}, told]})
         return layout.dressed(
-            figure, titles[ran_at], note, theme=theme, height=470, margin=(70, 40, 84, 150),
+            figure, titles[ran_at], note, height=470, margin=(70, 40, 84, 150),
             legend={"x": 1, "xanchor": "right", "y": 0.98},
             sliders=[{"steps": steps, "active": rates.index(ran_at), "pad": {"t": 56},
                       "currentvalue": {"prefix": "events a second, in theory: "}}],
         )  # fmt: skip
 
 
-def _title(rate_per_s: float, d_s: float) -> str:
+def _costs(rate_per_s: float, d_s: float) -> str:
     one, ten = (style.ms(recycled_mean_s(rate_per_s, d_s, n) * 1e3) for n in (1, 10))
-    return f"At {rate_per_s:g} events/s, ending after each event costs a mean of {one}, after ten {ten}"
+    return f"ending after each event costs a mean of {one}, after ten {ten}"
 
 
 def sweep(lab: Lab, *, rate_per_s: float = 16.0, duration_s: float = 8.0, one_way_s: float = ONE_WAY_S) -> Swept:

@@ -69,7 +69,7 @@ class Equal(OfRun, Shown):
                 rows.append((rate, name, self.requests(name, rate), float(mine["latency_ms"].mean())))
         return as_table(rows, ["rate_per_s", "technique", "requests", "mean_ms"]).set_index("rate_per_s")
 
-    def chart(self, *, rate_per_s: float = 4.0, theme: str | None = None) -> go.Figure:
+    def chart(self, *, rate_per_s: float = 4.0) -> go.Figure:
         """Long polling, polling that asks as often, and a stream, over the event rate; a slider for d.
 
         The means that were measured are drawn where the slider is at their d.
@@ -97,7 +97,7 @@ class Equal(OfRun, Shown):
                 x=part["rate_per_s"], y=part["mean_ms"].round(1), mode="markers",
                 visible=self.one_way_s == ONE_WAY_S, name=f"{name}, measured", customdata=part["requests"],
                 marker={"symbol": mark.symbol, "size": 11, "color": mark.color,
-                        "line": {"color": style.theme(theme).ink, "width": 1}},
+                        "line": {"color": style.GREY.ink, "width": 1}},
                 hovertemplate="%{x:g} events/s: %{y:.0f} ms at %{customdata} requests<extra></extra>",
             )  # fmt: skip
         steps = []
@@ -118,7 +118,7 @@ class Equal(OfRun, Shown):
             f"At {rate_per_s:g} events/s, {often:.1f} requests a second and d = 50 ms: {style.ms(held_s * 1e3)} "
             f"against {polled_s * 1e3:.0f} ms",
             "lines: theory; both axes logarithmic; to the right they meet",
-            theme=theme, height=470, margin=(70, 30, 84, 140), legend={"x": 0.99, "xanchor": "right", "y": 0.98},
+            height=470, margin=(70, 30, 84, 140), legend={"x": 0.99, "xanchor": "right", "y": 0.98},
             sliders=[{"steps": steps, "active": DELAYS_S.index(ONE_WAY_S), "currentvalue": {"prefix": "d (ms): "},
                       "pad": {"t": 52}}],
         )  # fmt: skip

@@ -82,12 +82,8 @@ class Rates(OfRun, Shown):
         """What the checks look at, the machine's noise included."""
         return see(self.run, LONG)
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
-        """Mean latency, requests a second and requests per event over the event rate; theory as lines.
-
-        Args:
-            theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
-        """
+    def chart(self) -> go.Figure:
+        """Mean latency, requests a second and requests per event over the event rate; theory as lines."""
         mark, stream, d, table = LONG_POLLING.mark, HTTP_STREAMING.mark, self.one_way_s, self.table()
         low, high = float(table.index[0]), float(table.index[-1])
         rates = swept(low, high)
@@ -103,7 +99,7 @@ class Rates(OfRun, Shown):
         figure = layout.panels(*(name for name, *_ in panels), horizontal_spacing=0.085)
         for column, (name, measured, expected) in enumerate(panels, 1):
             here: dict[str, Any] = {"row": 1, "col": column, "showlegend": column == 1}
-            layout.add_theory(figure, rates, expected, theme=theme, width=1.2, name="long polling, theory", **here)
+            layout.add_theory(figure, rates, expected, width=1.2, name="long polling, theory", **here)
             figure.add_scatter(
                 x=list(table.index), y=measured.round(3), mode="markers", name="long polling, measured",
                 legendgroup="measured", marker={"symbol": mark.symbol, "size": 9, "color": mark.color},
@@ -133,7 +129,7 @@ class Rates(OfRun, Shown):
             f"{style.ms(first['mean_ms'])} become {style.ms(last['mean_ms'])}, "
             f"{first['requests_per_s']:.1f} requests a second become {last['requests_per_s']:.1f}",
             f"d = {style.ms(d * 1e3)}; logarithmic rates; a stream asks once",
-            theme=theme, height=400, margin=(60, 24, 112, 96),
+            height=400, margin=(60, 24, 112, 96),
         )  # fmt: skip
 
 

@@ -63,7 +63,7 @@ class Sizes(OfRun, Shown):
                 "share_of_headers": headers / whole, "answer_bytes": answer, "segments": -(-answer // 1460),
             }  # fmt: skip
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """Bytes of one exchange by payload: payload, envelope, headers; and how many segments its answer fills."""
         table, figure = self.table(), layout.blank()
         names = [f"{int(size)} B" for size in table.index]
@@ -71,7 +71,7 @@ class Sizes(OfRun, Shown):
         for category, values in parts.items():
             figure.add_bar(
                 y=names, x=[round(float(v), 1) for v in values], orientation="h", name=style.CATEGORY_TITLES[category],
-                marker={"color": style.CATEGORY_COLORS[category]}, hovertemplate="%{x:.0f} bytes<extra>%{y}</extra>",
+                marker=style.filled(category), hovertemplate="%{x:.0f} bytes<extra>%{y}</extra>",
             )  # fmt: skip
         whole = sum(parts.values())
         for name, at, (_, row) in zip(names, whole, table.iterrows(), strict=True):
@@ -79,7 +79,7 @@ class Sizes(OfRun, Shown):
             figure.add_annotation(
                 x=at, y=name, showarrow=False, xanchor="left", xshift=6,
                 text=f"{row['share_of_headers']:.0%} headers; the answer in {packets}",
-                font={"color": style.theme(theme).ink, "size": 12},
+                font={"color": style.GREY.ink, "size": 12},
             )  # fmt: skip
         figure.update_xaxes(title_text="bytes of one exchange, both directions", range=[0, whole.max() * 1.42])
         figure.update_yaxes(title_text="payload", autorange="reversed")
@@ -87,7 +87,7 @@ class Sizes(OfRun, Shown):
             figure,
             f"Headers take {table['headers'].mean():.0f} bytes of each exchange, whatever it carries",
             "request and answer; one event an answer; TCP/IP not counted; packets: of 1460 bytes at most, derived",
-            theme=theme, height=340, margin=(70, 24, 84, 96), barmode="stack",
+            height=340, margin=(70, 24, 84, 96), barmode="stack",
             legend={**layout.LEGEND, "traceorder": "normal"},
         )  # fmt: skip
 
@@ -119,13 +119,13 @@ class Connections(OfRun):
     def theory(self, fresh: bool) -> theory.Expectation:
         return at_rate(LONG_POLLING, self.rate_per_s, self.one_way_s, hold_s=ENDLESS_S, keep_alive=not fresh)
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """Latencies over one connection and over a new one each time; theory's range and mean beside them."""
-        figure, frame, dot = layout.blank(), self.run.deliveries, {"size": 5, "opacity": 0.65}
+        figure, frame, dot = layout.blank(), self.run.deliveries, {"size": 5}
         means = [
             layout.add_strip(
                 figure, row, frame[frame["technique"] == name]["latency_ms"], self.theory(fresh), LONG_POLLING.mark,
-                theme=theme, dot=dot,
+                dot=dot,
             )
             for row, (name, fresh) in enumerate(((KEPT, False), (FRESH, True)))
         ]  # fmt: skip
@@ -137,7 +137,7 @@ class Connections(OfRun):
             f"One connection: {style.ms(means[0])} on average; a connection each time: {style.ms(means[1])}",
             f"shaded: what theory expects, d to 3d and d to 5d; d = {style.ms(d_ms)}, "
             f"{self.rate_per_s:g} events a second",
-            theme=theme, height=310, margin=(100, 24, 84, 96),
+            height=310, margin=(100, 24, 84, 96),
         )  # fmt: skip
 
 

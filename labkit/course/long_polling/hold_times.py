@@ -54,7 +54,7 @@ class Holds(OfRun, Shown):
             "theory_requests_per_s": theory.long_polling_requests_per_s(rate, d, hold_s),
         }
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """Mean latency and requests a second over the hold time-out, at one event rate; theory as lines."""
         mark, d, rate, table = LONG_POLLING.mark, self.one_way_s, self.rate_per_s, self.table()
         low, high = float(table.index.min()), float(table.index.max())
@@ -68,7 +68,7 @@ class Holds(OfRun, Shown):
         figure = layout.panels(*(name for name, *_ in panels), horizontal_spacing=0.1)
         for column, (_, measured, expected) in enumerate(panels, 1):
             here: dict[str, Any] = {"row": 1, "col": column, "showlegend": column == 1}
-            layout.add_theory(figure, holds_s, expected, theme=theme, width=1.2, **here)
+            layout.add_theory(figure, holds_s, expected, width=1.2, **here)
             figure.add_scatter(
                 x=list(table.index), y=measured.round(2), mode="markers", name="measured", legendgroup="measured",
                 marker={"symbol": mark.symbol, "size": 9, "color": mark.color},
@@ -85,7 +85,7 @@ class Holds(OfRun, Shown):
             f"Held {low:g} s: {style.ms(first['mean_ms'])} and {first['requests_per_s']:.1f} requests a second; "
             f"held {high:g} s: {style.ms(last['mean_ms'])} and {last['requests_per_s']:.1f}",
             f"{rate:g} events a second, Poisson; d = {style.ms(d * 1e3)}",
-            theme=theme, height=370, margin=(60, 24, 112, 96),
+            height=370, margin=(60, 24, 112, 96),
         )  # fmt: skip
 
 

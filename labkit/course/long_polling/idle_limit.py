@@ -38,9 +38,9 @@ class Valley(Shown):
         """One row for each hold time-out: requests and broken connections a minute, the share of time deaf."""
         return as_table(list(self.rows)).set_index("hold_s")
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """What waiting costs over the hold time-out: requests, broken connections, and the share of time deaf."""
-        grey, mark, table = style.theme(theme), LONG_POLLING.mark, self.table()
+        grey, mark, table = style.GREY, LONG_POLLING.mark, self.table()
         figure = layout.panels("what it asks, and what breaks", "time deaf", horizontal_spacing=0.12)
         holds_s = list(table.index)
         for values, name, symbol, dash in (
@@ -79,7 +79,7 @@ class Valley(Shown):
             figure,
             f"The hold that breaks nothing and asks least often: {best}, under a limit of {self.idle_timeout_s:g} s",
             "an intermediary that says nothing when it drops an idle connection; a clock fifty times too fast",
-            theme=theme, height=380, margin=(66, 24, 112, 96),
+            height=380, margin=(66, 24, 112, 96),
         )  # fmt: skip
 
 

@@ -61,7 +61,7 @@ class Unaware(Shown):
         ]
         return as_table(rows, columns=["client", "published", "arrived", "lost", "twice"]).set_index("client")
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """When each event was published, and which of two clients got it."""
         mark, figure = LONG_POLLING.mark, layout.blank()
         rows = (("with a cursor", set(self.with_cursor)), ("without", set(self.without)))
@@ -69,12 +69,12 @@ class Unaware(Shown):
         for row, (_, came) in enumerate(rows):
             for name, ids, symbol, color, down in (
                 ("arrived", [i for i in when if i in came], mark.symbol, mark.color, 0.0),
-                ("lost", [i for i in when if i not in came], "x-thin", style.theme(theme).ink, 0.28),
+                ("lost", [i for i in when if i not in came], "x-thin", style.GREY.ink, 0.28),
             ):
                 figure.add_scatter(
                     x=[round(when[i], 3) for i in ids], y=[row + down] * len(ids), mode="markers", name=name,
                     legendgroup=name, showlegend=row == 1, customdata=ids,
-                    marker={"symbol": symbol, "size": 7, "color": color, "opacity": 0.8,
+                    marker={"symbol": symbol, "size": 7, "color": color,
                             "line": {"color": color, "width": 2 if down else 0}},
                     hovertemplate="event %{customdata} at %{x:.2f} s: " + name + "<extra></extra>",
                 )  # fmt: skip
@@ -85,7 +85,7 @@ class Unaware(Shown):
             figure,
             f"Without a cursor {self.lost} of {len(self.published)} events are lost",
             f"{self.rate_per_s:g} events a second at random; after a delivered one the gap is {style.ms(gap_ms)}",
-            theme=theme, height=270, margin=(110, 24, 84, 96),
+            height=270, margin=(110, 24, 84, 96),
         )  # fmt: skip
 
 

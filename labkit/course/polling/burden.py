@@ -70,16 +70,14 @@ class Burden(Shown):
             )
         return as_table(rows).set_index("kind")
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """Server CPU for each client over the poll interval, and the memory of a held client, by kind of client."""
         if self.why:
-            return layout.dressed(
-                layout.blank(), f"Not run: {self.why}", theme=theme, height=410, margin=(74, 60, 106, 98)
-            )
+            return layout.dressed(layout.blank(), f"Not run: {self.why}", height=410, margin=(74, 60, 106, 98))
         kinds = {
-            CLOSED: (Mark("#D55E00", "circle", "solid"), "polls, closed each time"),
-            KEPT: (Mark("#E69F00", "square", "dash"), "polls, kept alive"),
-            SOCKET: (Mark("#0072B2", "cross", "longdash"), "WebSocket, held"),
+            CLOSED: (Mark("#B84300", "circle", "solid"), "polls, closed each time"),
+            KEPT: (Mark("#B58A00", "square", "dash"), "polls, kept alive"),
+            SOCKET: (Mark("#00487F", "cross", "longdash"), "WebSocket, held"),
         }
         figure = layout.panels("CPU of the server", "memory of the server", column_widths=[0.6, 0.4],
                                horizontal_spacing=0.19)  # fmt: skip
@@ -107,7 +105,7 @@ class Burden(Shown):
             figure.add_scatter(
                 x=[min(300.0, max(0.2, guess.value))] * 2, y=[fmean(self.cpu_us[KEPT]) / t for t in steps],
                 mode="lines", name="your prediction", row=1, col=1, hoverinfo="skip",
-                line={"color": style.theme(theme).muted, "width": 1.5, "dash": "dot"},
+                line={"color": style.GREY.muted, "width": 1.5, "dash": "dot"},
             )  # fmt: skip
         figure.update_xaxes(type="log", title_text="poll interval T (s)", tickvals=[0.2, 1, 5, 20, 60, 300],
                             ticks="outside", range=[math.log10(0.2), math.log10(300)], col=1)  # fmt: skip
@@ -122,7 +120,7 @@ class Burden(Shown):
             f"A poller that closes each time holds no memory; below T = {style.seconds(at_s)} it costs more CPU",
             f"than a held WebSocket, silent but for a heartbeat every {self.heartbeat_s:g} s; "
             "CPU for one poll is measured, the lines divide it by T",
-            theme=theme, height=410, margin=(74, 60, 106, 98), bargap=0.5,
+            height=410, margin=(74, 60, 106, 98), bargap=0.5,
         )  # fmt: skip
 
 

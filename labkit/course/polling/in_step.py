@@ -39,7 +39,7 @@ class Herd(Shown):
                          "most within 10 ms": busiest}  # fmt: skip
         return as_table(rows).T
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """When polls were sent, and how long each waited for its answer: clients in step, and at random phases."""
         mark, groups = POLLING.mark, list(self.frame.groupby("who", sort=False))
         figure = layout.panels(
@@ -48,7 +48,7 @@ class Herd(Shown):
         for column, (_, part) in enumerate(groups, 1):
             figure.add_scatter(
                 x=part["asked_s"].round(4), y=part["waited_ms"].round(2), mode="markers", row=1, col=column,
-                showlegend=False, marker={"symbol": mark.symbol, "size": 4, "color": mark.color, "opacity": 0.6},
+                showlegend=False, marker={"symbol": mark.symbol, "size": 4, "color": mark.color},
                 hovertemplate="sent at %{x:.2f} s: %{y:.1f} ms<extra></extra>",
             )  # fmt: skip
         top = float(self.frame["waited_ms"].quantile(0.99)) * 1.3
@@ -63,7 +63,7 @@ class Herd(Shown):
             figure,
             f"In step, a poll waits {style.ms(middles[0])} for its answer; spread, {style.ms(middles[1])}",
             f"medians; each client polls every {self.interval_s:g} s, as many requests on both sides",
-            theme=theme, height=360, margin=(66, 24, 106, 60),
+            height=360, margin=(66, 24, 106, 60),
         )  # fmt: skip
 
 
@@ -108,7 +108,7 @@ class Aliased(Shown):
             }
         )
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """Latency along time, one line for each poller: a source in step with the polls, and a dithered one."""
         mean_ms = (self.interval_s / 2 + float(self.settings["one_way_s"])) * 1e3
         figure = layout.panels("a source in step", "the same, dithered", shared_yaxes=True, horizontal_spacing=0.04)
@@ -120,7 +120,7 @@ class Aliased(Shown):
                     line={"color": POLLING.mark.color, "width": 1}, row=1, col=column,
                     marker={"symbol": SYMBOLS[int(str(number)) % len(SYMBOLS)], "size": 7},
                 )  # fmt: skip
-            figure.add_hline(y=mean_ms, line=layout.theory_line(theme), row=1, col=column)
+            figure.add_hline(y=mean_ms, line=layout.theory_line(), row=1, col=column)
         figure.update_yaxes(rangemode="tozero")
         figure.update_yaxes(title_text="latency (ms)", col=1)
         figure.update_xaxes(title_text="due, after the start (s)", ticks="outside")
@@ -129,7 +129,7 @@ class Aliased(Shown):
             figure,
             f"In step with its source, one poller's mean is {style.ms(means.min())}, another's {style.ms(means.max())}",
             f"dashed: theory's mean, T/2 + d = {style.ms(mean_ms)}, for random moments",
-            theme=theme, height=390, margin=(66, 24, 106, 96),
+            height=390, margin=(66, 24, 106, 96),
         )  # fmt: skip
 
 

@@ -52,18 +52,14 @@ class Sweep(OfRun, Shown):
             )
         return as_table(rows).set_index("poller")
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
-        """Latencies of pollers with several intervals: a strip of dots for each, theory's range and mean beside it.
-
-        Args:
-            theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
-        """
+    def chart(self) -> go.Figure:
+        """Latencies of pollers with several intervals: a strip of dots for each, theory's range and mean beside it."""
         mark, d, kinds = POLLING.mark, self.one_way_s, self.pollers
         figure = layout.blank()
         means = [
             layout.add_strip(
-                figure, row, self.latencies_ms(poller), poller.theory(d), mark, theme=theme,
-                dot={"size": 4, "opacity": 0.55}, mean="mean, theory: P/2 + d",
+                figure, row, self.latencies_ms(poller), poller.theory(d), mark,
+                dot={"size": 4}, mean="mean, theory: P/2 + d",
             )
             for row, poller in enumerate(kinds)
         ]  # fmt: skip
@@ -84,7 +80,7 @@ class Sweep(OfRun, Shown):
             f"From T = {kinds[0].interval_s:g} s to {max(p.interval_s for p in kinds):g} s "
             f"the mean latency goes from {style.ms(means[0])} to {style.ms(max(means))}",
             f"shaded: the range that theory expects, d to P + d; d = {style.ms(d * 1e3)}",
-            theme=theme, height=150 + 80 * len(names), margin=(120, 24, 82, 96),
+            height=150 + 80 * len(names), margin=(120, 24, 82, 96),
         )  # fmt: skip
 
 

@@ -79,25 +79,21 @@ class Costs(Shown):
         requests = 3600 / theory.polling_period(interval_s, self.one_way_s)
         return requests, requests * self.empty_bytes + 3600 * self.rate_per_s * self.event_bytes, mean_s * 1e3
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
-        """Bytes per event over 1/(lambda T), and the share of empty answers over lambda T, with their theory.
-
-        Args:
-            theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
-        """
+    def chart(self) -> go.Figure:
+        """Bytes per event over 1/(lambda T), and the share of empty answers over lambda T, with their theory."""
         mark, table = POLLING.mark, self.table()
         figure = layout.panels("bytes per event", "share of empty answers", horizontal_spacing=0.1)
         each = self.frame[self.frame["events"] > 0]
         sums = self.frame.groupby("interval_s")[["polls", "events"]].sum()
         steps = [0.0, float((each["polls"] / each["events"]).max()) * 1.05]
         shares = [4.5 * i / 30 for i in range(31)]
-        layout.add_theory(figure, steps, [self.event_bytes + self.empty_bytes * s for s in steps], theme=theme,
+        layout.add_theory(figure, steps, [self.event_bytes + self.empty_bytes * s for s in steps],
                           row=1, col=1)  # fmt: skip
-        layout.add_theory(figure, shares, [math.exp(-s) for s in shares], theme=theme, showlegend=False, row=1, col=2)
+        layout.add_theory(figure, shares, [math.exp(-s) for s in shares], showlegend=False, row=1, col=2)
         figure.add_scatter(
             x=each["polls"] / each["events"], y=each["bytes"] / each["events"], mode="markers", name="one topic",
             row=1, col=1, hoverinfo="skip",
-            marker={"symbol": "circle-open", "size": 5, "color": mark.color, "opacity": 0.5},
+            marker={"symbol": "circle-open", "size": 5, "color": mark.color},
         )  # fmt: skip
         for column, xs, ys in (
             (1, (sums["polls"] / sums["events"]).tolist(), table["bytes/event"].tolist()),
@@ -119,26 +115,26 @@ class Costs(Shown):
             f"{style.number(first)} with T = {table.index[0]:g} s",
             f"theory: b + h/(λT), b = {self.event_bytes:.0f}, h = {self.empty_bytes:.0f} bytes, and exp(-λT); "
             f"λ = {self.rate_per_s:g} events/s",
-            theme=theme, height=400, margin=(70, 24, 106, 100),
+            height=400, margin=(70, 24, 106, 100),
         )  # fmt: skip
 
-    def surface(self, *, theme: str | None = None) -> go.Figure:
+    def surface(self) -> go.Figure:
         """Mean latency against requests and against bytes an hour; a slider moves T along both curves."""
-        return _surface(self.table(), self.at, self.knees_s(), self.rate_per_s, self.one_way_s, theme)
+        return _surface(self.table(), self.at, self.knees_s(), self.rate_per_s, self.one_way_s)
 
 
 def _surface(
-    table: pd.DataFrame, at: At, knees_s: tuple[float, float], rate_per_s: float, one_way_s: float, theme: str | None
+    table: pd.DataFrame, at: At, knees_s: tuple[float, float], rate_per_s: float, one_way_s: float
 ) -> go.Figure:
     """Both curves by theory, what was measured on them, where they bend, and a slider for T."""
-    grey, mark = style.theme(theme), POLLING.mark
+    grey, mark = style.GREY, POLLING.mark
     figure = layout.panels("", "", shared_yaxes=True, horizontal_spacing=0.04)
     curve = [at(0.02 * 5000 ** (i / 60)) for i in range(61)]
     ends = [at(t) for t in knees_s]
     for column, cost in ((1, 0), (2, 1)):
         here: dict[str, Any] = {"row": 1, "col": column, "showlegend": column == 1}
         dots = {**here, "mode": "markers", "hoverinfo": "skip"}
-        layout.add_theory(figure, [p[cost] for p in curve], [p[2] for p in curve], theme=theme, **here)
+        layout.add_theory(figure, [p[cost] for p in curve], [p[2] for p in curve], **here)
         figure.add_scatter(
             x=table[("requests/hour", "bytes/hour")[cost]], y=table["mean_ms"], name="measured",
             legendgroup="measured", marker={"symbol": mark.symbol, "size": 8, "color": mark.color}, **dots,
@@ -168,7 +164,7 @@ def _surface(
         figure,
         f"Requests buy latency down to T = {style.seconds(left)}; bytes are saved up to T = {style.seconds(right)}",
         f"one client, λ = {rate_per_s:g} events/s, d = {style.ms(one_way_s * 1e3)}; logarithmic scales",
-        theme=theme, height=500, margin=(74, 30, 112, 160),
+        height=500, margin=(74, 30, 112, 160),
         sliders=[{"active": START, "steps": steps, "currentvalue": {"prefix": "T (s): "}, "pad": {"t": 62}}],
         annotations=[_told(steps[START]["value"])],
         legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.01, "yanchor": "bottom"},

@@ -50,10 +50,10 @@ class Revalidated(Shown):
         )
         return named.pivot_table("bytes", "resource_bytes", "poll", sort=False)
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """Bytes of a poll without news over the resource's size, and the share of such polls from which 304 pays."""
         marks = {
-            "whole": Mark("#D55E00", "circle", "solid"),
+            "whole": Mark("#B84300", "circle", "solid"),
             "cursor": Mark("#0072B2", "cross", "longdash"),
         }
         figure = layout.panels(
@@ -84,7 +84,7 @@ class Revalidated(Shown):
             f"304 saves {cursor['saved'].mean():.0f} bytes of a poll with a cursor, without one the resource itself",
             f"a poll with news costs {cursor['extra'].mean():.0f} more with an ETag; bytes on logarithmic scales; "
             f"largest resource: {whole.index[-1]} bytes",
-            theme=theme, height=410, margin=(70, 24, 106, 100),
+            height=410, margin=(70, 24, 106, 100),
         )  # fmt: skip
 
 

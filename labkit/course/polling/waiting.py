@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 MARKS = {
-    "fixed poll": ("#D55E00", "circle"),
-    "backoff": ("#CC79A7", "diamond"),
-    "Retry-After": ("#009E73", "triangle-up"),
-    "long poll": ("#E69F00", "square"),
-    "SSE": ("#56B4E9", "triangle-down"),
+    "fixed poll": ("#B84300", "circle"),
+    "backoff": ("#CB6FAC", "diamond"),
+    "Retry-After": ("#007A55", "triangle-up"),
+    "long poll": ("#B58A00", "square"),
+    "SSE": ("#3C96DC", "triangle-down"),
 }
 
 
@@ -48,9 +48,9 @@ class Waited(Shown):
         columns = ["waited_s", "expected_s", "requests", "expected_requests"]
         return self.frame.groupby(["durations", "how"], sort=False)[columns].mean()
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """Wait after a job's end against requests for it: one panel for each distribution, measured beside the rule."""
-        ink, table = style.theme(theme).ink, self.table()
+        ink, table = style.GREY.ink, self.table()
         kinds: list[str] = list(dict.fromkeys(table.index.get_level_values("durations")))
         figure = layout.panels(*(f"{kind} durations" for kind in kinds), shared_yaxes=True, shared_xaxes="all",
                                horizontal_spacing=0.03)  # fmt: skip
@@ -78,7 +78,7 @@ class Waited(Shown):
             f"After a job's end: {style.seconds(means['SSE'])} by SSE, {style.seconds(means['fixed poll'])} by a fixed "
             f"poll, {style.seconds(means['Retry-After'])} by Retry-After",
             "means; outlined: what the client's rule gives for the same durations; waits on a logarithmic scale",
-            theme=theme, height=410, margin=(70, 24, 106, 98),
+            height=410, margin=(70, 24, 106, 98),
         )  # fmt: skip
 
 

@@ -16,33 +16,33 @@ if TYPE_CHECKING:
 PAUSES_S = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 
 
-def advised_pause(one_way_s: float, rate_per_s: float, *, theme: str | None = None) -> go.Figure:
+def advised_pause(one_way_s: float, rate_per_s: float) -> go.Figure:
     """Mean latency and requests a second over the advised pause; the slider moves the mark along both.
 
     Args:
         one_way_s: one network transit, seconds.
         rate_per_s: events a second, Poisson.
-        theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
     """
     gap_s = theory.request_gap(one_way_s)
     means = [at_rate(BAYEUX, rate_per_s, one_way_s, advised_interval_s=p).mean_s * 1e3 for p in PAUSES_S]
     asked = [theory.long_polling_requests_per_s(rate_per_s, one_way_s, HOLD_S, gap_s + p) for p in PAUSES_S]
     figure = layout.blank()
-    layout.add_theory(figure, asked, means, theme=theme, name="theory: every pause from 0 to 1 s")
+    layout.add_theory(figure, asked, means, name="theory: every pause from 0 to 1 s")
     for at, pause_s in enumerate(PAUSES_S):
         said = f"pause {pause_s * 1e3:.0f} ms: {style.ms(means[at])}, {style.number(asked[at])} requests/s"
+        side = "left" if asked[at] > max(asked) / 2 else "right"
         figure.add_scatter(
-            x=[asked[at]], y=[means[at]], mode="markers+text", text=[said], textposition="top right", visible=at == 0,
-            marker={"symbol": "square", "size": 12, "color": "#E69F00"}, showlegend=False, hoverinfo="skip",
-            textfont={"color": style.theme(theme).ink}, cliponaxis=False,
+            x=[asked[at]], y=[means[at]], mode="markers+text", text=[said], textposition=f"top {side}", visible=at == 0,
+            marker={"symbol": "square", "size": 12, "color": "#B58A00"}, showlegend=False, hoverinfo="skip",
+            textfont={"color": style.GREY.ink}, cliponaxis=False,
         )  # fmt: skip
-    figure.update_xaxes(title_text="requests of one client (1/s)", range=[0, max(asked) * 1.55])
+    figure.update_xaxes(title_text="requests of one client (1/s)", range=[0, max(asked) * 1.08])
     figure.update_yaxes(title_text="mean latency (ms)", range=[0, max(means) * 1.1])
     return layout.dressed(
         figure,
         f"Peace costs latency: {style.ms(means[0])} at {style.number(asked[0])} requests/s, "
         f"{style.ms(means[-1])} at {style.number(asked[-1])}",
         f"theory: long polling with the gap 2d + pause; {rate_per_s:g} events/s, d = {style.ms(one_way_s * 1e3)}",
-        theme=theme, height=430, margin=(70, 40, 84, 130), legend={"x": 1, "xanchor": "right", "y": 0.98},
+        height=430, margin=(70, 40, 84, 130), legend={"x": 1, "xanchor": "right", "y": 0.98},
         sliders=layout.slider([f"{p * 1e3:.0f}" for p in PAUSES_S], fixed=1, prefix="advised pause (ms): ", pad=54),
     )  # fmt: skip

@@ -55,7 +55,7 @@ class Conversation(Shown):
 
 def _visible(data: bytes) -> Code:
     text = data.decode("utf-8", "replace")
-    return Code(text.replace("\r", "␍").replace("\n", "␊").replace("\0", "␀"))
+    return Code(text.replace("\r", r"\r").replace("\n", r"\n").replace("\0", r"\0"))
 
 
 def flash(lab: Lab) -> Conversation:

@@ -105,13 +105,9 @@ class Comparison(OfRun, Shown):
             }
         return as_table(rows).set_index("technique").round(1)
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
-        """Every column of the comparison: a mark for each technique with its interval, a diamond where theory puts it.
-
-        Args:
-            theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
-        """
-        grey, names, natures = style.theme(theme), self.techniques, Natures(self.run.settings)
+    def chart(self) -> go.Figure:
+        """Every column of the comparison: a mark for each technique with its interval, theory a diamond."""
+        grey, names, natures = style.GREY, self.techniques, Natures(self.run.settings)
         panels = [*COLUMNS.items(), ("whole", WHOLE)]
         figure = layout.panels(
             *[""] * len(panels), rows=2, shared_yaxes=True, horizontal_spacing=0.03, vertical_spacing=0.24
@@ -125,11 +121,11 @@ class Comparison(OfRun, Shown):
             figure,
             self._title(),
             "lower is better; bars: 4 standard errors; framed: the best",
-            theme=theme, height=520, margin=(118, 24, 80, 84), showlegend=True,
+            height=520, margin=(118, 24, 80, 84), showlegend=True,
             legend={"orientation": "h", "x": 0, "y": -0.17, "yanchor": "top"},
         )  # fmt: skip
 
-    def _add_column(self, figure: go.Figure, column: str, row: int, col: int, grey: style.Theme) -> None:
+    def _add_column(self, figure: go.Figure, column: str, row: int, col: int, grey: style.Greys) -> None:
         names, values, natures = self.techniques, self._values(column), Natures(self.run.settings)
         best = min(values, key=lambda name: values[name][0])
         for y, name in enumerate(names):

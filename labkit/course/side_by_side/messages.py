@@ -33,7 +33,7 @@ WAY_MARKS = {
     "websocket": WEBSOCKET.mark,
     POST: SSE.mark,
     "post, connection each": Mark("#5E8C31", "diamond", "dot"),
-    "post, preflight each": Mark("#CC79A7", "x", "dash"),
+    "post, preflight each": Mark("#CB6FAC", "x", "dash"),
     "post beside long poll": LONG_POLLING.mark,
 }
 ON_A_SOCKET, A_CONNECTION_EACH, A_PREFLIGHT_EACH = (
@@ -98,13 +98,9 @@ class Upstream(Shown):
         ]
         return as_table(rows).set_index(["way up", "per s"]).round(1)
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
-        """Bytes a message upstream, and the latency of the middle message over the rate, for each way up.
-
-        Args:
-            theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
-        """
-        grey, modes = style.theme(theme), list(dict.fromkeys(leg.mode for leg in self.legs))
+    def chart(self) -> go.Figure:
+        """Bytes a message upstream, and the latency of the middle message over the rate, for each way up."""
+        grey, modes = style.GREY, list(dict.fromkeys(leg.mode for leg in self.legs))
         figure = layout.panels("", "", horizontal_spacing=0.12, column_widths=[0.45, 0.55])
         for y, mode in enumerate(modes):
             mark = WAY_MARKS[mode]
@@ -143,7 +139,7 @@ class Upstream(Shown):
         swapped = sum(leg.swapped for leg in self.legs if leg.mode != "websocket")
         told = f"A message costs {style.number(over)} bytes over the WebSocket, {style.number(posted)} by POST"
         return layout.dressed(
-            figure, f"{told}; {swapped} POSTs came after a later one", self.caption, theme=theme, height=450,
+            figure, f"{told}; {swapped} POSTs came after a later one", self.caption, height=450,
             margin=(160, 24, 80, 116), legend={"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
         )  # fmt: skip
 

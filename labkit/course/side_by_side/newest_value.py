@@ -100,13 +100,9 @@ class Ages(Shown):
         ]
         return as_table(rows).set_index(["events/s", "technique"]).round(1)
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
-        """Mean age of information over the event rate, and over the bytes that it took.
-
-        Args:
-            theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
-        """
-        grey = style.theme(theme)
+    def chart(self) -> go.Figure:
+        """Mean age of information over the event rate, and over the bytes that it took."""
+        grey = style.GREY
         figure = layout.panels("", "", shared_yaxes=True, horizontal_spacing=0.05)
         for name in dict.fromkeys(point.name for point in self.points):
             mine = [point for point in self.points if point.name == name]
@@ -124,7 +120,7 @@ class Ages(Shown):
         # theory only where every event is delivered: what conflation leaves depends on the buffers in between
         every = [p for p in self.points if p.technique == self.points[0].technique and not p.conflate]
         layout.add_theory(
-            figure, [p.rate_per_s for p in every], [p.theory_s * 1e3 for p in every], theme=theme, mode="markers+lines",
+            figure, [p.rate_per_s for p in every], [p.theory_s * 1e3 for p in every], mode="markers+lines",
             name="theory: every event, for this trace", row=1, col=1,
             marker={"symbol": "diamond-open", "size": 13, "color": grey.ink},
         )  # fmt: skip
@@ -140,7 +136,7 @@ class Ages(Shown):
         figure.update_xaxes(title_text="events published (1/s)", rangemode="tozero", row=1, col=1)
         figure.update_xaxes(title_text="bytes until the newest was held (kB/s)", rangemode="tozero", row=1, col=2)
         return layout.dressed(
-            figure, _title(self), self.caption, theme=theme, height=480, margin=(74, 24, 96, 110),
+            figure, _title(self), self.caption, height=480, margin=(74, 24, 96, 110),
             legend={"orientation": "h", "x": 0, "y": -0.18, "yanchor": "top"},
         )  # fmt: skip
 

@@ -80,9 +80,9 @@ class Heartbeats(WithPage):
             rows.append((s.client, s.kind, len(s.sent_ns), len(s.seen_ns), self.false_alarms(s), noticed, mean))
         return as_table(rows, columns).set_index(["client", "heartbeat"])
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """Heartbeats sent, heartbeats that the client's code saw, and when its watchdog went off; stalls shaded."""
-        grey, figure = style.theme(theme), layout.blank()
+        grey, figure = style.GREY, layout.blank()
         names = [stream.lane for stream in self.streams]
 
         def seconds(times_ns: Sequence[int]) -> list[float]:
@@ -92,7 +92,7 @@ class Heartbeats(WithPage):
         kinds = (
             ("sent_ns", "sent", {"symbol": "line-ns", "size": 12, "color": grey.muted, "line": {"width": 1.5}}),
             ("seen_ns", "seen by the client's code", {"symbol": symbol, "size": 8, "color": "#0072B2"}),
-            ("alarms_ns", "the watchdog goes off", {"symbol": "x", "size": 11, "color": "#D55E00"}),
+            ("alarms_ns", "the watchdog goes off", {"symbol": "x", "size": 11, "color": "#B84300"}),
         )
         for (times, name, marker), up in zip(kinds, (-0.18, 0.06, 0.3), strict=True):
             x = [t for stream in self.streams for t in seconds(getattr(stream, times))]
@@ -116,10 +116,10 @@ class Heartbeats(WithPage):
             figure,
             f"Of {sent} comments the client's code sees {comments}; it notices a stall by named events alone",
             f"a heartbeat every {style.seconds(self.beat_s)}, a watchdog of {style.seconds(self.watchdog_s)}",
-            theme=theme, height=230 + 65 * len(names), margin=(200, 24, 96, 96),
+            height=230 + 65 * len(names), margin=(200, 24, 96, 96),
         )  # fmt: skip
 
-    def noticing(self, *, missed: int = 3, beat_bytes: int = 18, theme: str | None = None) -> go.Figure:
+    def noticing(self, *, missed: int = 3, beat_bytes: int = 18) -> go.Figure:
         """What it costs to notice a dead link sooner, and this run's own times. The slider sets the interval.
 
         Args:
@@ -128,7 +128,7 @@ class Heartbeats(WithPage):
         """
         named = [stream for stream in self.streams if stream.kind == "named event"]
         measured_s = [t for stream in named for t in self.noticed_s(stream) if t is not None]
-        return noticing(measured_s, self.beat_s, missed, beat_bytes, theme)
+        return noticing(measured_s, self.beat_s, missed, beat_bytes)
 
 
 def heartbeats(*, rounds: int = ROUNDS, beat_s: float = BEAT_S, one_way_s: float = 0.02, seed: int = 4) -> Heartbeats:

@@ -75,15 +75,15 @@ class Framing(Shown):
         less = ", ".join(f"<code>{html.escape(repr(raw)[2:-1])}</code>: {n} events" for raw, n in self.shorter.items())
         return f"{super()._repr_html_()}<p>With less framing: {less}</p>"
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """What an event costs besides its payload: claimed, in the barest stream, in a lab's own."""
-        figure, grey = layout.blank(), style.theme(theme)
+        figure, grey = layout.blank(), style.GREY
         rows = ["this lab", "barest stream", "claimed (HPBN)"]
         for part, (category, pattern) in PARTS.items():
             values = [self.lab.get(part, 0.0), self.bare.get(part, 0.0), 5.0 if part == "data:" else 0.0]
             figure.add_bar(
                 y=rows, x=values, name=part, orientation="h", hovertemplate=f"%{{x:.3g}} bytes: {part}<extra></extra>",
-                marker={"color": style.CATEGORY_COLORS[category], "line": {"color": grey.ink, "width": 0.7},
+                marker={**style.filled(category),
                         "pattern": {"shape": pattern, "fgcolor": grey.ink, "fillmode": "overlay", "solidity": 0.25}},
             )  # fmt: skip
         for row, total in zip(rows, (self.lab_bytes, self.bare_bytes, 5.0), strict=True):
@@ -96,7 +96,7 @@ class Framing(Shown):
             figure,
             f"An event needs {self.bare_bytes:g} bytes of framing; here {self.lab_bytes:.3g} lie around its payload",
             f"bytes per event besides its payload of {self.payload_bytes:g} bytes; chunk: HTTP's own framing",
-            theme=theme, height=340, margin=(120, 40, 84, 110), barmode="stack", bargap=0.4,
+            height=340, margin=(120, 40, 84, 110), barmode="stack", bargap=0.4,
             legend={"orientation": "h", "y": -0.34, "traceorder": "normal"},
         )  # fmt: skip
 

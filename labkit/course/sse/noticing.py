@@ -15,13 +15,13 @@ INTERVALS_S = (0.15, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0)
 TICKS = (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
 
 
-def noticing(measured_s: Sequence[float], beat_s: float, missed: int, beat_bytes: int, theme: str | None) -> go.Figure:
+def noticing(measured_s: Sequence[float], beat_s: float, missed: int, beat_bytes: int) -> go.Figure:
     """Theory for every interval, what a run with heartbeats every *beat_s* measured, and a slider for the interval."""
-    grey, mark, figure = style.theme(theme), SSE.mark, layout.blank()
+    grey, mark, figure = style.GREY, SSE.mark, layout.blank()
     spans_s = [((missed - 1) * every_s, missed * every_s) for every_s in INTERVALS_S]
     hourly = [beat_bytes * 3600 / every_s for every_s in INTERVALS_S]
     layout.add_theory(
-        figure, [(low + high) / 2 for low, high in spans_s], hourly, theme=theme,
+        figure, [(low + high) / 2 for low, high in spans_s], hourly,
         name=f"theory: {missed - 0.5:g} intervals on average",
     )  # fmt: skip
     figure.add_scatter(
@@ -34,9 +34,9 @@ def noticing(measured_s: Sequence[float], beat_s: float, missed: int, beat_bytes
         figure.add_scatter(
             x=[low_s, (low_s + high_s) / 2, high_s], y=[hourly[at]] * 3, mode="lines+markers+text", visible=at == 5,
             text=["", said, ""], textposition="top right" if at < len(spans_s) / 2 else "bottom left", showlegend=False,
-            marker={"symbol": ["line-ns", "square", "line-ns"], "size": [14, 11, 14], "color": "#E69F00",
-                    "line": {"width": 2, "color": "#E69F00"}},
-            line={"color": "#E69F00", "width": 2}, textfont={"color": grey.ink}, hoverinfo="skip", cliponaxis=False,
+            marker={"symbol": ["line-ns", "square", "line-ns"], "size": [14, 11, 14], "color": "#B58A00",
+                    "line": {"width": 2, "color": "#B58A00"}},
+            line={"color": "#B58A00", "width": 2}, textfont={"color": grey.ink}, hoverinfo="skip", cliponaxis=False,
         )  # fmt: skip
     (low, low_kb), (high, high_kb) = (
         (style.seconds(sum(spans_s[at]) / 2), style.number(hourly[at] / 1e3)) for at in (1, len(spans_s) - 1)
@@ -50,7 +50,7 @@ def noticing(measured_s: Sequence[float], beat_s: float, missed: int, beat_bytes
         f"Noticing in {low} costs {low_kb} kB an hour, in {high} {high_kb} kB",
         f"logarithmic scales; {beat_bytes} bytes a heartbeat, TCP/IP not counted; "
         f"bar: {missed - 1} to {missed} intervals",
-        theme=theme, height=440, margin=(80, 40, 84, 130), legend={"x": 1, "xanchor": "right", "y": 0.98},
+        height=440, margin=(80, 40, 84, 130), legend={"x": 1, "xanchor": "right", "y": 0.98},
         sliders=layout.slider(
             [f"{every_s:g}" for every_s in INTERVALS_S], fixed=2, prefix="a heartbeat every (s): ", pad=54, active=5
         ),

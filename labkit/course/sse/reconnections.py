@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 RETRIES = {0.2: 20, 0.3: 18, 0.5: 13}
 """How often a client has to come back, by ``retry`` in seconds."""
 CUT_S, HEAL_S = 1.5, 2.0
-PAGE = Mark("#D55E00", "circle-open", "dot")
+PAGE = Mark("#B84300", "circle-open", "dot")
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,16 +67,12 @@ class Returns(WithPage):
         shorter = {"shortest (ms)": "shortest", "longest (ms)": "longest", "resumed": "with its last event id"}
         return self.table().rename(columns=shorter)
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
-        """Time away over the reconnection time that the stream had asked for: a mark for each, by how much it is off.
-
-        Args:
-            theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
-        """
-        grey, kernel, figure = style.theme(theme), SSE.mark, layout.blank()
+    def chart(self) -> go.Figure:
+        """Time away over the reconnection time that the stream had asked for: each by how much it is off."""
+        grey, kernel, figure = style.GREY, SSE.mark, layout.blank()
         labels = [f"{1e3 * retry_s:.0f}" for retry_s in sorted(self.gaps_s[OURS])]
         figure.add_hrect(y0=-10, y1=10, fillcolor=style.rgba(kernel.color, 0.15), line_width=0, layer="below")
-        figure.add_hline(y=0, line=layout.theory_line(theme))
+        figure.add_hline(y=0, line=layout.theory_line())
         figure.add_annotation(
             x=0.7, xref="paper", y=0, text="theory: as long as retry says", yanchor="top", showarrow=False,
             font={"size": 11, "color": grey.muted},
@@ -107,7 +103,7 @@ class Returns(WithPage):
             figure,
             "Back when retry says: " + ", ".join(f"{name} at most {most:.1%} off" for name, most in off.items()),
             "each mark: from the end of one stream to the next request, at the server; band: within 10 %",
-            theme=theme, height=410, margin=(70, 30, 108, 60), showlegend=True,
+            height=410, margin=(70, 30, 108, 60), showlegend=True,
             legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         )  # fmt: skip
 

@@ -58,12 +58,12 @@ class Beside(Shown):
         columns = ["payload (B)", "WebSocket (B)", "TCP (B)", "WebSocket (ms)", "TCP (ms)", "bytes ratio", "time ratio"]
         return as_table(rows, columns).set_index("payload (B)")
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """WebSocket over bare TCP: bytes and round trips, theory and measurement, beside the published bounds."""
-        grey, figure, sizes = style.theme(theme), layout.blank(), list(self.bytes)
+        grey, figure, sizes = style.GREY, layout.blank(), list(self.bytes)
         steps = [10 ** (i / 12) for i in range(12 * 4 + 6)]
         layout.add_theory(
-            figure, steps, [_byte_ratio(n) for n in steps], theme=theme, name="theory: (2n + headers) / 2n"
+            figure, steps, [_byte_ratio(n) for n in steps], name="theory: (2n + headers) / 2n"
         )  # fmt: skip
         figure.add_scatter(
             x=sizes, y=[self.ratio_of_bytes(n) for n in sizes], mode="markers", name="bytes",
@@ -73,7 +73,7 @@ class Beside(Shown):
         times = [median(w / t for w, t in self.trips_s[n]) for n in sizes]
         figure.add_scatter(
             x=sizes, y=times, mode="markers", name=f"round trip across {style.ms(self.one_way_s * 1e3)}",
-            marker={"symbol": "x", "size": 9, "color": "#D55E00"},
+            marker={"symbol": "x", "size": 9, "color": "#B84300"},
             hovertemplate="payload %{x} B<br>%{y:.3f} times the time<extra></extra>",
         )  # fmt: skip
         for bound, text in ((5.0, "bytes: up to 5 times (Agarwal 2012)"), (3.0, "delay: up to 3 times (Agarwal 2012)")):
@@ -94,7 +94,7 @@ class Beside(Shown):
             figure,
             f"Echo against bare TCP: bytes {said}; round trips {median(times):.2f} times",
             "both in the same run, through links of the same delay; the handshake is not counted",
-            theme=theme, height=400, margin=(66, 24, 84, 104),
+            height=400, margin=(66, 24, 84, 104),
         )  # fmt: skip
 
 

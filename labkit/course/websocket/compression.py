@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-MODES = (("#8A8A8A", ""), ("#0072B2", "/"), ("#E69F00", "x"))
+MODES = (("#858585", ""), ("#0072B2", "/"), ("#B58A00", "x"))
 PLAIN, TAKEOVER, ALONE = "plain", "deflate, context kept", "deflate, each message alone"
 OFFERS: dict[str, tuple[str, ...]] = {
     PLAIN: (),
@@ -57,22 +57,25 @@ class Deflated(Shown):
         rows = []
         for mode in self.cpu_us:
             sizes = [f"{self.wire_bytes[kind][mode]:.0f}" for kind in self.payload_bytes]
-            cpu_us = sorted(self.cpu_us[mode])[len(self.cpu_us[mode]) // 2]
-            rows.append([mode, *sizes, f"{cpu_us:.0f}", f"{self.rss_bytes[mode] / 1024:.0f}"])
+            rows.append([mode, *sizes, f"{median(self.cpu_us[mode]):.0f}", f"{self.rss_bytes[mode] / 1024:.0f}"])
         kinds = [f"{kind}, {size:.0f} B" for kind, size in self.payload_bytes.items()]
         columns = ["", *kinds, "server CPU (µs)", "memory per connection (KiB)"]
         return as_table(rows, columns).set_index("")
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """What permessage-deflate leaves of each kind of message, and what it costs the server."""
         modes, kinds = list(self.cpu_us), list(self.payload_bytes)
         cpu = {mode: median(self.cpu_us[mode]) for mode in modes}
         figure = layout.panels(
             "bytes on the wire (% of plain)", "server CPU (µs a message)", "memory (KiB a connection)",
-            column_widths=[0.5, 0.25, 0.25], horizontal_spacing=0.1,
+            column_widths=[0.58, 0.21, 0.21], horizontal_spacing=0.09,
         )  # fmt: skip
         for (color, shape), mode in zip(MODES, modes, strict=True):
-            fill = {"color": color, "pattern": {"shape": shape, "size": 6, "solidity": 0.25}}
+            fill = {
+                "color": color,
+                "pattern": {"shape": shape, "size": 6, "solidity": 0.25},
+                "line": {"color": style.GREY.ink, "width": 0.7},
+            }
             left = [100 * self.wire_bytes[kind][mode] / self.wire_bytes[kind][modes[0]] for kind in kinds]
             named = [f"{kind}<br>{self.payload_bytes[kind]:.0f} B" for kind in kinds]
             bars: list[tuple[int, list[str], list[float]]] = [
@@ -81,7 +84,7 @@ class Deflated(Shown):
             for column, x, y in bars:
                 figure.add_bar(
                     x=x, y=y, marker=fill, name=mode, legendgroup=mode, showlegend=column == 1, row=1, col=column,
-                    text=[style.number(v) for v in y], textposition="outside", textfont={"size": 11}, cliponaxis=False,
+                    text=[style.number(v) for v in y], textposition="outside", textfont={"size": 10}, cliponaxis=False,
                     hovertemplate="%{y:.4~g}<extra>" + mode + "</extra>",
                 )  # fmt: skip
         kept = modes[1]
@@ -93,8 +96,8 @@ class Deflated(Shown):
             figure,
             f"Deflate leaves {style.number(share[0])} % of {kinds[0]}, {style.number(share[1])} % of a {kinds[1]} and "
             f"{style.number(share[-1])} % of {kinds[-1]}",
-            "echo at a server in a process of its own; CPU is the median of the rounds",
-            theme=theme, height=400, margin=(52, 24, 112, 104), barmode="group",
+            "echo at a server process; CPU: median of the rounds, of pages that the client sends uncompressed",
+            height=400, margin=(52, 24, 112, 104), barmode="group",
         )  # fmt: skip
 
 

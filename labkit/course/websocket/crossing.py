@@ -64,7 +64,7 @@ class BothWays(Shown):
             rows.append([name, len(took_ms), *([f(took_ms) for f in (median, min, max)] if took_ms else [None] * 3)])
         return as_table(rows, ["", "messages", "median ms", "min ms", "max ms"]).set_index("")
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """Latency of each message over the time at which it was sent, both directions on one socket; theory is d."""
         figure, d_ms = layout.blank(), self.one_way_s * 1e3
         for name, sent, mark in (("client to server", self.up, UP), ("server to client", self.down, DOWN)):
@@ -75,7 +75,7 @@ class BothWays(Shown):
             )  # fmt: skip
         last_s = max([at for at, _ in (*self.up, *self.down)], default=1.0)
         mean_ms = expected(WEBSOCKET, {}, Path(self.one_way_s)).mean_s * 1e3
-        layout.add_theory(figure, [0, last_s], [mean_ms, mean_ms], theme=theme, name="theory: one transit")
+        layout.add_theory(figure, [0, last_s], [mean_ms, mean_ms], name="theory: one transit")
         medians = [median([took * 1e3 for _, took in sent]) for sent in (self.up, self.down) if sent]
         said = style.joined([style.ms(value) for value in medians]) or "nothing arrived"
         top = max([took * 1e3 for _, took in (*self.up, *self.down)], default=d_ms)
@@ -83,9 +83,9 @@ class BothWays(Shown):
         figure.update_xaxes(title_text="sent, after the start (s)", showgrid=False, ticks="outside", ticklen=3)
         return layout.dressed(
             figure,
-            f"Up and down at once, one transit each: medians {said}",
+            f"Up and down at once: medians {said}, at most {style.ms(top)}",
             f"one WebSocket; {self.crossed} of {len(self.up)} messages up crossed one that came down",
-            theme=theme, height=360, margin=(66, 24, 84, 96),
+            height=360, margin=(66, 24, 84, 96),
         )  # fmt: skip
 
 

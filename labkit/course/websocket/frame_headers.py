@@ -53,9 +53,9 @@ class Headers(Shown):
         frame = as_table(rows, ["payload (B)", "sender", "header (B)"])
         return frame.pivot(index="payload (B)", columns="sender", values="header (B)")
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """Header bytes over the payload, theory and wire; the slider moves a payload along both."""
-        grey, figure = style.theme(theme), layout.blank()
+        grey, figure = style.GREY, layout.blank()
         edges = [1, 125, 126, 65_535, 65_536, 2_000_000]
         for sender, mark in (("server", DOWN), ("client", UP)):
             figure.add_scatter(
@@ -76,8 +76,8 @@ class Headers(Shown):
                 f"{payload:,} B: ".replace(",", "\u202f") + f"+{_share(down, payload)} down, +{_share(up, payload)} up"
             )
             figure.add_scatter(
-                x=[payload] * 3, y=[down, up, 12], mode="lines+markers+text", visible=at == 2, showlegend=False,
-                text=["", "", f" {said} "], textposition="middle left" if payload > 1000 else "middle right",
+                x=[payload] * 2, y=[down, up], mode="lines+markers+text", visible=at == 2, showlegend=False,
+                text=["", f" {said} "], textposition="top left" if payload > 1000 else "top right",
                 line={"color": grey.ink, "width": 1}, marker={"symbol": "line-ew-open", "size": 14, "color": grey.ink},
                 textfont={"color": grey.ink}, hoverinfo="skip", cliponaxis=False,
             )  # fmt: skip
@@ -90,7 +90,7 @@ class Headers(Shown):
             figure,
             f"From a client a header adds {_share(6, 20)} to 20 bytes, and {_share(8, 10_000)} to 10 000 bytes",
             "bytes that WebSocket adds to one message, either way",
-            theme=theme, height=470, margin=(66, 30, 122, 150),
+            height=470, margin=(66, 30, 122, 150),
             legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
             sliders=layout.slider([f"{n}" for n in PAYLOADS], fixed, prefix="payload (B): ", pad=52, active=2),
         )  # fmt: skip

@@ -18,7 +18,7 @@ from labkit.wire.frames import Frame, FrameDecoder, Opcode, encode_frame
 TIMEOUT_S = 5.0
 SAMPLE_KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 """The key of the example in RFC 6455 section 1.3; its accept is s3pPLMBiTxaQ9kYGzzhZRbK+xOo=."""
-UP, DOWN = Mark("#D55E00", "triangle-up", "dash"), Mark("#0072B2", "triangle-down", "solid")
+UP, DOWN = Mark("#B84300", "triangle-up", "dash"), Mark("#0072B2", "triangle-down", "solid")
 """What stands for each direction in charts."""
 
 

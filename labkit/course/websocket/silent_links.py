@@ -69,9 +69,9 @@ class DeadPeers(Shown):
         columns = ["", "peers", "noticed", "first after s", "last after s"]
         return as_table(rows, columns).set_index("")
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """When each peer whose link went silent was noticed, beside what its ping clock lets one expect."""
-        grey, figure, rows = style.theme(theme), layout.blank(), list(self.peers)
+        grey, figure, rows = style.GREY, layout.blank(), list(self.peers)
         names = [f"peer {n}" if p.implementation == "labkit" else p.implementation for n, p in enumerate(rows, 1)]
         known = [(p.expected_s, n) for n, p in enumerate(rows) if math.isfinite(p.expected_s)]
         figure.add_scatter(
@@ -96,14 +96,14 @@ class DeadPeers(Shown):
                     showarrow=False, xanchor="right", font={"size": 12, "color": grey.ink},
                 )  # fmt: skip
         ours = [p.noticed_s for p in self.of("labkit") if p.noticed_s is not None]
-        last = f"within {style.seconds(max(ours))}" if ours else "never"
+        last = f"is noticed after {style.seconds(max(ours))}" if ours else "is not noticed"
         layout.name_rows(figure, names, room=(0.6, 0.6))
         figure.update_xaxes(title_text="after the links went silent (s)", range=[0, self.watched_s * 1.02])
         return layout.dressed(
             figure,
-            f"A ping every {style.seconds(self.interval_s)} finds a dead peer {last}; without pings nobody notices",
-            "all links go silent at 0; a ping may take as long as the time between two",
-            theme=theme, height=180 + 26 * len(rows), margin=(150, 24, 92, 96),
+            f"With a ping every {style.seconds(self.interval_s)} the last of {len(ours)} dead peers {last}",
+            f"all links go silent at 0; who has not answered a ping within {style.seconds(self.timeout_s)} is dead",
+            height=180 + 26 * len(rows), margin=(150, 24, 92, 96),
         )  # fmt: skip
 
 

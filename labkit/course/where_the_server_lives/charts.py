@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 DUE = Mark("#0072B2", "circle", "solid")
-PUBLISHED = Mark("#D55E00", "x-thin-open", "dot")
+PUBLISHED = Mark("#B84300", "x-thin-open", "dot")
 
 
-def homes(frame: pd.DataFrame, homes: Sequence[Any], theme: str | None) -> go.Figure:
+def homes(frame: pd.DataFrame, homes: Sequence[Any]) -> go.Figure:
     """One panel per home of ``homes.py`` on the same axes; *frame* has the deliveries of all of them."""
     rows = max(1, len(homes))
     figure = layout.panels(
@@ -32,10 +32,10 @@ def homes(frame: pd.DataFrame, homes: Sequence[Any], theme: str | None) -> go.Fi
     figure.update_xaxes(showgrid=False, ticks="outside", ticklen=3)
     figure.update_xaxes(title_text="due, after the start (s)", row=rows, col=1)
     for row, home in enumerate(homes, 1):
-        _panel(figure, home, frame[frame["home"] == home.name], row, low, theme)
+        _panel(figure, home, frame[frame["home"] == home.name], row, low)
     return layout.dressed(
         figure, _title(frame, homes), "logarithmic scale; shaded: the cell is busy",
-        theme=theme, height=170 + 112 * rows, margin=(66, 24, 92, 92),
+        height=170 + 112 * rows, margin=(66, 24, 92, 92),
     )  # fmt: skip
 
 
@@ -48,8 +48,8 @@ def _extent(frame: pd.DataFrame) -> tuple[float, float]:
     return max(0.05, float(values.quantile(0.005)) / 1.5), float(values.max()) * 2.5
 
 
-def _panel(figure: go.Figure, home: Any, frame: pd.DataFrame, row: int, low: float, theme: str | None) -> None:
-    grey, here = style.theme(theme), {"row": row, "col": 1}
+def _panel(figure: go.Figure, home: Any, frame: pd.DataFrame, row: int, low: float) -> None:
+    grey, here = style.GREY, {"row": row, "col": 1}
     seconds = home.seconds(frame["due_ns"])
     for column, name, mark in (("transit_ms", "from published", PUBLISHED), ("latency_ms", "from due", DUE)):
         figure.add_scatter(
@@ -69,7 +69,7 @@ def _panel(figure: go.Figure, home: Any, frame: pd.DataFrame, row: int, low: flo
         if home.waits:  # what theory expects of a loop that stands still: an event waits for what is left of the span
             steps = [start_s + (stop_s - start_s) * i / 60 for i in range(61)]
             layout.add_theory(
-                figure, steps, [max(low, (stop_s - s) * 1e3) for s in steps], theme=theme,
+                figure, steps, [max(low, (stop_s - s) * 1e3) for s in steps],
                 name="theory: what is left of the cell", legendgroup=None, **here,
             )  # fmt: skip
     lost = f'  <span style="color:{grey.muted}">{home.lost} lost</span>' if home.lost else ""

@@ -152,15 +152,12 @@ class Seen(Shown):
     def __repr__(self) -> str:
         return f"<{len(self.homes)} servers: {', '.join(home.title for home in self.homes)}>"
 
-    def chart(self, *, theme: str | None = None) -> go.Figure:
+    def chart(self) -> go.Figure:
         """Latency along time, one panel per home on the same axes.
-
-        Args:
-            theme: ``light`` or ``dark``; the one of ``labkit.charts.use_theme`` by default.
 
         Returns:
             A figure: each delivery twice, its latency from due (dot) and from published (cross), in ms on a
             logarithmic scale, over the time at which it was due, in s; busy spans shaded; on the kernel's own loop the
             time left until the span's end as a dashed line, which is what theory expects there.
         """
-        return charts.homes(self.deliveries, self.homes, theme)
+        return charts.homes(self.deliveries, self.homes)

@@ -1,0 +1,30 @@
+"""The ground of the page: the style sheet by which a chart follows JupyterLab's light or dark theme, results included.
+
+A kernel cannot know which theme its front end has, nor that a reader changes it later; a style sheet on the page can.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+SHEET = (Path(__file__).parent / "ground.css").read_text(encoding="utf-8")
+"""Keyed on JupyterLab's ``data-jp-theme-light``; where there is no such page, charts stay light."""
+_brought_in = -1
+
+
+def bring() -> None:
+    """Put the sheet into the output of the cell that runs, before its first chart.
+
+    Each cell that has a chart brings it, as any one of them may be run again or cleared.
+    """
+    global _brought_in
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is None or not hasattr(shell, "kernel") or threading.current_thread() is not threading.main_thread():
+        return
+    if shell.execution_count != _brought_in:
+        from IPython.display import display
+
+        _brought_in = shell.execution_count
+        display({"text/html": f"<style>{SHEET}</style>", "text/plain": ""}, raw=True)  # type: ignore[no-untyped-call]
