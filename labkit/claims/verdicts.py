@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labkit import files
 from labkit.claims import logbook, recording
 from labkit.claims.claim import DECLARED, Claim
 from labkit.claims.confidence import VERDICTS
@@ -142,12 +142,12 @@ class Book:
         folder = logbook.path().parent if folder is None else Path(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            return [
-                _put(folder / "verdicts.json", json.dumps(self.to_json(), ensure_ascii=False, indent=1) + "\n"),
-                _put(folder / "verdicts.md", self.to_markdown()),
-            ]
         except OSError as error:
             raise LabkitError(f"cannot write the verdicts: {error}") from error
+        return [
+            files.write(folder / "verdicts.json", json.dumps(self.to_json(), ensure_ascii=False, indent=1) + "\n"),
+            files.write(folder / "verdicts.md", self.to_markdown()),
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Everything, with versions and the time of writing."""
@@ -235,10 +235,3 @@ def _environment() -> str:
 
 def _row(cells: Any) -> str:
     return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-
-
-def _put(path: Path, text: str) -> Path:
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
-    return path

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import html
-import os
 from pathlib import Path
 
-from labkit import charts
+from labkit import charts, files
 from labkit.measuring.run import Run
 
 STYLE = """body { font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem }
@@ -25,8 +24,4 @@ def write_html(run: Run, path: str | Path) -> Path:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
         f"<h1>{title}</h1>{run._repr_html_()}{''.join(parts)}<p><small>{settings}</small></p></html>"
     )
-    path = Path(path)
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(page, encoding="utf-8")
-    os.replace(part, path)
-    return path
+    return files.write(path, page)

@@ -91,7 +91,7 @@ def test_nobody_has_nothing_to_hand_in() -> None:
 
 def test_a_hand_in_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
     labkit.student("s1")
-    with pytest.raises(LabkitError, match="cannot write"):
+    with pytest.raises(LabkitError, match="cannot be written"):
         labkit.submit(tmp_path / "missing" / "s1.json")
     with pytest.raises(LabkitError, match="expected a file"):
         labkit.submit(object())  # type: ignore[arg-type]

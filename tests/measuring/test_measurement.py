@@ -313,6 +313,40 @@ def test_somebody_elses_server_is_listened_to(technique: str, body: bytes, wire_
     assert run.intervals().loc[technique, "events"] == 3
 
 
+LARGE = 1 << 63
+"""The first number that no table of a run holds."""
+
+
+@pytest.mark.parametrize(
+    ("technique", "body", "ids", "wire_ids"),
+    [
+        ("sse", f"id: {LARGE}@abcd\ndata: x\n\n", [1], [f"{LARGE}@abcd"]),
+        ("sse", "id: 9999999999999999999@abcd\ndata: x\n\n", [1], ["9999999999999999999@abcd"]),
+        ("sse", f"id: {LARGE - 1}@abcd\ndata: x\n\n", [LARGE - 1], [str(LARGE - 1)]),
+        ("http-streaming", f'{{"id":{LARGE},"data":"a"}}\n{{"id":{10**22},"data":"b"}}\n', [1, 2], [None, None]),
+        ("http-streaming", f'{{"id":{LARGE - 1},"data":"a"}}\n', [LARGE - 1], [str(LARGE - 1)]),
+        ("polling", f'{{"events":[{{"id":{LARGE},"data":"a"}}],"cursor":"{LARGE}@abcd"}}', [1], [None]),
+    ],
+)
+def test_an_id_beyond_64_bits_is_somebody_elses(
+    technique: str, body: str, ids: list[int], wire_ids: list[str | None], tmp_path: Path
+) -> None:
+    kind = b"text/event-stream" if technique == "sse" else b"application/json"
+    head = HEAD % kind
+    if technique == "polling":
+        head = head.replace(b"\r\n\r\n", b"\r\nContent-Length: %d\r\n\r\n" % len(body))
+    server = foreign_server(head + body.encode())
+    try:
+        run = listen(next(server), technique, seconds=0.5 * UNIT, progress=False)
+    finally:
+        next(server, None)
+    frame = run.deliveries
+    assert frame["event_id"].tolist()[: len(ids)] == ids
+    assert frame["wire_id"].astype(object).where(frame["wire_id"].notna(), None).tolist()[: len(ids)] == wire_ids
+    assert labkit.load(run.save(tmp_path / "run.parquet")).deliveries.equals(frame)
+    assert technique in run._repr_html_()
+
+
 def test_an_address_where_nobody_listens_is_one_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
