@@ -10,7 +10,7 @@ from labkit.errors import LabkitError
 from labkit.measuring.natures import Natures
 from labkit.measuring.quantiles import quantile
 from labkit.measuring.recording import Recording
-from labkit.measuring.tallies import BROWSER, Group, groups, tally
+from labkit.measuring.tallies import BROWSER, Group, groups
 from labkit.theory import Silent
 from labkit.wire.spans import CATEGORIES
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-_COUNTS = ("events", "lost", "duplicated", "out_of_order", "gaps", "conflated")
+_COUNTS = ("events", "lost", "pending", "duplicated", "out_of_order", "gaps", "conflated")
 _LATENCIES = ("p50_ms", "p95_ms", "max_ms", "mean_ms", "expected_mean_ms")
 _PER_EVENT = tuple(f"{name}_per_event" for name in ("bytes", *CATEGORIES, "tcp_ip"))
 _SUMMARY = {
@@ -47,7 +47,7 @@ def summary(run: Recording, by: str = "technique") -> pd.DataFrame:
 
 
 def _row(run: Recording, group: Group) -> dict[str, Any]:
-    tallies = [tally(arrivals, set(run.published)) for arrivals in group.subscribers.values()]
+    tallies = group.tallies(run)
     received = sum(each.received for each in tallies)
     latencies = sorted(ms for each in tallies for ms in each.latencies_ms)
     counts: dict[str, Any] = {name: sum(getattr(t, name) for t in tallies) for name in _COUNTS if name != "gaps"}

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import socket
 import threading
 import time
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import labkit
 from conftest import UNIT
 from labkit import loop
-from labkit.errors import LabClosed, ScheduleError, UnknownTechnique
+from labkit.errors import DurationError, LabClosed, ScheduleError, UnknownTechnique
+from labkit.measuring import attaching
 from labkit.measuring.listening import listen
 from labkit.measuring.measurement import Measurement
 from labkit.measuring.recording import COLUMNS
 from labkit.measuring.schedules import Planned, Schedule
 from labkit.techniques import TECHNIQUES, Delivery, Opening, Technique, find
-from labkit.wire.events import Gap
+from labkit.techniques.exhibits import EXHIBITS
+from labkit.wire.events import Gap, now_ns
+from wait import until
 
 D = 0.1 * UNIT
 STREAMS = ("http-streaming", "sse", "websocket", "plugin-socket")
@@ -255,6 +260,79 @@ def test_bad_input_is_refused_before_anything_starts(lab: labkit.Lab, tmp_path: 
     lab.close()
     with pytest.raises(LabClosed, match=r"labkit\.Lab"):
         labkit.measure(lab, ["sse"])
+
+
+@pytest.mark.parametrize(
+    ("given", "asks"),
+    [
+        ({"one_way_s": 50}, r"one_way_s=50 is 50 seconds, .* Were milliseconds meant\? Then write one_way_s=0\.05$"),
+        ({"jitter_s": 20}, r"jitter_s=20 .* write jitter_s=0\.02$"),
+        ({"poll_interval_s": 500}, r"poll_interval_s=500 .* write poll_interval_s=0\.5$"),
+        ({"hold_s": 30_000}, r"hold_s=30000 .* write hold_s=30$"),
+        ({"settle_s": 2000}, r"settle_s=2000 .* write settle_s=2$"),
+        ({"at": {1500: print}}, r"at=1500 .* write at=1\.5$"),
+        ({"options": {"polling": {"interval_s": 700}}}, r"interval_s=700 .* write interval_s=0\.7$"),
+        ({"one_way_s": float("nan")}, "one_way_s must be a number of seconds, 0 or more, not nan"),
+        ({"poll_interval_s": float("nan")}, "poll_interval_s must be a number of seconds, above 0, not nan"),
+        ({"one_way_s": "50ms"}, "one_way_s must be a number of seconds, 0 or more, not '50ms'"),
+    ],
+)
+def test_a_duration_that_makes_no_sense_in_seconds_is_asked_about_before_anything_starts(
+    lab: labkit.Lab, given: dict[str, Any], asks: str
+) -> None:
+    with pytest.raises(DurationError, match=asks):
+        labkit.measure(lab, ["polling"], labkit.periodic(duration_s=0.5), **given)
+    assert lab.publish("the first") == 1
+
+
+def test_an_interval_may_be_as_long_as_the_schedule(lab: labkit.Lab) -> None:
+    Measurement(lab, ["polling"], labkit.periodic(duration_s=900), poll_interval_s=900)
+    with pytest.raises(DurationError, match="at most 900 makes sense"):
+        Measurement(lab, ["polling"], labkit.periodic(duration_s=900), poll_interval_s=901)
+
+
+@pytest.mark.parametrize("hold_s", [1 / 3, 1e-5, 1, 2 / 30])
+def test_a_hold_time_of_any_number_of_digits_is_understood(lab: labkit.Lab, hold_s: float) -> None:
+    holding = [technique for technique in (*TECHNIQUES, *EXHIBITS) if "hold_s" in technique.options]
+    with labkit.Lab("holding", techniques=holding) as lab:
+        schedule = labkit.periodic(rate_per_s=20, duration_s=0.3)
+        run = labkit.measure(lab, holding, schedule, hold_s=hold_s, progress=False)
+    assert run.failures == {} and len(holding) > 2
+    assert (run.summary()["lost"] == 0).all() and (run.summary()["events"] == 6).all()
+
+
+def test_what_nobody_has_asked_for_when_a_run_is_interrupted_is_pending(lab: labkit.Lab) -> None:
+    measurement = Measurement(lab, ["polling", "sse"], labkit.periodic(50, 30), poll_interval_s=20.0)
+    stopper = threading.Thread(target=lambda: (until(lambda: measurement.publisher.count >= 20), measurement.stop()))
+    stopper.start()
+    run = measurement.conduct(progress=False)
+    stopper.join()
+    summary = run.summary()
+    assert run.interrupted and (summary["lost"] == 0).all()
+    assert summary.loc["polling", "pending"] == len(run.published) - summary.loc["polling", "events"] >= 15
+    assert summary.loc["sse", "pending"] == len(run.published) - summary.loc["sse", "events"] <= 2
+    assert "pending" in run._repr_html_()
+
+
+def test_what_never_attaches_is_a_failure_in_words(lab: labkit.Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attaching, "OPEN_TIMEOUT_S", 0.2 * UNIT)
+
+    async def silent(opening: Opening) -> AsyncGenerator[Delivery | Gap, None]:
+        await asyncio.Event().wait()
+        yield Delivery(0, "", "", 0)
+
+    mine = dataclasses.replace(find("sse"), name="mine", route="/mine", client=silent)
+    monkeypatch.setattr(Measurement, "on_its_way_s", 0.2 * UNIT)
+    with labkit.Lab("measurement", techniques=(*TECHNIQUES, mine)) as lab:
+        run = labkit.measure(lab, ["mine", "sse"], labkit.periodic(20, 0.3), progress=False)
+    assert run.failures == {"mine": f"it never attached: the server has not answered (waited {0.4 * UNIT:.3g} s)"}
+    assert run.summary().loc["mine", "failed"] == run.failures["mine"]
+
+
+def test_progress_begins_at_0(lab: labkit.Lab) -> None:
+    measurement = Measurement(lab, ["sse"], labkit.periodic(duration_s=8))
+    measurement.started_ns = now_ns() + 3_000_000_000  # the first requests are still on their way
+    assert measurement._standing() == "measuring sse: 0 of 8 s, 0 events published"
 
 
 def test_the_run_survives_saving(lab: labkit.Lab, tmp_path: Path) -> None:

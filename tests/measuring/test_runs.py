@@ -289,6 +289,31 @@ def test_html_is_escaped_and_says_what_happened() -> None:
     assert "Floor of the apparatus" in shown and "Interrupted" in shown and "interrupted" in repr(run)
 
 
+def test_a_run_whose_machine_was_busy_says_for_how_long_and_in_how_many_stalls() -> None:
+    settings = {"techniques": ["sse"], "duration_s": 10.0, "held_up_ms": {"total": 1300.0, "max": 210.0, "times": 45}}
+    said = "the receiving loop stood still for 1.3 s in 45 stalls, the longest 210 ms"
+    run = run_of([row(1)], settings=settings)
+    assert run.stalls == said and f"This machine was busy: {said}." in run.notes
+    once = {**settings, "held_up_ms": {"total": 700.0, "max": 700.0, "times": 1}}
+    assert run_of([row(1)], settings=once).stalls == "the receiving loop stood still for 0.7 s at once"
+    calm = run_of([row(1)], settings={**settings, "duration_s": 100.0})
+    assert not any("busy" in note for note in calm.notes)
+    assert run_of([row(1)], settings={"techniques": ["sse"]}).stalls == ""
+
+
+def test_of_an_interrupted_run_what_is_newer_than_all_that_came_is_pending_and_the_rest_is_lost() -> None:
+    rows = [row(1), row(3), row(1, technique="polling")]
+    gap = {"technique": "polling", "subscriber": 0, "topic": "", "after": "1@k3f9", "next": 4}
+    given = {"n": 5, "settings": {"techniques": ["sse", "polling"]}, "missing": [gap]}
+    counted = run_of(rows, interrupted=True, **given).summary()[["events", "lost", "pending"]]
+    assert counted.loc["sse"].tolist() == [2, 1, 2]
+    assert counted.loc["polling"].tolist() == [1, 2, 2]
+    whole = run_of(rows, **given).summary()[["lost", "pending"]]
+    assert whole.loc["sse"].tolist() == [3, 0] and whole.loc["polling"].tolist() == [4, 0]
+    failed = run_of(rows, interrupted=True, failures={"sse": "refused"}, **given).summary()
+    assert failed.loc["sse", ["lost", "pending"]].tolist() == [3, 0]
+
+
 # Files
 
 
