@@ -24,6 +24,8 @@ def predictions(ratios: Sequence[tuple[str, str, float]], *, theme: str | None =
         theme: ``light`` or ``dark``; the one of ``style.use`` by default.
     """
     grey = style.theme(theme)
+    if not ratios:
+        return _nothing_yet(theme)
     order = sorted({claim for claim, _, _ in ratios}, key=lambda claim: _median_factor(ratios, claim))
     figure = go.Figure()
     figure.add_scatter(
@@ -53,9 +55,21 @@ def _median_factor(ratios: Sequence[tuple[str, str, float]], claim: str) -> floa
     return factors[len(factors) // 2]
 
 
+def _nothing_yet(theme: str | None) -> go.Figure:
+    """What to do to see something here; no axes."""
+    figure = go.Figure()
+    figure.add_annotation(
+        text="Type a number in place of the dots of a notebook's predict cell,<br>run on to its check, and come back.",
+        x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font={"size": 14},
+    )  # fmt: skip
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    title = style.heading("No prediction of yours can be compared with a measurement yet", "")
+    figure.update_layout(template=style.template(theme), height=240, title=title)
+    return finished(figure)
+
+
 def _title(ratios: Sequence[tuple[str, str, float]]) -> str:
-    if not ratios:
-        return "No prediction can be compared with a measurement yet"
     near = sum(0.5 <= ratio <= 2 for _, _, ratio in ratios)
     worst = max({id for id, _, _ in ratios}, key=lambda id: _median_factor(ratios, id))
     return f"{near} of {len(ratios)} predictions within a factor of two; the furthest off: {worst}"
