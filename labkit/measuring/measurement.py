@@ -187,10 +187,9 @@ class Measurement(UnderWay):
         with chain(path, self.lab) as target:
             self._begin(target)
             self._wait(each=meanwhile)
+        line.done()
         if self.publisher.raised is not None:
             raise self.publisher.raised
-        deliveries = sum(isinstance(item, Delivery) for s in self._subscribers.here for item, _ in s.items)
-        line.done(f"{self.publisher.count} events published, {deliveries} deliveries")
         return remember(self.snapshot())
 
     def stop(self) -> None:

@@ -36,14 +36,14 @@ def summary(run: Recording, by: str = "technique") -> pd.DataFrame:
     Raises:
         LabkitError: *by* is neither ``technique`` nor ``subscriber``.
     """
-    import pandas as pd
+    from labkit.measuring.tables import Table
 
     if by not in ("technique", "subscriber"):
         raise LabkitError(f"summary: by={by!r}, expected 'technique' or 'subscriber'")
     index = ["technique"] if by == "technique" else ["technique", "subscriber"]
     parts = [part for whole in groups(run) for part in ([whole] if by == "technique" else whole.split())]
     rows = [_row(run, part) for part in parts]
-    return pd.DataFrame(rows, columns=[*index, *_SUMMARY]).astype(_SUMMARY).set_index(index)
+    return Table(rows, columns=[*index, *_SUMMARY]).astype(_SUMMARY).set_index(index)
 
 
 def _row(run: Recording, group: Group) -> dict[str, Any]:
@@ -74,7 +74,7 @@ INTERVALS = {name: f"interval: {name}" for name in ("p50_ms", "p95_ms", "max_ms"
 
 def intervals(run: Recording) -> pd.DataFrame:
     """The time between deliveries, per technique: the columns are those of ``Run.intervals``."""
-    import pandas as pd
+    from labkit.measuring.tables import Table
 
     rows = []
     for technique, frame in run.deliveries.groupby("technique"):
@@ -94,7 +94,7 @@ def intervals(run: Recording) -> pd.DataFrame:
             }
         )
     columns = ["technique", "events", *_LATENCIES[:4], "bytes_per_event", "requests", "connections"]
-    return pd.DataFrame(rows, columns=columns).set_index("technique")
+    return Table(rows, columns=columns).set_index("technique")
 
 
 def _expected_mean_ms(run: Recording, technique: str) -> float:
@@ -151,6 +151,8 @@ def compare(*runs: Recording, names: Iterable[str] | None = None) -> pd.DataFram
     """
     import pandas as pd
 
+    from labkit.measuring.tables import Table
+
     labels = [chr(ord("a") + i) for i in range(len(runs))] if names is None else list(names)
     if len(runs) < 2 or len(labels) != len(runs) or len({*labels, "ratio"}) <= len(labels):
         raise LabkitError(f"compare: {len(runs)} runs named {labels}, expected at least two, each with its own name")
@@ -159,7 +161,7 @@ def compare(*runs: Recording, names: Iterable[str] | None = None) -> pd.DataFram
         numbers = summary(run).drop(columns=["failed"]).astype("float64")
         columns[label] = numbers.rename_axis(columns="measure").stack(future_stack=True)
     order = pd.MultiIndex.from_tuples(dict.fromkeys(key for c in columns.values() for key in c.index))
-    table = pd.DataFrame({label: column.reindex(order) for label, column in columns.items()})
+    table = Table({label: column.reindex(order) for label, column in columns.items()})
     if len(runs) == 2:
         table["ratio"] = (table[labels[1]] / table[labels[0]]).where(table[labels[0]] != 0)
     return table.rename_axis(["technique", "measure"])

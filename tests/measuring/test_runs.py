@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 import random
+import re
 import sys
 import zlib
 from collections import deque
@@ -312,6 +313,17 @@ def test_of_an_interrupted_run_what_is_newer_than_all_that_came_is_pending_and_t
     assert whole.loc["sse"].tolist() == [3, 0] and whole.loc["polling"].tolist() == [4, 0]
     failed = run_of(rows, interrupted=True, failures={"sse": "refused"}, **given).summary()
     assert failed.loc["sse", ["lost", "pending"]].tolist() == [3, 0]
+
+
+@pytest.mark.parametrize("show", [lambda table: table._repr_html_(), repr])
+def test_a_table_is_shown_rounded_and_holds_all_of_it(show: Any) -> None:
+    table = run_of([row(1, 51.375808), row(2, 12_345.6789)]).summary()
+    selected = table[["events", "p50_ms", "max_ms"]]
+    for shown in (selected, selected.T, selected.sort_values("events")):
+        assert "12,345.7" in show(shown) and not re.search(r"\d\.\d{2,}", show(shown))
+    assert table.loc["sse", "max_ms"] == 12_345.6789
+    both = summaries.compare(run_of([row(1, 51.375808)]), run_of([row(1, 50.25)])).loc[[("sse", "p50_ms")]]
+    assert "51.4" in show(both) and "0.978" in show(both) and "0.9780" not in show(both)
 
 
 # Files
