@@ -39,6 +39,10 @@ class ScheduleError(LabkitError, ValueError):
     """A schedule cannot be run: a negative rate, a trace with a broken line (the line is named)."""
 
 
+class DurationError(LabkitError, ValueError):
+    """No number of seconds, or so many that milliseconds may have been meant, which the message then asks."""
+
+
 class CursorError(LabkitError, ValueError):
     """A cursor does not parse."""
 

@@ -28,13 +28,14 @@ class Progress:
         self._shown_s = now_s
         self._put(line)
 
-    def done(self, line: str = "") -> None:
-        """Leave *line* where the progress was, if there was any."""
-        if self._handle is not None or self._terminal:
-            self._put(line)
-            if self._terminal:
-                sys.stderr.write("\n")
-                sys.stderr.flush()
+    def done(self) -> None:
+        """Take away what was shown, if anything was: what came of it is for the caller to say."""
+        if self._handle is not None:
+            self._handle.update({}, raw=True)
+        if self._terminal:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+        self._handle, self._terminal = None, False
 
     def _put(self, line: str) -> None:
         if _in_notebook():

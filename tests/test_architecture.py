@@ -22,7 +22,7 @@ from conftest import UNIT
 PACKAGE = Path(__file__).parent.parent / "labkit"
 
 ROOMS = (
-    *("errors", "loop", "nested", "progress", "sockets"),
+    *("errors", "files", "loop", "nested", "progress", "sockets"),
     *("wire", "theory", "server", "client", "techniques", "lab", "network", "subscribing"),
     *("measuring", "claims", "charts", "choosing", "webpage", "course", "room", "commands"),
 )

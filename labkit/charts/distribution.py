@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,14 +37,14 @@ def latency(run: Any) -> go.Figure:
     """
     rows, grey = rows_of(run), style.GREY
     figure = go.Figure(layout={"template": style.template()})
-    predicted = {row.technique: _predicted_ms(row.technique) for row in rows}
+    predicted = {row.technique: _predicted_ms(row.technique, run) for row in rows}
     axis = latency_axis(rows, more=[v for v in predicted.values() if v is not None])
     _latency_key(figure, grey, any(row.expected_ms is not None for row in rows))
     for y, row in enumerate(rows):
         _draw_theory(figure, row, y, axis, grey)
         _draw_deliveries(figure, row, y, axis, grey)
         _draw_prediction(figure, row, y, predicted[row.technique], axis, grey)
-        _name_row(figure, row, y, grey)
+        _name_row(figure, row, y, predicted[row.technique], grey)
     figure.update_layout(
         title=style.heading(_latency_title(rows, run), conditions(run, rows)),
         margin={"l": 122, "r": 132, "t": 112 if one_way_ms(run) > 0 else 72, "b": 84},
@@ -57,7 +56,7 @@ def latency(run: Any) -> go.Figure:
             "tickfont_size": 13,
             "showgrid": False,
         },
-        height=max(270, 180 + 45 * len(rows)),
+        height=max(270, 180 + (60 if any(predicted.values()) else 45) * len(rows)),
         xaxis={
             **axis,
             "title_text": f"{_measure(rows)} (ms{', logarithmic' if axis['type'] == 'log' else ''})",
@@ -199,31 +198,25 @@ def _draw_prediction(
         showlegend=False,
         hoverinfo="skip",
     )
-    means = [m for m in (row.mean_ms, row.expected_ms) if m is not None and m > value]
-    at, (low, high) = math.log10(value) if axis["type"] == "log" else value, axis["range"]
-    to_the_left = means or at > low + 0.7 * (high - low)  # at the right end it would run into the numbers there
-    figure.add_annotation(
-        text=f"you predicted {style.ms(value)}", x=at, y=y + 0.27,
-        xanchor="right" if to_the_left else "left", xshift=-4 if to_the_left else 4, showarrow=False, font={"size": 11},
-        bgcolor=style.rgba(grey.paper, 0.7), borderpad=0,
-    )  # fmt: skip
 
 
-def _predicted_ms(technique: str) -> float | None:
-    """What the learner predicted for the technique's mean, in ms."""
-    from labkit.claims import recording
+def _predicted_ms(technique: str, run: Any) -> float | None:
+    """What the learner predicted for the technique's mean in such a run, in ms."""
+    from labkit.claims import predicting
 
-    kept = recording.predicted_latency_s(technique)
+    kept = predicting.predicted_latency_s(technique, run.settings)
     return None if kept is None else kept * 1e3
 
 
-def _name_row(figure: go.Figure, row: Row, y: int, grey: style.Greys) -> None:
-    """The two numbers to compare, at the right of their row."""
+def _name_row(figure: go.Figure, row: Row, y: int, predicted_ms: float | None, grey: style.Greys) -> None:
+    """The numbers to compare, at the right of their row, where nothing is drawn."""
     lines = []
     if len(row.deliveries):
         lines.append(f"<b>mean {style.ms(row.mean_ms)}</b>")
     if row.expected_ms is not None:
         lines.append(f'<span style="color:{grey.muted}">theory {style.ms(row.expected_ms)}</span>')
+    if predicted_ms is not None:
+        lines.append(f'<span style="color:{grey.ink}">you predicted {style.ms(predicted_ms)}</span>')
     if row.trouble:
         lines.append(f"<i>{row.trouble}</i>")
     figure.add_annotation(

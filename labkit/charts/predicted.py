@@ -28,9 +28,7 @@ def predictions(ratios: Sequence[tuple[str, str, float]]) -> go.Figure:
     """
     grey = style.GREY
     if not ratios:
-        figure = go.Figure(layout={"template": style.template(), "height": 140, "xaxis": {"visible": False}})
-        figure.update_layout(yaxis={"visible": False}, title=style.heading(*NOTHING))
-        return finished(figure)
+        return _nothing_yet()
     order = sorted({claim for claim, _, _ in ratios}, key=lambda claim: _median_factor(ratios, claim))
     figure = go.Figure()
     figure.add_scatter(
@@ -58,6 +56,20 @@ def predictions(ratios: Sequence[tuple[str, str, float]]) -> go.Figure:
 def _median_factor(ratios: Sequence[tuple[str, str, float]], claim: str) -> float:
     factors = sorted(abs(math.log(ratio)) for id, _, ratio in ratios if id == claim)
     return factors[len(factors) // 2]
+
+
+def _nothing_yet() -> go.Figure:
+    """What to do to see something here; no axes."""
+    figure = go.Figure()
+    figure.add_annotation(
+        text="Type a number in place of the dots of a notebook's predict cell,<br>run on to its check, and come back.",
+        x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font={"size": 14},
+    )  # fmt: skip
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    title = style.heading("No prediction of yours can be compared with a measurement yet", "")
+    figure.update_layout(template=style.template(), height=240, title=title)
+    return finished(figure)
 
 
 def _title(ratios: Sequence[tuple[str, str, float]]) -> str:

@@ -7,7 +7,8 @@ finding      what a judge gives back
 judging      the parts of a verdict, and the verdict that is made of them
 seen         what a run saw of one technique, and the parts made of that
 checking     a claim put to the test
-recording    records and predictions, as the ledger of claims keeps them
+recording    records, as the ledger of claims keeps them
+predicting   predictions, each for its question
 logbook      the files that they are kept in
 exercises    an exercise, and the report on an answer
 verdicts     the book: all claims and what came of them on this machine
@@ -18,7 +19,8 @@ from __future__ import annotations
 
 from labkit.claims.checking import judge
 from labkit.claims.confidence import Interval, Verdict
-from labkit.claims.recording import Prediction, Record, predict, prediction, record, records, table
+from labkit.claims.predicting import Prediction, predict, prediction
+from labkit.claims.recording import Record, record, records, table
 
 __all__ = [
     "Interval",

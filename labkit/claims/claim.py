@@ -27,6 +27,7 @@ class Claim:
         latency_of: the technique whose mean latency is predicted with it, if it is about one.
         notebook: that puts it to the test.
         judge: from what its experiment gave to a finding; None where a notebook records the verdict by itself.
+        not_run: why nothing puts it to the test; empty where something does.
         experiment: does all of it once, at the notebook's size; None where it needs a page.
     """
 
@@ -36,6 +37,7 @@ class Claim:
     unit: str = "s"
     notebook: str = ""
     latency_of: str = ""
+    not_run: str = ""
     judge: Callable[[Any], Finding] | None = None
     experiment: Callable[[], Any] | None = None
 

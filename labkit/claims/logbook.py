@@ -2,7 +2,7 @@
 
 Records are kept in ``$LABKIT_CLAIMS``, or else in ``claims.jsonl`` of the user's data directory; predictions in
 ``claims.predictions.jsonl`` beside it, answers to exercises in ``claims.answers.jsonl``. What a line means is for
-``claims.py`` to say.
+``recording.py`` and ``predicting.py`` to say.
 """
 
 from __future__ import annotations
@@ -69,6 +69,12 @@ def entries(file: Path) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(entry, dict) and isinstance(entry.get("id"), str):
             yield entry
+
+
+def notebook() -> str | None:
+    """The name of the notebook that this kernel belongs to, where a Jupyter server says so."""
+    session = os.environ.get("JPY_SESSION_NAME", "")
+    return Path(session).stem if session.endswith(".ipynb") else None
 
 
 def plain(value: Any) -> Any:

@@ -1,25 +1,23 @@
 """The claim ledger: what a source says, what was measured, and the verdict.
 
-A verdict comes from a confidence interval of the run's own records, by the rules of ``confidence.py``. Predictions and
-answers to exercises are kept beside the records, each in a file of its own (``logbook.py``). Readers take the newest of
-each id.
+A verdict comes from a confidence interval of the run's own records, by the rules of ``confidence.py``. Predictions
+(``predicting.py``) and answers to exercises are kept beside the records, each in a file of its own (``logbook.py``).
+Readers take the newest of each id.
 """
 
 from __future__ import annotations
 
 import html
-import math
-import os
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.claims import logbook
 from labkit.claims.claim import DECLARED
 from labkit.claims.confidence import VERDICTS, Interval, Verdict
+from labkit.claims.predicting import Prediction, prediction
 from labkit.claims.values import shown
 from labkit.errors import LabkitError
 
@@ -70,7 +68,7 @@ class Record:
         aside, value = ", ".join(filter(None, (low_high, counted))), shown(self.measured, self.unit)
         yield "measured", f"{value} ({aside})" if value and aside else value or aside
         yield "reason", self.reason
-        predicted = prediction(self.id)
+        predicted = prediction(self.id, self.notebook)
         if predicted:
             missed = score(self, predicted)
             yield "predicted", str(predicted.text) + ("" if missed is None else f" ({missed:.0%} off)")
@@ -128,7 +126,7 @@ def record(
         n,
         verdict,
         reason,
-        notebook or _notebook(),
+        notebook or logbook.notebook(),
         run,
         logbook.now(),
         versions(),
@@ -139,10 +137,14 @@ def record(
     return _record(kept)
 
 
-def records() -> dict[str, Record]:
-    """The newest record of each claim, by id, in the order in which the claims were first recorded."""
-    kept = logbook.entries(logbook.path())
-    return {entry["id"]: _record(entry) for entry in kept if entry.get("verdict") in VERDICTS}
+def records(*notebooks: str | None) -> dict[str, Record]:
+    """The newest record of each claim, by id, in the order in which the claims were first recorded.
+
+    Args:
+        notebooks: only what was recorded in these; None is one without a name.
+    """
+    kept = (entry for entry in logbook.entries(logbook.path()) if entry.get("verdict") in VERDICTS)
+    return {e["id"]: _record(e) for e in kept if not notebooks or e.get("notebook") in notebooks}
 
 
 def table() -> pd.DataFrame:
@@ -153,7 +155,7 @@ def table() -> pd.DataFrame:
     columns += ["predicted", "off", "notebook", "time"]
     rows = []
     for id, found in records().items():
-        guess = prediction(id)
+        guess = prediction(id, found.notebook)
         interval = " to ".join(shown(end, found.unit) for end in found.interval or ())
         expected, measured = shown(found.expected, found.unit), shown(found.measured, found.unit)
         predicted, off = (guess.text, score(found, guess)) if guess else ("", None)
@@ -162,62 +164,7 @@ def table() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).set_index("claim")
 
 
-# Predictions
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What a learner expects a claim's measured value to be."""
-
-    id: str
-    value: float
-    unit: str = ""
-    time: str = ""
-
-    @property
-    def text(self) -> str:
-        """The value with its unit."""
-        return shown(self.value, self.unit)
-
-    def __str__(self) -> str:
-        return f"prediction for {self.id}: {self.text}"
-
-    def _repr_html_(self) -> str:
-        return f"<p>{html.escape(str(self))}</p>"
-
-
-def predict(id: str, value: float, unit: str = "") -> Prediction:
-    """Keep a prediction of the value that a claim's experiment will measure.
-
-    Args:
-        unit: the claim's own by default (seconds for a latency); ``ms`` and ``us`` are understood too.
-
-    Raises:
-        LabkitError: *value* is not a number.
-    """
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise LabkitError(f"a prediction is a number, not {value!r}")
-    claim = DECLARED.get(id)
-    kept = Prediction(id, number, unit or (claim.unit if claim else ""), logbook.now())
-    logbook.append(logbook.predictions_path(), asdict(kept))
-    return kept
-
-
-def prediction(id: str) -> Prediction | None:
-    """The newest prediction for a claim."""
-    mine = [entry for entry in logbook.entries(logbook.predictions_path()) if entry["id"] == id and "value" in entry]
-    return Prediction(**_known(Prediction, mine[-1])) if mine else None
-
-
-def predicted_latency_s(technique: str) -> float | None:
-    """What the learner predicted last for the technique's mean latency, by whichever claim is about that."""
-    kept = [prediction(claim.id) for claim in DECLARED.values() if claim.latency_of == technique]
-    seconds = [float(p.value) * {"us": 1e-6, "ms": 1e-3}.get(p.unit, 1.0) for p in kept if p is not None]
-    return seconds[-1] if seconds else None
+# Scores of predictions
 
 
 def score(found: Record, guess: Prediction) -> float | None:
@@ -269,11 +216,6 @@ def _record(entry: dict[str, Any]) -> Record:
     known: dict[str, Any] = dict.fromkeys(f.name for f in fields(Record)[:8]) | _known(Record, entry)
     known["interval"] = tuple(known["interval"]) if known["interval"] else None
     return Record(**known)
-
-
-def _notebook() -> str | None:
-    session = os.environ.get("JPY_SESSION_NAME", "")
-    return Path(session).stem if session.endswith(".ipynb") else None
 
 
 @cache

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -15,10 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.claims import logbook, recording
+from labkit import files
+from labkit.claims import logbook, predicting, recording
 from labkit.claims.claim import DECLARED, Claim
 from labkit.claims.confidence import VERDICTS
-from labkit.claims.recording import Prediction, Record
+from labkit.claims.predicting import Prediction
+from labkit.claims.recording import Record
 from labkit.claims.values import shown
 from labkit.errors import LabkitError
 
@@ -27,32 +28,46 @@ if TYPE_CHECKING:
 
 OPEN = "open"
 """What a claim is that nothing has been recorded of."""
+NOTHING_YET = (
+    "Run a notebook of the course and come back: each of its checks fills a row of this table. "
+    "<code>python -m labkit verdicts</code> runs them all, in about ten minutes."
+)
 COLUMNS = ["claim", "sentence", "source", "expected", "measured", "interval", "n", "verdict", "reason", "predicted"]
 COLUMNS += ["off", "notebook"]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One claim: where it comes from, the newest record if there is one, the newest prediction if there is one."""
+    """One claim: where it comes from, the newest record if there is one, the newest prediction if there is one.
+
+    ``asked`` is the newest record of the notebook in which the prediction was typed: what that is scored by.
+    """
 
     id: str
     claim: Claim
     record: Record | None
     prediction: Prediction | None
+    asked: Record | None = None
 
     @property
     def verdict(self) -> str:
-        return self.record.verdict if self.record else OPEN
+        if self.record:
+            return self.record.verdict
+        return "not run" if self.claim.not_run else OPEN
+
+    @property
+    def reason(self) -> str:
+        return self.record.reason if self.record else self.claim.not_run
 
     @property
     def off(self) -> float | None:
         """How far off the prediction was, as a share of the measured value."""
-        return recording.score(self.record, self.prediction) if self.record and self.prediction else None
+        return recording.score(self.asked, self.prediction) if self.asked and self.prediction else None
 
     @property
     def ratio(self) -> float | None:
         """The prediction over what was measured; None where they cannot be compared."""
-        return recording.ratio(self.record, self.prediction) if self.record and self.prediction else None
+        return recording.ratio(self.asked, self.prediction) if self.asked and self.prediction else None
 
     def cells(self) -> dict[str, str]:
         """What a table says of it."""
@@ -67,7 +82,7 @@ class Entry:
             "interval": interval,
             "n": "" if found is None or found.n is None else str(found.n),
             "verdict": self.verdict,
-            "reason": found.reason if found else "",
+            "reason": self.reason,
             "predicted": guess.text if guess else "",
             "off": "" if self.off is None else f"{self.off:.0%}",
             "notebook": (found.notebook if found else None) or self.claim.notebook,
@@ -100,7 +115,7 @@ class Book:
     @property
     def open(self) -> list[str]:
         """The ids of which nothing has been recorded on this machine."""
-        return [entry.id for entry in self if entry.record is None]
+        return [entry.id for entry in self if entry.verdict == OPEN]
 
     def counts(self) -> dict[str, int]:
         """How many claims have which verdict."""
@@ -128,7 +143,7 @@ class Book:
 
     def reasons(self) -> Reasons:
         """Why each recorded claim got its verdict, in full."""
-        return Reasons(tuple((e.id, e.verdict, e.record.reason) for e in self if e.record))
+        return Reasons(tuple((e.id, e.verdict, e.reason) for e in self if e.reason))
 
     def write(self, folder: str | Path | None = None) -> list[Path]:
         """Write ``verdicts.json`` and ``verdicts.md``; returns their paths.
@@ -142,12 +157,12 @@ class Book:
         folder = logbook.path().parent if folder is None else Path(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            return [
-                _put(folder / "verdicts.json", json.dumps(self.to_json(), ensure_ascii=False, indent=1) + "\n"),
-                _put(folder / "verdicts.md", self.to_markdown()),
-            ]
         except OSError as error:
             raise LabkitError(f"cannot write the verdicts: {error}") from error
+        return [
+            files.write(folder / "verdicts.json", json.dumps(self.to_json(), ensure_ascii=False, indent=1) + "\n"),
+            files.write(folder / "verdicts.md", self.to_markdown()),
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Everything, with versions and the time of writing."""
@@ -166,7 +181,7 @@ class Book:
             lines += [f"## {notebook}", "", _row(columns), _row("---" for _ in columns)]
             mine = [entry for entry in self if entry.claim.notebook == notebook]
             lines += [_row(entry.cells()[column] for column in columns) for entry in mine]
-            reasons = [f"- **{entry.id}**: {entry.record.reason}" for entry in mine if entry.record]
+            reasons = [f"- **{entry.id}**: {entry.reason}" for entry in mine if entry.reason]
             lines += ["", *reasons, ""] if reasons else [""]
         return "\n".join(lines)
 
@@ -200,7 +215,10 @@ class Book:
             tip = html.escape(cells["reason"], quote=True)
             body = "".join(f"<td style='text-align:left'>{html.escape(cells[name])}</td>" for name in columns)
             rows.append(f"<tr title='{tip}'>{body}</tr>")
-        return f"<p>{html.escape(self.said())}</p><table><tr>{head}</tr>{''.join(rows)}</table>"
+        said = f"<p>{html.escape(self.said())}</p>"
+        if not any(entry.record for entry in self):
+            said = f"<p><b>Nothing has been recorded on this machine yet.</b> {NOTHING_YET}</p>" + said
+        return f"{said}<table><tr>{head}</tr>{''.join(rows)}</table>"
 
 
 @dataclass(frozen=True)
@@ -225,7 +243,9 @@ def book() -> Book:
     for id in ids:
         record = found.get(id)
         claim = DECLARED.get(id) or Claim(id, record.source if record else "", "", notebook="of your own")
-        entries.append(Entry(id, claim, record, recording.prediction(id)))
+        guess = next(reversed(list(predicting.predictions(id))), None)
+        asked = recording.records(guess.notebook).get(id) if guess else None
+        entries.append(Entry(id, claim, record, guess, asked))
     return Book(tuple(sorted(entries, key=lambda entry: entry.claim.notebook)))
 
 
@@ -235,10 +255,3 @@ def _environment() -> str:
 
 def _row(cells: Any) -> str:
     return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-
-
-def _put(path: Path, text: str) -> Path:
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
-    return path

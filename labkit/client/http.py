@@ -6,6 +6,7 @@ One connection at a time, and one topic. Bodies and what their bytes were for ar
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import Any
 from urllib.parse import SplitResult, quote
 
@@ -111,9 +112,16 @@ class HTTPClient:
             self.http.close()
 
 
+def plain(value: object) -> str:
+    """As it is written into a request: of a number that is not whole, six places and no exponent."""
+    if isinstance(value, Real) and not isinstance(value, Integral):
+        return f"{float(value):.6f}".rstrip("0").rstrip(".")
+    return str(value)
+
+
 def target(parts: SplitResult, **query: object) -> str:
     """The request target of an address with query parameters added; None and "" are left out."""
-    pairs = [f"{name}={quote(str(value), safe='@')}" for name, value in query.items() if value not in (None, "")]
+    pairs = [f"{name}={quote(plain(value), safe='@')}" for name, value in query.items() if value not in (None, "")]
     joined = "&".join(filter(None, [parts.query, *pairs]))
     return (parts.path or "/") + (f"?{joined}" if joined else "")
 

@@ -6,10 +6,9 @@ On a screen it is light or dark as the reader's system is; printed, light.
 from __future__ import annotations
 
 import html
-import os
 from pathlib import Path
 
-from labkit import charts
+from labkit import charts, files
 from labkit.charts import ground
 from labkit.measuring.run import Run
 
@@ -31,8 +30,4 @@ def write_html(run: Run, path: str | Path) -> Path:
         f"<style>{STYLE}{ground.SHEET}</style>"
         f"<h1>{title}</h1>{run._repr_html_()}{''.join(parts)}<p><small>{settings}</small></p></html>"
     )
-    path = Path(path)
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(page, encoding="utf-8")
-    os.replace(part, path)
-    return path
+    return files.write(path, page)

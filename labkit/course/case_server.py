@@ -222,5 +222,5 @@ def shown(coroutine: Coroutine[Any, Any, T], what: str) -> T:
         future.cancel()
         concurrent.futures.wait([future], timeout=loop.CLEAN_UP_S)
         raise
-    line.done(f"{what}: done after {(now_ns() - began_ns) / 1e9:.0f} s")
+    line.done()
     return future.result()

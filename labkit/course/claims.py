@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from labkit.claims.checking import check, judge
 from labkit.claims.claim import DECLARED, Claim, declare
-from labkit.claims.recording import predict
+from labkit.claims.predicting import predict
 from labkit.claims.verdicts import book
 from labkit.course.control_room.claims import CLAIMS as CONTROL_ROOM
 from labkit.course.http_streaming.claims import CLAIMS as HTTP_STREAMING
+from labkit.course.later import CLAIMS as LATER
 from labkit.course.long_polling.claims import CLAIMS as LONG_POLLING
 from labkit.course.polling.claims import CLAIMS as POLLING
 from labkit.course.relatives.claims import CLAIMS as RELATIVES
@@ -29,6 +30,7 @@ declare(
         *CONTROL_ROOM,
         *SIDE_BY_SIDE,
         *WHERE_THE_SERVER_LIVES,
+        *LATER,
     ]
 )
 CLAIMS: dict[str, Claim] = DECLARED

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labkit import files
 from labkit.claims import recording
 from labkit.course.claims import book
 from labkit.course.shown import sentence
@@ -112,13 +113,7 @@ def submit(path: str | Path | None = None) -> Path:
         "claims": entries,
         "answers": recording.answers(),
     }
-    try:
-        part = file.with_name(f"{file.name}.part")
-        part.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        os.replace(part, file)
-    except OSError as error:
-        raise LabkitError(f"cannot write {file}: {error}") from error
-    return file
+    return files.write(file, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
 @dataclass(frozen=True)

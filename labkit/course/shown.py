@@ -101,6 +101,30 @@ class Code(str):
 
     __slots__ = ()
 
+    def to_html(self) -> str:
+        return f"<code>{html.escape(self)}</code>"
+
+
+class Wire(Code):
+    """Text as it went over a wire: CR, LF and NUL are shown as escapes, which are pale on a page."""
+
+    __slots__ = ()
+    ESCAPES: ClassVar[dict[str, str | int | None]] = {"\r": "\\r", "\n": "\\n", "\0": "\\0"}
+
+    @classmethod
+    def of(cls, data: bytes) -> Wire:
+        """Of the bytes; what is no UTF-8 is replaced."""
+        return cls(data.decode("utf-8", "replace"))
+
+    def __str__(self) -> str:
+        return self.translate(str.maketrans(self.ESCAPES))
+
+    def to_html(self) -> str:
+        shown = html.escape(self[:])
+        for control, escape in self.ESCAPES.items():
+            shown = shown.replace(control, f"<span style='opacity:0.45'>{escape}</span>")
+        return f"<code>{shown}</code>"
+
 
 def text_table(columns: Iterable[object], rows: Iterable[Sequence[object]], style: str = "") -> str:
     """A table of text, each cell at the left: for what is quoted rather than counted. ``Code`` stands as code."""
@@ -110,5 +134,5 @@ def text_table(columns: Iterable[object], rows: Iterable[Sequence[object]], styl
 
 
 def _cell(value: object, tag: str = "td") -> str:
-    text = html.escape(str(value))
-    return f"<{tag} style='text-align:left'>{f'<code>{text}</code>' if isinstance(value, Code) else text}</{tag}>"
+    text = value.to_html() if isinstance(value, Code) else html.escape(str(value))
+    return f"<{tag} style='text-align:left'>{text}</{tag}>"

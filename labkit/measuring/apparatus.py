@@ -28,12 +28,12 @@ class Apparatus:
 
     Attributes:
         floor_ms: how long each event took over the socket pair.
-        held_up_ms: how late the loop came back to its watch: in all, and at most.
+        held_up_ms: how late the loop came back to its watch: in all, at most, and how many times.
     """
 
     def __init__(self, keep: int | None = None) -> None:
         self.floor_ms: deque[float] = deque(maxlen=keep)
-        self.held_up_ms = {"total": 0.0, "max": 0.0}
+        self.held_up_ms = {"total": 0.0, "max": 0.0, "times": 0}
         self._ends: tuple[socket.socket, ...] = ()
         self._watching: list[asyncio.Task[None]] = []
 
@@ -73,4 +73,8 @@ class Apparatus:
             late_ms = (now_ns() - began_ns) / 1e6 - WATCH_S * 1e3
             if late_ms > LATE_MS:
                 before = self.held_up_ms
-                self.held_up_ms = {"total": before["total"] + late_ms, "max": max(before["max"], late_ms)}
+                self.held_up_ms = {
+                    "total": before["total"] + late_ms,
+                    "max": max(before["max"], late_ms),
+                    "times": before["times"] + 1,
+                }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -89,10 +88,14 @@ class Subscribers(Generic[S]):
 
     async def opened(self, patience_s: float) -> None:
         """Wait until every subscriber is attached, has failed, or has had its chance."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(OPEN_TIMEOUT_S + patience_s):
+        waited_s = OPEN_TIMEOUT_S + patience_s
+        try:
+            async with asyncio.timeout(waited_s):
                 for subscription in self.here:
                     await subscription.opened.wait()
+        except TimeoutError:
+            for subscription in self.here:
+                subscription.awaited_s = waited_s
 
     async def restart(self, subscription: S) -> None:
         """Have it subscribe again, from its cursor, with the options as they are now."""
@@ -123,8 +126,8 @@ class Subscribers(Generic[S]):
         """technique -> why the first of its subscribers that failed did."""
         found: dict[str, str] = {}
         for subscription in self.here:
-            if subscription.failure is not None:
-                found.setdefault(subscription.technique.name, subscription.failure)
+            if (trouble := subscription.trouble) is not None:
+                found.setdefault(subscription.technique.name, trouble)
         return found
 
 

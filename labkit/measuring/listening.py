@@ -60,7 +60,7 @@ def listen(
     except KeyboardInterrupt:
         interrupted = True
     failure, notes = loop.run(end(task))
-    progress_line.done(f"{len(subscription.items)} deliveries")
+    progress_line.done()
     settings: dict[str, Any] = {"techniques": [chosen.name], "url": url, "server": "elsewhere", "mss": MSS}
     settings |= {"options": {chosen.name: options}, **when(run_started_ns)}
     settings["natures"] = told_of([chosen], settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -18,9 +19,13 @@ from labkit.network.relay import Relay
 from labkit.network.relay_chain import Hop, chain
 from labkit.progress import Progress
 from labkit.techniques import Delivery, Technique, distinct, find
+from labkit.theory.durations import seconds
 from labkit.wire.events import now_ns
 
 ATTACH_TIMEOUT_S = 15.0  # for pages
+MAX_INTERVAL_S = 60.0
+"""Between two polls, unless the schedule lasts longer."""
+MAX_HOLD_S = 600.0
 _last: Run | None = None
 
 
@@ -81,6 +86,7 @@ def measure(
         BadTechnique: something that is none, or two of one name.
         UnknownOption: one of *options* that its technique does not take; lists those that it takes.
         ScheduleError: before anything starts.
+        DurationError: one that is negative or makes no sense in seconds; asks whether milliseconds were meant.
         LabClosed: the lab is closed.
         NoAnswer: the lab's process stands still or is busy from the beginning. Later, that is the run's failure.
     """
@@ -130,13 +136,19 @@ class Measurement(UnderWay):
         self.options = {name: dict(given) for name, given in (options or {}).items()}
         for name, given in self.options.items():
             find(name, self.techniques).check_options(given)
-        if poll_interval_s <= 0 or subscribers < 1 or (hold_s is not None and not 0 <= hold_s <= 600):
-            raise ValueError("poll_interval_s must be above 0, subscribers at least 1, hold_s from 0 to 600")
+            for option, value in given.items():
+                if option.endswith("_s") and value not in (None, math.inf):
+                    seconds(option, value, max(MAX_HOLD_S, schedule.duration_s))
+        if subscribers < 1:
+            raise ValueError(f"subscribers must be at least 1, not {subscribers!r}")
+        longest_s = max(MAX_INTERVAL_S, schedule.duration_s)
         self.schedule = schedule
-        self.poll_interval_s = poll_interval_s
+        self.poll_interval_s = seconds("poll_interval_s", poll_interval_s, longest_s, above_0=True)
         self.subscribers = subscribers
-        self.hold_s = hold_s
-        self.settle_s = settle_s
+        self.hold_s = None if hold_s is None else seconds("hold_s", hold_s, MAX_HOLD_S)
+        self.settle_s = None if settle_s is None else seconds("settle_s", settle_s, MAX_HOLD_S)
+        for second in at or {}:
+            seconds("at", second, longest_s)
         self._usage: Mapping[str, float] | None = None
         planned = list(schedule.plan())
         super().__init__(
@@ -175,10 +187,9 @@ class Measurement(UnderWay):
         with chain(path, self.lab) as target:
             self._begin(target)
             self._wait(each=meanwhile)
+        line.done()
         if self.publisher.raised is not None:
             raise self.publisher.raised
-        deliveries = sum(isinstance(item, Delivery) for s in self._subscribers.here for item, _ in s.items)
-        line.done(f"{self.publisher.count} events published, {deliveries} deliveries")
         return remember(self.snapshot())
 
     def stop(self) -> None:
@@ -187,10 +198,10 @@ class Measurement(UnderWay):
 
     def _standing(self) -> str:
         total_s = self.schedule.duration_s
-        elapsed_s = (now_ns() - self.started_ns) / 1e9 if self.started_ns else 0.0
+        elapsed_s = (now_ns() - self.started_ns) / 1e9 if self.started_ns else 0.0  # the start may lie ahead
         return (
             f"measuring {', '.join(t.name for t in self.techniques)}: "
-            f"{min(elapsed_s, total_s):.0f} of {total_s:.0f} s, {self.publisher.count} events published"
+            f"{max(0.0, min(elapsed_s, total_s)):.0f} of {total_s:.0f} s, {self.publisher.count} events published"
         )
 
     def _options(self, technique: Technique, number: int) -> dict[str, Any]:

@@ -133,6 +133,16 @@ class Recording:
         return {"p50": quantile(values, 0.5), "p95": quantile(values, 0.95), "max": at_most, "n": len(values)}
 
     @property
+    def stalls(self) -> str:
+        """How long the loop that receives stood still, and in how many pieces; empty if it did not."""
+        held_up = self.settings.get("held_up_ms") or {}
+        total_ms, times = held_up.get("total", 0.0), held_up.get("times", 0)
+        if not total_ms:
+            return ""
+        pieces = f" in {times} stalls, the longest {held_up['max']:.3g} ms" if times > 1 else ""
+        return f"the receiving loop stood still for {total_ms / 1e3:.3g} s{pieces or ' at once' * times}"
+
+    @property
     def foreign(self) -> bool:
         """Whether it only listened to a server that is not ours: nothing was due, so nothing can be late or lost."""
         return self.settings.get("server") == "elsewhere" and not self.published

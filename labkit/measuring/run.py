@@ -7,6 +7,7 @@ one event. Statistics are over *scheduled* events, those that the run itself pub
 from __future__ import annotations
 
 import html
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 
     from labkit.measuring.explain import Explanation
 
-_SHOWN = ["events", "lost", "duplicated", "gaps", "p50_ms", "p95_ms", "max_ms", "mean_ms", "expected_mean_ms",
-          "bytes_per_event", "requests", "connections"]  # fmt: skip
+_SHOWN = ["events", "lost", "pending", "duplicated", "gaps", "p50_ms", "p95_ms", "max_ms", "mean_ms",
+          "expected_mean_ms", "bytes_per_event", "requests", "connections"]  # fmt: skip
+STALLED = 0.05
+"""Share of a run for which its receiving loop may have stood still without a word."""
 _SHORT = {"expected_mean_ms": "theory: mean_ms", "bytes_per_event": "bytes/event"}
 
 
@@ -36,7 +39,8 @@ class Run(Recording):
 
         Returns:
             ``events`` (delivered, each once per subscriber), ``lost`` (published and never arrived, conflated ones
-            apart), ``duplicated``, ``out_of_order``, ``gaps`` (reported), ``conflated``; latencies from due, of
+            apart), ``pending`` (of an interrupted run: published, and not yet asked for or on its way),
+            ``duplicated``, ``out_of_order``, ``gaps`` (reported), ``conflated``; latencies from due, of
             first arrivals, in ms; ``expected_mean_ms`` of theory; bytes of both directions per event delivered
             and what they were for (``tcp_ip``, derived, comes on top); requests, connections, why it failed.
             Events that a page received stand apart, as ``sse (browser)``: their bytes, requests and connections are
@@ -88,6 +92,9 @@ class Run(Recording):
             )
         if not self.foreign:
             notes += Natures(self.settings).silences()
+        held_up_ms = (self.settings.get("held_up_ms") or {}).get("total", 0.0)
+        if held_up_ms > STALLED * 1e3 * float(self.settings.get("duration_s") or math.inf):
+            notes.append(f"This machine was busy: {self.stalls}.")
         notes += [f"{technique} failed: {reason}" for technique, reason in self.failures.items()]
         notes += self.settings.get("notes") or []
         if self.interrupted:
@@ -113,7 +120,8 @@ class Run(Recording):
         if self.foreign:
             table = self.intervals().rename(columns=summaries.INTERVALS | _SHORT)
         else:
-            table = self.summary()[_SHOWN].rename(columns=_SHORT)
+            hidden = [] if self.interrupted else ["pending"]
+            table = self.summary()[_SHOWN].drop(columns=hidden).rename(columns=_SHORT)
         shown = table.to_html(na_rep="", float_format=lambda value: f"{value:,.1f}", border=0, index_names=False)
         if self.foreign and table.empty:
             shown = ""  # silence is no measurement; the notes say why

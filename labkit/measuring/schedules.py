@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from labkit.errors import ScheduleError
+from labkit.theory.durations import too_long
 from labkit.wire.events import now_ns
 
 Distribution = Literal["exponential", "bimodal", "heavy-tailed", "fixed"]
 DISTRIBUTIONS: tuple[Distribution, ...] = get_args(Distribution)
 _FILLER = "abcdefghijklmnopqrstuvwxyz "
 _MOST_EVENTS = 10_000_000
+MAX_DURATION_S = 86400.0  # a day: nobody waits in a cell for longer
 _PARETO_SHAPE = 1.5  # a finite mean and an infinite variance: the tail that upsets fixed polling
 
 
@@ -345,6 +347,8 @@ def _positive(schedule: str, **parameters: Any) -> None:
     for name, value in parameters.items():
         if not _is_number(value) or value <= 0:
             raise _refuse(schedule, name, value, "a finite number above 0")
+        if name.endswith("_s") and not name.endswith("per_s") and value > MAX_DURATION_S:
+            raise ScheduleError(f"{schedule}: {too_long(name, value, MAX_DURATION_S)}")
 
 
 def _bounded(schedule: str, events: float) -> None:

@@ -26,6 +26,8 @@ class Subscription:
         cursor: where it is.
         failure: why it ended before its time; None if it did not.
         lost: why the newest attempt came to nothing; None since the server has been heard.
+        attached: whether it ever was.
+        awaited_s: how long it was waited for in vain, if it was.
     """
 
     def __init__(
@@ -43,6 +45,8 @@ class Subscription:
         self.carried_bytes = 0  # before the first of the items
         self.failure: str | None = None
         self.lost: str | None = None
+        self.attached = False
+        self.awaited_s: float | None = None
 
     def begins(self, cursor: str) -> None:
         """It is to receive what comes after this."""
@@ -66,13 +70,13 @@ class Subscription:
                 topic=self.topic,
                 ledger=self.ledger,
                 subscriber=self.number,
-                on_open=lambda _: self.opened.set(),
+                on_open=lambda _: self._attach(),
                 on_lost=self._is_lost,
                 **self.options,
             )
             async with aclosing(items) as arriving:
                 async for item in arriving:
-                    self.opened.set()
+                    self._attach()
                     self.lost = None
                     self.put(item)
                     if isinstance(item, Delivery) and on_delivery is not None:
@@ -87,6 +91,17 @@ class Subscription:
             self.opened.set()
             for record in self.ledger.connections:
                 record.technique = self.technique.name
+
+    def _attach(self) -> None:
+        self.attached = True
+        self.opened.set()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it did not receive, or not to the end; None if it did."""
+        if self.failure is not None or self.attached or self.awaited_s is None:
+            return self.failure
+        return f"it never attached: {self.lost or 'the server has not answered'} (waited {self.awaited_s:.3g} s)"
 
     def _is_lost(self, error: LabkitError) -> None:
         self.lost = str(error)

@@ -10,7 +10,7 @@ from labkit.errors import LabkitError
 from labkit.measuring.natures import Natures
 from labkit.measuring.quantiles import quantile
 from labkit.measuring.recording import Recording
-from labkit.measuring.tallies import BROWSER, Group, groups, tally
+from labkit.measuring.tallies import BROWSER, Group, groups
 from labkit.theory import Silent
 from labkit.wire.spans import CATEGORIES
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-_COUNTS = ("events", "lost", "duplicated", "out_of_order", "gaps", "conflated")
+_COUNTS = ("events", "lost", "pending", "duplicated", "out_of_order", "gaps", "conflated")
 _LATENCIES = ("p50_ms", "p95_ms", "max_ms", "mean_ms", "expected_mean_ms")
 _PER_EVENT = tuple(f"{name}_per_event" for name in ("bytes", *CATEGORIES, "tcp_ip"))
 _SUMMARY = {
@@ -36,18 +36,18 @@ def summary(run: Recording, by: str = "technique") -> pd.DataFrame:
     Raises:
         LabkitError: *by* is neither ``technique`` nor ``subscriber``.
     """
-    import pandas as pd
+    from labkit.measuring.tables import Table
 
     if by not in ("technique", "subscriber"):
         raise LabkitError(f"summary: by={by!r}, expected 'technique' or 'subscriber'")
     index = ["technique"] if by == "technique" else ["technique", "subscriber"]
     parts = [part for whole in groups(run) for part in ([whole] if by == "technique" else whole.split())]
     rows = [_row(run, part) for part in parts]
-    return pd.DataFrame(rows, columns=[*index, *_SUMMARY]).astype(_SUMMARY).set_index(index)
+    return Table(rows, columns=[*index, *_SUMMARY]).astype(_SUMMARY).set_index(index)
 
 
 def _row(run: Recording, group: Group) -> dict[str, Any]:
-    tallies = [tally(arrivals, set(run.published)) for arrivals in group.subscribers.values()]
+    tallies = group.tallies(run)
     received = sum(each.received for each in tallies)
     latencies = sorted(ms for each in tallies for ms in each.latencies_ms)
     counts: dict[str, Any] = {name: sum(getattr(t, name) for t in tallies) for name in _COUNTS if name != "gaps"}
@@ -74,7 +74,7 @@ INTERVALS = {name: f"interval: {name}" for name in ("p50_ms", "p95_ms", "max_ms"
 
 def intervals(run: Recording) -> pd.DataFrame:
     """The time between deliveries, per technique: the columns are those of ``Run.intervals``."""
-    import pandas as pd
+    from labkit.measuring.tables import Table
 
     rows = []
     for technique, frame in run.deliveries.groupby("technique"):
@@ -94,7 +94,7 @@ def intervals(run: Recording) -> pd.DataFrame:
             }
         )
     columns = ["technique", "events", *_LATENCIES[:4], "bytes_per_event", "requests", "connections"]
-    return pd.DataFrame(rows, columns=columns).set_index("technique")
+    return Table(rows, columns=columns).set_index("technique")
 
 
 def _expected_mean_ms(run: Recording, technique: str) -> float:
@@ -151,6 +151,8 @@ def compare(*runs: Recording, names: Iterable[str] | None = None) -> pd.DataFram
     """
     import pandas as pd
 
+    from labkit.measuring.tables import Table
+
     labels = [chr(ord("a") + i) for i in range(len(runs))] if names is None else list(names)
     if len(runs) < 2 or len(labels) != len(runs) or len({*labels, "ratio"}) <= len(labels):
         raise LabkitError(f"compare: {len(runs)} runs named {labels}, expected at least two, each with its own name")
@@ -159,7 +161,7 @@ def compare(*runs: Recording, names: Iterable[str] | None = None) -> pd.DataFram
         numbers = summary(run).drop(columns=["failed"]).astype("float64")
         columns[label] = numbers.rename_axis(columns="measure").stack(future_stack=True)
     order = pd.MultiIndex.from_tuples(dict.fromkeys(key for c in columns.values() for key in c.index))
-    table = pd.DataFrame({label: column.reindex(order) for label, column in columns.items()})
+    table = Table({label: column.reindex(order) for label, column in columns.items()})
     if len(runs) == 2:
         table["ratio"] = (table[labels[1]] / table[labels[0]]).where(table[labels[0]] != 0)
     return table.rename_axis(["technique", "measure"])

@@ -6,7 +6,7 @@ Pure counting, without pandas; the tables of it are in ``summaries.py``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One row of a summary: what its subscribers got, their connections, the subscribers that a gap was told.
+    """One row of a summary: what its subscribers got, their connections, gaps as (subscriber, topic, last id lost).
 
     Of a page, the connections are a relay's, if it comes through one; ``topics`` says for what it asked on them.
     """
@@ -42,7 +42,7 @@ class Group:
     browser: bool
     subscribers: dict[int, list[Arrival]]
     connections: list[ConnectionRecord]
-    gaps: list[int]
+    gaps: list[tuple[int, str, int]]
     topics: set[str] = field(default_factory=set)
 
     @property
@@ -61,7 +61,8 @@ class Group:
         for numbers in self._told_apart():
             mine = {number: self.subscribers[number] for number in sorted(numbers)}
             topics = {arrival.topic for arrivals in mine.values() for arrival in arrivals} & self.topics
-            part = Group(self.technique, self.browser, mine, [], [gap for gap in self.gaps if gap in numbers], topics)
+            gaps = [gap for gap in self.gaps if gap[0] in numbers]
+            part = Group(self.technique, self.browser, mine, [], gaps, topics)
             part.connections.extend(filter(part._has, self.connections))
             yield part
 
@@ -80,6 +81,22 @@ class Group:
             return bool(self.routes & record.by_route.keys())
         return record.subscriber in self.subscribers
 
+    def tallies(self, run: Recording) -> list[Tally]:
+        """Of each subscriber. What an interrupted run has not waited for is pending, unless the technique failed."""
+        waits = run.interrupted and self.technique not in run.failures
+        published = set(run.published)
+        return [
+            tally(arrivals, published, self._told(number) if waits else None)
+            for number, arrivals in self.subscribers.items()
+        ]
+
+    def _told(self, subscriber: int) -> dict[str, int]:
+        told: dict[str, int] = {}
+        for number, topic, last in self.gaps:
+            if number == subscriber:
+                told[topic] = max(last, told.get(topic, 0))
+        return told
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:
@@ -88,6 +105,7 @@ class Tally:
     received: int  # with events that the run did not publish: their bytes are in the ledger too
     events: int
     lost: int
+    pending: int  # of an interrupted run: nothing later has come, and nobody has asked for it yet
     duplicated: int
     out_of_order: int
     conflated: int
@@ -114,7 +132,8 @@ def groups(run: Recording) -> list[Group]:
         if client == "browser":
             group(technique, True).topics.add(topic)
     for gap in run.missing:
-        group(gap["technique"], gap.get("client") == "browser").gaps.append(gap.get("subscriber", 0))
+        told = (gap.get("subscriber", 0), gap.get("topic", ""), gap.get("next", 1) - 1)
+        group(gap["technique"], gap.get("client") == "browser").gaps.append(told)
     for known in found.values():
         if known.browser:
             known.connections.extend(filter(known._has, run.ledger.near()))
@@ -130,13 +149,17 @@ def _add_silent(subscribers: dict[int, list[Arrival]], count: int) -> None:
             subscribers.setdefault(number, [])
 
 
-def tally(arrivals: list[Arrival], published: set[tuple[str, int]]) -> Tally:
-    """Count one subscriber's deliveries, in the order of arrival, against what was *published*."""
+def tally(arrivals: list[Arrival], published: set[tuple[str, int]], told: Mapping[str, int] | None = None) -> Tally:
+    """Count one subscriber's deliveries, in the order of arrival, against what was *published*.
+
+    Args:
+        told: of a run that did not wait for what was on its way: topic -> the newest id that a gap has told of.
+    """
     seen: set[tuple[str, int]] = set()
     skipped: set[tuple[str, int]] = set()
     newest: dict[str, int] = {}
     first: list[Arrival] = []
-    duplicated = out_of_order = 0
+    duplicated = out_of_order = pending = 0
     for arrival in arrivals:
         topic, event_id = arrival.topic, arrival.event_id
         skipped.update((topic, event_id - i) for i in range(1, arrival.conflated + 1))
@@ -150,5 +173,9 @@ def tally(arrivals: list[Arrival], published: set[tuple[str, int]]) -> Tally:
     conflated = (skipped & published) - seen
     counted = [arrival for arrival in first if arrival.counts]
     latencies_ms = [arrival.latency_ms for arrival in counted if not math.isnan(arrival.latency_ms)]
-    lost = len(published - seen - conflated)
-    return Tally(len(first), len(counted), lost, duplicated, out_of_order, len(conflated), latencies_ms)
+    missing = published - seen - conflated
+    if told is not None:
+        at = {topic: max(newest.get(topic, 0), told.get(topic, 0)) for topic, _ in missing}
+        pending = sum(event_id > at[topic] for topic, event_id in missing)
+    lost = len(missing) - pending
+    return Tally(len(first), len(counted), lost, pending, duplicated, out_of_order, len(conflated), latencies_ms)

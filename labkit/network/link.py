@@ -28,6 +28,7 @@ from labkit.network.relay_target import Target
 from labkit.network.relay_wire import Flow, Wire
 from labkit.sockets import MSS
 from labkit.theory import Stretch
+from labkit.theory.durations import ONE_WAY_S, seconds
 
 _WATCH_S = 0.05
 _UNLIMITED_IN_FLIGHT_BYTES = 4 << 20
@@ -53,7 +54,8 @@ class Link(Relay):
         mss: TCP_MAXSEG of its sockets; None leaves the platform's.
 
     Raises:
-        ValueError: a negative delay or jitter, a rate that is not positive.
+        DurationError: a delay or jitter that is negative, or beyond what makes sense in seconds.
+        ValueError: a rate that is not positive.
     """
 
     def __init__(
@@ -85,7 +87,8 @@ class Link(Relay):
 
     @one_way_s.setter
     def one_way_s(self, value: float) -> None:
-        self.disturbed += _seconds("one_way_s", value) != self._one_way_s
+        value = seconds("one_way_s", value, ONE_WAY_S)
+        self.disturbed += value != self._one_way_s
         self._one_way_s = value
 
     @property
@@ -95,7 +98,8 @@ class Link(Relay):
 
     @jitter_s.setter
     def jitter_s(self, value: float) -> None:
-        self.disturbed += _seconds("jitter_s", value) != self._jitter_s
+        value = seconds("jitter_s", value, ONE_WAY_S)
+        self.disturbed += value != self._jitter_s
         self._jitter_s = value
 
     @property
@@ -248,9 +252,3 @@ class _Direction:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _seconds(name: str, value: float) -> float:
-    if not (_is_number(value) and value >= 0):
-        raise ValueError(f"{name} must be a number of seconds, 0 or more, not {value!r}")
-    return value

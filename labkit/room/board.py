@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from dataclasses import asdict
 from typing import Any
 
-from labkit.claims import recording
+from labkit.claims import predicting
 from labkit.measuring.endless import LiveRun
 from labkit.measuring.sampling import Sample
 from labkit.measuring.settings import Settings
@@ -64,11 +65,10 @@ class Board:
         self._totals: dict[Category, int] = {}
         self._settings: Settings | None = None
         self._expect(run.settings)  # not only at the first draw, which may come after a change
-        self.read_predictions()
 
     def read_predictions(self) -> None:
-        """Take over the learner's newest predictions."""
-        kept = {name: recording.predicted_latency_s(name) for name in self.techniques}
+        """Take over the learner's newest predictions for a run of these settings."""
+        kept = {name: predicting.predicted_latency_s(name, asdict(self._run.settings)) for name in self.techniques}
         self.predicted = {name: seconds * 1e3 for name, seconds in kept.items() if seconds is not None}
 
     def feed(self, sample: Sample) -> None:
@@ -103,6 +103,7 @@ class Board:
         if settings is self._settings:
             return
         self._settings = settings
+        self.read_predictions()
         told = self._run.expected()
         for name in self.techniques:
             expected = told.get(name)

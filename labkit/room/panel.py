@@ -315,10 +315,7 @@ class Panel:
             if run is None:
                 raise LabkitError("Nothing has run yet, so there is nothing to save: press Start.")
             path = Path(path or datetime.now().strftime("run-%Y%m%d-%H%M%S.parquet"))
-            try:
-                run.save(path)
-            except OSError as error:
-                raise LabkitError(f"{path} cannot be written: {error.strerror or error}") from None
+            run.save(path)
             self._screen.say(f"The run is saved as {path}; labkit.load({str(path)!r}) reads it.")
             return path
 

@@ -37,7 +37,7 @@ from labkit.wire.events import Cursor, Page, now_ns
 
 MAX_TIMEOUT_S = 600.0
 _LENGTH = re.compile(r"[0-9]{1,40}", re.ASCII)
-_SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,9})?", re.ASCII)
+_SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,20})?", re.ASCII)
 
 
 class PushHandler(RequestHandler):

@@ -23,7 +23,7 @@ from labkit.theory import Mark
 from labkit.wire import envelope
 from labkit.wire.bodies import told_block
 from labkit.wire.event_stream import EventStreamDecoder, StreamEvent, encode_comment, encode_event, encode_id
-from labkit.wire.events import Cursor, Event, Gap
+from labkit.wire.events import ID_LIMIT, Cursor, Event, Gap
 
 RETRY_S = 3.0  # "a few seconds", until the server sends `retry` (WHATWG HTML 9.2.2)
 
@@ -127,7 +127,7 @@ def take(reader: Reader, said: Said | StreamEvent, received_ns: int) -> Delivery
         cursor = Cursor.parse(said.wire_id or "")
     except CursorError:
         cursor = Cursor(0)
-    if cursor.epoch is None or said.type in ("json", "gap"):
+    if cursor.epoch is None or cursor.n >= ID_LIMIT or said.type in ("json", "gap"):
         return reader.foreign(said.data, received_ns, said.wire_id)
     return reader.delivered(cursor.n, said.data, received_ns, said.wire_id)
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit.errors import CursorError
-from labkit.wire.events import Cursor, Event, Gap, Page, size_bytes
+from labkit.wire.events import ID_LIMIT, Cursor, Event, Gap, Page, size_bytes
 from labkit.wire.spans import Item, Run, Sighting
 
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -167,7 +167,7 @@ def told_answer(raw: bytes) -> Item:
 
 def told_binary(raw: bytes) -> Item:
     """A binary message, 8 bytes of id and then the data (``/websocket?binary=1``)."""
-    if len(raw) < 8:
+    if len(raw) < 8 or raw[0] >= 0x80:  # ID_LIMIT
         return None, [(len(raw), "payload", "", Sighting())]
     wire_id = str(int.from_bytes(raw[:8], "big"))
     event = Sighting(wire_id)
@@ -274,7 +274,7 @@ def _parse(cursor: str) -> Cursor | None:
 
 
 def _is_id(number: int) -> bool:
-    return number is not True and number >= 1  # JSON's true is an int to Python
+    return number is not True and 1 <= number < ID_LIMIT  # JSON's true is an int to Python
 
 
 def _is_unicode(text: str) -> bool:

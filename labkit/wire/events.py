@@ -23,6 +23,9 @@ from labkit.errors import CursorError
 now_ns = time.perf_counter_ns
 """The kit's one clock, in nanoseconds; monotonic, and the same in every process of this machine."""
 
+ID_LIMIT = 1 << 63
+"""No log gets that far, and no table of a run holds it: what has such an id is somebody else's."""
+
 _CURSOR = re.compile(r"(0|[1-9][0-9]{0,18})(?:@([a-z0-9]{4,12}))?", re.ASCII)
 _EPOCH_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 

@@ -7,6 +7,7 @@ import math
 import random
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +20,7 @@ import labkit
 from labkit import charts, theory
 from labkit.charts import pictures, style
 from labkit.charts.conversation import conversation, server_side
+from labkit.claims.predicting import predict
 from labkit.client.ledger import Ledger
 from labkit.errors import LabkitError
 from labkit.measuring.natures import Natures
@@ -34,8 +36,8 @@ S = 1_000_000_000
 
 
 @pytest.fixture(autouse=True)
-def no_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labkit.claims.recording.prediction", lambda name: None)
+def no_predictions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LABKIT_CLAIMS", str(tmp_path / "claims.jsonl"))
 
 
 # A simulated run: the same Poisson events through every technique, over a link of one_way_s
@@ -289,16 +291,24 @@ def test_latency_has_a_second_axis_in_transits_where_there_is_a_delay(run: Any) 
 
 
 @pytest.mark.parametrize(("value", "unit", "ms"), [(0.4, "", 400.0), (0.4, "s", 400.0), (400, "ms", 400.0)])
-def test_latency_draws_the_prediction(value: float, unit: str, ms: float, run: Any, monkeypatch: Any) -> None:
-    kept = {"P1": SimpleNamespace(value=value, unit=unit)}
-    monkeypatch.setattr("labkit.claims.recording.prediction", kept.get)
+def test_latency_draws_the_prediction(value: float, unit: str, ms: float, run: Any) -> None:
+    predict("P1", value, unit, one_way_s=0.05)
     figure = charts.latency(run)
     assert named(figure, "polling: prediction").x == pytest.approx((ms, ms))
-    assert "you predicted 400\u00a0ms" in text_of(figure)
+    (said,) = [each for each in figure.layout.annotations if "you predicted 400\u00a0ms" in each.text]
+    assert said.xref == "paper" and said.x >= 1 and said.xanchor == "left"  # beside the plot, where nothing lies
+    assert figure.layout.height > charts.latency(make_run(d_s=0.04)).layout.height  # a third line has room
 
 
-def test_a_prediction_far_off_is_still_on_the_chart(run: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("labkit.claims.recording.prediction", {"P1": SimpleNamespace(value=20, unit="s")}.get)
+def test_a_prediction_for_other_conditions_is_not_drawn(run: Any) -> None:
+    predict("P1", 0.4, one_way_s=0.2)
+    figure = charts.latency(run)
+    assert "polling: prediction" not in [trace.name for trace in figure.data]
+    assert not any("predicted" in text for text in text_of(figure))
+
+
+def test_a_prediction_far_off_is_still_on_the_chart(run: Any) -> None:
+    predict("P1", 20, "s", one_way_s=0.05)
     assert charts.latency(run).layout.xaxis.range[1] > math.log10(20_000)
 
 

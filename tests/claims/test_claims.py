@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from labkit.claims import logbook, recording
+import labkit.course.claims  # noqa: F401 - declares them
+from labkit.claims import logbook, predicting, recording
 from labkit.claims.confidence import Interval, agrees, combine, events_needed, mean_interval, median_interval, within
 from labkit.claims.values import shown
 from labkit.errors import LabkitError
@@ -178,7 +179,7 @@ def test_lines_of_another_version_or_kind_do_no_harm(ledger):
 
 def test_no_file_is_no_records(ledger):
     assert recording.records() == {}
-    assert recording.prediction("P1") is None
+    assert predicting.prediction("P1", None) is None
     assert recording.table().empty
 
 
@@ -243,7 +244,7 @@ def test_a_record_names_the_notebook_that_asked(ledger, monkeypatch):
 
 
 def test_a_record_reads_well_in_a_terminal_and_in_a_notebook(ledger):
-    recording.predict("P1", 500, "ms")
+    predicting.predict("P1", 500, "ms")
     kept = recording.record("P1", 0.55, 0.548, "confirmed", "a < b & <script>", interval=(0.51, 1.04), n=40, unit="s")
     text, page = str(kept), kept._repr_html_()
     assert text.startswith("P1 ✓ confirmed\n")
@@ -254,7 +255,7 @@ def test_a_record_reads_well_in_a_terminal_and_in_a_notebook(ledger):
 
 
 def test_the_table_shows_records_beside_predictions(ledger):
-    recording.predict("P1", 0.5)
+    predicting.predict("P1", 0.5)
     recording.record("P1", 0.55, 0.5, "confirmed", "<b>", unit="s")
     recording.record("L1", "d", None, "not run", "no time")
     table = recording.table()
@@ -275,12 +276,12 @@ def test_a_record_shows_no_empty_row_and_one_of_a_thing(ledger):
 
 
 def test_a_prediction_is_kept_beside_the_claims_in_the_claims_unit(ledger):
-    recording.predict("P1", 0.4)
-    recording.predict("L1", 60, "ms")
-    shown = recording.predict("P1", 0.55)
-    newest = recording.prediction("P1")
+    predicting.predict("P1", 0.4)
+    predicting.predict("L1", 60, "ms")
+    shown = predicting.predict("P1", 0.55)
+    newest = predicting.prediction("P1", None)
     assert (newest.value, newest.unit) == (0.55, "s")
-    assert recording.prediction("L1").unit == "ms"
+    assert predicting.prediction("L1", None).unit == "ms"
     assert str(shown) == "prediction for P1: 550 ms"
     assert shown._repr_html_() == "<p>prediction for P1: 550 ms</p>"
     assert not ledger.exists() and ledger.with_name("claims.predictions.jsonl").exists()
@@ -298,14 +299,93 @@ def test_a_prediction_is_kept_beside_the_claims_in_the_claims_unit(ledger):
     ],
 )
 def test_a_prediction_is_scored_by_how_far_off_it_was(ledger, measured, unit, value, guess_unit, off):
-    kept = recording.record("Z1", 1, measured, "derived", "why", unit=unit)
-    assert recording.score(kept, recording.predict("Z1", value, guess_unit)) == (off and pytest.approx(off))
+    kept = recording.record("Z1", 1, measured, "derived", "why", unit=unit)  # which makes it a claim of one's own
+    assert recording.score(kept, predicting.predict("Z1", value, guess_unit)) == (off and pytest.approx(off))
+
+
+def test_three_dots_are_no_prediction_and_run_through(ledger):
+    assert str(predicting.predict("P1", ..., unit="s")) == (
+        "P1: no prediction yet. Type a number (s) in place of the dots and run this cell again."
+    )
+    assert "a number in place" in predicting.predict("P4", ...)._repr_html_()
+    assert not ledger.with_name("claims.predictions.jsonl").exists()
+    assert predicting.prediction("P1", None) is None
+
+
+def test_of_a_claim_that_there_is_not_nothing_is_predicted(ledger):
+    for value in (1, ...):
+        with pytest.raises(LabkitError, match=r"no claim 'Q99' to predict; there are: P1, P2, .*, S7$"):
+            predicting.predict("Q99", value)
+    with pytest.raises(LabkitError, match="no condition colour; a question may name one_way_s, "):
+        predicting.predict("P1", 1, colour=3)
+    with pytest.raises(LabkitError, match="a number, not 'far'"):
+        predicting.predict("P1", 1, one_way_s="far")
+    recording.record("mine", 1, 1, "derived", "my own")
+    assert predicting.predict("mine", 1).value == 1
+
+
+def asked(notebook: str, monkeypatch) -> None:
+    monkeypatch.setenv("JPY_SESSION_NAME", f"/somewhere/{notebook}.ipynb")
+
+
+ASKED = {"one_way_s": 0.05, "poll_interval_s": 1.0, "schedule": {"rate_per_s": 8.0}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_meant"),
+    [
+        (ASKED, True),
+        ({**ASKED, "schedule": {"rate_per_s": 3.0}}, False),
+        ({**ASKED, "one_way_s": 0.2}, False),
+        ({**ASKED, "poll_interval_s": 0.5}, False),
+        ({**ASKED, "steady": False}, False),
+        ({**ASKED, "schedule": {"rate_per_s": None}}, False),
+        ({}, False),
+    ],
+)
+def test_a_prediction_is_for_the_conditions_of_its_question(ledger, monkeypatch, settings, is_meant):
+    asked("00_start_here", monkeypatch)
+    predicting.predict("P1", 400, "ms", one_way_s=0.05, poll_interval_s=1, rate_per_s=8)
+    assert predicting.predicted_latency_s("polling", settings) == (0.4 if is_meant else None)
+    assert predicting.predicted_latency_s("sse", settings) is None
+
+
+def test_a_prediction_is_for_the_notebook_in_which_it_was_typed(ledger, monkeypatch):
+    asked("00_start_here", monkeypatch)
+    predicting.predict("P1", 0.4, one_way_s=0.05)
+    asked("07_control_room", monkeypatch)
+    assert predicting.predicted_latency_s("polling", ASKED) is None
+    predicting.predict("P1", 0.5, one_way_s=0.05)
+    assert predicting.predicted_latency_s("polling", ASKED) == 0.5
+    asked("00_start_here", monkeypatch)
+    assert predicting.predicted_latency_s("polling", ASKED) == 0.4
+    assert [predicting.prediction("P1", name).value for name in ("00_start_here", "07_control_room")] == [0.4, 0.5]
+
+
+def test_where_no_notebook_has_a_name_a_prediction_is_for_its_kernel(ledger, monkeypatch):
+    predicting.predict("P1", 0.4, one_way_s=0.05)
+    assert predicting.predicted_latency_s("polling", ASKED) == 0.4
+    monkeypatch.setattr(predicting, "SESSION", "another kernel")  # or `labkit measure --html`
+    assert predicting.predicted_latency_s("polling", ASKED) is None
+
+
+def test_a_prediction_without_conditions_is_for_no_run_in_particular(ledger):
+    predicting.predict("P1", 0.4)
+    assert predicting.predicted_latency_s("polling", ASKED) is None
+    assert predicting.asked_here("P1", {}).value == 0.4
+
+
+def test_what_was_kept_before_predictions_were_typed_does_not_count(ledger):
+    ledger.parent.mkdir()
+    old = {"id": "P1", "value": 0.5, "unit": "s", "time": "2026-01-01T00:00:00"}
+    ledger.with_name("claims.predictions.jsonl").write_text(json.dumps(old) + "\n")
+    assert predicting.prediction("P1", None) is None
 
 
 @pytest.mark.parametrize("value", ["half a second", None, math.nan])
 def test_a_prediction_is_a_number(ledger, value):
     with pytest.raises(LabkitError, match="a number"):
-        recording.predict("P1", value)
+        predicting.predict("P1", value)
 
 
 @pytest.mark.parametrize(

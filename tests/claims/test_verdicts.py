@@ -15,7 +15,7 @@ import pytest
 
 from conftest import UNIT
 from labkit import charts
-from labkit.claims import recording, verdicts
+from labkit.claims import predicting, recording, verdicts
 from labkit.commands import verdicts as command
 from labkit.course.claims import CLAIMS
 from labkit.errors import LabkitError
@@ -33,8 +33,47 @@ def entry(id: str) -> verdicts.Entry:
 def test_every_claim_is_open_before_anything_is_recorded() -> None:
     book = verdicts.book()
     assert {e.id for e in book} == set(CLAIMS)
-    assert set(book.open) == set(CLAIMS)
-    assert book.counts() == {"open": len(CLAIMS)}
+    assert set(book.open) == {*CLAIMS} - {"S7"}
+    assert book.counts() == {"not run": 1, "open": len(CLAIMS) - 1}
+
+
+def test_before_anything_is_recorded_the_page_and_the_chart_say_what_to_do() -> None:
+    book = verdicts.book()
+    assert book._repr_html_().startswith("<p><b>Nothing has been recorded on this machine yet.</b> Run a notebook")
+    figure = charts.book(book)
+    assert "in place of the dots" in figure.layout.annotations[0].text and not figure.data
+    assert figure.layout.xaxis.visible is False and figure.layout.yaxis.visible is False
+    recording.record("P1", 0.5, 0.5, "confirmed", "as theory has it", unit="s")
+    assert "Nothing has been recorded" not in verdicts.book()._repr_html_()
+
+
+def test_a_claim_of_the_notes_that_no_notebook_tests_is_a_row_with_its_reason() -> None:
+    assert entry("S7").verdict == "not run" and "HTTP/2" in entry("S7").cells()["reason"]
+    assert "그 이후버전에서도" in verdicts.book()._repr_html_()
+    assert "S7 not run: " in repr(verdicts.book().having("not run").reasons())
+    assert "- **S7**: " in verdicts.book().to_markdown()
+    recording.record("S7", None, 1, "confirmed", "it streams", unit="events")
+    assert entry("S7").verdict == "confirmed"
+
+
+NOTES = {"N1", "P1", "P3", "L1b", "L2", "L5b", "L6", "L7", "S1", "S1b", "S1c", "S7", "W1", "W2", "X1"}
+
+
+def test_each_claim_of_the_founding_notes_has_its_row() -> None:
+    assert {id for id, claim in CLAIMS.items() if "founding notes" in claim.source} == NOTES
+
+
+def test_a_prediction_is_scored_by_what_its_own_notebook_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JPY_SESSION_NAME", "00_start_here.ipynb")
+    predicting.predict("P1", 0.4)
+    recording.record("P1", 0.5, 0.8, "confirmed", "in 00", unit="s")
+    monkeypatch.setenv("JPY_SESSION_NAME", "01_polling.ipynb")
+    recording.record("P1", 0.6, 0.4, "confirmed", "in 01", unit="s")
+    assert entry("P1").record and entry("P1").record.reason == "in 01"
+    assert entry("P1").ratio == pytest.approx(0.5)
+    monkeypatch.setenv("JPY_SESSION_NAME", "07_control_room.ipynb")
+    predicting.predict("P1", 0.9)
+    assert entry("P1").ratio is None
 
 
 def test_each_claim_has_a_notebook_a_source_and_a_sentence() -> None:
@@ -52,14 +91,14 @@ def test_the_newest_record_counts() -> None:
 
 def test_a_prediction_is_scored_in_its_own_unit() -> None:
     recording.record("P1", 0.5, 0.5, "confirmed", "as theory has it", unit="s")
-    recording.predict("P1", 250, "ms")
+    predicting.predict("P1", 250, "ms")
     assert entry("P1").off == pytest.approx(0.5)
     assert entry("P1").ratio == pytest.approx(0.5)
 
 
 def test_what_cannot_be_compared_has_no_score() -> None:
     recording.record("A7", None, {"streamed": 5, "held": 0}, "confirmed", "seen", unit="events")
-    recording.predict("A7", 3, "events")
+    predicting.predict("A7", 3, "events")
     assert entry("A7").off is None and entry("A7").ratio is None
 
 
@@ -70,7 +109,7 @@ def test_a_claim_of_ones_own_is_in_the_book() -> None:
 
 def test_the_files_hold_everything(tmp_path: Path) -> None:
     recording.record("P1", 0.5, 0.51, "confirmed", "a | pipe\nand a line", unit="s", n=40)
-    recording.predict("P1", 0.6)
+    predicting.predict("P1", 0.6)
     written = verdicts.book().write(tmp_path / "out")
     content = json.loads(written[0].read_text("utf-8"))
     kept = next(claim for claim in content["claims"] if claim["id"] == "P1")
@@ -89,7 +128,7 @@ def test_a_folder_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
 
 def test_the_page_and_the_chart_show() -> None:
     recording.record("P1", 0.5, 0.5, "confirmed", "<as theory has it>", unit="s")
-    recording.predict("P1", 0.25)
+    predicting.predict("P1", 0.25)
     book = verdicts.book()
     assert "&lt;as theory has it&gt;" in book._repr_html_()
     assert list(charts.book(book).data[0].x) == [0.5]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import labkit
-from labkit.claims import recording
+from labkit.claims import predicting, recording
 from labkit.course import classroom
 from labkit.errors import LabkitError
 
@@ -25,7 +25,7 @@ def hand_in(who: str, predicted: float, folder: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("LABKIT_CLAIMS", str(folder / f"{who}.jsonl"))
     labkit.student(who)
     recording.record("P1", 0.5, 0.5, "confirmed", "as theory has it", unit="s")
-    recording.predict("P1", predicted)
+    predicting.predict("P1", predicted)
     return labkit.submit(folder / f"{who}.json")
 
 
@@ -60,7 +60,7 @@ def test_a_student_measures_with_own_settings() -> None:
 def test_a_hand_in_holds_claims_predictions_and_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     labkit.answer("00.1", 0.2)
     recording.record("P1", 0.5, 0.5, "confirmed", "as theory has it", unit="s")
-    recording.predict("P2", 3)
+    predicting.predict("P2", 3)
     labkit.student("Ada Lovelace / 7")
     monkeypatch.chdir(tmp_path)
     path = labkit.submit()
@@ -91,7 +91,7 @@ def test_nobody_has_nothing_to_hand_in() -> None:
 
 def test_a_hand_in_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
     labkit.student("s1")
-    with pytest.raises(LabkitError, match="cannot write"):
+    with pytest.raises(LabkitError, match="cannot be written"):
         labkit.submit(tmp_path / "missing" / "s1.json")
     with pytest.raises(LabkitError, match="expected a file"):
         labkit.submit(object())  # type: ignore[arg-type]

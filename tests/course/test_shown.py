@@ -7,7 +7,7 @@ import sys
 
 import pandas as pd
 
-from labkit.course.shown import Code, Shown, text_table
+from labkit.course.shown import Code, Shown, Wire, text_table
 
 
 class Counted(Shown):
@@ -57,3 +57,11 @@ def test_a_slice_loads_no_plotly_before_a_chart_is_asked_for() -> None:
     modules = ", ".join(f"labkit.course.{name}.claims" for name in slices)
     code = f"import sys, labkit.charts, {modules}; sys.exit('plotly' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_of_what_went_over_a_wire_cr_lf_and_nul_are_told_apart() -> None:
+    wire = Wire.of(b"<a>\r\nb\0\\r\xff")
+    pale = "<span style='opacity:0.45'>{}</span>".format
+    shown = f"&lt;a&gt;{pale(chr(92) + 'r')}{pale(chr(92) + 'n')}b{pale(chr(92) + '0')}\\r\N{REPLACEMENT CHARACTER}"
+    assert f"<code>{shown}</code>" in text_table([""], [(wire,)])
+    assert str(wire) == "<a>\\r\\nb\\0\\r\N{REPLACEMENT CHARACTER}"

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import socket
 import threading
 import time
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import labkit
 from conftest import UNIT
 from labkit import loop
-from labkit.errors import LabClosed, ScheduleError, UnknownTechnique
+from labkit.errors import DurationError, LabClosed, ScheduleError, UnknownTechnique
+from labkit.measuring import attaching
 from labkit.measuring.listening import listen
 from labkit.measuring.measurement import Measurement
 from labkit.measuring.recording import COLUMNS
 from labkit.measuring.schedules import Planned, Schedule
 from labkit.techniques import TECHNIQUES, Delivery, Opening, Technique, find
-from labkit.wire.events import Gap
+from labkit.techniques.exhibits import EXHIBITS
+from labkit.wire.events import Gap, now_ns
+from wait import until
 
 D = 0.1 * UNIT
 STREAMS = ("http-streaming", "sse", "websocket", "plugin-socket")
@@ -257,6 +262,79 @@ def test_bad_input_is_refused_before_anything_starts(lab: labkit.Lab, tmp_path: 
         labkit.measure(lab, ["sse"])
 
 
+@pytest.mark.parametrize(
+    ("given", "asks"),
+    [
+        ({"one_way_s": 50}, r"one_way_s=50 is 50 seconds, .* Were milliseconds meant\? Then write one_way_s=0\.05$"),
+        ({"jitter_s": 20}, r"jitter_s=20 .* write jitter_s=0\.02$"),
+        ({"poll_interval_s": 500}, r"poll_interval_s=500 .* write poll_interval_s=0\.5$"),
+        ({"hold_s": 30_000}, r"hold_s=30000 .* write hold_s=30$"),
+        ({"settle_s": 2000}, r"settle_s=2000 .* write settle_s=2$"),
+        ({"at": {1500: print}}, r"at=1500 .* write at=1\.5$"),
+        ({"options": {"polling": {"interval_s": 700}}}, r"interval_s=700 .* write interval_s=0\.7$"),
+        ({"one_way_s": float("nan")}, "one_way_s must be a number of seconds, 0 or more, not nan"),
+        ({"poll_interval_s": float("nan")}, "poll_interval_s must be a number of seconds, above 0, not nan"),
+        ({"one_way_s": "50ms"}, "one_way_s must be a number of seconds, 0 or more, not '50ms'"),
+    ],
+)
+def test_a_duration_that_makes_no_sense_in_seconds_is_asked_about_before_anything_starts(
+    lab: labkit.Lab, given: dict[str, Any], asks: str
+) -> None:
+    with pytest.raises(DurationError, match=asks):
+        labkit.measure(lab, ["polling"], labkit.periodic(duration_s=0.5), **given)
+    assert lab.publish("the first") == 1
+
+
+def test_an_interval_may_be_as_long_as_the_schedule(lab: labkit.Lab) -> None:
+    Measurement(lab, ["polling"], labkit.periodic(duration_s=900), poll_interval_s=900)
+    with pytest.raises(DurationError, match="at most 900 makes sense"):
+        Measurement(lab, ["polling"], labkit.periodic(duration_s=900), poll_interval_s=901)
+
+
+@pytest.mark.parametrize("hold_s", [1 / 3, 1e-5, 1, 2 / 30])
+def test_a_hold_time_of_any_number_of_digits_is_understood(lab: labkit.Lab, hold_s: float) -> None:
+    holding = [technique for technique in (*TECHNIQUES, *EXHIBITS) if "hold_s" in technique.options]
+    with labkit.Lab("holding", techniques=holding) as lab:
+        schedule = labkit.periodic(rate_per_s=20, duration_s=0.3)
+        run = labkit.measure(lab, holding, schedule, hold_s=hold_s, progress=False)
+    assert run.failures == {} and len(holding) > 2
+    assert (run.summary()["lost"] == 0).all() and (run.summary()["events"] == 6).all()
+
+
+def test_what_nobody_has_asked_for_when_a_run_is_interrupted_is_pending(lab: labkit.Lab) -> None:
+    measurement = Measurement(lab, ["polling", "sse"], labkit.periodic(50, 30), poll_interval_s=20.0)
+    stopper = threading.Thread(target=lambda: (until(lambda: measurement.publisher.count >= 20), measurement.stop()))
+    stopper.start()
+    run = measurement.conduct(progress=False)
+    stopper.join()
+    summary = run.summary()
+    assert run.interrupted and (summary["lost"] == 0).all()
+    assert summary.loc["polling", "pending"] == len(run.published) - summary.loc["polling", "events"] >= 15
+    assert summary.loc["sse", "pending"] == len(run.published) - summary.loc["sse", "events"] <= 2
+    assert "pending" in run._repr_html_()
+
+
+def test_what_never_attaches_is_a_failure_in_words(lab: labkit.Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attaching, "OPEN_TIMEOUT_S", 0.2 * UNIT)
+
+    async def silent(opening: Opening) -> AsyncGenerator[Delivery | Gap, None]:
+        await asyncio.Event().wait()
+        yield Delivery(0, "", "", 0)
+
+    mine = dataclasses.replace(find("sse"), name="mine", route="/mine", client=silent)
+    monkeypatch.setattr(Measurement, "on_its_way_s", 0.2 * UNIT)
+    with labkit.Lab("measurement", techniques=(*TECHNIQUES, mine)) as lab:
+        run = labkit.measure(lab, ["mine", "sse"], labkit.periodic(20, 0.3), progress=False)
+    assert run.failures == {"mine": f"it never attached: the server has not answered (waited {0.4 * UNIT:.3g} s)"}
+    assert run.summary().loc["mine", "failed"] == run.failures["mine"]
+
+
+def test_progress_begins_at_0(lab: labkit.Lab) -> None:
+    measurement = Measurement(lab, ["sse"], labkit.periodic(duration_s=8))
+    measurement.started_ns = now_ns() + 3_000_000_000  # the first requests are still on their way
+    assert measurement._standing() == "measuring sse: 0 of 8 s, 0 events published"
+
+
 def test_the_run_survives_saving(lab: labkit.Lab, tmp_path: Path) -> None:
     run = labkit.measure(lab, ["sse"], labkit.periodic(rate_per_s=20, duration_s=0.5), 0.02, progress=False)
     again = labkit.load(run.save(tmp_path / "run.parquet"))
@@ -311,6 +389,40 @@ def test_somebody_elses_server_is_listened_to(technique: str, body: bytes, wire_
     assert frame["wire_id"].astype(object).where(frame["wire_id"].notna(), None).tolist() == wire_ids
     assert frame[["due_ns", "published_ns", "latency_ms", "transit_ms"]].isna().all(axis=None)
     assert run.intervals().loc[technique, "events"] == 3
+
+
+LARGE = 1 << 63
+"""The first number that no table of a run holds."""
+
+
+@pytest.mark.parametrize(
+    ("technique", "body", "ids", "wire_ids"),
+    [
+        ("sse", f"id: {LARGE}@abcd\ndata: x\n\n", [1], [f"{LARGE}@abcd"]),
+        ("sse", "id: 9999999999999999999@abcd\ndata: x\n\n", [1], ["9999999999999999999@abcd"]),
+        ("sse", f"id: {LARGE - 1}@abcd\ndata: x\n\n", [LARGE - 1], [str(LARGE - 1)]),
+        ("http-streaming", f'{{"id":{LARGE},"data":"a"}}\n{{"id":{10**22},"data":"b"}}\n', [1, 2], [None, None]),
+        ("http-streaming", f'{{"id":{LARGE - 1},"data":"a"}}\n', [LARGE - 1], [str(LARGE - 1)]),
+        ("polling", f'{{"events":[{{"id":{LARGE},"data":"a"}}],"cursor":"{LARGE}@abcd"}}', [1], [None]),
+    ],
+)
+def test_an_id_beyond_64_bits_is_somebody_elses(
+    technique: str, body: str, ids: list[int], wire_ids: list[str | None], tmp_path: Path
+) -> None:
+    kind = b"text/event-stream" if technique == "sse" else b"application/json"
+    head = HEAD % kind
+    if technique == "polling":
+        head = head.replace(b"\r\n\r\n", b"\r\nContent-Length: %d\r\n\r\n" % len(body))
+    server = foreign_server(head + body.encode())
+    try:
+        run = listen(next(server), technique, seconds=0.5 * UNIT, progress=False)
+    finally:
+        next(server, None)
+    frame = run.deliveries
+    assert frame["event_id"].tolist()[: len(ids)] == ids
+    assert frame["wire_id"].astype(object).where(frame["wire_id"].notna(), None).tolist()[: len(ids)] == wire_ids
+    assert labkit.load(run.save(tmp_path / "run.parquet")).deliveries.equals(frame)
+    assert technique in run._repr_html_()
 
 
 def test_an_address_where_nobody_listens_is_one_sentence() -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import math
+import random
+import re
+import sys
+import zlib
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -14,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from labkit.client.ledger import ConnectionRecord, Ledger
+from labkit.client.ledger import ConnectionRecord, Ledger, Transfer
 from labkit.errors import LabkitError
-from labkit.measuring import run_file, summaries
+from labkit.measuring import run_bytes, run_file, summaries
 from labkit.measuring.joining import arrivals
 from labkit.measuring.recording import COLUMNS
 from labkit.measuring.run import Run, load
@@ -295,6 +300,42 @@ def test_html_is_escaped_and_says_what_happened() -> None:
     assert "Floor of the apparatus" in shown and "Interrupted" in shown and "interrupted" in repr(run)
 
 
+def test_a_run_whose_machine_was_busy_says_for_how_long_and_in_how_many_stalls() -> None:
+    settings = {"techniques": ["sse"], "duration_s": 10.0, "held_up_ms": {"total": 1300.0, "max": 210.0, "times": 45}}
+    said = "the receiving loop stood still for 1.3 s in 45 stalls, the longest 210 ms"
+    run = run_of([row(1)], settings=settings)
+    assert run.stalls == said and f"This machine was busy: {said}." in run.notes
+    once = {**settings, "held_up_ms": {"total": 700.0, "max": 700.0, "times": 1}}
+    assert run_of([row(1)], settings=once).stalls == "the receiving loop stood still for 0.7 s at once"
+    calm = run_of([row(1)], settings={**settings, "duration_s": 100.0})
+    assert not any("busy" in note for note in calm.notes)
+    assert run_of([row(1)], settings={"techniques": ["sse"]}).stalls == ""
+
+
+def test_of_an_interrupted_run_what_is_newer_than_all_that_came_is_pending_and_the_rest_is_lost() -> None:
+    rows = [row(1), row(3), row(1, technique="polling")]
+    gap = {"technique": "polling", "subscriber": 0, "topic": "", "after": "1@k3f9", "next": 4}
+    given = {"n": 5, "settings": {"techniques": ["sse", "polling"]}, "missing": [gap]}
+    counted = run_of(rows, interrupted=True, **given).summary()[["events", "lost", "pending"]]
+    assert counted.loc["sse"].tolist() == [2, 1, 2]
+    assert counted.loc["polling"].tolist() == [1, 2, 2]
+    whole = run_of(rows, **given).summary()[["lost", "pending"]]
+    assert whole.loc["sse"].tolist() == [3, 0] and whole.loc["polling"].tolist() == [4, 0]
+    failed = run_of(rows, interrupted=True, failures={"sse": "refused"}, **given).summary()
+    assert failed.loc["sse", ["lost", "pending"]].tolist() == [3, 0]
+
+
+@pytest.mark.parametrize("show", [lambda table: table._repr_html_(), repr])
+def test_a_table_is_shown_rounded_and_holds_all_of_it(show: Any) -> None:
+    table = run_of([row(1, 51.375808), row(2, 12_345.6789)]).summary()
+    selected = table[["events", "p50_ms", "max_ms"]]
+    for shown in (selected, selected.T, selected.sort_values("events")):
+        assert "12,345.7" in show(shown) and not re.search(r"\d\.\d{2,}", show(shown))
+    assert table.loc["sse", "max_ms"] == 12_345.6789
+    both = summaries.compare(run_of([row(1, 51.375808)]), run_of([row(1, 50.25)])).loc[[("sse", "p50_ms")]]
+    assert "51.4" in show(both) and "0.978" in show(both) and "0.9780" not in show(both)
+
+
 # Files
 
 
@@ -360,10 +401,43 @@ def test_events_of_one_exchange_are_told_apart_after_a_save(tmp_path: Path) -> N
     assert {mark.exchange for mark in back} == {back[0].exchange}
 
 
-def test_of_an_older_file_events_are_known_by_their_numbers() -> None:
-    record = run_file._pack_record(connect(Ledger()))
-    del record["exchanges"]
-    record["marks"] = [
+def older(run: Run, path: Path, version: int) -> Path:
+    """The file that an older labkit made of a run: all but the table stood in the metadata."""
+    records = []
+    for record in run.ledger.connections:
+        data = b"".join(transfer.data for transfer in record.transfers)
+        records.append({**run_bytes.packed(record), "data": base64.b64encode(data).decode()})
+        if version == 1:  # which named events by their numbers alone
+            del records[-1]["exchanges"]
+            records[-1]["marks"] = [(*mark[:5], mark.event and mark.event.number) for mark in record.marks]
+    ledger = json.dumps({"keep_bytes": run.ledger.keep_bytes, "connections": records}).encode()
+    packed = {
+        "format": version,
+        "published": [[*key, value] for key, value in run.published.items()],
+        **{name: getattr(run, name) for name in "settings floor_ms failures interrupted missing versions".split()},
+        "ledger": base64.b64encode(zlib.compress(ledger)).decode(),
+    }
+    table = pa.Table.from_pandas(run.deliveries, preserve_index=False)
+    metadata = {**(table.schema.metadata or {}), b"labkit": json.dumps(packed).encode()}
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+    return path
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_older_files_are_read(tmp_path: Path, version: int) -> None:
+    run = whole_run()
+    back = load(older(run, tmp_path / "run.parquet", version))
+    pd.testing.assert_frame_equal(back.deliveries, run.deliveries)
+    for name in ("published", "settings", "floor_ms", "failures", "interrupted", "missing", "versions"):
+        assert getattr(back, name) == getattr(run, name), name
+    assert [c.transfers for c in back.ledger.connections] == [c.transfers for c in run.ledger.connections]
+
+
+def test_of_a_file_of_format_1_events_are_known_by_their_numbers() -> None:
+    record = connect(Ledger())
+    plain = {**run_bytes.packed(record), "transfers": []}
+    del plain["exchanges"]
+    plain["marks"] = [
         ["in", 0, 19, "headers", "200, headers", None],
         ["in", 19, 25, "framing", "data:", 1],
         ["out", 0, 21, "headers", "GET /sse", None],
@@ -371,9 +445,76 @@ def test_of_an_older_file_events_are_known_by_their_numbers() -> None:
         ["in", 31, 33, "headers", "200, headers", None],
         ["in", 33, 34, "payload", "event 1", 1],
     ]
-    back = run_file._unpack_record(json.loads(json.dumps(record)))
+    back = run_bytes.unpacked(json.loads(json.dumps(plain)), b"")
     first, again = (marks for _, marks in arrivals([back], {"topic": "", "event_id": 1, "wire_id": "1"}))
     assert [mark.stop for mark in first] == [25, 31] and [mark.stop for mark in again] == [34]
+
+
+def test_any_reader_of_parquet_opens_a_run_whatever_it_has_captured(tmp_path: Path) -> None:
+    run = whole_run()
+    small = pq.read_metadata(run.save(tmp_path / "small.parquet"))
+    data = random.Random(1).randbytes(6 << 20)  # as good as any to compress
+    connect(run.ledger).transfers.append(Transfer(T0, "in", 0, data))
+    run.floor_ms = [n / 7 for n in range(100_000)]
+    run.published = {("", n): [n, n] for n in range(100_000)}
+    path = run.save(tmp_path / "large.parquet")
+    assert path.stat().st_size > len(data)
+    assert pq.read_metadata(path).serialized_size < small.serialized_size + 100
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(path)[["event_id", "wire_id"]], run.deliveries[["event_id", "wire_id"]]
+    )
+    back = load(path)
+    assert back.ledger.connections[-1].transfers[-1].data == data
+    assert back.floor_ms == run.floor_ms and back.published == run.published
+
+
+def test_a_damaged_file_is_refused_wherever_the_damage_is(tmp_path: Path) -> None:
+    whole = whole_run().save(tmp_path / "run.parquet").read_bytes()
+    path = tmp_path / "damaged.parquet"
+    for at in [*range(0, len(whole), 29), *range(len(whole) - 8, len(whole))]:
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :])
+        with pytest.raises(LabkitError, match=r"damaged\.parquet is (damaged|not a saved run)"):
+            load(path)
+    for stop in range(0, len(whole), 501):
+        path.write_bytes(whole[:stop])
+        with pytest.raises(LabkitError, match="is not a saved run"):
+            load(path)
+
+
+def test_a_file_that_has_lost_its_digest_is_damaged(tmp_path: Path) -> None:
+    path = whole_run().save(tmp_path / "run.parquet")
+    path.write_bytes(path.read_bytes().replace(b"labkit.sha256", b"labkit.sha257"))
+    with pytest.raises(LabkitError, match=r"run\.parquet is damaged"):
+        load(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit for the size of files")
+def test_a_save_that_fails_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
+    import resource
+
+    run = whole_run()
+    path = run.save(tmp_path / "run.parquet")
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))  # as a full disk
+    try:
+        with pytest.raises(LabkitError, match=r"run\.parquet cannot be written: File too large; nothing was changed"):
+            run.save(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [each.name for each in tmp_path.iterdir()] == ["run.parquet"] and path.read_bytes() == before
+    with pytest.raises(LabkitError, match=r"run\.parquet cannot be written: No such file"):
+        run.save(tmp_path / "nowhere" / "run.parquet")
+
+
+def test_an_interrupted_save_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(run: Run, out: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_bytes, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        whole_run().save(tmp_path / "run.parquet")
+    assert not list(tmp_path.iterdir())
 
 
 def test_anyone_can_read_the_table(tmp_path: Path) -> None:

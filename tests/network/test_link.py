@@ -759,7 +759,7 @@ async def other_tasks() -> int:
 
 
 def test_closing_does_not_wait_for_a_handshake(echoing: Server) -> None:
-    with Link(echoing.address, one_way_s=100 * D) as link, dial(link):
+    with Link(echoing.address, one_way_s=60 * D) as link, dial(link):
         eventually(lambda: link.connections)
         started = time.monotonic()
         link.close()

@@ -642,13 +642,24 @@ def test_the_live_chart_gives_way_to_a_plain_one(panel: Panel) -> None:
 
 @pytest.mark.timing
 def test_theory_is_a_line_that_steps_with_the_delay_and_predictions_are_another(panel: Panel) -> None:
-    labkit.predict("P1", 0.7, unit="s")
+    labkit.predict("P1", 0.7, unit="s", poll_interval_s=0.2)
     panel.set(techniques=["polling", "sse"], poll_interval_s=0.2)
     panel.run_for(1.0, at={0.5: lambda: setattr(panel, "one_way_s", 0.1)})
     traces = {trace.name: trace for trace in panel.figure.data}
     assert [round(float(y)) for y in traces["sse: theory"].y] == [10, 10, 100, 100]
     assert [round(float(y)) for y in traces["polling: prediction"].y] == [700, 700]
     assert "sse: prediction" not in traces
+
+
+@pytest.mark.timing
+def test_a_prediction_is_drawn_while_the_dials_stand_as_its_question_says(panel: Panel) -> None:
+    labkit.predict("P1", 0.7, unit="s", one_way_s=0.1)
+    panel.set(techniques=["polling"], poll_interval_s=0.3)
+    panel.run_for(0.6)
+    assert "polling: prediction" not in [trace.name for trace in panel.figure.data]
+    panel.run_for(1.0, at={0.5: lambda: setattr(panel, "one_way_s", 0.1)})
+    (line,) = [trace for trace in panel.figure.data if trace.name == "polling: prediction"]
+    assert [round(float(y)) for y in line.y] == [700, 700]
 
 
 def test_a_click_on_a_dot_opens_its_event(panel: Panel) -> None:

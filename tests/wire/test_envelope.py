@@ -8,8 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit.wire.envelope import Answer, Closing, Received, Start, answer, decode, decode_answer, encode, event_json
-from labkit.wire.events import Cursor, Event, EventLog, Gap, Page
+from labkit.wire.envelope import (
+    Answer,
+    Closing,
+    Received,
+    Start,
+    answer,
+    decode,
+    decode_answer,
+    encode,
+    event_json,
+    told_binary,
+)
+from labkit.wire.events import ID_LIMIT, Cursor, Event, EventLog, Gap, Page
 
 GAP = Gap("17@k3f9", 42, "41@p7q2")
 
@@ -187,7 +198,7 @@ def test_items_and_answers_are_not_taken_for_each_other() -> None:
 
 
 no_surrogates = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
-ids = st.integers(1, 10**19)
+ids = st.integers(1, ID_LIMIT - 1)
 events = st.builds(Event, ids, no_surrogates | st.binary(max_size=30), st.just(0))
 cursors = st.builds(Cursor, st.integers(0, 10**19 - 1), st.from_regex(r"[a-z0-9]{4,12}", fullmatch=True)).map(str)
 items = st.one_of(
@@ -235,3 +246,17 @@ def test_nothing_foreign_raises(value) -> None:
     text = value if isinstance(value, bytes) else json.dumps(value)
     decode(text)
     decode_answer(text)
+
+
+@pytest.mark.parametrize(("first", "is_ours"), [(b"\x7f", True), (b"\x80", False)])
+def test_a_binary_message_whose_id_no_table_holds_is_somebody_elses(first: bytes, is_ours: bool) -> None:
+    raw = first + b"\xff" * 7 + b"data"
+    value, runs = told_binary(raw)
+    assert value == (Received(ID_LIMIT - 1, b"data") if is_ours else None)
+    assert sum(run[0] for run in runs) == len(raw)
+
+
+@pytest.mark.parametrize("text", ['{"id":%d,"data":"x"}', '{"gap":{"after":"1@abcd","next":%d},"cursor":"1@abcd"}'])
+def test_ids_end_where_no_table_holds_them(text: str) -> None:
+    assert decode(text % (ID_LIMIT - 1)) is not None
+    assert decode(text % ID_LIMIT) is None

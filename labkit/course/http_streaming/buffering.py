@@ -175,7 +175,7 @@ def first_shown(page: Any = None, lab: Lab | None = None) -> FirstShown:
         missing |= {} if isinstance(found, Reading) else {"the page's fetch": found}
     else:
         missing["the page's fetch"] = "no page attached"
-    progress.done(f"{len(cases)} responses")
+    progress.done()
     return FirstShown(tuple(cases), missing, started_now())
 
 

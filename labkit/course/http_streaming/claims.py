@@ -10,6 +10,7 @@ from labkit.course.http_streaming.buffering import first_shown
 from labkit.course.http_streaming.ends import endings, seconds
 from labkit.course.http_streaming.framing import framings
 from labkit.course.http_streaming.nagle import two_writes
+from labkit.course.http_streaming.one_response import goes_on_answering, streams
 from labkit.course.http_streaming.recycling import recycled
 
 CLAIMS = of_notebook(
@@ -33,6 +34,15 @@ CLAIMS = of_notebook(
         unit="",
         judge=judges_wire.which_framing_keeps_the_connection,
         experiment=in_a_lab(seconds),
+    ),
+    Claim(
+        "S1c",
+        source="founding notes",
+        sentence="한번 응답을 보내고 커넥션이 끊어지는 것이 아니라 계속 응답을 보낼 수 있음 "
+        "(the connection does not end with one response, it can go on to send responses)",
+        unit="events",
+        judge=goes_on_answering,
+        experiment=in_a_lab(streams),
     ),
     Claim(
         "S2",

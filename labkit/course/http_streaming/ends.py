@@ -166,7 +166,7 @@ def endings(lab: Lab, *, events: int = 3) -> Endings:
         for how in ("end", "fin", "reset"):
             progress.show(f"streams by {framing}, {how}")
             cases += _round(lab, clients, framing, how, events)
-    progress.done(f"{len(cases)} streams")
+    progress.done()
     return Endings(tuple(cases), events, started_now())
 
 

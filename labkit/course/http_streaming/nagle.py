@@ -101,7 +101,7 @@ def two_writes(*, events: int = 24) -> Steps:
         for way in WAYS:
             progress.show(f"{pattern}: {way}")
             samples[pattern, way] = exchanges(pattern, *WAYS[way], events)
-    progress.done(f"{events} events each")
+    progress.done()
     return Steps(samples, started_now())
 
 

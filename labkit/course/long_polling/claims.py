@@ -5,6 +5,7 @@ from __future__ import annotations
 from labkit.claims.claim import Claim, of_notebook
 from labkit.course.alone import in_a_lab
 from labkit.course.long_polling import judges, judges_held
+from labkit.course.long_polling.asking_again import a_request_again
 from labkit.course.long_polling.bounded import threads
 from labkit.course.long_polling.equal import equal_requests
 from labkit.course.long_polling.event_rates import rates
@@ -64,6 +65,15 @@ CLAIMS = of_notebook(
         sentence="“both polling mechanisms work well with persistent HTTP connections that can be reused for "
         "many poll requests”",
         judge=judges.persistent_connections,
+        experiment=in_a_lab(connections),
+    ),
+    Claim(
+        "L5b",
+        source="founding notes",
+        sentence="서버가 응답을 한 후 클라이언트가 다시 요청해서 커넥션을 유지해야함 "
+        "(after the server has answered, the client has to ask again to keep the connection)",
+        unit="requests",
+        judge=a_request_again,
         experiment=in_a_lab(connections),
     ),
     Claim(

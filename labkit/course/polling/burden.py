@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from labkit.charts import layout, style
-from labkit.claims import recording
+from labkit.claims import predicting
 from labkit.course.alone import started_now
 from labkit.course.held import NOT_LINUX, cpu_s, growth
 from labkit.course.polling.load import Clients
@@ -100,7 +100,7 @@ class Burden(Shown):
                 marker={"color": mark.color}, text=[f"{style.number(memory)} KiB"], textposition="outside",
                 cliponaxis=False,
             )  # fmt: skip
-        guess = recording.prediction("P3")
+        guess = predicting.asked_here("P3", {})
         if guess is not None and guess.value > 0:
             figure.add_scatter(
                 x=[min(300.0, max(0.2, guess.value))] * 2, y=[fmean(self.cpu_us[KEPT]) / t for t in steps],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labkit.charts import layout, style
-from labkit.claims import recording
+from labkit.claims import predicting
 from labkit.course.polling import pollers
 from labkit.course.polling.pollers import ONE_WAY_S, Poller
 from labkit.course.shown import OfRun, Shown, as_table
@@ -63,9 +63,9 @@ class Sweep(OfRun, Shown):
             )
             for row, poller in enumerate(kinds)
         ]  # fmt: skip
-        guess = recording.prediction("P1")
+        longest = max(range(len(means)), key=lambda row: kinds[row].interval_s)
+        guess = predicting.asked_here("P1", {"one_way_s": d, "poll_interval_s": kinds[longest].interval_s})
         if guess is not None:
-            longest = max(range(len(means)), key=lambda row: kinds[row].interval_s)
             figure.add_scatter(
                 x=[guess.value * (1 if guess.unit == "ms" else 1e3)], y=[longest], mode="markers",
                 name="your prediction", hovertemplate="%{x:.0f} ms predicted<extra></extra>",

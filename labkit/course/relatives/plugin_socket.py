@@ -11,7 +11,7 @@ from labkit import loop
 from labkit.client.connection import Connection, Wiring
 from labkit.client.ledger import Ledger
 from labkit.course.alone import started_now
-from labkit.course.shown import Code, Shown, as_table, text_table
+from labkit.course.shown import Shown, Wire, as_table, text_table
 from labkit.lab.lab import Lab
 
 if TYPE_CHECKING:
@@ -41,21 +41,17 @@ class Conversation(Shown):
 
     def table(self) -> pd.DataFrame:
         """One row for each exchange."""
-        return as_table(self._rows(), columns=["exchange", "client", "server", "then"]).set_index("exchange")
+        rows = [tuple(map(str, row)) for row in self._rows()]
+        return as_table(rows, columns=["exchange", "client", "server", "then"]).set_index("exchange")
 
     def _rows(self) -> list[tuple[str, ...]]:
         return [
-            (e.title, _visible(e.sent), _visible(e.received), "the server closes" if e.ended else "stays open")
+            (e.title, Wire.of(e.sent), Wire.of(e.received), "the server closes" if e.ended else "stays open")
             for e in self.exchanges
         ]
 
     def _repr_html_(self) -> str:
         return text_table(["", "client", "server", ""], self._rows())
-
-
-def _visible(data: bytes) -> Code:
-    text = data.decode("utf-8", "replace")
-    return Code(text.replace("\r", r"\r").replace("\n", r"\n").replace("\0", r"\0"))
 
 
 def flash(lab: Lab) -> Conversation:

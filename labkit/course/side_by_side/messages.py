@@ -198,7 +198,7 @@ def upstream(
             return [leg.result() for leg in legs]
 
     legs = loop.run(all_of_it())
-    line.done(f"{sum(leg.sent for leg in legs)} messages sent")
+    line.done()
     settings = {"payload_bytes": payload_bytes, "jitter_s": jitter_s, "duration_s": duration_s}
     return Upstream(tuple(legs), one_way_s, started | settings)
 

@@ -115,7 +115,7 @@ def server_costs(
         memory = load.gather(clients // BATCHES, line)
         cpu = load.publish(rate_per_s, rounds, round_s, random.Random(seed), line)
         missed = load.missed(held + FIRST)
-    line.done(f"{len(names)} servers with {clients} clients each: {load.published} events")
+    line.done()
     settings = {"rounds": rounds, "round_s": round_s, "payload_bytes": payload_bytes, "seed": seed}
     return ServerCosts(memory, cpu, missed, started | settings | {"published": load.published})
 

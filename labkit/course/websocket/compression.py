@@ -158,7 +158,7 @@ async def _deflate(lab: Lab, count: int, rounds: int, connections: int) -> Defla
                 await socket.text(page[0])
                 await socket.frame()
             rss[mode] = (rss_bytes(lab) - before) / connections
-    progress.done(f"{rounds * len(OFFERS) * len(page)} messages echoed")
+    progress.done()
     sizes = {kind: sum(map(len, data)) / len(data) for kind, data in payloads.items()}
     return Deflated(sizes, wire, cpu_us, rss, connections, started)
 

@@ -173,7 +173,7 @@ async def _dead_peers(
                 break
             await asyncio.sleep(WATCH_S)
         still_there = mute.stats()["subscribers"] == 1
-    progress.done(f"{len(noticed)} of {peers} noticed")
+    progress.done()
     stock_name = named("tornado", "stock Tornado")
     rows = [
         DeadPeer("labkit", expected_s, noticed[n] if n < len(noticed) else None)

@@ -117,7 +117,7 @@ async def _conformance(lab: Lab, cases: tuple[Case, ...]) -> Conformance:
         keys = []
         cells += await _each(name, "client", cases, partial(_at_client, client, keys))
         masks[f"client: {name}"] = _counted(keys)
-    progress.done(f"{len(cells)} conversations")
+    progress.done()
     return Conformance(tuple(cells), masks, started)
 
 

@@ -69,7 +69,7 @@ def contract(technique: Technique | str, *, only: str | Iterable[str] | None = N
         report = Report(one.name, tuple(outcomes))
     except KeyboardInterrupt:
         report = Report(one.name, tuple(outcomes), interrupted=True)
-    shown.done(str(report))
+    shown.done()
     return report
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from xml.sax.saxutils import escape, unescape
 
-from labkit.client.http import HTTPClient
+from labkit.client.http import HTTPClient, plain
 from labkit.server.access import Refusal
 from labkit.server.handler import PushHandler
 from labkit.techniques.base import Opening, Technique
@@ -107,7 +107,7 @@ async def subscribe(
     reader, rid = opening.reader(), secrets.randbelow(1 << 31)
     wait_s = HOLD_S if hold_s is None else hold_s
     try:
-        hello = f"<body xmlns='{SPACE}' rid='{rid}' wait='{wait_s:g}' hold='1'/>"
+        hello = f"<body xmlns='{SPACE}' rid='{rid}' wait='{plain(wait_s)}' hold='1'/>"
         begun = (await _post(client, reader, opening.after, hello))[0]
         reader.opened(begun["cursor"])
         while True:

@@ -69,7 +69,7 @@ async def subscribe(
 
 
 async def _ask(client: HTTPClient, reader: Reader, number: int, hold_s: float | None) -> list[Delivery | Gap]:
-    query = {"after": reader.cursor, "timeout": None if hold_s is None else f"{hold_s:g}"}
+    query = {"after": reader.cursor, "timeout": hold_s}
     await client.ask({**query, "callback": f"labkit{number}"})
     if reader.cursor:
         reader.opened(reader.cursor)

@@ -27,6 +27,7 @@ from labkit.course.http_streaming.framing import Framings
 from labkit.course.http_streaming.judges_reading import part_times
 from labkit.course.http_streaming.judges_wire import byte_by_byte
 from labkit.course.http_streaming.nagle import WAYS, Steps
+from labkit.course.http_streaming.one_response import streams
 from labkit.course.http_streaming.recycling import CLOSED, KEPT, Recycled, recycled_mean_s
 from labkit.errors import LabClosed
 from labkit.measuring.run import Run
@@ -50,6 +51,27 @@ def with_changes(run: Run, change: Callable[[Any], Any]) -> Run:
     frame = change(run.deliveries.copy())
     frame["latency_ms"] = (frame["received_ns"] - frame["due_ns"]).astype(float) / 1e6
     return Run(frame, run.published, run.ledger, calm, [0.1] * 20, missing=run.missing)
+
+
+# A stream that goes on
+
+
+def test_a_stream_goes_on_in_one_response(lab: labkit.Lab) -> None:
+    run = streams(lab)
+    found = claims.judge("S1c", run)
+    assert found.verdict == "refined" and found.measured == 5
+    assert "one response" in found.reason and "chunked 5, eof 5" in found.reason
+    for record in run.ledger.of("eof"):
+        record.requests = record.responses = 5  # each event asked for
+    assert verdict("S1c", run) == "refuted"
+
+
+def test_a_stream_that_is_asked_for_again_does_not_go_on(lab: labkit.Lab) -> None:
+    ending = http_streaming.variant("chunked", recycle=1)
+    run = labkit.measure(lab, [ending], labkit.periodic(10, 0.5), topic="s1c", progress=False)
+    assert verdict("S1c", run) == "refuted"
+    short = labkit.measure(lab, [http_streaming.variant("chunked")], labkit.periodic(10, 0.2), progress=False)
+    assert verdict("S1c", short) == "undecided"
 
 
 # A stream that is recycled

@@ -42,6 +42,39 @@ def verdict(id: str, seen: Any) -> str:
     return claims.judge(id, seen).verdict
 
 
+def asked(kept: tuple[int, int, int], fresh: int = 20) -> exchanges.Connections:
+    """A run of no more than its ledger: (requests, answers, connections) of the kept one, connections of the other."""
+    ledger = Ledger()
+    requests, answers, opened = kept
+    for name, count in ((exchanges.KEPT, opened), (exchanges.FRESH, fresh)):
+        for _ in range(count):
+            ledger.opened(name, 0, local=("127.0.0.1", 1), remote=("127.0.0.1", 2), t_ns=START_NS)
+    first = ledger.connections[0]
+    first.requests, first.responses = requests, answers
+    return exchanges.Connections(Run([], {}, ledger, {"techniques": [exchanges.KEPT, exchanges.FRESH]}))
+
+
+@pytest.mark.parametrize(
+    ("kept", "expected"),
+    [
+        ((21, 20, 1), "refined"),
+        ((20, 20, 1), "refined"),
+        ((1, 20, 1), "refuted"),  # one request, answered again and again
+        ((40, 20, 1), "refuted"),
+        ((21, 20, 21), "refuted"),  # a connection for each
+        ((2, 1, 1), "undecided"),
+    ],
+)
+def test_after_an_answer_a_request_is_needed_again_and_no_connection(kept: tuple[int, int, int], expected: str) -> None:
+    assert verdict("L5b", asked(kept)) == expected
+
+
+def check_asking_again(seen: exchanges.Connections) -> None:
+    found = claims.judge("L5b", seen)
+    assert found.verdict == "refined" and "no new connection" in found.reason
+    assert found.measured == pytest.approx(1, abs=0.3)
+
+
 # A world in which theory holds, and worlds in which it does not
 
 
@@ -309,6 +342,7 @@ def test_equal_requests_are_equal(lab: labkit.Lab) -> None:
 
 def test_each_poll_on_a_connection_of_its_own(lab: labkit.Lab) -> None:
     run = long_polling.connections(lab, duration_s=2.5)
+    check_asking_again(run)
     assert verdict("L5", run) in ("confirmed", "undecided")
     assert [*run.chart().layout.yaxis.ticktext] == [
         "kept alive",

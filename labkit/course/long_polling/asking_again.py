@@ -1,0 +1,26 @@
+"""The check of L5b: what has to be done again after an answer, and what stays."""
+
+from __future__ import annotations
+
+from labkit.claims.finding import Finding, NoVerdict
+from labkit.course.long_polling.exchanges import FRESH, KEPT, Connections
+
+
+def a_request_again(seen: Connections) -> Finding:
+    """L5b: after each answer there is another request; the connection need not be another one.
+
+    ``measured``: requests for each answer over one connection, one of them still parked at the end.
+    """
+    kept = list(seen.run.ledger.of(KEPT))
+    asked, answered = sum(record.requests for record in kept), sum(record.responses for record in kept)
+    opened, fresh = len(kept), len(list(seen.run.ledger.of(FRESH)))
+    if answered < 2 or fresh < 2:
+        raise NoVerdict("undecided", f"{answered} answers are too few", answered)
+    if int(seen.run.summary()["lost"].sum()) or not answered <= asked <= answered + 1:
+        why = f"{asked} requests for {answered} answers: it does not ask once after each"
+        return Finding(1, asked / answered, None, answered, "refuted", why, "requests")
+    if opened > 1:
+        why = f"{asked} requests took {opened} connections: asking again does not keep the connection"
+        return Finding(1, asked / answered, None, answered, "refuted", why, "requests")
+    why = f"a new request after each of {answered} answers, and no new connection: {asked} requests went over one"
+    return Finding(1, asked / answered, None, answered, "refined", why, "requests")

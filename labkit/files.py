@@ -1,0 +1,46 @@
+"""A file that is written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from labkit.errors import LabkitError
+
+
+@contextmanager
+def whole(path: str | Path) -> Iterator[BinaryIO]:
+    """Give a new file beside *path*, which takes its place once all of it is on the disk.
+
+    Whatever goes wrong on the way, an interrupt too, leaves nothing behind, and what stood at *path* still does.
+
+    Raises:
+        LabkitError: it cannot be written, and why.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb+") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise LabkitError(f"{path} cannot be written: {error.strerror or error}; nothing was changed there") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write(path: str | Path, text: str) -> Path:
+    """Write *text* in UTF-8, whole or not at all.
+
+    Raises:
+        LabkitError: it cannot be written, and why.
+    """
+    with whole(path) as file:
+        file.write(text.encode())
+    return Path(path)
