@@ -189,8 +189,10 @@ def memory(technique: str, settings: Settings) -> dict[str, Any]:
         before_bytes = resident_bytes(lab, settings.first)
         held = sink.ask("open", lab.port, path, settings.held)
         after_bytes = resident_bytes(lab, held)
-        lab.publish("x" * settings.payload_bytes, technique)
-        reached = sink.ask("expect", 1, "x" * settings.payload_bytes)
+        data = "x" * settings.payload_bytes
+        sink.say(json.dumps(["expect", 1, data]))
+        lab.publish(data, technique)
+        reached = sink.answer()
         sink.ask("close")
     kib = (after_bytes - before_bytes) / settings.held / 1024
     return {"technique": technique, "held": settings.held, "reached": reached, "kib_per_subscriber": kib}

@@ -82,15 +82,13 @@ class Subscriber:
     """One subscription: where it stands, what it is told, and how it is woken.
 
     ``position`` is the event after which the next one is taken; ``written`` is the last one that was handed
-    over. They differ only while a gap has to be told. While it is sent to directly both are what was fanned out: for
-    an event that goes straight out nothing of it is touched.
+    over. They differ only while a gap has to be told. While it is sent to directly both stand still, since for an event
+    that goes straight out nothing of it is touched: all that was fanned out is what it has ``reached``.
     """
 
     __slots__ = (
         "_is_direct",
-        "_position",
         "_waiter",
-        "_written",
         "caught_up",
         "closed",
         "closing",
@@ -98,15 +96,17 @@ class Subscriber:
         "full_at",
         "gap",
         "group",
+        "position",
         "slow",
         "topic",
+        "written",
     )
 
     def __init__(self, topic: Feed, group: Group, gap: Gap | None, position: int, slow: SlowPolicy) -> None:
         self.topic = topic
         self.group = group
         self.gap = gap
-        self._position = self._written = position
+        self.position = self.written = position
         self.slow: SlowPolicy = slow
         self.caught_up = position >= topic.fanned
         self.full_at: int | None = None  # drop-newest: deliver up to here, then go on from the newest
@@ -117,17 +117,14 @@ class Subscriber:
         self._waiter: asyncio.Future[None] | None = None
 
     @property
-    def position(self) -> int:
-        return self.topic.fanned if self._is_direct else self._position
-
-    @property
-    def written(self) -> int:
-        return self.topic.fanned if self._is_direct else self._written
+    def reached(self) -> int:
+        """The position, also while it is sent to directly."""
+        return self.topic.fanned if self._is_direct else self.position
 
     @property
     def cursor(self) -> str:
         """The cursor of the last event that was handed over."""
-        return str(self.topic.cursor(self.written))
+        return str(self.topic.cursor(self.topic.fanned if self._is_direct else self.written))
 
     @property
     def idle(self) -> bool:
@@ -144,7 +141,8 @@ class Subscriber:
         return self.group.encoded(item)
 
     def ready(self) -> bool:
-        return self.topic.fanned > self.position or self.closed or self.closing is not None or self.gap is not None
+        has_more = self.topic.fanned > self.position and not self._is_direct
+        return has_more or self.closed or self.closing is not None or self.gap is not None
 
     async def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for something to pull. False after *timeout_s* seconds; without them, when a heartbeat is due."""
@@ -193,7 +191,7 @@ class Subscriber:
         """Have nothing sent directly from now on; *taken* is the last event that was: by default all fanned out."""
         if self._is_direct:
             self._is_direct = False
-            self._position = self._written = self.topic.fanned if taken is None else taken
+            self.position = self.written = self.topic.fanned if taken is None else taken
             self.group.shut_to(self)
 
     def wake(self) -> None:
@@ -210,14 +208,14 @@ class Subscriber:
 
     def fell_behind(self) -> None:
         """The socket did not take the newest event: apply the slow-subscriber policy, wake whoever is parked."""
-        lag = self.topic.fanned - self._position
+        lag = self.topic.fanned - self.position
         busy = self._waiter is None  # one that was parked is not slow, it has only not had its turn yet
         if busy and self.caught_up and lag > self.topic.commons.queue and self.closing is None:
             if self.slow == "drop-oldest":
-                self._position = self.topic.fanned - self.topic.commons.queue
+                self.position = self.topic.fanned - self.topic.commons.queue
             elif self.slow == "drop-newest":
                 if self.full_at is None:
-                    self.full_at = self._position + self.topic.commons.queue
+                    self.full_at = self.position + self.topic.commons.queue
             elif self.slow == "disconnect":
                 self.closing = "slow subscriber"
                 self.topic.commons.counts.disconnected += 1
@@ -235,31 +233,31 @@ class Subscriber:
             self.gap = None
         events = self._take(max_bytes)
         if events:
-            if events[0].id != self._written + 1:
+            if events[0].id != self.written + 1:
                 items.append(self._mid_stream_gap(events[0].id))
             items += events
-            self._position = self._written = events[-1].id
+            self.position = self.written = events[-1].id
             self.topic.commons.counts.delivered += len(events)
             self.topic.moved(self)
-        if self._position >= self.topic.fanned:
+        if self.position >= self.topic.fanned:
             self.caught_up = True
         return items
 
     def _take(self, max_bytes: int) -> list[Event]:
         newest = self.topic.fanned
-        if self.slow == "conflate" and newest > self._position + 1:
-            self.topic.commons.counts.conflated += newest - 1 - self._position
-            self._position = self._written = newest - 1
+        if self.slow == "conflate" and newest > self.position + 1:
+            self.topic.commons.counts.conflated += newest - 1 - self.position
+            self.position = self.written = newest - 1
         if self.full_at is not None:
-            if self._position < self.full_at:
+            if self.position < self.full_at:
                 newest = self.full_at
             else:
-                self._position, self.full_at = newest, None
-        events = self.topic.after(self._position, newest)
-        if not events and newest > self._position:  # the history has let go of all of them: a gap, told before the next
-            self._position = newest
+                self.position, self.full_at = newest, None
+        events = self.topic.after(self.position, newest)
+        if not events and newest > self.position:  # the history has let go of all of them: a gap, told before the next
+            self.position = newest
             if self.slow == "conflate":
-                self._written = newest
+                self.written = newest
         if len(events) == 1:
             return events
         total = 0
@@ -270,7 +268,7 @@ class Subscriber:
         return events
 
     def _mid_stream_gap(self, next_id: int) -> Gap:
-        self.topic.commons.counts.dropped += next_id - 1 - self._written
+        self.topic.commons.counts.dropped += next_id - 1 - self.written
         return Gap(self.cursor, next_id, str(self.topic.cursor(next_id - 1)))
 
     async def batches(self) -> AsyncIterator[list[Item]]:

@@ -198,7 +198,7 @@ class Topic:
     def pin(self) -> None:
         """Keep what the unbounded subscribers have not been given yet."""
         if self.log is not None:
-            self.log.pin(min((s.position for s in self.subscribers if s.slow == "unbounded"), default=None))
+            self.log.pin(min((s.reached for s in self.subscribers if s.slow == "unbounded"), default=None))
             self._account()
 
     def let_go(self, size: int) -> None:
@@ -250,10 +250,10 @@ class Topic:
 
     def taken(self, event_id: int) -> bool:
         """Whether every present subscriber was handed the event."""
-        return event_id <= min((s.position for s in self.subscribers), default=self.fanned)
+        return event_id <= min((s.reached for s in self.subscribers), default=self.fanned)
 
     def _settle(self) -> None:
-        lowest = min((s.position for s in self.subscribers), default=self.fanned)
+        lowest = min((s.reached for s in self.subscribers), default=self.fanned)
         lowest = min(lowest, self.fanned)
         for event_id, future in self._all_taken:
             if event_id <= lowest and not future.done():

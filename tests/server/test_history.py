@@ -176,6 +176,22 @@ async def test_what_is_kept_encoded_counts_and_goes_before_the_events_it_was_mad
 
 
 @on_loop
+async def test_what_went_straight_out_to_all_is_not_kept_encoded_only_for_who_is_behind() -> None:
+    async with a_hub() as hub:
+        direct = hub.subscribe("", None, plain)
+        direct.attach(None, Socket(lambda _: True))
+        watching = asyncio.ensure_future(read(direct, 1 << 30))
+        await asyncio.sleep(0)
+        await fill(hub, "")
+        assert hub.commons.histories.held_bytes == COST == really_held(hub)
+        hub.subscribe("", None, plain)
+        await fill(hub, "")
+        assert hub.commons.histories.held_bytes == really_held(hub) > 2 * COST + SIZE
+        direct.close()
+        await watching
+
+
+@on_loop
 async def test_what_leaves_is_counted_no_more() -> None:
     async with a_hub(max_topics=2) as hub:
         subscriber = hub.subscribe("a", None, plain)
