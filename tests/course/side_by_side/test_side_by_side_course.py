@@ -262,7 +262,10 @@ def test_a_message_has_the_bytes_of_its_frame(upstream: Upstream) -> None:
 
 def test_the_chart_of_messages_has_its_theory(upstream: Upstream) -> None:
     figure = upstream.chart()
-    assert sum("theory" in (trace.name or "") for trace in figure.data) == 2
+    lines = [trace for trace in figure.data if "theory" in (trace.name or "")]
+    assert [line.y[0] for line in lines] == pytest.approx([60, 150, 180])  # d + j/2, 3d, 3(d + j/2)
+    # each as far as five connections are enough, busy for 4d + j/2 or 4d + 2j
+    assert [line.x[-1] for line in lines] == pytest.approx([60, 5 / 0.21, 5 / 0.24])
 
 
 @pytest.mark.parametrize(
