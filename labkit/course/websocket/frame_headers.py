@@ -78,8 +78,8 @@ class Headers(Shown):
             figure.add_scatter(
                 x=[payload, payload, None, payload], y=[down, up, None, 12], mode="lines+markers+text",
                 text=["", "", "", f" {said} "], textposition="middle left" if payload > 1000 else "middle right",
-                marker={"symbol": "line-ew-open", "size": [14, 14, 0, 0], "color": grey.ink}, visible=at == 2,
-                line={"color": grey.ink, "width": 1}, showlegend=False,
+                marker={"symbol": "line-ew-open", "size": [14, 14, 0, 0], "color": grey.ink, "opacity": 1},
+                line={"color": grey.ink, "width": 1}, showlegend=False, visible=at == 2,
                 textfont={"color": grey.ink}, hoverinfo="skip", cliponaxis=False,
             )  # fmt: skip
         figure.update_xaxes(
