@@ -24,7 +24,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 CARD = {"jupyterlab", "ipywidgets", "tornado", "nest-asyncio", "plotly", "nbmake"}
 
 # conda-forge's names where they are not PyPI's, and what is asked of pip there
-CONDA_NAMES = {"kaleido": "python-kaleido"}
+CONDA_NAMES = {"jupyterlab-pygments": "jupyterlab_pygments", "kaleido": "python-kaleido"}
 
 
 def requirements(*extras: str) -> dict[str, Requirement]:

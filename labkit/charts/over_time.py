@@ -58,7 +58,8 @@ def timeline(run: Any, *, spans: Sequence[tuple[float, float, str]] = (), column
     axis = latency_axis(rows, most_ticks=9 if lines < 3 else 4)
     start_ns = _start_ns(run, rows)
     stop_s = max([_seconds(row, start_ns).max() for row in rows if len(row.deliveries)], default=0.0) or 1.0
-    figure.update_xaxes(range=[-0.015 * stop_s, stop_s * 1.015], showgrid=False, ticks="outside", ticklen=3)
+    beside = max((int(_at_once(row.deliveries).max()) for row in rows if len(row.deliveries)), default=0) * BESIDE
+    figure.update_xaxes(range=[-0.015 * stop_s, stop_s * (1.015 + beside)], showgrid=False, ticks="outside", ticklen=3)
     figure.update_yaxes(**axis)
     for index, row in enumerate(rows):
         where = {"row": index // columns + 1, "col": index % columns + 1}
@@ -97,6 +98,11 @@ def _seconds(row: Row, start_ns: float) -> pd.Series[float]:
     return (row.deliveries["due_ns"].astype(float) - start_ns) / 1e9
 
 
+def _at_once(frame: pd.DataFrame) -> pd.Series[int]:
+    """How many deliveries before each were due at the same instant to the same subscriber."""
+    return frame.groupby(["subscriber", "due_ns"]).cumcount()
+
+
 def _panel(
     figure: go.Figure,
     row: Row,
@@ -122,7 +128,7 @@ def _panel(
             **where,
         )  # fmt: skip
     if len(drawn):
-        beside_s = drawn.groupby(["subscriber", "due_ns"]).cumcount() * BESIDE * stop_s
+        beside_s = _at_once(drawn) * BESIDE * stop_s
         figure.add_scatter(
             x=(seconds.loc[drawn.index] + beside_s).round(6),
             y=drawn["latency_ms"].clip(lower=floor_of(axis)).round(4),
@@ -205,7 +211,7 @@ def _timeline_note(rows: Sequence[Row], axis: dict[str, Any]) -> str:
     has_theory, what = any(row.expected_ms is not None for row in rows), rows[0].measure if rows else "latency"
     parts = ["band and dashed line: the range and the mean that theory expects"] if has_theory else []
     parts += [f"{what} on a logarithmic scale"] if axis["type"] == "log" else []
-    if any(row.timed and row.deliveries.duplicated(["subscriber", "due_ns"]).any() for row in rows):
+    if any(_at_once(row.deliveries).any() for row in rows):
         parts.append("events due at the same instant stand side by side")
     parts += [thinned(rows)] if thinned(rows) else []
     return "; ".join(parts)

@@ -116,7 +116,7 @@ class LiveCharts:
         titles = (LATENCY_TITLE, "event ladder", "bytes of each second", "open now")
         figure = make_subplots(
             2, 2, column_widths=[0.62, 0.38], row_heights=[0.6, 0.4], subplot_titles=titles,
-            horizontal_spacing=0.14, vertical_spacing=0.2,
+            horizontal_spacing=0.14, vertical_spacing=0.23,
         )  # fmt: skip
         for name in names:
             figure.add_trace(self._dots_of(name), 1, 1)
@@ -149,7 +149,8 @@ class LiveCharts:
         lanes = [self.board.natures.short(name) for name in names]
         for title, color, pattern in (("connections", grey.muted, ""), ("requests", grey.muted, "/")):
             figure.add_bar(x=[0] * len(names), y=lanes, orientation="h", name=title, legend="legend3",
-                           marker={"color": color, "pattern": {"shape": pattern, "fgcolor": grey.ink}},
+                           marker={"color": color, "pattern": {"shape": pattern, "fgcolor": grey.ink},
+                                   "line": {"color": grey.ink, "width": 0.7}},
                            hovertemplate="%{x} " + title + "<extra>%{y}</extra>", row=2, col=2)  # fmt: skip
         self._lay_out(figure, grey)
         return figure

@@ -16,7 +16,7 @@ from labkit.techniques import Technique, find, known
 
 @dataclass(frozen=True)
 class Source:
-    """Source code that shows well: highlighted in a notebook, plain elsewhere."""
+    """Source code that shows well: in a notebook in the colours of JupyterLab's own editor, plain elsewhere."""
 
     text: str
     language: str = "python"
@@ -28,10 +28,12 @@ class Source:
 
     def _repr_html_(self) -> str:
         try:
-            from IPython.display import Code
+            from jupyterlab_pygments import JupyterStyle
+            from pygments import formatters, highlight, lexers
         except ImportError:
             return f"<pre>{html.escape(self.text)}</pre>"
-        return str(Code(self.text, language=self.language)._repr_html_())  # type: ignore[no-untyped-call]
+        look = formatters.HtmlFormatter(style=JupyterStyle, noclasses=True, nobackground=True)
+        return str(highlight(self.text, lexers.get_lexer_by_name(self.language), look))
 
 
 def source(*things: Any, side: str = "") -> Source:

@@ -30,7 +30,7 @@ const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * 
 const contrast = (a, b) => { const [x, y] = [light(a), light(b)].sort((p, q) => q - p); return (x + .05) / (y + .05) };
 const clear = colour => /^(none|transparent|rgba\\(.*, 0\\)|url\\(.*)$/.test(colour);  // url: hatched, see the outline
 const paints = (look, part) => [look[part], Number(look[part + 'Opacity'] ?? 1) * Number(look.opacity)];
-const under = element => {
+const under = element => {  // the page's own ground
   for (let at = element; at; at = at.parentElement) {
     const colour = getComputedStyle(at).backgroundColor;
     if (!clear(colour)) return drawn([[colour, 1]], 'none');
@@ -70,7 +70,7 @@ for (const plot of document.querySelectorAll(PLOTS)) {
     ask(Math.max(0, ...ratios), GRAPHICS, `${look.fill} ${look.stroke} of ${mark.closest('.trace')?.classList}`);
   }
 }
-for (const text of document.querySelectorAll('.jp-OutputArea :is(td, th, li, p, caption)')) {
+for (const text of document.querySelectorAll('.jp-OutputArea :is(td, th, li, p, caption, pre, pre span)')) {
   if (!text.textContent.trim() || !text.checkVisibility()) continue;
   ask(contrast(drawn([[getComputedStyle(text).color, 1]], 'none'), under(text)), TEXT, text.textContent.slice(0, 60));
 }

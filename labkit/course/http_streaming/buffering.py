@@ -93,7 +93,8 @@ class FirstShown(Shown):
         charts.named_at(figure, "nothing before the end", limit * 1.5)
         ticks = [64, 256, 1024, 4096]
         figure.update_xaxes(
-            type="log", title_text="bytes written", tickvals=ticks, ticktext=[style.number(t) for t in ticks],
+            type="log", title_text="bytes written (logarithmic)",
+            tickvals=ticks, ticktext=[style.number(t) for t in ticks],
             range=[math.log10(event / 1.5), math.log10(limit * 2)],
         )  # fmt: skip
         layout.name_rows(figure, names)
@@ -104,7 +105,7 @@ class FirstShown(Shown):
         return layout.dressed(
             figure,
             f"{len(late)} of {len(names)} ways of reading hold the first event back: {style.joined(held)}",
-            "body bytes that the server had written when the program saw the first event (logarithmic)",
+            "body bytes that the server had written when the program saw the first event",
             height=150 + 36 * len(names), margin=(212, 80, 96, 92),
         )  # fmt: skip
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SWEEP = (1, 2, 5, 10, 20)
 ONE_WAY_S = 0.05
+COUNTED = {1: "each event", 10: "ten"}
 KEPT, CLOSED = "recycled", "recycled, EOF"
 RATES_PER_S = (1, 2, 4, 8, 16, 32, 64)
 ENDS_AFTER = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
@@ -142,10 +143,8 @@ class Swept(OfRun):
         top = max(*(i.high for i in found.values()), *(recycled_mean_s(r, d_s, 1) for r in rates))
         figure.update_yaxes(title_text="mean latency (ms)", range=[d_s * 1e3 * 0.86, top * 1e3 * 1.04])
         titles = {rate: f"Theory: at {rate:g} events/s, {_costs(rate, d_s)}" for rate in rates}
-        measured = [f"after {n} {style.ms(i.value * 1e3)}" for n, i in found.items() if n in (1, 10)]
-        titles[ran_at] = (
-            f"Ended after so many events, a stream takes a mean of: {style.joined(measured)}, never {never}"
-        )
+        costs = [f"after {COUNTED[n]} {style.ms(i.value * 1e3)}" for n, i in found.items() if n in COUNTED]
+        titles[ran_at] = f"An event takes {never} on average; where the stream is ended {style.joined(costs)}"
         note = f"d = {style.ms(d_s * 1e3)}; theory: what comes in the 2d until the next request is there waits for it"
         steps: list[dict[str, Any]] = []
         for rate, title in titles.items():

@@ -34,7 +34,7 @@ def noticing(measured_s: Sequence[float], beat_s: float, missed: int, beat_bytes
         figure.add_scatter(
             x=[low_s, (low_s + high_s) / 2, high_s], y=[hourly[at]] * 3, mode="lines+markers+text", visible=at == 5,
             text=["", said, ""], textposition="top right" if at < len(spans_s) / 2 else "bottom left", showlegend=False,
-            marker={"symbol": ["line-ns", "square", "line-ns"], "size": [14, 11, 14], "color": "#B58A00",
+            marker={"symbol": ["line-ns", "square", "line-ns"], "size": [14, 11, 14], "color": "#B58A00", "opacity": 1,
                     "line": {"width": 2, "color": "#B58A00"}},
             line={"color": "#B58A00", "width": 2}, textfont={"color": grey.ink}, hoverinfo="skip", cliponaxis=False,
         )  # fmt: skip

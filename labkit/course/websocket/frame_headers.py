@@ -76,9 +76,10 @@ class Headers(Shown):
                 f"{payload:,} B: ".replace(",", "\u202f") + f"+{_share(down, payload)} down, +{_share(up, payload)} up"
             )
             figure.add_scatter(
-                x=[payload] * 2, y=[down, up], mode="lines+markers+text", visible=at == 2, showlegend=False,
-                text=["", f" {said} "], textposition="top left" if payload > 1000 else "top right",
-                line={"color": grey.ink, "width": 1}, marker={"symbol": "line-ew-open", "size": 14, "color": grey.ink},
+                x=[payload, payload, None, payload], y=[down, up, None, 12], mode="lines+markers+text",
+                text=["", "", "", f" {said} "], textposition="middle left" if payload > 1000 else "middle right",
+                marker={"symbol": "line-ew-open", "size": [14, 14, 0, 0], "color": grey.ink, "opacity": 1},
+                line={"color": grey.ink, "width": 1}, showlegend=False, visible=at == 2,
                 textfont={"color": grey.ink}, hoverinfo="skip", cliponaxis=False,
             )  # fmt: skip
         figure.update_xaxes(
