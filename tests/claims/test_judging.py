@@ -361,4 +361,4 @@ def test_an_unknown_claim_is_an_error_that_lists_the_known_ones():
 
 
 def test_each_claim_has_a_judge_but_for_those_that_a_notebook_decides_by_itself():
-    assert {claim.id for claim in CLAIMS.values() if claim.judge is None} == {"A7", "B1"}
+    assert {c.id for c in CLAIMS.values() if c.judge is None and not c.not_run} == {"A7", "B1"}
