@@ -19,7 +19,7 @@ CLAIMS = of_notebook(
         "S1",
         source="founding notes; RFC 6202 section 3.1",
         sentence="HTTP/1.0에서는 EOF만 사용가능 (HTTP/1.0 can only use EOF), "
-        "HTTP/1.1에서는 EOF와 chunked (HTTP/1.1 EOF and chunked); "
+        "HTTP/1.1에서는 EOF와 chunked transfer 둘다 사용가능함 (HTTP/1.1 can use both EOF and chunked transfer); "
         "“An HTTP/1.0 server can use only EOF as a streaming mechanism. In contrast, "
         'both EOF and "chunked transfer" are available to an HTTP/1.1 server.”',
         unit="",

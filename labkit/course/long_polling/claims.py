@@ -79,7 +79,7 @@ CLAIMS = of_notebook(
     Claim(
         "L6",
         source="founding notes; RFC 6202 section 5.5",
-        sentence="Time-out 오류가 발생할 수 있음 (time-out errors can occur); 30 s is safe, 120 s has worked",
+        sentence="Time-out 오류가 발생할 수 있음 (time-out errors can occur); 30 s is safer, 120 s has worked",
         judge=judges_held.time_outs_bite,
         experiment=in_a_lab(valley),
     ),

@@ -58,8 +58,8 @@ CLAIMS = of_notebook(
     Claim(
         "N1",
         source="founding notes",
-        sentence="서버에서 작업이 즉시 처리되지 않고, 처리되기까지 대기 "
-        "(work is not processed at once at the server, one waits until it is)",
+        sentence="서버에서 작업이 즉시 처리되지 않고, 처리되기까지 대기해야하는 상황 "
+        "(a situation in which work is not processed at once at the server and one has to wait until it is)",
         judge=judges.waiting_for_a_job,
         experiment=wait_for_jobs,
     ),
