@@ -16,7 +16,8 @@ CLAIMS = of_notebook(
     Claim(
         "X1",
         source="founding notes",
-        sentence="browser plugins were one way to push",
+        sentence="polling, Long polling, streaming, web socket, plugin 등의 방안이 존재 "
+        "(as ways there are polling, long polling, streaming, web sockets, plugins and others): of plugins",
         unit="",
         judge=judges.plugins_pushed,
         experiment=in_a_lab(flash, techniques=EVERY),
