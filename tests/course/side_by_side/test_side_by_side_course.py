@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 import labkit
+from conftest import UNIT
 from labkit import choosing
 from labkit.client.ledger import Ledger
 from labkit.course import claims, side_by_side
 from labkit.course.side_by_side.age import age_blocks, expected_age_s
 from labkit.course.side_by_side.comparison import Comparison
-from labkit.course.side_by_side.messages import Upstream
+from labkit.course.side_by_side.messages import A_CONNECTION_EACH, A_PREFLIGHT_EACH, ON_A_SOCKET, Upstream
 from labkit.course.side_by_side.newest_value import AgePoint, Ages
 from labkit.course.side_by_side.sending import Leg
 from labkit.course.side_by_side.servers import ServerCosts
@@ -258,6 +259,23 @@ def test_a_message_has_the_bytes_of_its_frame(upstream: Upstream) -> None:
     answered = len('{"published": 1, "ref": 1}') + 2
     first = next(leg.bytes[1] for leg in upstream.legs if leg.mode == "websocket")
     assert first == sent + answered
+
+
+def test_messages_up_take_a_transit_a_handshake_or_a_question_more() -> None:
+    d = 0.1 * UNIT
+    with labkit.Lab("upstream-theory") as lab:
+        seen = side_by_side.upstream(
+            lab, rates_per_s=(0.4 / d,), duration_s=50 * d, one_way_s=d, jitter_s=d, progress=False
+        )
+    middle = {leg.mode: sorted(leg.latency_s)[leg.sent // 2] for leg in seen.legs}
+    late_s = max(0.0, middle["websocket"] - seen.expected(ON_A_SOCKET)[0])
+    for mode, theory in (
+        ("websocket", ON_A_SOCKET),
+        ("post, connection each", A_CONNECTION_EACH),
+        ("post, preflight each", A_PREFLIGHT_EACH),
+    ):
+        off_s = middle[mode] - seen.expected(theory)[0]
+        assert -0.5 * d < off_s < 0.5 * d + 3 * late_s, f"{mode}: {off_s / d:+.2f} d"
 
 
 def test_the_chart_of_messages_has_its_theory(upstream: Upstream) -> None:
