@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import subprocess
@@ -13,10 +14,11 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-import labkit.course.claims  # noqa: F401 - declares them
+import labkit
 from labkit.claims import logbook, predicting, recording
 from labkit.claims.confidence import Interval, agrees, combine, events_needed, mean_interval, median_interval, within
 from labkit.claims.values import shown
+from labkit.course.claims import CLAIMS
 from labkit.errors import LabkitError
 
 
@@ -410,3 +412,28 @@ def test_the_module_loads_nothing_heavy():
         "print(*{'pandas', 'filelock', 'platformdirs', 'tornado'} & sys.modules.keys())"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
+
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+
+
+def predict_cells() -> list[tuple[str, str]]:
+    """(notebook, source) of each cell that asks for a prediction."""
+    found = []
+    for path in sorted(NOTEBOOKS.glob("**/*.ipynb")):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            source = "".join(cell["source"])
+            if cell["cell_type"] == "code" and "labkit.predict(" in source:
+                found.append((path.stem, source))
+    return found
+
+
+@pytest.mark.parametrize(("notebook", "source"), predict_cells())
+def test_predict_cells_come_empty_and_name_the_conditions_of_what_is_drawn(ledger, notebook, source):
+    call = ast.parse(source).body[0].value
+    id, number = call.args[:2]
+    assert isinstance(number, ast.Constant) and number.value is ...
+    assert "#" in source  # the question
+    conditions = {keyword.arg for keyword in call.keywords} - {"unit"}
+    assert bool(conditions) == bool(CLAIMS[id.value].latency_of)
+    assert isinstance(eval(source, {"labkit": labkit}), predicting.Blank)
