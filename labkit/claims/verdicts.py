@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.claims import logbook, recording
+from labkit.claims import logbook, recording, told
 from labkit.claims.claim import DECLARED, Claim
 from labkit.claims.confidence import VERDICTS
 from labkit.claims.recording import Prediction, Record
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 OPEN = "open"
 """What a claim is that nothing has been recorded of."""
 COLUMNS = ["claim", "sentence", "source", "expected", "measured", "interval", "n", "verdict", "reason", "predicted"]
-COLUMNS += ["off", "notebook"]
+COLUMNS += ["missed", "notebook"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,9 @@ class Entry:
         return self.record.verdict if self.record else OPEN
 
     @property
-    def off(self) -> float | None:
-        """How far off the prediction was, as a share of the measured value."""
-        return recording.score(self.record, self.prediction) if self.record and self.prediction else None
+    def missed(self) -> str:
+        """By what factor the prediction missed, in words."""
+        return recording.missed(self.record, self.prediction) if self.record and self.prediction else ""
 
     @property
     def ratio(self) -> float | None:
@@ -69,7 +69,7 @@ class Entry:
             "verdict": self.verdict,
             "reason": found.reason if found else "",
             "predicted": guess.text if guess else "",
-            "off": "" if self.off is None else f"{self.off:.0%}",
+            "missed": self.missed,
             "notebook": (found.notebook if found else None) or self.claim.notebook,
         }
 
@@ -80,7 +80,6 @@ class Entry:
             "verdict": self.verdict,
             "record": asdict(self.record) if self.record else None,
             "prediction": asdict(self.prediction) if self.prediction else None,
-            "off": self.off,
             "ratio": self.ratio,
         }
 
@@ -160,13 +159,13 @@ class Book:
 
     def to_markdown(self) -> str:
         """The table as a page of its own."""
-        columns = ("claim", "sentence", "expected", "measured", "interval", "n", "verdict", "predicted", "off")
+        columns = ("claim", "sentence", "expected", "measured", "interval", "n", "verdict", "predicted", "missed")
         lines = ["# Verdicts", "", self.said() + " " + _environment() + ".", ""]
         for notebook in dict.fromkeys(entry.claim.notebook for entry in self):
             lines += [f"## {notebook}", "", _row(columns), _row("---" for _ in columns)]
             mine = [entry for entry in self if entry.claim.notebook == notebook]
             lines += [_row(entry.cells()[column] for column in columns) for entry in mine]
-            reasons = [f"- **{entry.id}**: {entry.record.reason}" for entry in mine if entry.record]
+            reasons = [_item(entry) for entry in mine if entry.record]
             lines += ["", *reasons, ""] if reasons else [""]
         return "\n".join(lines)
 
@@ -180,27 +179,11 @@ class Book:
         return f"<Book: {self.said()}>"
 
     def _repr_html_(self) -> str:
-        columns = (
-            "claim",
-            "sentence",
-            "source",
-            "expected",
-            "measured",
-            "n",
-            "verdict",
-            "predicted",
-            "off",
-            "notebook",
-        )
-        head = "".join(f"<th style='text-align:left'>{name}</th>" for name in columns)
-        rows = []
-        for entry in self:
-            cells = entry.cells()
-            cells["verdict"] = f"{recording.sign(entry.verdict)} {entry.verdict}"
-            tip = html.escape(cells["reason"], quote=True)
-            body = "".join(f"<td style='text-align:left'>{html.escape(cells[name])}</td>" for name in columns)
-            rows.append(f"<tr title='{tip}'>{body}</tr>")
-        return f"<p>{html.escape(self.said())}</p><table><tr>{head}</tr>{''.join(rows)}</table>"
+        names = ["claim", "sentence", "source", "expected", "measured", "n", "verdict", "reason", "predicted"]
+        names += ["missed", "notebook"]
+        head = "".join(f"<th style='text-align:left'>{name}</th>" for name in names)
+        rows = "".join(f"<tr>{''.join(_cell(name, entry) for name in names)}</tr>" for entry in self)
+        return f"<p>{html.escape(self.said())}</p><table><tr>{head}</tr>{rows}</table>"
 
 
 @dataclass(frozen=True)
@@ -210,10 +193,10 @@ class Reasons:
     rows: tuple[tuple[str, str, str], ...]
 
     def __repr__(self) -> str:
-        return "\n".join(f"{id} {verdict}: {reason}" for id, verdict, reason in self.rows) or "none"
+        return "\n".join(f"{id} {verdict}: " + reason.replace("\n", "\n  ") for id, verdict, reason in self.rows) or "none"
 
     def _repr_html_(self) -> str:
-        said = (f"<li><b>{id}</b> {verdict}: {html.escape(reason)}</li>" for id, verdict, reason in self.rows)
+        said = (f"<li><b>{id}</b> {verdict}: {told.reason_html(reason, ())}</li>" for id, verdict, reason in self.rows)
         return f"<ul>{''.join(said)}</ul>" if self.rows else "<p>none</p>"
 
 
@@ -227,6 +210,22 @@ def book() -> Book:
         claim = DECLARED.get(id) or Claim(id, record.source if record else "", "", notebook="of your own")
         entries.append(Entry(id, claim, record, recording.prediction(id)))
     return Book(tuple(sorted(entries, key=lambda entry: entry.claim.notebook)))
+
+
+def _cell(name: str, entry: Entry) -> str:
+    text = entry.cells()[name]
+    content = html.escape(f"{told.sign(text)}\N{NO-BREAK SPACE}{text}" if name == "verdict" else text)
+    if name == "reason" and entry.record:
+        first, *rest = entry.record.reason.split("\n")
+        content = told.reason_html(first, (*rest, *entry.record.holds), "more")
+    wrap = ";white-space:nowrap" if name == "verdict" else ""
+    return f"<td style='text-align:left;vertical-align:top{wrap}'>{content}</td>"
+
+
+def _item(entry: Entry) -> str:
+    assert entry.record is not None
+    lines = [*entry.record.reason.split("\n"), *filter(None, [told.folded(entry.record.holds)])]
+    return f"- **{entry.id}**: " + "\n    - ".join(lines)
 
 
 def _environment() -> str:
