@@ -1,8 +1,8 @@
 """What refutes a claim whatever it is about: a run whose own subscribers were not told each event once, in order.
 
-A duplicate, an event out of order, one that was lost and of which no gap was told, one that came when it cannot have,
-a subscriber that failed. Nothing of that is the machine's doing, however busy it is. Where an experiment provokes one of
-them on purpose, its claim says so (:attr:`labkit.claims.claim.Claim.provokes`).
+A duplicate, an event out of order, one that was lost and of which no gap was told, one that came when it cannot have or
+in an answer that nobody asked for, a subscriber that failed. Nothing of that is the machine's doing, however busy it
+is. Where an experiment provokes one of them on purpose, its claim says so (``Claim.provokes``).
 
 Of a page only what it told counts: whoever shows it may leave at any time, and what it missed then is not lost.
 """
@@ -74,6 +74,7 @@ def _of(run: Run) -> Iterator[tuple[str, str]]:
         if lost := _lost(run, group, published):
             yield LOST, f"{name}: {lost} events lost, and no gap told"
     yield from _impossible(run)
+    yield from _unasked(run)
 
 
 def _lost(run: Run, group: Group, published: set[tuple[str, int]]) -> int:
@@ -99,6 +100,8 @@ def _in_gap(gap: Mapping[str, Any], topic: str, event_id: int) -> bool:
 
 def _impossible(run: Run) -> Iterator[tuple[str, str]]:
     """What cannot have been: sooner than one transit after it was published, before it was due, after the run."""
+    from labkit.measuring.tallies import BROWSER
+
     frame = run.deliveries
     frame = frame[frame["scheduled"].astype(bool) & frame["transit_ms"].notna()]
     is_steady = run.settings.get("steady", True)  # else d was another one for some of them
@@ -111,6 +114,19 @@ def _impossible(run: Run) -> Iterator[tuple[str, str]]:
         "were published before they were due": frame["latency_ms"] < frame["transit_ms"] - CLOCK_MS,
         "came after the run was over": after_ms > allowed_ms,
     }
+    named = frame["technique"].where(~is_page, frame["technique"] + BROWSER)
     for what, rows in wrong.items():
-        for technique, count in frame["technique"][rows].value_counts().items():
+        for technique, count in named[rows].value_counts().items():
             yield IMPOSSIBLE, f"{technique}: {count} events {what}"
+
+
+def _unasked(run: Run) -> Iterator[tuple[str, str]]:
+    """More answers with events than requests, of techniques that get events by asking."""
+    from labkit.measuring.natures import Natures
+
+    natures, frame = Natures(run.settings), run.deliveries
+    frame = frame[frame["client"] != "browser"].drop_duplicates(["technique", "subscriber", "topic", "received_ns"])
+    for technique, answers in frame["technique"].value_counts().items():
+        asked = sum(record.requests for record in run.ledger.of(str(technique)))
+        if natures.kind(str(technique)) in ("poll", "hold") and asked < answers:
+            yield IMPOSSIBLE, f"{technique}: {answers} answers with events to {asked} requests"

@@ -1,4 +1,4 @@
-"""A verdict as people read it: a table of a few rows, and a reason of one part a line, what holds besides folded away."""
+"""A verdict as people read it: a few rows, and a reason of one part a line, what holds besides folded away."""
 
 from __future__ import annotations
 

@@ -193,7 +193,9 @@ class Reasons:
     rows: tuple[tuple[str, str, str], ...]
 
     def __repr__(self) -> str:
-        return "\n".join(f"{id} {verdict}: " + reason.replace("\n", "\n  ") for id, verdict, reason in self.rows) or "none"
+        return (
+            "\n".join(f"{id} {verdict}: " + reason.replace("\n", "\n  ") for id, verdict, reason in self.rows) or "none"
+        )
 
     def _repr_html_(self) -> str:
         said = (f"<li><b>{id}</b> {verdict}: {told.reason_html(reason, ())}</li>" for id, verdict, reason in self.rows)

@@ -7,17 +7,21 @@ The same experiments without their lies are not refuted. What the machine's nois
 from __future__ import annotations
 
 import asyncio
+import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import pytest
+from broken import changed, swallowed, with_client
+from lying import NEVER_DEFLATING
 
 import labkit
-from broken import changed, swallowed, with_client
 from conftest import UNIT
 from labkit.claims import checking
 from labkit.claims.finding import Finding
@@ -31,15 +35,18 @@ from labkit.course.polling import intervals, pollers, price
 from labkit.course.sse.event_bytes import framing
 from labkit.course.sse.reconnections import Resumption, cut, returns
 from labkit.course.websocket import compression
+from labkit.course.websocket.beside_tcp import against_tcp
 from labkit.course.websocket.crossing import both_ways
 from labkit.lab.page_clock import Clock
 from labkit.measuring.measurement import measure
 from labkit.measuring.run import Run
 from labkit.measuring.schedules import burst, periodic
 from labkit.network import link
-from labkit.techniques import Delivery, find, http_streaming, long_polling, sse, websocket
-from labkit.wire.events import Gap
-from lying import NEVER_DEFLATING
+from labkit.server.socket_route import EchoSocket
+from labkit.techniques import Delivery, find, http_streaming, long_polling, sse
+from labkit.wire.events import Gap, now_ns
+from labkit.wire.frames import Frame, Opcode
+from raw_websocket import MASK, RawClient
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 Item = Delivery | Gap
@@ -87,20 +94,65 @@ def resumed(lab: labkit.Lab) -> Resumption:
     return Resumption(returns({0.05: 24}), cut(lab, duration_s=2.8))
 
 
-def page(lab: labkit.Lab) -> Run:
-    """A stream beside a page that reports what came by a clock of its own."""
-    raise NotImplementedError
+class PlayedPage:
+    """A page played by a thread: its clock is a thousand seconds behind; it reports each event of a stream."""
+
+    behind_ms = 1e6
+
+    def __init__(self, lab: labkit.Lab, subscriber: str) -> None:
+        self.reporting = RawClient(lab.port, "/browser")
+        self.reporting.frame()
+        streams = {"subscriber": subscriber, "page": "played", "topic": "", "streams": ["sse"]}
+        self.ask(attach=streams)
+        before: list[float] = []
+        for _ in range(4):
+            asked_ms = self.clock_ms
+            self.ask(clock=asked_ms, last=before)
+            before = [asked_ms, self.clock_ms]
+        self.stream = socket.create_connection(("127.0.0.1", lab.port))
+        self.stream.sendall(b"GET /sse HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        self.thread = threading.Thread(target=self.read)
+        self.thread.start()
+
+    @property
+    def clock_ms(self) -> float:
+        return now_ns() / 1e6 - self.behind_ms
+
+    def ask(self, **told: Any) -> None:
+        self.reporting.send(Frame(Opcode.TEXT, json.dumps(told).encode(), mask=MASK))
+        self.reporting.frame()
+
+    def read(self) -> None:
+        while data := self.stream.recv(1 << 16):
+            for number, cursor in re.findall(rb"id: (\d+)(@\w+)\ndata: ", data):
+                arrived = [[int(number), self.clock_ms, 20]]
+                cursors = {"sse": (number + cursor).decode()}
+                self.ask(report=int(number), arrivals={"sse": arrived}, cursors=cursors)
+
+    def close(self) -> None:
+        self.stream.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        self.stream.close()
+        self.reporting.sock.close()
+
+
+def paged(lab: labkit.Lab) -> Run:
+    """A stream beside a page."""
+    with closing(labkit.BrowserSubscriber(lab, "sse")) as subscriber, closing(PlayedPage(lab, subscriber.key)):
+        return streams(lab)
 
 
 STREAMS = in_a_lab(streams)
 BESIDE = in_a_lab(beside)
 RESUMED = in_a_lab(resumed)
-RATES = in_a_lab(partial(rates, duration_s=3.0))
+RATES = in_a_lab(partial(rates, duration_s=2.0))
 SWEEP = in_a_lab(partial(intervals.sweep, intervals_s=(0.2, 0.3, 0.4), each=6, duration_s=2.0))
 COSTS = in_a_lab(price.costs)
 CONNECTIONS = in_a_lab(partial(connections, duration_s=2.5))
 CROSSING = in_a_lab(partial(both_ways, duration_s=2.0))
 FRAMING = in_a_lab(framing)
+PAGED = in_a_lab(paged)
+TRIPS = in_a_lab(partial(against_tcp, sizes=(1,), trips=8, bare_trips=60))
 
 
 # How the lies are planted
@@ -208,14 +260,20 @@ def closing_each(patch: pytest.MonkeyPatch) -> None:
 
 
 def websocket_late(patch: pytest.MonkeyPatch) -> None:
-    write_items = websocket.EventsSocket.write_items
+    on_message = EchoSocket.on_message
 
-    async def late(self: Any, *args: Any) -> None:
+    async def late(self: Any, message: str | bytes) -> None:
         await asyncio.sleep(0.005)
-        await write_items(self, *args)
+        if (said := on_message(self, message)) is not None:
+            await said
 
-    patch.setattr(websocket.EventsSocket, "write_items", late)
-    by_the_ordinary_way(patch)
+    patch.setattr(EchoSocket, "on_message", late)
+
+
+def wrong_sign(patch: pytest.MonkeyPatch) -> None:
+    estimate = Clock.estimate.fget
+    assert estimate is not None
+    patch.setattr(Clock, "estimate", property(lambda self: (-estimate(self)[0], estimate(self)[1])))
 
 
 def each_200th_lost(item: Item) -> list[Item]:
@@ -223,7 +281,6 @@ def each_200th_lost(item: Item) -> list[Item]:
 
 
 def escaped(patch: pytest.MonkeyPatch) -> None:
-    from labkit.wire import envelope
     import json
 
     def block(item: Any, epoch: str) -> bytes:
@@ -244,8 +301,8 @@ def nothing(_: pytest.MonkeyPatch) -> None:
 
 LIES = (
     Lie("published stamp 30 ms late", stamped_late, STREAMS, "S3", "before they can have"),
-    Lie("requests on a reused connection forgotten", reuse_forgotten, RATES, "L2", "a request every"),
-    Lie("a long poll answers only the first queued event", only_the_first, RATES, "L3", "events per answer"),
+    Lie("requests on a reused connection forgotten", reuse_forgotten, RATES, "L2", "answers with events to"),
+    Lie("a long poll answers only the first queued event", only_the_first, RATES, "L3", "events per answer|lost"),
     Lie("replay one id late", resuming(1), RESUMED, "E2", "lost"),
     Lie("deflate negotiated and not applied", never_deflated, compression.deflate, "W9", "no kind of message"),
     Lie("delay one way only", one_way_only, CROSSING, "W2", "up: median"),
@@ -253,12 +310,13 @@ LIES = (
     Lie("the next poll T after the answer: late", careless, SWEEP, "P1", "mean"),
     Lie("the next poll T after the answer: cheap", careless, COSTS, "P2", "slower"),
     Lie("Connection: close on each poll", closing_each, CONNECTIONS, "L5", "connections"),
-    Lie("WebSocket alone 5 ms later", websocket_late, CROSSING, "W2", "down: median"),
+    Lie("WebSocket alone 5 ms later", websocket_late, TRIPS, "W10", "times as long"),
     Lie("each 200th event dropped by one technique", nothing, in_a_lab(partial(beside, change=each_200th_lost)), "S3",
         "websocket: 1 event"),
     Lie("one duplicate after a reconnect", resuming(-1), RESUMED, "E2", "twice"),
     Lie("escapes where raw UTF-8 is promised", escaped, FRAMING, "E5", "bytes"),
     Lie("a drop not counted", nothing, partial(dropping, swallowed), "S3", "no gap told"),
+    Lie("a page's clock offset with the wrong sign", wrong_sign, PAGED, "S3", "sse: .* (can have|over)"),
 )  # fmt: skip
 
 
@@ -268,6 +326,10 @@ def test_a_planted_lie_is_refuted(lie: Lie, monkeypatch: pytest.MonkeyPatch) -> 
     found = decided(lie.claim, lie.experiment)
     assert found.verdict == "refuted", found
     assert re.search(lie.says, found.reason), found
+
+
+def test_each_row_names_a_claim() -> None:
+    assert {lie.claim for lie in LIES} <= CLAIMS.keys()
 
 
 HONEST = {(lie.claim, lie.experiment): lie for lie in LIES if lie.plant is not nothing}

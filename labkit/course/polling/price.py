@@ -48,6 +48,7 @@ class Costs(Shown):
     event_bytes: float
     lost: int
     settings: dict[str, Any] = field(default_factory=dict)
+    run: Run | None = None
 
     def table(self) -> pd.DataFrame:
         """One row for each interval, all topics together."""
@@ -216,7 +217,7 @@ def costs(
     empty = sum(empties) / len(empties) if empties else float("nan")
     single = sum(singles) / len(singles) if singles else float("nan")
     lost = int(run.summary()["lost"].sum())
-    return Costs(as_table(rows), rate_per_s, one_way_s, empty, single - empty, lost, dict(run.settings))
+    return Costs(as_table(rows), rate_per_s, one_way_s, empty, single - empty, lost, dict(run.settings), run)
 
 
 def _costs(run: Run, technique: str, topic: str, polls: int) -> tuple[dict[str, float], dict[int, list[int]]]:
