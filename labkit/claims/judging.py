@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 TOLERANCE = 0.10
 """Share of d by which a transit may differ from d."""
+EARLY = 0.02
+"""Share of d by which a timer may be early."""
 LEAST_EVENTS = 8
 """Below this no interval is worth its name."""
 
@@ -41,14 +43,15 @@ def named(name: object, part: Part) -> Part:
     return Part(part.verdict, f"{name}: {part.text}")
 
 
-def near(found: Interval, expected: float, margin: float, text: str) -> Part:
-    """A mean or a median against a value, give or take *margin*."""
-    return Part(confidence.within(found, expected - margin, expected + margin), text)
+def near(found: Interval, expected: float, margin: float, effect: float, text: str) -> Part:
+    """A mean or a median at *expected*, give or take *margin*, told from worlds that are *effect* away."""
+    ends = expected - margin, expected + margin
+    return Part(confidence.agrees(found, *ends, expected - effect, expected + effect), text)
 
 
 def less(one: Interval, other: Interval, text: str) -> Part:
-    """One interval below another; undecided where they overlap."""
-    verdict: Verdict = "confirmed" if one.high < other.low else "refuted" if one.low > other.high else "undecided"
+    """One interval below another: confirmed where the narrow ones are apart, refuted where the wide ones are."""
+    verdict: Verdict = "refuted" if one.lowest > other.highest else "confirmed" if one.high < other.low else "undecided"
     return Part(verdict, text)
 
 
@@ -57,10 +60,10 @@ def none_lost(lost: int, text: str = "lost") -> list[Part]:
     return [Part("refuted", f"{lost} {text}")] if lost else []
 
 
-def more(verdict: Verdict, interval: Interval, margin_s: float, n: int) -> str:
+def more(verdict: Verdict, interval: Interval, below: float, above: float, n: int) -> str:
     if verdict != "undecided":
         return ""
-    needed = confidence.events_needed(interval, margin_s, n)
+    needed = confidence.events_needed(interval, below, above, n)
     return "; too close to the edge to say" if needed is None else f"; about {needed} events would decide"
 
 

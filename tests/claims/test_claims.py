@@ -14,7 +14,17 @@ import pytest
 from filelock import FileLock
 
 from labkit.claims import logbook, recording
-from labkit.claims.confidence import Interval, agrees, combine, events_needed, mean_interval, median_interval, within
+from labkit.claims.confidence import (
+    Interval,
+    agrees,
+    combine,
+    count_interval,
+    events_needed,
+    mean_interval,
+    median_interval,
+    share_interval,
+    within,
+)
 from labkit.claims.values import shown
 from labkit.errors import LabkitError
 
@@ -63,15 +73,25 @@ def test_a_tolerance_confirms_what_lies_inside_and_refutes_what_lies_outside(low
     ],
 )
 def test_theory_is_confirmed_by_an_interval_that_holds_it_and_is_narrow_enough(low, high, verdict):
-    assert agrees(Interval((low + high) / 2, low, high, 40), 550, 555, resolution=250) == verdict
+    assert agrees(Interval((low + high) / 2, low, high, 40), 550, 555, 300, 800) == verdict
+
+
+@pytest.mark.parametrize(
+    ("wide", "verdict"),
+    [((560, 600), "refuted"), ((540, 620), "confirmed")],
+)
+def test_only_the_wide_interval_refutes_and_only_the_narrow_one_confirms(wide, verdict):
+    found = Interval(580, 570, 590, 40, wide)
+    assert agrees(found, 550, 555, 300, 800) == verdict
+    assert within(found, 500, 555) == ("refuted" if verdict == "refuted" else "undecided")
 
 
 def test_undecided_says_how_many_events_would_decide():
-    assert events_needed(Interval(50, 40, 60, 100), 5) == 400
-    assert events_needed(Interval(50, 40, 60, 60), 5, n=100) == 400
-    assert events_needed(Interval(50, 40, 60, 100), 20) == 100
-    assert events_needed(Interval(50, 40, 60, 100), 0) is None
-    assert events_needed(Interval(50, -math.inf, math.inf, 3), 5) is None
+    assert events_needed(Interval(50, 40, 60, 100), 45, 55) == 400
+    assert events_needed(Interval(50, 40, 60, 60), 45, 55, n=100) == 400
+    assert events_needed(Interval(50, 40, 60, 100), 30, 70) == 100
+    assert events_needed(Interval(50, 40, 60, 100), 50, 70) is None
+    assert events_needed(Interval(50, -math.inf, math.inf, 3), 45, 55) is None
 
 
 @pytest.mark.parametrize(
@@ -87,13 +107,42 @@ def test_a_claim_is_as_good_as_its_worst_part(parts, whole):
     assert combine(parts) == whole
 
 
-def test_a_mean_holds_its_value_within_four_standard_errors():
+def test_a_mean_has_students_intervals():
     values = [1.0, 2.0, 3.0, 4.0]
-    interval = mean_interval(values)
-    error = np.std(values, ddof=1) / 2
-    assert interval == Interval(2.5, pytest.approx(2.5 - 4 * error), pytest.approx(2.5 + 4 * error), 4)
-    assert mean_interval(values, k=1).half_width == pytest.approx(error)
-    assert mean_interval(values, least_error=10).half_width == 40
+    interval, error = mean_interval(values), np.std(values, ddof=1) / 2
+    assert (interval.value, interval.n) == (2.5, 4)
+    assert interval.half_width == pytest.approx(10.2145 * error, rel=1e-4)  # of t with 3 degrees, one tail 0.001
+    assert interval.highest - 2.5 == pytest.approx(129.6 * error, rel=1e-2)  # 0.000 000 5
+    assert mean_interval(values, least_error=10).half_width == pytest.approx(102.145, rel=1e-4)
+
+
+@pytest.mark.parametrize("n", [2, 5, 30])
+def test_a_means_narrow_interval_misses_it_twice_in_a_thousand_even_of_two_values(n):
+    samples = np.random.default_rng(4).normal(0.0, 1.0, (20_000, n))
+    intervals = [mean_interval(row.tolist()) for row in samples]
+    missed = sum(not i.low <= 0 <= i.high for i in intervals)
+    assert abs(missed - 40) <= 4 * math.sqrt(40)
+    assert sum(not i.lowest <= 0 <= i.highest for i in intervals) == 0
+
+
+@pytest.mark.parametrize(
+    ("interval", "low", "high"),  # Clopper and Pearson's, Garwood's: one tail 0.001
+    [
+        (share_interval(0, 20), 0.0, 1 - 0.001 ** (1 / 20)),
+        (share_interval(20, 20), 0.001 ** (1 / 20), 1.0),
+        (count_interval(0), 0.0, -math.log(0.001)),
+    ],
+)
+def test_counts_have_exact_limits(interval, low, high):
+    assert (interval.low, interval.high) == (pytest.approx(low), pytest.approx(high))
+    assert interval.lowest <= interval.low <= interval.value <= interval.high <= interval.highest
+
+
+@pytest.mark.parametrize(("n", "share"), [(40, 0.02), (60, 0.5)])
+def test_an_exact_share_is_missed_at_most_as_often_as_it_says(n, share):
+    counts = np.random.default_rng(5).binomial(n, share, 20_000).tolist()
+    missed = sum(not i.low <= share <= i.high for i in (share_interval(k, n) for k in counts))
+    assert missed <= 40 + 4 * math.sqrt(40)
 
 
 def test_values_of_one_group_count_as_one_sample():
@@ -115,7 +164,7 @@ def test_too_few_values_have_an_endless_interval(values):
     assert median_interval(values * 7).half_width == math.inf
 
 
-@pytest.mark.parametrize(("n", "rank"), [(7, 0), (8, 1), (20, 4), (40, 12), (1000, 459), (1001, 459)])
+@pytest.mark.parametrize(("n", "rank"), [(9, 0), (10, 1), (20, 3), (40, 10), (1001, 452)])
 def test_a_medians_interval_lies_between_order_statistics(n, rank):
     interval = median_interval([float(i) for i in range(n, 0, -1)])
     assert interval.value == (n + 1) / 2
@@ -123,14 +172,15 @@ def test_a_medians_interval_lies_between_order_statistics(n, rank):
         assert (interval.low, interval.high) == (rank, n + 1 - rank)
     else:
         assert interval.half_width == math.inf
+    assert (interval.highest < math.inf) == (n > 20)
 
 
-@pytest.mark.parametrize("n", [9, 25, 60])
-def test_a_medians_interval_misses_it_once_in_a_hundred(n):
+@pytest.mark.parametrize("n", [10, 25, 60])
+def test_a_medians_narrow_interval_misses_it_twice_in_a_thousand(n):
     samples = np.random.default_rng(2).exponential(1.0, (4000, n))
     intervals = [median_interval(row.tolist()) for row in samples]
     missed = sum(not i.low <= math.log(2) <= i.high for i in intervals)
-    assert missed <= 4000 * 0.01 + 4 * math.sqrt(40)
+    assert missed <= 4000 * 0.002 + 4 * math.sqrt(8)
 
 
 # The ledger
@@ -327,6 +377,6 @@ def test_values_are_shown_with_three_digits(value, unit, text):
 def test_the_module_loads_nothing_heavy():
     code = (
         "import labkit.claims.recording, labkit.claims.checking, labkit.theory, sys\n"
-        "print(*{'pandas', 'filelock', 'platformdirs', 'tornado'} & sys.modules.keys())"
+        "print(*{'pandas', 'scipy', 'filelock', 'platformdirs', 'tornado'} & sys.modules.keys())"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""

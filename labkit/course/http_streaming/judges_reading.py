@@ -83,7 +83,9 @@ def multipart_lags(seen: Boundaries) -> Finding:
         for parser, received_ns in held.items():
             lag = confidence.median_interval(_lags(seen.run, received_ns))
             intervals[name, parser] = lag
-            parts.append(near(lag, expected, 0.5, f"{name}, {parser}: {shown(lag.value)} events late (n = {lag.n})"))
+            parts.append(
+                near(lag, expected, 0.25, 0.5, f"{name}, {parser}: {shown(lag.value)} events late (n = {lag.n})")
+            )
     found = intervals["leading", "this kit"]
     return Finding(1.0, found.value, found, found.n, together(parts).verdict, guilty(parts), "events")
 

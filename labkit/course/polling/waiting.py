@@ -41,7 +41,6 @@ class Waited(Shown):
     frame: pd.DataFrame
     one_way_s: float
     lost: int
-    held_up_s: float = 0.0
     settings: dict[str, Any] = field(default_factory=dict)
     run: Run | None = None
 
@@ -113,9 +112,8 @@ def wait_for_jobs(*, rate_per_s: float = 6.0, duration_s: float = 2.0, one_way_s
                     "margin_s": margin_s,
                 }
             )
-    held_up_s = float((run.settings.get("held_up_ms") or {}).get("total", 0.0)) / 1e3
     lost = len(began) * len(WAYS) - len(rows)
-    return Waited(as_table(rows), one_way_s, lost, held_up_s, dict(run.settings), run)
+    return Waited(as_table(rows), one_way_s, lost, dict(run.settings), run)
 
 
 def _jobs(rate_per_s: float, duration_s: float) -> tuple[Schedule, dict[str, tuple[str, float]]]:

@@ -45,7 +45,7 @@ def _is_beaten(seen: Comparison, technique: str) -> Part:
             factor = mine.low / max(others[best].high, 1e-9)
             told = f"{shown(mine.value, unit)} against {shown(others[best].value, unit)} by {best}"
             apart.append((factor, f"{technique} is beaten in {title}: {told}"))
-        wins += all(mine.high < other.low for other in others.values())
+        wins += all(mine.highest < other.lowest for other in others.values())
     if apart:
         return Part("confirmed", max(apart)[1])
     if wins == len(COLUMNS):
@@ -99,7 +99,7 @@ def _pays(plain: AgePoint, newest: AgePoint) -> Iterator[Part]:
 def _is_above(interval: Interval, limit: float) -> Verdict:
     if interval.low > limit:
         return "confirmed"
-    return "refuted" if interval.high < limit else "undecided"
+    return "refuted" if interval.highest < limit else "undecided"
 
 
 # A10

@@ -52,7 +52,7 @@ class ServerCosts(Shown):
         told = self.settings
         return (
             f"{told['clients']} clients of each technique, {told['rate_per_s']:g} events/s; this kit's implementation "
-            "in a process of its own, clients in another; ± 4 standard errors over the rounds."
+            "in a process of its own, clients in another; give or take: at 99.8 %, over the rounds."
         )
 
     def memory(self, technique: str) -> Interval:

@@ -28,6 +28,8 @@ CLAIMED_BYTES = 5.0
 EXCEPTIONS = 0.1
 """Share of the rules that a browser may break and still be said to keep them, but for those."""
 LEAST_BEATS = 8
+APART = 0.25
+"""Share of a reconnection time that must be told apart."""
 
 
 # E1
@@ -88,8 +90,9 @@ def comes_back(seen: Resumption) -> Finding:
 
 def _gap(returns: Returns, retry_s: float, gaps_s: tuple[float, ...]) -> Part:
     median = confidence.median_interval(gaps_s)
-    verdict = confidence.within(median, (1 - TOLERANCE) * retry_s, (1 + TOLERANCE) * retry_s)
-    text = f"retry {shown(retry_s, 's')}: back after {shown(median.value, 's')}, {ends(median)} at 99 %"
+    low_s, high_s = (1 - TOLERANCE) * retry_s, (1 + TOLERANCE) * retry_s
+    verdict = confidence.agrees(median, low_s, high_s, (1 - APART) * retry_s, (1 + APART) * retry_s)
+    text = f"retry {shown(retry_s, 's')}: back after {shown(median.value, 's')}, {ends(median)} at 99.8 %"
     late_s = quantile(returns.late_s, 0.95)
     if verdict == "refuted" and median.value > retry_s and late_s > TOLERANCE / 2 * retry_s:
         return Part("undecided", f"{text}; this machine is too busy: bare timers were {shown(late_s, 's')} late")
