@@ -11,6 +11,7 @@ import json
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from broken import changed, swallowed, with_client
+from broken import changed, swallowed, with_client, with_options
 from lying import NEVER_DEFLATING
 
 import labkit
@@ -30,9 +31,8 @@ from labkit.client.http_connection import HTTPConnection
 from labkit.course.alone import in_a_lab
 from labkit.course.claims import CLAIMS
 from labkit.course.long_polling.event_rates import rates
-from labkit.course.long_polling.exchanges import connections
+from labkit.course.long_polling.exchanges import connections, payloads
 from labkit.course.polling import intervals, pollers, price
-from labkit.course.sse.event_bytes import framing
 from labkit.course.sse.reconnections import Resumption, cut, returns
 from labkit.course.websocket import compression
 from labkit.course.websocket.beside_tcp import against_tcp
@@ -43,7 +43,8 @@ from labkit.measuring.run import Run
 from labkit.measuring.schedules import burst, periodic
 from labkit.network import link
 from labkit.server.socket_route import EchoSocket
-from labkit.techniques import Delivery, find, http_streaming, long_polling, sse
+from labkit.techniques import Delivery, Technique, find, http_streaming, long_polling, sse
+from labkit.wire import envelope
 from labkit.wire.events import Gap, now_ns
 from labkit.wire.frames import Frame, Opcode
 from raw_websocket import MASK, RawClient
@@ -53,6 +54,8 @@ Item = Delivery | Gap
 
 TRIES = 3
 """How often an experiment may be repeated that the machine's noise left undecided."""
+BUSY_MS = 2.0
+"""How late timers are on a machine whose noise may leave anything undecided."""
 
 pytestmark = [pytest.mark.timing, pytest.mark.timeout(60 * UNIT)]
 
@@ -72,7 +75,7 @@ class Lie:
 
 
 def streams(lab: labkit.Lab) -> Run:
-    return measure(lab, ["http-streaming"], periodic(20, 1.2), one_way_s=0.05, progress=False)
+    return measure(lab, ["http-streaming"], periodic(40, 1.5), one_way_s=0.05, progress=False)
 
 
 def beside(lab: labkit.Lab, change: Callable[[Item], list[Item]] = lambda item: [item]) -> Run:
@@ -150,7 +153,7 @@ SWEEP = in_a_lab(partial(intervals.sweep, intervals_s=(0.2, 0.3, 0.4), each=6, d
 COSTS = in_a_lab(price.costs)
 CONNECTIONS = in_a_lab(partial(connections, duration_s=2.5))
 CROSSING = in_a_lab(partial(both_ways, duration_s=2.0))
-FRAMING = in_a_lab(framing)
+PAYLOADS = in_a_lab(partial(payloads, sizes=(1, 200, 1000), duration_s=1.4))
 PAGED = in_a_lab(paged)
 TRIPS = in_a_lab(partial(against_tcp, sizes=(1,), trips=8, bare_trips=60))
 
@@ -241,9 +244,8 @@ def careless(patch: pytest.MonkeyPatch) -> None:
     """Clients that say that they ask every T, and count T from the answer."""
     poller = pollers.poller
 
-    def waiting(interval_s: float, **more: Any) -> Any:
-        honest = poller(interval_s, **more)
-        return replace(poller(interval_s, **{**more, "waiting": True, "name": honest.name}), fixed=honest.fixed)
+    def waiting(*args: Any, **more: Any) -> Technique:
+        return with_client(with_options, poller(*args, **more), always={"wait_after_answer": True})
 
     patch.setattr(pollers, "poller", waiting)
     patch.setattr(price, "poller", waiting)
@@ -281,16 +283,7 @@ def each_200th_lost(item: Item) -> list[Item]:
 
 
 def escaped(patch: pytest.MonkeyPatch) -> None:
-    import json
-
-    def block(item: Any, epoch: str) -> bytes:
-        if hasattr(item, "data"):
-            text = json.dumps({"id": item.id, "data": item.data}, separators=(",", ":"))
-            return sse.encode_event(text, event="json", id=f"{item.id}@{epoch}")
-        return honest(item, epoch)
-
-    honest = sse.block
-    patch.setattr(sse, "block", block)
+    patch.setattr(envelope, "_dumps", json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode)
 
 
 def nothing(_: pytest.MonkeyPatch) -> None:
@@ -306,7 +299,7 @@ LIES = (
     Lie("replay one id late", resuming(1), RESUMED, "E2", "lost"),
     Lie("deflate negotiated and not applied", never_deflated, compression.deflate, "W9", "no kind of message"),
     Lie("delay one way only", one_way_only, CROSSING, "W2", "up: median"),
-    Lie("each second event flushed late", each_second_late, STREAMS, "S3", ""),
+    Lie("each second event flushed late", each_second_late, STREAMS, "S3", "latencies from"),
     Lie("the next poll T after the answer: late", careless, SWEEP, "P1", "mean"),
     Lie("the next poll T after the answer: cheap", careless, COSTS, "P2", "slower"),
     Lie("Connection: close on each poll", closing_each, CONNECTIONS, "L5", "connections"),
@@ -314,9 +307,9 @@ LIES = (
     Lie("each 200th event dropped by one technique", nothing, in_a_lab(partial(beside, change=each_200th_lost)), "S3",
         "websocket: 1 event"),
     Lie("one duplicate after a reconnect", resuming(-1), RESUMED, "E2", "twice"),
-    Lie("escapes where raw UTF-8 is promised", escaped, FRAMING, "E5", "bytes"),
+    Lie("escapes where raw UTF-8 is promised", escaped, PAYLOADS, "L4", "whatever its text"),
     Lie("a drop not counted", nothing, partial(dropping, swallowed), "S3", "no gap told"),
-    Lie("a page's clock offset with the wrong sign", wrong_sign, PAGED, "S3", "sse: .* (can have|over)"),
+    Lie("a page's clock offset with the wrong sign", wrong_sign, PAGED, "S3", r"sse \(browser\): .* (can have|over)"),
 )  # fmt: skip
 
 
@@ -346,5 +339,17 @@ def decided(claim: str, experiment: Callable[[], Any]) -> Finding:
     for _ in range(TRIES):
         found = checking.judge(claim, experiment())
         if found.verdict != "undecided":
-            break
+            return found
+    if (late_ms := timers_late_ms()) > BUSY_MS:
+        pytest.skip(f"this machine decides nothing now: timers alone are {late_ms:.0f} ms late")
     return found
+
+
+def timers_late_ms() -> float:
+    """The 95th percentile of how late 100 timers of this process are: nothing of the kit has a part in it."""
+    late = []
+    for _ in range(100):
+        began_s = time.monotonic()
+        time.sleep(0.005)
+        late.append(time.monotonic() - began_s - 0.005)
+    return sorted(late)[94] * 1e3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from labkit import loop, theory
@@ -109,10 +109,16 @@ def heads_of(record: ConnectionRecord) -> int:
 def payloads(
     lab: Lab, *, sizes: tuple[int, ...] = SIZES, duration_s: float = 2.8, one_way_s: float = ONE_WAY_S
 ) -> Sizes:
-    """Events of several sizes, so rare that each has an answer to itself."""
-    topics = {f"{size} bytes": schedules.periodic(2.5, duration_s, payload_bytes=size, seed=size) for size in sizes}
+    """Events of several sizes, so rare that each has an answer to itself; of Korean text where there is room for it."""
+    topics = {f"{size} bytes": _korean(schedules.periodic(2.5, duration_s, size, seed=size), size) for size in sizes}
     run = measure(lab, [LONG], several(topics), one_way_s=one_way_s, hold_s=ENDLESS_S)
     return Sizes(run, dict(zip(topics, sizes, strict=True)))
+
+
+def _korean(schedule: Schedule, size_bytes: int) -> Schedule:
+    """The same events as text beyond ASCII, which JSON may carry as it is and may escape, of as many bytes in UTF-8."""
+    text = "글" * (size_bytes // 3) + "." * (size_bytes % 3)
+    return replace(schedule, _planner=lambda: (replace(planned, data=text) for planned in schedule.plan()))
 
 
 # L5: connections
