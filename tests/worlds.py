@@ -54,7 +54,8 @@ def run_of(clients: Sequence[Client], published: Mapping[str, int] | None = None
     """The run that these clients saw. *published*: how many events, by topic; as many as came by default."""
     lengths = [len(client.due_s) for client in clients]
     due_ns = START_NS + (np.concatenate([c.due_s for c in clients]) * 1e9).astype("int64")
-    latency_s = np.concatenate([c.latency_s for c in clients])
+    came_s = [np.maximum.accumulate(c.due_s + c.latency_s) for c in clients]  # none overtakes another
+    latency_s = np.concatenate([came - c.due_s for came, c in zip(came_s, clients, strict=True)])
     columns: dict[str, Any] = {
         "technique": np.repeat([c.technique for c in clients], lengths),
         "client": "kernel",
@@ -63,7 +64,7 @@ def run_of(clients: Sequence[Client], published: Mapping[str, int] | None = None
         "event_id": np.concatenate([c.ids for c in clients]),
         "due_ns": due_ns,
         "published_ns": due_ns,
-        "received_ns": due_ns + (latency_s * 1e9).astype("int64"),
+        "received_ns": START_NS + (np.concatenate(came_s) * 1e9).astype("int64"),
         "latency_ms": latency_s * 1e3,
         "bytes": np.concatenate([np.broadcast_to(c.bytes, n) for c, n in zip(clients, lengths, strict=True)]),
         "scheduled": True,

@@ -298,7 +298,7 @@ def test_a_record_reads_well_in_a_terminal_and_in_a_notebook(ledger):
     text, page = str(kept), kept._repr_html_()
     assert text.startswith("P1 ✓ confirmed\n")
     assert "548 ms (510 ms to 1.04 s, n = 40)" in text
-    assert "500 ms (9% off)" in text
+    assert "500 ms, 1.1 times too low" in text
     assert "서버의 변경에" in text and "서버의 변경에" in page
     assert "a &lt; b &amp; &lt;script&gt;" in page and "<script>" not in page
 
@@ -308,7 +308,8 @@ def test_the_table_shows_records_beside_predictions(ledger):
     recording.record("P1", 0.55, 0.5, "confirmed", "<b>", unit="s")
     recording.record("L1", "d", None, "not run", "no time")
     table = recording.table()
-    assert table.loc["P1", ["expected", "measured", "predicted", "off"]].tolist() == ["550 ms", "500 ms", "500 ms", 0.0]
+    told = ["550 ms", "500 ms", "500 ms", "right"]
+    assert table.loc["P1", ["expected", "measured", "predicted", "missed"]].tolist() == told
     assert table.loc["L1", "verdict"] == "not run"
     assert "&lt;b&gt;" in table._repr_html_()
 
@@ -316,8 +317,8 @@ def test_the_table_shows_records_beside_predictions(ledger):
 def test_a_record_shows_no_empty_row_and_one_of_a_thing(ledger):
     bare = recording.record("S2", None, None, "confirmed", "why", n=24)
     assert "expected" not in str(bare) and "expected" not in bare._repr_html_()
-    assert "measured:  n = 24" in str(bare)
-    assert "measured:  1 event (n = 3)" in str(recording.record("S8", 1, 1, "confirmed", "why", n=3, unit="events"))
+    assert "measured: n = 24" in str(bare)
+    assert "measured: 1 event (n = 3)" in str(recording.record("S8", 1, 1, "confirmed", "why", n=3, unit="events"))
     assert shown(1, "ms") == "1 ms" and shown(2, "events") == "2 events"
 
 
@@ -337,19 +338,43 @@ def test_a_prediction_is_kept_beside_the_claims_in_the_claims_unit(ledger):
 
 
 @pytest.mark.parametrize(
-    ("measured", "unit", "value", "guess_unit", "off"),
+    ("measured", "unit", "value", "guess_unit", "said"),
     [
-        (0.5, "s", 0.55, "s", 0.1),
-        (0.5, "s", 550, "ms", 0.1),
-        (12, "bytes", 6, "", 0.5),
-        (0.5, "s", 3, "bytes", None),
-        ("d", "s", 3, "s", None),
-        (0, "s", 3, "s", None),
+        (0.5, "s", 0.51, "s", "right"),
+        (0.5, "s", 600, "ms", "1.2 times too high"),
+        (12, "bytes", 6, "", "2 times too low"),
+        (0.006, "s", 2.0, "s", "330 times too high"),
+        (0.5, "s", 3, "bytes", ""),
+        ("d", "s", 3, "s", ""),
+        (0, "s", 3, "s", ""),
+        (0.5, "s", -1, "s", ""),
     ],
 )
-def test_a_prediction_is_scored_by_how_far_off_it_was(ledger, measured, unit, value, guess_unit, off):
+def test_a_prediction_is_scored_by_the_factor_it_missed_by(ledger, measured, unit, value, guess_unit, said):
     kept = recording.record("Z1", 1, measured, "derived", "why", unit=unit)
-    assert recording.score(kept, recording.predict("Z1", value, guess_unit)) == (off and pytest.approx(off))
+    assert recording.missed(kept, recording.predict("Z1", value, guess_unit)) == said
+
+
+def test_where_the_question_asks_for_a_limit_a_prediction_is_scored_against_the_limit(ledger):
+    kept = recording.record("W7", 1.0, 0.872, "confirmed", "why", unit="s")
+    assert recording.missed(kept, recording.predict("W7", 1.0)) == "right"
+    assert recording.missed(kept, recording.predict("W7", 0.5)) == "2 times too low"
+
+
+def test_a_reason_is_one_part_a_line_and_what_holds_is_folded_away(ledger):
+    kept = recording.record("P1", 1, 2, "refuted", "first\n<second>", holds=["third", "fourth & fifth"])
+    assert kept == recording.records()["P1"]
+    assert str(kept).split("\n")[-3:] == [
+        "  reason:   first",
+        "            <second>",
+        "            and 2 more that hold",
+    ]
+    page = kept._repr_html_()
+    assert "<div>first</div><div>&lt;second&gt;</div>" in page
+    assert (
+        "<details><summary>and 2 more that hold</summary><div>third</div><div>fourth &amp; fifth</div></details>"
+        in page
+    )
 
 
 @pytest.mark.parametrize("value", ["half a second", None, math.nan])

@@ -56,7 +56,8 @@ class World:
         row = {"technique": self.technique, "client": self.client, "event_id": number, "subscriber": 0}
         row |= {"received_ns": START_NS + round(at_ms * 1e6), "clock_error_ms": 0.5, "scheduled": due_ms is not None}
         if due_ms is not None and published_ms is not None:
-            row |= {"latency_ms": at_ms - due_ms, "transit_ms": at_ms - published_ms}
+            times_ms = {"due_ns": due_ms, "published_ns": published_ms}
+            row |= {name: START_NS + round(ms * 1e6) for name, ms in times_ms.items()}
         return row
 
 
@@ -86,6 +87,7 @@ def before_due(world: World) -> None:
 
 
 def after_the_end(world: World) -> None:
+    world.client, world.settings["techniques"] = "browser", []
     world.arrived[-1] = (EVENTS, 9000.0)
 
 

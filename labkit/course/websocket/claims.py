@@ -70,6 +70,7 @@ CLAIMS = of_notebook(
         source="RFC 6455 section 5.5.2",
         sentence="A Ping frame may serve either as a keepalive or as a means to verify that the remote "
         "endpoint is still responsive.",
+        limit=True,
         judge=judges.a_ping_finds_the_dead,
         experiment=dead_peers,
     ),
