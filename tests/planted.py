@@ -26,11 +26,17 @@ T = 1.0
 
 @dataclass(frozen=True)
 class Planted:
-    """One way in which a claim's world may be wrong: the smallest effect that its check states."""
+    """One way in which a claim's world may be wrong: the smallest effect that its check states.
+
+    Attributes:
+        world: made with a generator, and whether it is planted.
+        true: whether its true worlds are others than those of the row before.
+    """
 
     id: str
     effect: str
     world: Callable[[Rng, bool], Any]
+    true: bool = False
 
 
 # 00, and every run like it
@@ -125,10 +131,9 @@ def rated(rng: Rng, *, one_each: bool = False, stream: bool = False, gap_s: floa
                 topic = f"{size}-{rate:g}-{number}"
                 due = poisson(rng, rate, span_s)
                 latency, answers = long_polled(rng, due, gap_s=gap_s, one_each=one_each)
-                asked = round(answers * min(1.0, span_s / float((due + latency).max()))) + 1
                 latency = streamed(rng, due) if stream else latency
                 each = round(size + 30 + h * answers / len(due))
-                clients.append(Client("long-polling", topic, 0, due, latency, asked, bytes=each))
+                clients.append(Client("long-polling", topic, 0, due, latency, answers + 1, bytes=each))
                 rates[topic], sizes[topic] = rate, size
     return Rates(run_of(clients, hold_s=30.0), rates, sizes, span_s)
 
@@ -210,28 +215,30 @@ def pipelined(rng: Rng, planted: bool) -> Pipelined:
 
 
 PLANTED = (
-    Planted("P1", "sweep: a mean a transit off (T after each answer)", swept),
-    Planted("P1", "one poller: a mean a quarter of the period off", one_poller),
-    Planted("P2", "b: 5 bytes", lambda rng, planted: priced(rng, b=38.0 + 7.0 * planted)),
+    Planted("P1", "sweep: a mean a transit off (T after each answer)", swept, True),
+    Planted("P1", "one poller: a mean a quarter of the period off", one_poller, True),
+    Planted("P2", "b: 5 bytes", lambda rng, planted: priced(rng, b=38.0 + 7.0 * planted), True),
     Planted("P2", "h: 4 %", lambda rng, planted: priced(rng, h=300.0 * (1 + 0.04 * planted))),
     Planted("P2", "a third fewer polls", lambda rng, planted: priced(rng, slower=1 + 0.33 * planted)),
     Planted("P2", "15 % of the polls not empty", lambda rng, planted: priced(rng, rare=1 - 0.5 * planted)),
-    Planted("N1", "half a transit and a tenth of the wait", lambda rng, planted: waited(rng, late=float(planted))),
+    Planted(
+        "N1", "half a transit and a tenth of the wait", lambda rng, planted: waited(rng, late=float(planted)), True
+    ),
     Planted("N1", "other requests for 3 of 10 jobs", lambda rng, planted: waited(rng, others=0.4 * planted)),
-    Planted("L1", "rates: a stream's mean, 10 ms away at 2/s", lambda rng, planted: rated(rng, stream=planted)),
+    Planted("L1", "rates: a stream's mean, 10 ms away at 2/s", lambda rng, planted: rated(rng, stream=planted), True),
     Planted("L1", "rates: a gap twice as long", lambda rng, planted: rated(rng, gap_s=2 * D * (1 + planted))),
-    Planted("L1", "holds: a stream's mean", held),
-    Planted("L1", "one client: a stream's mean", one_long_poller),
-    Planted("L1b", "rare: no nearer", lambda rng, planted: equal(rng, low_wrong=planted)),
+    Planted("L1", "holds: a stream's mean", held, True),
+    Planted("L1", "one client: a stream's mean", one_long_poller, True),
+    Planted("L1b", "rare: no nearer", lambda rng, planted: equal(rng, low_wrong=planted), True),
     Planted("L1b", "often: half a transit", lambda rng, planted: equal(rng, high_wrong=planted)),
-    Planted("L2", "one event an answer", lambda rng, planted: rated(rng, one_each=planted)),
+    Planted("L2", "one event an answer", lambda rng, planted: rated(rng, one_each=planted), True),
     Planted("L2", "a gap twice as long", lambda rng, planted: rated(rng, gap_s=2 * D * (1 + planted))),
-    Planted("L3", "one event an answer", lambda rng, planted: rated(rng, one_each=planted)),
-    Planted("L5", "a gap twice as long", connected),
-    Planted("L8", "a gap half as long", lambda rng, planted: unaware(rng, 0.5 if planted else 1.0)),
+    Planted("L3", "one event an answer", lambda rng, planted: rated(rng, one_each=planted), True),
+    Planted("L5", "a gap twice as long", connected, True),
+    Planted("L8", "a gap half as long", lambda rng, planted: unaware(rng, 0.5 if planted else 1.0), True),
     Planted("L8", "a gap twice as long", lambda rng, planted: unaware(rng, 2.0 if planted else 1.0)),
-    Planted("L10", "the second of each pair waits", pipelined),
-    Planted("S3", "one stream: half a transit", one_stream),
+    Planted("L10", "the second of each pair waits", pipelined, True),
+    Planted("S3", "one stream: half a transit", one_stream, True),
     Planted("S3", "one stream: a third late", late_ones),
 )
 
