@@ -10,13 +10,13 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from labkit.course.claims import judge
-from planted import PLANTED, UNSIMULATED, Planted
+from power.planted import PLANTED, UNSIMULATED, Planted
 
 PLANTED_WORLDS, TRUE_WORLDS = 200, 2000
 
