@@ -25,6 +25,7 @@ from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.finding import NoVerdict
 from labkit.claims.judging import EARLY, LEAST_EVENTS, TOLERANCE, Part, ends, listed, more
 from labkit.claims.values import shown
+from labkit.measuring.tallies import groups, tally
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,11 +62,15 @@ class Seen:
     @property
     def event(self) -> pd.Series[int]:
         """A number for each event, the same at every subscriber."""
-        return self.frame.groupby(["topic", "event_id"]).ngroup()
+        import pandas as pd
+
+        numbers: dict[tuple[str, int], int] = {}
+        keys = zip(self.frame["topic"].tolist(), self.frame["event_id"].tolist(), strict=True)
+        return pd.Series([numbers.setdefault(key, len(numbers)) for key in keys], index=self.frame.index, dtype="int64")
 
     @property
     def n(self) -> int:
-        return int(self.event.nunique())
+        return len(set(zip(self.frame["topic"].tolist(), self.frame["event_id"].tolist(), strict=True)))
 
     def arrivals(self, which: pd.Series[bool]) -> int:
         """How many arrivals the rows of *which* are; what is received within d/2 of the first is one."""
@@ -126,11 +131,10 @@ def stood_still(settings: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def lost_events(run: Run, technique: str) -> int:
-    summary = run.summary()
-    if technique not in summary.index:
-        return 0
-    lost = summary.loc[technique, "lost"]
-    return int(lost) if lost == lost and lost is not None else 0
+    """How many of the published events did not reach the technique's subscribers, all of them together."""
+    published = set(run.published)
+    mine = (group for group in groups(run, technique) if not group.browser)
+    return sum(tally(arrivals, published).lost for group in mine for arrivals in group.subscribers.values())
 
 
 def options_of(run: Run, technique: str) -> dict[str, Any]:

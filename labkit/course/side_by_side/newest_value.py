@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 STREAMS = ("sse", "websocket")
 NEWEST = ", newest only"
 ENVELOPE_BYTES = 45
-BLOCKS = 24
+BLOCKS = 36
 SETTLE_S = 8.0
 SEND_BUFFER_BYTES = 64 << 10
 """Of each connection of the server: what a kernel has taken can no longer be conflated, and grows by itself to 4 MB."""

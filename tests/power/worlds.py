@@ -124,7 +124,7 @@ def long_polled(
     rng: Rng, due_s: np.ndarray, hold_s: float = 30.0, *, gap_s: float = 2 * D, one_each: bool = False
 ) -> tuple[np.ndarray, int]:
     """Latencies, and how many answers there were. *one_each*: an answer takes one event along, and leaves the rest."""
-    due, latency_s, noise = due_s.tolist(), [], iter(noisy(rng, 8 * len(due_s) + 4000, 2).tolist())
+    due, latency_s, noise = due_s.tolist(), [], iter(noisy(rng, 2 * len(due_s) + 400, 2).tolist())
     there_s, i, answers = D, 0, 0
     while i < len(due):
         leaves_s = max(there_s, min(due[i], there_s + hold_s))

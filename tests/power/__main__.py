@@ -10,13 +10,13 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from labkit.course.claims import judge
-from planted import PLANTED, UNSIMULATED, Planted
+from power.planted import PLANTED, UNSIMULATED, Planted
 
 PLANTED_WORLDS, TRUE_WORLDS = 200, 2000
 
@@ -49,11 +49,10 @@ def confirmed(found: Counter[str]) -> int:
 
 
 def tried(row: Planted, share: float, seed: int) -> Outcome:
-    """Judge this share of the worlds of one row; true ones only with the first row of a claim."""
+    """Judge this share of the worlds of one row; true ones only where they are not those of the row before."""
     began_s = time.process_time()
     planted = verdicts(row, round(PLANTED_WORLDS * share), seed, True)
-    first = next(other for other in PLANTED if other.id == row.id)
-    true = verdicts(row, round(TRUE_WORLDS * share) if row is first else 0, seed, False)
+    true = verdicts(row, round(TRUE_WORLDS * share) * row.true, seed, False)
     return Outcome(row, planted, true, time.process_time() - began_s)
 
 
@@ -62,12 +61,9 @@ def verdicts(row: Planted, count: int, seed: int, is_planted: bool) -> Counter[s
     return Counter(judge(row.id, row.world(rng, is_planted)).verdict for rng in rngs)
 
 
-def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    head = ["", "claim", "smallest effect", "refuted", "confirmed", "refuted", "undecided", "confirmed", "CPU s"]
-    rows = [["", "", "", "planted", "", "true", "", "", ""], head, *(outcome.cells() for outcome in outcomes)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+def line(cells: Sequence[str]) -> str:
+    widths = (4, 4, 2 + max(len(row.effect) for row in PLANTED), 10, 10, 10, 10, 10, 6)
+    return "".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def main() -> int:
@@ -76,9 +72,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--share", type=float, default=1.0, help="of the 200 planted worlds and the 2 000 true ones")
     asked = parser.parse_args()
-    rows = [row for row in PLANTED if not asked.claims or row.id in asked.claims]
-    outcomes = [tried(row, asked.share, asked.seed) for row in rows]
-    print("\n".join(table(outcomes)))
+    print(line(["", "", "", "planted:", "", "true:", "", "", ""]))
+    print(line(["", "", "smallest effect", "refuted", "confirmed", "refuted", "undecided", "confirmed", "CPU s"]))
+    outcomes = []
+    for row in PLANTED:
+        if not asked.claims or row.id in asked.claims:
+            outcomes.append(tried(row, asked.share, asked.seed))
+            print(line(outcomes[-1].cells()), flush=True)
     if not asked.claims:
         print("\nNot simulated:", *(f"  {id}: {why}" for id, why in UNSIMULATED.items()), sep="\n")
     print(f"\n{sum(outcome.cpu_s for outcome in outcomes) / 60:.1f} minutes of CPU")
