@@ -33,7 +33,7 @@ def judge(id: str, seen: Any) -> Finding:
         found = judges[id](seen)
     except NoVerdict as why:
         found = why.finding()
-    return found.refuted_by([fault.text for fault in faults(seen, DECLARED[id].provokes)])
+    return found.folded().refuted_by([fault.text for fault in faults(seen, DECLARED[id].provokes)])
 
 
 def recorded(id: str, found: Finding, seen: Any, notebook: str | None) -> Record:

@@ -35,6 +35,13 @@ class Finding:
         holds = (*self.reason.split("\n"), *self.holds)
         return replace(self, verdict="refuted", reason="\n".join(faults), holds=holds)
 
+    def folded(self) -> Finding:
+        """The same, where it stands with only the first line of its reason: the others hold besides."""
+        if self.verdict in ("refuted", "undecided", "not run"):
+            return self
+        first, *rest = self.reason.split("\n")
+        return replace(self, reason=first, holds=(*rest, *self.holds))
+
     def _rows(self) -> Iterator[tuple[str, str]]:
         yield "expected", shown(self.expected, self.unit)
         yield "measured", f"{shown(self.measured, self.unit)} (n = {self.n})".lstrip()

@@ -65,10 +65,11 @@ class Record:
         yield "source", self.source
         yield "looked at", claim.measures if claim else ""
         yield "expected", shown(self.expected, self.unit)
-        low_high = " to ".join(shown(end, self.unit) for end in self.interval or ())
-        counted = "" if self.n is None else f"n = {self.n}"
-        aside, value = ", ".join(filter(None, (low_high, counted))), shown(self.measured, self.unit)
-        yield "measured", f"{value} ({aside})" if value and aside else value or aside
+        value, counted = shown(self.measured, self.unit), "" if self.n is None else f"n = {self.n}"
+        ends = self.interval if self.interval and self.interval[0] != self.interval[1] else ()
+        aside = ", ".join(filter(None, (" to ".join(shown(end, self.unit) for end in ends), counted)))
+        yield "measured", f"{value} ({aside})" if value and aside else value
+        yield "n", "" if value or self.n is None else str(self.n)
         predicted = prediction(self.id)
         if predicted:
             yield "predicted", ", ".join(filter(None, [predicted.text, missed(self, predicted)]))

@@ -317,7 +317,7 @@ def test_the_table_shows_records_beside_predictions(ledger):
 def test_a_record_shows_no_empty_row_and_one_of_a_thing(ledger):
     bare = recording.record("S2", None, None, "confirmed", "why", n=24)
     assert "expected" not in str(bare) and "expected" not in bare._repr_html_()
-    assert "measured: n = 24" in str(bare)
+    assert "n:        24" in str(bare)
     assert "measured: 1 event (n = 3)" in str(recording.record("S8", 1, 1, "confirmed", "why", n=3, unit="events"))
     assert shown(1, "ms") == "1 ms" and shown(2, "events") == "2 events"
 

@@ -48,9 +48,8 @@ def _end_part(name: str, seen: Seen, whole_s: list[float], expected_s: float) ->
     median = confidence.median_interval(whole_s)
     d, high_s = seen.one_way_s, (1 + TOLERANCE) * expected_s + seen.shift_s
     verdict = confidence.agrees(median, (1 - EARLY) * expected_s, high_s, expected_s - d, expected_s + d)
-    text = (
-        f"{name}: median {shown(median.value, 's')} from an end to the event right after it, {ends(median)} at 99.8 %"
-    )
+    text = f"{name}: from when an end left the server, which is a transit before the client asks again, to the arrival "
+    text += f"of the event right after it, median {shown(median.value, 's')}, {ends(median)} at 99.8 %"
     return Part(verdict, f"{text}, against {shown(expected_s, 's')} (n = {median.n})")
 
 

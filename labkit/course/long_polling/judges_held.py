@@ -31,7 +31,7 @@ def time_outs_bite(seen: Valley) -> Finding:
         said(bool(safe["requests_per_min"].is_monotonic_decreasing), "fewer requests, the longer the hold"),
         said(float(beyond["deaf_share"].min()) > float(safe["deaf_share"].iloc[-1]), "and deaf meanwhile"),
     ]
-    why = f"an intermediary that was told to end what is idle for {seen.idle_timeout_s:g} s; {{}}"
+    why = f"an intermediary that was told to end what is idle for {seen.idle_timeout_s:g} s\n{{}}"
     found = finding(parts, len(table), seen.idle_timeout_s, float(safe.index[-1]), reason=why)
     return replace(found, verdict="illustrated") if found.verdict == "confirmed" else found
 

@@ -51,7 +51,7 @@ def light_on_the_server(seen: Burden) -> Finding:
         f"kept alive it holds a connection too, {shown(memory[KEPT].value, 'KiB')}{_kernel(seen)} and a descriptor, "
         f"and costs more CPU below T = {shown(kept.value, 's')}",
     ]
-    return Finding(None, balance.value, balance, rounds, verdict, "; ".join(texts), "s")
+    return Finding(None, balance.value, balance, rounds, verdict, "\n".join(texts), "s")
 
 
 def _nothing(found: Interval, held: float, text: str) -> Part:
@@ -100,7 +100,7 @@ def revalidation_is_cheaper(seen: Revalidated) -> Finding:
         verdict: Verdict = "refuted"
     else:
         verdict = "confirmed" if share <= 0.05 else "refined"
-    return Finding(0.0, share, Interval(share, share, share, len(asked)), len(asked), verdict, "; ".join(texts), "")
+    return Finding(0.0, share, None, len(asked), verdict, "\n".join(texts), "")
 
 
 def _pays(saved: float, extra: float) -> float:
@@ -137,5 +137,5 @@ def published_overheads(seen: Overheads) -> Finding:
     if verdict == "refuted":
         bare_is_theirs = confidence.within(bare, 10.0, math.inf) == "confirmed"
         verdict = "refined" if bare_is_theirs else "refuted"
-        text = f"true of headers and framing alone; {text}" if bare_is_theirs else text
+        text = f"true of headers and framing alone\n{text}" if bare_is_theirs else text
     return Finding(theirs, wire.value, wire, seen.events, verdict, text, "")

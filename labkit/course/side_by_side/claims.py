@@ -24,6 +24,7 @@ CLAIMS = of_notebook(
         source="practice",
         sentence="where only the newest value matters, above the link's rate conflation gives a lower mean age"
         " at fewer bytes than delivering every event",
+        measures="mean age of the newest value with conflation, at the highest rate",
         judge=judges.conflation_pays,
         experiment=ages,
     ),
@@ -33,6 +34,7 @@ CLAIMS = of_notebook(
         sentence="upstream a WebSocket needs fewer bytes a message than POST; POSTs on several connections can"
         " swap order, a WebSocket cannot",
         unit="bytes",
+        measures="bytes of a message over the WebSocket, its answer included",
         judge=judges.upstream_costs,
         experiment=in_a_lab(upstream),
     ),

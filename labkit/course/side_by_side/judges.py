@@ -68,7 +68,7 @@ def conflation_pays(seen: Ages) -> Finding:
     parts = [part for pair in pairs for part in _pays(*pair, seen.one_way_s)]
     plain, newest = max(pairs, key=lambda pair: pair[0].rate_per_s)
     told = f"newest only {shown(newest.mean_s, 's')} old, every event {shown(plain.mean_s, 's')}"
-    told += f"; link with room for {seen.capacity_per_s:.0f} events/s; {{}}"
+    told += f"\nthe link has room for {seen.capacity_per_s:.0f} events/s\n{{}}"
     n = sum(plain.received + newest.received for plain, newest in pairs)
     spread = confidence.mean_interval(newest.blocks_s)
     return finding(parts, n, None, spread, reason=told)

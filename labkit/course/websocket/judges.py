@@ -80,7 +80,7 @@ def headers_are_2_4_or_10(seen: Headers) -> Finding:
         raise NoVerdict("not run", "frames of both sides are needed", len(seen.frames))
     wrong = [f for f in seen.frames if f.header_bytes != header_bytes(f.payload_bytes, f.sender == "client")]
     lengths = {s: sorted({f.header_bytes for f in seen.frames if f.sender == s}) for s in ("server", "client")}
-    odd = "; ".join(f"{_frame(f)}, not {header_bytes(f.payload_bytes, f.sender == 'client')}" for f in wrong)
+    odd = "\n".join(f"{_frame(f)}, not {header_bytes(f.payload_bytes, f.sender == 'client')}" for f in wrong)
     text = f"from the server {_listed(lengths['server'])}, from the client {_listed(lengths['client'])} bytes"
     return finding([said(not wrong, text, odd)], len(seen.frames), unit="bytes")
 
@@ -140,13 +140,13 @@ def _ours(seen: Conformance, claim: str) -> Part:
     wrong = [cell for cell in mine if cell.outcome == "wrong"]
     silent = [cell for cell in mine if cell.outcome == "no answer"]
     if silent and not wrong:
-        return Part("undecided", "; ".join(f"{OURS}'s {cell.role}: {_cell(cell)}" for cell in silent))
-    told = "; ".join(f"{OURS}'s {cell.role}: {_cell(cell)}" for cell in wrong)
+        return Part("undecided", "\n".join(f"{OURS}'s {cell.role}: {_cell(cell)}" for cell in silent))
+    told = "\n".join(f"{OURS}'s {cell.role}: {_cell(cell)}" for cell in wrong)
     return said(not wrong, f"{OURS} as it must in {len(mine)} cases", told)
 
 
 def _cell(cell: Cell) -> str:
-    return f"{cell.case}: {cell.found}, must be {cell.wanted}"
+    return f"{cell.case}: {cell.found}; asked for: {cell.wanted}"
 
 
 def _conforming(seen: Conformance, claim: str, parts: Sequence[Part]) -> Finding:
@@ -156,17 +156,17 @@ def _conforming(seen: Conformance, claim: str, parts: Sequence[Part]) -> Finding
     for cell in cells:
         if cell.implementation != OURS and cell.outcome == "wrong":
             others.setdefault(f"{cell.implementation} ({cell.role})", []).append(cell)
-    told = "; ".join(
-        f"{name}: {_cell(wrong[0])}" + (f", and {len(wrong) - 1} more" if len(wrong) > 1 else "")
+    told = "\n".join(
+        f"not so {name}: {_cell(wrong[0])}" + (f", and {len(wrong) - 1} more" if len(wrong) > 1 else "")
         for name, wrong in others.items()
     )
     found, tried = finding(parts, len(cells), unit=""), len({cell.implementation for cell in cells} - {OURS})
     if others:
         verdict: Verdict = "refined" if found.verdict == "confirmed" else found.verdict
-        return replace(found, verdict=verdict, reason=f"{found.reason}; not so: {told}")
+        return replace(found, verdict=verdict, reason=f"{told}\n{found.reason}")
     quiet = sum(cell.outcome == "ends, no code" for cell in cells)
     but = f", but for {quiet} ends without a code" if quiet else ""
-    return replace(found, reason=f"{found.reason}; {tried} others too{but}") if tried else found
+    return replace(found, reason=f"{found.reason}\n{tried} other implementations too{but}") if tried else found
 
 
 def a_ping_finds_the_dead(seen: DeadPeers) -> Finding:
@@ -216,20 +216,19 @@ def compression_saves_and_costs(seen: Deflated) -> Finding:
     parts = [said(len(grew) < len(kinds), f"left of the bytes: {told}", f"no kind of message got smaller: {told}")]
     more_us = [b - a for a, b in zip(seen.cpu_us[plain], seen.cpu_us[kept], strict=True)]
     cost = confidence.mean_interval(more_us)
-    parts.append(Part(_above_zero(cost), f"CPU {cost.value:+.0f} µs a message ({cost.low:.0f} to {cost.high:.0f})"))
+    text = f"server CPU {seen.cpu(plain):.0f} µs a page plain, {seen.cpu(kept):.0f} µs deflated: {cost.value:+.0f} µs"
+    parts.append(Part(_above_zero(cost), f"{text} ({cost.low:.0f} to {cost.high:.0f})"))
     memory = seen.rss_bytes[kept] - seen.rss_bytes[plain]
     text = f"memory {memory / 1024:+.0f} KiB a connection"
     parts.append(said(memory > LEAST_KEPT_BYTES, text, f"{text} is none"))
-    conditions = [f"{kind} grows ({left[kind]:.0%})" for kind in grew]
     for mode in alone:
         kinds_left = ", ".join(
             f"{kind} {seen.wire_bytes[kind][mode] / seen.wire_bytes[kind][plain]:.0%}" for kind in kinds
         )
         own = (seen.rss_bytes[mode] - seen.rss_bytes[plain]) / 1024
-        conditions.append(f"{mode}: {own:+.0f} KiB, left {kinds_left}")
-    n = sum(map(len, seen.cpu_us.values()))
-    found = finding(parts, n, None, left[kinds[0]], "", "; ".join(["{}", *conditions]))
-    return replace(found, verdict="refined") if found.verdict == "confirmed" and grew else found
+        parts.append(Part("confirmed", f"{mode}: {own:+.0f} KiB, left {kinds_left}"))
+    found = finding(parts, sum(map(len, seen.cpu_us.values())), None, left[kinds[0]], "")
+    return refined(found, " and ".join(f"{kind} grows to {left[kind]:.0%}" for kind in grew)) if grew else found
 
 
 def _above_zero(interval: Interval) -> Verdict:
