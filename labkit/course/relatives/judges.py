@@ -18,7 +18,6 @@ from labkit.course.relatives.manners import Manners
 from labkit.course.relatives.plugin_socket import Conversation
 from labkit.course.relatives.tricks import Old, Page
 
-
 OF_ANSWERS = 0.5
 """Share of late answers that must be told from none: a client that pauses has few of them."""
 
