@@ -60,9 +60,8 @@ def none_lost(lost: int, text: str = "lost") -> list[Part]:
     return [Part("refuted", f"{lost} {text}")] if lost else []
 
 
-def more(verdict: Verdict, interval: Interval, below: float, above: float, n: int) -> str:
-    if verdict != "undecided":
-        return ""
+def more(interval: Interval, below: float, above: float, n: int) -> str:
+    """How many events would decide what *n* did not."""
     needed = confidence.events_needed(interval, below, above, n)
     return "; too close to the edge to say" if needed is None else f"; about {needed} events would decide"
 

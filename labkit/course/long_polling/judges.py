@@ -162,10 +162,10 @@ def degrades_gracefully(seen: Rates) -> Finding:
     greatest rate.
     """
     whole, parts = seen.seen(), []
-    for size in sorted(set(seen.sizes.values())):
-        table = seen.table(size)
+    tables = {size: seen.table(size) for size in sorted(set(seen.sizes.values()))}
+    for size, table in tables.items():
         parts += [*_events_per_answer(seen, table, whole), _line(table, size)]
-    top = seen.table().iloc[-1]
+    top = next(iter(tables.values())).iloc[-1]
     expected, measured = float(top["theory_events_per_answer"]), float(top["events_per_answer"])
     return finding(parts, whole.n, expected, measured, "events")
 
@@ -258,17 +258,22 @@ def only(seen: Seen, topics: list[str]) -> Seen:
 
 
 def _mean(seen: Seen, std_s: float) -> Interval:
-    frame = seen.frame
-    arrival = frame["topic"].astype(str) + "/" + (frame["received_ns"] // int(seen.one_way_s * 5e8)).astype(str)
-    least = std_s / math.sqrt(seen.n)
-    return confidence.mean_interval(listed(seen.latency_s), groups=listed(arrival), least_error=least)
+    """The mean; what came in the same half of a transit is one sample."""
+    half_ns = int(seen.one_way_s * 5e8)
+    arrivals = zip(
+        listed(seen.frame["topic"]), (ns // half_ns for ns in listed(seen.frame["received_ns"])), strict=True
+    )
+    return confidence.mean_interval(
+        listed(seen.latency_s), groups=list(arrivals), least_error=std_s / math.sqrt(seen.n)
+    )
 
 
 def _events_per_answer(seen: Rates, table: Any, whole: Seen) -> list[Part]:
     """Events per answer as theory has it, told from one an answer, at each rate at which answers share enough."""
     gap_s = theory.request_gap(seen.one_way_s)
-    telling = [rate for rate in table.index if table.loc[rate]["theory_events_per_answer"] >= 1 + TELLING]
-    return [_shared(table.loc[rate], float(rate), gap_s, 2 * whole.shift_s) for rate in telling]
+    rows = table.to_dict("index")
+    telling = {rate: row for rate, row in rows.items() if row["theory_events_per_answer"] >= 1 + TELLING}
+    return [_shared(row, float(rate), gap_s, 2 * whole.shift_s) for rate, row in telling.items()]
 
 
 def _shared(row: Any, rate: float, gap_s: float, shift_s: float) -> Part:
@@ -288,12 +293,12 @@ def _deviation(a: float) -> float:
 
 def _line(table: Any, size: int) -> Part:
     """Bytes per event on the line b + h x requests per event that goes through both ends."""
-    per_event = table["requests"] / table["events"]
-    (x0, y0), (x1, y1) = ((per_event.iloc[i], table["bytes_per_event"].iloc[i]) for i in (0, -1))
+    points = list(zip(listed(table["requests"] / table["events"]), listed(table["bytes_per_event"]), strict=True))
+    (x0, y0), (x1, y1) = points[0], points[-1]
     if x0 == x1:
         return Part("refuted", f"{size} B: as many requests per event at every rate")
     slope = (y0 - y1) / (x0 - x1)
-    off = max(abs(y / (y1 + slope * (x - x1)) - 1) for x, y in zip(per_event, table["bytes_per_event"], strict=True))
+    off = max(abs(y / (y1 + slope * (x - x1)) - 1) for x, y in points)
     text = f"{size} B: from {y0:.0f} to {y1:.0f} bytes per event, b = {y1 - slope * x1:.0f}, h = {slope:.0f}"
     may, must = OFF_LINE
     verdict: Verdict = "refuted" if slope <= 0 or off > must else "confirmed" if off <= may else "undecided"
