@@ -26,14 +26,18 @@ class Finding:
     unit: str = "s"
     holds: tuple[str, ...] = ()
 
+    @property
+    def whole(self) -> str:
+        """All that was found, one part a line."""
+        return "\n".join([self.reason, *self.holds])
+
     def refuted_by(self, faults: Sequence[str]) -> Finding:
         """The same, refuted by what is no matter of the claim; as it is where there is nothing of the kind."""
         if not faults:
             return self
         if self.verdict in ("refuted", "undecided", "not run"):
             return replace(self, verdict="refuted", reason="\n".join([*faults, self.reason]))
-        holds = (*self.reason.split("\n"), *self.holds)
-        return replace(self, verdict="refuted", reason="\n".join(faults), holds=holds)
+        return replace(self, verdict="refuted", reason="\n".join(faults), holds=tuple(self.whole.split("\n")))
 
     def folded(self) -> Finding:
         """The same, where it stands with only the first line of its reason: the others hold besides."""

@@ -52,7 +52,7 @@ def _rules(seen: Conformance, judged: str) -> tuple[Verdict, str]:
         return "refuted", f"labkit's decoder breaks {_listed(wrong)}"
     if judged == OURS:
         why = f"{BROWSER}: not run ({seen.missing.get(BROWSER, NO_PAGE)})"
-        return "illustrated", f"labkit's decoder keeps each rule however the bytes are cut\n{why}"
+        return "illustrated", f"labkit's decoder keeps each rule however the bytes are cut; {why}"
     wrong, name = seen.wrong(BROWSER), seen.settings.get("browser", "the browser")
     untold = [rule for rule in seen.rules if seen.outcomes[BROWSER][rule.key].whole is None]
     if untold:
@@ -84,7 +84,7 @@ def comes_back(seen: Resumption) -> Finding:
     found = finding(
         parts, sum(map(len, ours_s.values())), retry_s, confidence.median_interval(ours_s[retry_s]), reason=told
     )
-    why = f"by the kit's own client\n{BROWSER}: not run ({returns.why or NO_PAGE})"
+    why = f"by the kit's own client; {BROWSER}: not run ({returns.why or NO_PAGE})"
     return found if page else refined(found, why)
 
 
@@ -140,7 +140,7 @@ def stops(seen: Endings) -> Finding:
     once = [e.requests for endings in seen.clients.values() for e in endings if EXPECTED.get(e.answer, (0, 0))[0] == 1]
     told = f"{seen.browser}: {{}}" if seen.browser else "{}"
     found = finding(parts, len(parts), 1.0, float(max(once)), "requests", told)
-    why = f"by the kit's own client\n{BROWSER}: not run ({seen.why})"
+    why = f"by the kit's own client; {BROWSER}: not run ({seen.why})"
     return found if BROWSER in seen.clients else refined(found, why, "illustrated")
 
 

@@ -158,7 +158,7 @@ def endings(lab: labkit.Lab) -> Endings:
 
 def test_with_eof_a_cut_looks_like_the_end(endings: Endings) -> None:
     found = claims.judge("S2", endings)
-    assert found.verdict == "confirmed" and "this kit" in found.reason
+    assert found.verdict == "confirmed" and "this kit" in found.whole
     assert {c.error for c in endings.cases if (c.framing, c.how) == ("eof", "fin")} == {""}
 
 
@@ -231,7 +231,7 @@ def test_recycled_streams_in_wrong_worlds() -> None:
 
 
 def test_a_run_without_recycling_is_judged_as_in_the_start_notebook() -> None:
-    assert "against 50 ms" in claims.judge("S3", ideal_run().run).reason
+    assert "against 50 ms" in claims.judge("S3", ideal_run().run).whole
 
 
 def test_the_sweep_draws_theory_for_each_rate_of_its_slider(lab: labkit.Lab) -> None:

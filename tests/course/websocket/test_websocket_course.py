@@ -43,7 +43,7 @@ def verdict(id: str, seen: Any) -> str:
 
 
 def reason(id: str, seen: Any) -> str:
-    return claims.judge(id, seen).reason
+    return claims.judge(id, seen).whole
 
 
 def test_every_claim_has_its_experiment_and_its_check() -> None:

@@ -63,7 +63,7 @@ def test_what_was_seen_survives_json_and_is_summed_up() -> None:
 )
 def test_the_verdict_on_a8(homes: list[Home], verdict: str, said: str) -> None:
     found = claims.judge("A8", seen(*homes))  # type: ignore[arg-type]
-    assert (found.verdict, said in found.reason) == (verdict, True), found.reason
+    assert (found.verdict, said in found.whole) == (verdict, True), found.reason
 
 
 def test_a_slow_tail_alone_leaves_a8_undecided() -> None:
@@ -151,4 +151,4 @@ class Published:
 def test_the_verdict_on_a7(streamed: Page, held: Page, verdict: str) -> None:
     found = what_the_proxy_holds_back(streamed, held, Published())  # type: ignore[arg-type]
     assert found.verdict == verdict
-    assert "no page attached" in found.reason or "jupyter-server-proxy" in found.reason
+    assert "no page attached" in found.whole or "jupyter-server-proxy" in found.reason
