@@ -62,7 +62,7 @@ def world(rates: dict[str, float], *, add_s: float = 0.0, events: int = 150, str
         rate_of[topic] = rate
         for number, (t, latency) in enumerate(zip(due, latencies, strict=True), 1):
             due_ns = START_NS + round(t * 1e9)
-            received_ns = due_ns + round((latency + add_s) * 1e9)
+            received_ns = START_NS + round((t + latency + add_s) * 1e9)  # one number for those of one answer
             published[topic, number] = {"due_ns": due_ns, "published_ns": due_ns, "size": 20}
             rows.append({
                 "technique": "long-polling", "subscriber": 0, "topic": topic, "event_id": number, "due_ns": due_ns,
@@ -106,7 +106,7 @@ def held(*, ask_s: tuple[float, ...] = (0.05, 0.5), obeys: bool = True, drop: bo
                 continue
             rows.append({
                 "technique": name, "subscriber": 0, "topic": "", "event_id": number, "due_ns": due_ns,
-                "published_ns": due_ns, "received_ns": due_ns + round(latency * 1e9), "bytes": 100,
+                "published_ns": due_ns, "received_ns": START_NS + round((t + latency) * 1e9), "bytes": 100,
                 "latency_ms": latency * 1e3,
             })  # fmt: skip
     settings = {"techniques": list(variants), "schedule": {"name": "several"}, "one_way_s": D, "duration_s": 100}
@@ -188,21 +188,24 @@ def test_a_stream_that_is_later_or_asks_again_is_refuted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "heads", "expected"),
+    ("headers", "heads", "envelope", "expected"),
     [
-        ([295.0, 296.0], [295.0, 296.0], "confirmed"),
-        ([300.0, 900.0], [300.0, 900.0], "refuted"),  # they grow with the payload
-        ([181.0, 181.0], [295.0, 296.0], "refuted"),  # not all are counted
+        ([295.0, 296.0], [295.0, 296.0], [51.0, 52.5], "confirmed"),
+        ([300.0, 900.0], [300.0, 900.0], [51.0, 52.5], "refuted"),  # they grow with the payload
+        ([181.0, 181.0], [295.0, 296.0], [51.0, 52.5], "refuted"),  # not all are counted
+        ([295.0, 296.0], [295.0, 296.0], [51.0, 2052.0], "refuted"),  # the text is escaped
     ],
 )
-def test_headers_are_the_heads_of_both_messages(headers: list[float], heads: list[float], expected: str) -> None:
+def test_headers_are_the_heads_of_both_messages(
+    headers: list[float], heads: list[float], envelope: list[float], expected: str
+) -> None:
     import pandas as pd
 
     class Given(Sizes):
         def table(self) -> Any:
             return pd.DataFrame({
                 "payload_bytes": [1, 2000], "answers": [9, 9], "headers": headers, "heads": heads, "segments": [1, 3],
-                "share_of_headers": [0.9, 0.3],
+                "share_of_headers": [0.9, 0.3], "envelope": envelope,
             }).set_index("payload_bytes")  # fmt: skip
 
     assert verdict("L4", Given(world(RATES, events=12).run, {})) == expected

@@ -125,9 +125,7 @@ def messages(**changes: Leg) -> Upstream:
 def test_each_technique_loses_somewhere() -> None:
     found = claims.judge("A1", comparison())
     assert found.verdict == "confirmed"
-    assert (
-        "websocket is beaten in server memory" in found.whole and "polling is beaten in mean latency" in found.whole
-    )
+    assert "websocket is beaten in server memory" in found.whole and "polling is beaten in mean latency" in found.whole
 
 
 def test_a_technique_that_wins_everywhere_refutes() -> None:
