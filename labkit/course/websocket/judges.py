@@ -61,7 +61,7 @@ def either_side_at_any_time(seen: BothWays) -> Finding:
     if seen.late_s > d / 5:
         raise NoVerdict("undecided", f"this machine is too busy: timers are {shown(seen.late_s, 's')} late", n)
     low, high = (1 - EARLY) * d, (1 + TOLERANCE) * d + seen.late_s
-    parts = [said(not seen.lost, "none lost", f"{seen.lost} lost")]
+    parts = [said(not seen.lost and not seen.twice, "none lost", f"{seen.lost} lost, {seen.twice} twice")]
     for name, sent, other in (("up", seen.up, seen.down), ("down", seen.down, seen.up)):
         median = confidence.median_interval([latency_s for _, latency_s in sent])
         text = f"{name}: median {shown(median.value, 's')}, {ends(median)} at 99.8 % (n = {len(sent)})"
@@ -228,7 +228,8 @@ def compression_saves_and_costs(seen: Deflated) -> Finding:
         own = (seen.rss_bytes[mode] - seen.rss_bytes[plain]) / 1024
         parts.append(Part("confirmed", f"{mode}: {own:+.0f} KiB, left {kinds_left}"))
     found = finding(parts, sum(map(len, seen.cpu_us.values())), None, left[kinds[0]], "")
-    return refined(found, " and ".join(f"{kind} grows to {left[kind]:.0%}" for kind in grew)) if grew else found
+    but = " and ".join(f"{kind}, which grows to {left[kind]:.0%}" for kind in grew)
+    return refined(found, f"but for {but}") if grew else found
 
 
 def _above_zero(interval: Interval) -> Verdict:

@@ -43,13 +43,17 @@ class Span:
 
 @dataclass
 class Home:
-    """One server's events. ``published``: id -> (due_ns, published_ns); ``received``: id -> received_ns."""
+    """One server's events. ``published``: id -> (due_ns, published_ns); ``received``: id -> received_ns.
+
+    ``twice``: how many came again.
+    """
 
     name: str
     published: dict[int, tuple[int, int]] = field(default_factory=dict)
     received: dict[int, int] = field(default_factory=dict)
     spans: list[Span] = field(default_factory=list)
     started_ns: int = 0
+    twice: int = 0
 
     @property
     def title(self) -> str:
@@ -81,13 +85,14 @@ class Home:
             "received": list(self.received.items()),
             "spans": [[s.start_ns, s.stop_ns, s.label] for s in self.spans],
             "started_ns": self.started_ns,
+            "twice": self.twice,
         }
 
     @classmethod
     def from_json(cls, kept: dict[str, Any]) -> Home:
         published = {i: (due_ns, published_ns) for i, due_ns, published_ns in kept["published"]}
         spans = [Span(*span) for span in kept["spans"]]
-        return cls(kept["name"], published, dict(kept["received"]), spans, kept["started_ns"])
+        return cls(kept["name"], published, dict(kept["received"]), spans, kept["started_ns"], kept["twice"])
 
 
 class Seen(Shown):

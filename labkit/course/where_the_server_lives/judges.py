@@ -48,7 +48,9 @@ def where_the_server_lives(seen: Seen) -> Finding:
     waited = _waited(busy, still, half_ms)
     parts = [_waits(waited, half_ms, busy), _hides(busy, half_ms)]
     parts += [_goes_on(frame, home) for home in others]
-    parts += [named(home.title, part) for home in seen.homes for part in none_lost(home.lost, "events lost")]
+    for home in seen.homes:
+        faults = none_lost(home.lost, "events lost") + none_lost(home.twice, "events twice")
+        parts += [named(home.title, part) for part in faults]
     return finding(parts, len(busy), half_ms / 1e3, waited.scaled(1e-3))
 
 

@@ -162,6 +162,7 @@ async def _subscribed(home: Home, technique: Technique, ports: dict[str, int]) -
     """A subscriber on the lab loop; at the end it waits for what is on its way."""
 
     def arrived(_: Subscription, delivery: Delivery) -> None:
+        home.twice += delivery.event_id in home.received
         home.received[delivery.event_id] = delivery.received_ns
 
     subscription = Subscription(technique, 0, "", {}, 1 << 16)
@@ -201,7 +202,7 @@ async def _apart(home: Home, technique: Technique, clock: _Clock, phase: float) 
         yield
         answer, _ = await asyncio.to_thread(child.communicate, "end\n", 2 * SETTLE_S)
         there = Home.from_json(json.loads(answer))
-        home.published, home.received = there.published, there.received
+        home.published, home.received, home.twice = there.published, there.received, there.twice
     finally:
         if child.poll() is None:
             child.kill()
