@@ -100,7 +100,7 @@ def comparison(**memory_kib: float) -> Comparison:
     )
     kib = {"polling": 6.5, "long-polling": 12.5, "http-streaming": 13.4, "sse": 13.3, "websocket": 16.2, **memory_kib}
     cpu = {"polling": 400, "long-polling": 1300, "http-streaming": 90, "sse": 90, "websocket": 90}
-    near = (0.98, 1.0, 1.02, 1.0) * 6
+    near = (0.98, 1.0, 1.02, 1.0) * 3
     server = ServerCosts(
         {name: tuple(value * k for k in near) for name, value in kib.items()},
         {name: tuple(value * k for k in near) for name, value in cpu.items()},
@@ -133,7 +133,7 @@ def test_a_technique_that_wins_everywhere_refutes() -> None:
     seen = comparison()
     latency = {"polling": 550.0, "long-polling": 180.0, "http-streaming": 150.0, "sse": 150.0, "websocket": 60.0}
     size = {"polling": 90, "long-polling": 280, "http-streaming": 51, "sse": 53, "websocket": 20}
-    none = (0.0, 0.1, 0.0, 0.1) * 6
+    none = (0.0, 0.1, 0.0, 0.1) * 3
     server = dataclasses.replace(
         seen.server,
         memory_kib={**seen.server.memory_kib, "websocket": none},
@@ -175,7 +175,7 @@ def test_the_comparison_is_one_table_and_one_chart() -> None:
 
 def ages_of(plain: float, newest: float, *, plain_bytes: float = 2e6, newest_bytes: float = 1e6, lost: int = 0) -> Ages:
     def point(conflate: bool, rate: float, age: float, sent: float) -> AgePoint:
-        blocks = tuple(age * (0.3 + k / 12) for k in range(36))
+        blocks = tuple(age * (0.3 + k / 18) for k in range(36))
         return AgePoint("sse", conflate, rate, blocks, age, sent, 100, 50 * conflate, lost)
 
     points = [point(False, 20.0, 0.1, 5e5), point(True, 20.0, 0.1, 5e5)]
@@ -289,7 +289,7 @@ def test_each_technique_has_a_server_of_its_own_and_its_clients_elsewhere(capfd:
     assert capfd.readouterr().err == ""  # a cell would show what a child process says
     assert costs.missed == {"polling": 0, "websocket": 0}
     assert costs.cpu("polling").value > costs.cpu("websocket").value > 0
-    assert {len(values) for values in costs.memory_kib.values()} == {4}
+    assert {len(values) for values in costs.memory_kib.values()} == {8}
     assert math.isfinite(costs.memory("websocket").half_width)
     assert "clients of each technique" in costs._repr_html_()
 

@@ -191,7 +191,7 @@ def test_a_browser_that_did_not_tell_in_time_is_undecided(conformance: Conforman
 
 @pytest.fixture(scope="module")
 def returns() -> Returns:
-    return sse.returns({0.1: 10, 0.2: 8})
+    return sse.returns({0.1: 24, 0.2: 24})
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from typing import Any
 
@@ -55,6 +56,7 @@ def test_what_was_seen_survives_json_and_is_summed_up() -> None:
         ([STILL, home("thread"), home("process")], "confirmed", "waits for what is left of the cell, 3 s at most"),
         ([STILL, home("thread", 200.0)], "refuted", "on the lab's thread: 95 % within 200 ms"),
         ([STILL, home("thread", lost=1)], "refuted", "1 events lost"),
+        ([STILL, dataclasses.replace(home("thread"), twice=1)], "refuted", "1 events twice"),
         ([home("kernel-loop"), home("thread")], "refuted", "waits for what is left of the cell"),
         ([home("kernel-loop", stands_still=True, honest=True), home("thread")], "refuted", "counted from when they"),
         ([home("thread")], "not run", "needs a busy cell"),
