@@ -113,16 +113,26 @@ def see(run: Run, technique: str, noise_limit_s: float | None = None) -> Seen:
     if floor_s > limit_s:
         why = f"this machine is too busy: a bare socket alone took {shown(floor_s, 's')} (95th percentile)"
         raise NoVerdict("undecided", why, len(frame))
-    stalled, stalls_s = stood_still(settings)
-    if stalled > HELD_UP:
-        why = f"this machine is too busy: the receiving loop stood still for {stalled:.0%} of the run"
-        raise NoVerdict("undecided", why, len(frame))
+    stalled, stalls_s = not_too_busy(settings, len(frame))
     may_s = TOLERANCE * d + 3 * float(settings.get("jitter_s") or 0.0)
     mean_s = sum(run.floor_ms) / max(1, len(run.floor_ms)) / 1e3
     shift_s = may_s + mean_s + stalls_s
     fresh = not options_of(run, technique).get("keep_alive", True)
     share = OUTSIDE + HOPS * stalled
     return Seen(frame, d, may_s + floor_s, shift_s, share, lost, fresh, run.interrupted)
+
+
+def not_too_busy(settings: Mapping[str, Any], n: int) -> tuple[float, float]:
+    """What :func:`stood_still` gives.
+
+    Raises:
+        NoVerdict: the loop stood still for so much of the run that nothing is decided.
+    """
+    stalled, stalls_s = stood_still(settings)
+    if stalled > HELD_UP:
+        why = f"this machine is too busy: the receiving loop stood still for {stalled:.0%} of the run"
+        raise NoVerdict("undecided", why, n)
+    return stalled, stalls_s
 
 
 def stood_still(settings: Mapping[str, Any]) -> tuple[float, float]:

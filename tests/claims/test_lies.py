@@ -153,6 +153,7 @@ SWEEP = in_a_lab(partial(intervals.sweep, intervals_s=(0.2, 0.3, 0.4), each=6, d
 COSTS = in_a_lab(price.costs)
 CONNECTIONS = in_a_lab(partial(connections, duration_s=2.5))
 CROSSING = in_a_lab(partial(both_ways, duration_s=2.0))
+DEFLATED = partial(compression.deflate, count=200, rounds=3, connections=10)
 PAYLOADS = in_a_lab(partial(payloads, sizes=(1, 200, 1000), duration_s=1.4))
 PAGED = in_a_lab(paged)
 TRIPS = in_a_lab(partial(against_tcp, sizes=(1,), trips=8, bare_trips=60))
@@ -297,11 +298,11 @@ LIES = (
     Lie("requests on a reused connection forgotten", reuse_forgotten, RATES, "L2", "answers with events to"),
     Lie("a long poll answers only the first queued event", only_the_first, RATES, "L3", "events per answer|lost"),
     Lie("replay one id late", resuming(1), RESUMED, "E2", "lost"),
-    Lie("deflate negotiated and not applied", never_deflated, compression.deflate, "W9", "no kind of message"),
+    Lie("deflate negotiated and not applied", never_deflated, DEFLATED, "W9", "no kind of message"),
     Lie("delay one way only", one_way_only, CROSSING, "W2", "up: median"),
     Lie("each second event flushed late", each_second_late, STREAMS, "S3", "latencies from"),
     Lie("the next poll T after the answer: late", careless, SWEEP, "P1", "mean"),
-    Lie("the next poll T after the answer: cheap", careless, COSTS, "P2", "slower"),
+    Lie("the next poll T after the answer: cheap", careless, COSTS, "P2", "polls came every T"),
     Lie("Connection: close on each poll", closing_each, CONNECTIONS, "L5", "connections"),
     Lie("WebSocket alone 5 ms later", websocket_late, TRIPS, "W10", "times as long"),
     Lie("each 200th event dropped by one technique", nothing, in_a_lab(partial(beside, change=each_200th_lost)), "S3",
@@ -325,13 +326,19 @@ def test_each_row_names_a_claim() -> None:
     assert {lie.claim for lie in LIES} <= CLAIMS.keys()
 
 
-HONEST = {(lie.claim, lie.experiment): lie for lie in LIES if lie.plant is not nothing}
+HONEST = {
+    lie.experiment: sorted({other.claim for other in LIES if other.experiment is lie.experiment})
+    for lie in LIES
+    if lie.plant is not nothing
+}
 
 
-@pytest.mark.parametrize("lie", HONEST.values(), ids=lambda lie: lie.claim)
-def test_the_same_experiment_without_a_lie_is_not_refuted(lie: Lie) -> None:
-    found = checking.judge(lie.claim, lie.experiment())
-    assert found.verdict != "refuted", found
+@pytest.mark.parametrize("experiment", HONEST, ids=lambda one: ", ".join(HONEST[one]))
+def test_the_same_experiment_without_a_lie_is_not_refuted(experiment: Callable[[], Any]) -> None:
+    seen = experiment()
+    for claim in HONEST[experiment]:
+        found = checking.judge(claim, seen)
+        assert found.verdict != "refuted", found
 
 
 def decided(claim: str, experiment: Callable[[], Any]) -> Finding:

@@ -18,6 +18,7 @@ from labkit.claims.seen import (
     Seen,
     lost_part,
     mean_part,
+    not_too_busy,
     outside,
     outside_part,
     see,
@@ -84,6 +85,7 @@ def cost_rises(seen: Costs) -> Finding:
     frame = seen.frame
     if len(frame) < 2 * LEAST_EVENTS or frame["topic"].nunique() < 4:
         raise NoVerdict("undecided", f"{len(frame)} pollers are too few", len(frame))
+    stalled, _ = not_too_busy(seen.settings, len(frame))
     lines = [line for _, part in frame.groupby("topic") if (line := _line(part)) is not None]
     h, b = (confidence.mean_interval([line[i] for line in lines]) for i in (0, 1))
     off = max((line[2] for line in lines), default=math.inf)
@@ -91,7 +93,7 @@ def cost_rises(seen: Costs) -> Finding:
         _value("h", h, seen.empty_bytes, EFFECT_H * seen.empty_bytes, "a request and its empty answer"),
         _value("b", b, seen.event_bytes, EFFECT_B, "what an event adds to an answer"),
         _straight(off),
-        _on_time(frame, stood_still(seen.settings)[0]),
+        _on_time(frame, stalled),
         _empty(frame, seen.rate_per_s),
         *none_lost(seen.lost),
     ]
