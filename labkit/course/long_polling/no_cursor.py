@@ -89,8 +89,9 @@ class Unaware(Shown):
         gap_ms = theory.request_gap(self.one_way_s) * 1e3
         return layout.dressed(
             figure,
-            f"Without a cursor {self.lost} of {len(self.published)} events are lost",
-            f"{self.rate_per_s:g} events a second at random; after a delivered one the gap is {style.ms(gap_ms)}",
+            f"Without a cursor {len(when.keys() - rows[1][1])} of {len(when)} events are lost",
+            f"one topic of {1 + self.published[-1][0]}; {self.rate_per_s:g} events a second at random; "
+            f"after a delivered one the gap is {style.ms(gap_ms)}",
             theme=theme, height=270, margin=(110, 24, 84, 96),
         )  # fmt: skip
 

@@ -79,7 +79,7 @@ class ServerCosts(Shown):
 def server_costs(
     techniques: Sequence[str] | None = None,
     *,
-    clients: int = 64,
+    clients: int = 60,
     rate_per_s: float = 8.0,
     rounds: int = 8,
     round_s: float = 0.6,
