@@ -135,7 +135,8 @@ def _on_time(frame: Any, stalled: float) -> Part:
     verdict: Verdict = "confirmed" if max(late, early) <= SLIP else "undecided"
     if early > 2 * SLIP or late > SLIP + 2 * stalled + 0.15:
         verdict = "refuted"
-    return Part(verdict, f"polls came every T but for {max(late, early):.0%}")
+    off = f"{late:.0%} later" if late >= early else f"{early:.0%} sooner"
+    return Part(verdict, f"polls came every T, of one interval {off}")
 
 
 def _empty(frame: Any, rate_per_s: float) -> Part:
@@ -145,7 +146,7 @@ def _empty(frame: Any, rate_per_s: float) -> Part:
     share = math.fsum(
         n * theory.empty_answer_fraction(rate_per_s, span_s / n) for n, span_s in zip(polls, spans_s, strict=True)
     ) / max(1, sum(polls))
-    return near(found, share, 0.0, EFFECT_EMPTY, f"{found.value:.0%} of the polls empty against {share:.0%}")
+    return near(found, share, 0.0, EFFECT_EMPTY, f"{found.value:.0%} of the polls empty, by e^(-λT) {share:.0%}")
 
 
 # N1

@@ -51,6 +51,8 @@ def light_on_the_server(seen: Burden) -> Finding:
         f"kept alive it holds a connection too, {shown(memory[KEPT].value, 'KiB')}{_kernel(seen)} and a descriptor, "
         f"and costs more CPU below T = {shown(kept.value, 's')}",
     ]
+    if verdict == "refined":
+        texts.insert(0, texts.pop(1))  # the condition
     return Finding(None, balance.value, balance, rounds, verdict, "\n".join(texts), "s")
 
 
