@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import psutil
 import pytest
 from broken import changed, swallowed, with_client, with_options
 from lying import NEVER_DEFLATING
