@@ -6,7 +6,9 @@ confidence   intervals, and the rules that make a verdict of one
 finding      what a judge gives back
 judging      the parts of a verdict, and the verdict that is made of them
 seen         what a run saw of one technique, and the parts made of that
+faults       what refutes a claim whatever it is about
 checking     a claim put to the test
+told         a verdict as people read it
 recording    records and predictions, as the ledger of claims keeps them
 logbook      the files that they are kept in
 exercises    an exercise, and the report on an answer
