@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from labkit.claims.claim import Claim, of_notebook
 from labkit.course.alone import in_a_lab
-from labkit.course.long_polling import judges, judges_held
+from labkit.course.long_polling import judges, judges_exchanges, judges_held
 from labkit.course.long_polling.bounded import threads
 from labkit.course.long_polling.equal import equal_requests
 from labkit.course.long_polling.event_rates import rates
@@ -55,7 +55,7 @@ CLAIMS = of_notebook(
         sentence="“every long poll request and long poll response is a complete HTTP message and thus contains"
         " a full set of HTTP headers in the message framing”",
         unit="",
-        judge=judges.full_headers,
+        judge=judges_exchanges.full_headers,
         experiment=in_a_lab(payloads),
     ),
     Claim(
@@ -63,7 +63,7 @@ CLAIMS = of_notebook(
         source="RFC 6202 section 2.2",
         sentence="“both polling mechanisms work well with persistent HTTP connections that can be reused for "
         "many poll requests”",
-        judge=judges.persistent_connections,
+        judge=judges_exchanges.persistent_connections,
         experiment=in_a_lab(connections),
     ),
     Claim(
@@ -94,7 +94,7 @@ CLAIMS = of_notebook(
         source="RFC 6202 sections 2.2 and 5.2",
         sentence="“When HTTP pipelining [...] is available, the latency due to the server waiting for a new "
         "request can be avoided.” And practice: a plain GET then queues behind the poll",
-        judge=judges.pipelining,
+        judge=judges_exchanges.pipelining,
         experiment=in_a_lab(pipelined),
     ),
     Claim(
