@@ -183,6 +183,12 @@ def test_a_medians_narrow_interval_misses_it_twice_in_a_thousand(n):
     assert missed <= 4000 * 0.002 + 4 * math.sqrt(8)
 
 
+def test_without_scipy_there_is_no_verdict_and_it_says_why(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with pytest.raises(LabkitError, match="needs scipy"):
+        share_interval(1, 17)
+
+
 # The ledger
 
 

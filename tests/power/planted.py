@@ -28,17 +28,17 @@ class Planted:
 PLANTED = (
     Planted("P1", "sweep: a mean a transit off (T after each answer)", polling.swept, True),
     Planted("P1", "one poller: a mean a quarter of the period off", runs.one_poller, True),
-    Planted("P2", "b: 5 bytes", lambda rng, wrong: polling.priced(rng, b=38.0 + 7.0 * wrong), True),
+    Planted("P2", "b: 5 bytes", lambda rng, wrong: polling.priced(rng, b=38.0 + 5.0 * wrong), True),
     Planted("P2", "h: 4 %", lambda rng, wrong: polling.priced(rng, h=300.0 * (1 + 0.04 * wrong))),
     Planted("P2", "a third fewer polls", lambda rng, wrong: polling.priced(rng, slower=1 + 0.33 * wrong)),
-    Planted("P2", "15 % of the polls not empty", lambda rng, wrong: polling.priced(rng, rare=1 - 0.5 * wrong)),
+    Planted("P2", "a fifth of the polls every 0.2 s", lambda rng, wrong: polling.priced(rng, rare=1 - 0.57 * wrong)),
     Planted(
         "N1",
         "half a transit and a tenth of the wait",
         lambda rng, wrong: polling.waited(rng, late=float(wrong)),
         True,
     ),
-    Planted("N1", "other requests for 3 of 10 jobs", lambda rng, wrong: polling.waited(rng, others=0.4 * wrong)),
+    Planted("N1", "other requests for half of the jobs", lambda rng, wrong: polling.waited(rng, others=0.5 * wrong)),
     Planted(
         "L1",
         "rates: a stream's mean, 10 ms away at 2/s",

@@ -31,17 +31,17 @@ def priced(rng: Rng, *, h: float = 300.0, b: float = 38.0, slower: float = 1.0, 
     """Pollers of 16 topics at four intervals; an answer has a comma between events, and longer ids later on."""
     rows = []
     for number in range(16):
-        due = poisson(rng, 2.5 * rare, 3.4 * slower)
+        due = poisson(rng, 2.5 * rare, 5.0 * slower)
         for interval_s in (0.2, 0.4, 0.8, 1.6):
-            polls = round(3.2 / interval_s)
+            polls = round(4.8 / interval_s)
             counts, _ = np.histogram(due, np.arange(polls + 1) * interval_s * slower)
             events, full = int(counts.sum()), int((counts > 0).sum())
             size = h * polls + b * events + (events - full) + 0.3 * events
             rows.append({
-                "interval_s": interval_s, "topic": f"t{number}", "polls": polls, "span_s": 3.2 * slower,
+                "interval_s": interval_s, "topic": f"t{number}", "polls": polls, "span_s": 4.8 * slower,
                 "latency_ms": 100.0, "empty": polls - full, "events": events, "bytes": size,
             })  # fmt: skip
-    return Costs(pd.DataFrame(rows), 2.5, D, 300.0, 38.0, 0, {"duration_s": 3.5})
+    return Costs(pd.DataFrame(rows), 2.5, D, 300.0, 38.0, 0, {"duration_s": 5.2})
 
 
 def waited(rng: Rng, *, late: float = 0.0, others: float = 0.0) -> Waited:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from labkit.claims.claim import Claim, of_notebook
 from labkit.course.alone import in_a_lab
-from labkit.course.long_polling import judges, judges_held
+from labkit.course.long_polling import judges, judges_exchanges, judges_held
 from labkit.course.long_polling.bounded import threads
 from labkit.course.long_polling.equal import equal_requests
 from labkit.course.long_polling.event_rates import rates
@@ -60,7 +60,7 @@ CLAIMS = of_notebook(
         " a full set of HTTP headers in the message framing”",
         unit="",
         measures="share of headers in the exchange that carries least",
-        judge=judges.full_headers,
+        judge=judges_exchanges.full_headers,
         experiment=in_a_lab(payloads),
     ),
     Claim(
@@ -69,7 +69,7 @@ CLAIMS = of_notebook(
         sentence="“both polling mechanisms work well with persistent HTTP connections that can be reused for "
         "many poll requests”",
         measures="mean latency with a connection for each request",
-        judge=judges.persistent_connections,
+        judge=judges_exchanges.persistent_connections,
         experiment=in_a_lab(connections),
     ),
     Claim(
@@ -104,7 +104,7 @@ CLAIMS = of_notebook(
         sentence="“When HTTP pipelining [...] is available, the latency due to the server waiting for a new "
         "request can be avoided.” And practice: a plain GET then queues behind the poll",
         measures="how long a GET behind a parked poll took",
-        judge=judges.pipelining,
+        judge=judges_exchanges.pipelining,
         experiment=in_a_lab(pipelined),
     ),
     Claim(

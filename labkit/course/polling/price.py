@@ -195,7 +195,7 @@ def costs(
     *,
     topics: int = 16,
     rate_per_s: float = 2.5,
-    span_s: float = 3.2,
+    span_s: float = 4.8,
     one_way_s: float = ONE_WAY_S,
 ) -> Costs:
     """Pollers of several intervals, each on topics of their own with events of their own, so that all are independent.

@@ -130,7 +130,7 @@ def test_bytes_linear_in_the_polls_confirm_p2() -> None:
         ({"history": True}, ""),
         ({"b": 120.0}, "b = 120"),
         ({"b": 44.0}, "b = 44"),
-        ({"never_empty": True}, "0% of the polls empty"),
+        ({"never_empty": True}, "0% of the shortest interval's polls empty"),
     ],
 )
 def test_a_wrong_world_refutes_p2(wrong: dict[str, Any], named: str) -> None:
