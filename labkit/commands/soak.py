@@ -140,4 +140,5 @@ def _report(results: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
         yield f"{'ok  ' if steady(tried) else 'FAIL'} {id:<4} {counts}"
         if not steady(tried):
             rarest = Counter(r["verdict"] for r in tried).most_common()[-1][0]
-            yield from (f"       {r['verdict']}: {r['reason']}" for r in tried if r["verdict"] == rarest)
+            told = [r["reason"].replace("\n", "\n         ") for r in tried if r["verdict"] == rarest]
+            yield from (f"       {rarest}: {reason}" for reason in told)

@@ -60,7 +60,7 @@ def clients_may_buffer(seen: FirstShown) -> Finding:
     held = [f"{c.client} ({c.framing}) {_wanted(c)}" for c in late]
     reason = f"{', '.join(held) or 'none'}; at once: {', '.join(dict.fromkeys(c.client for c in at_once)) or 'none'}"
     if verdict == "undecided" and not at_once:
-        reason = f"none showed the first event at once, so the server or the machine may have been slow; {reason}"
+        reason = f"none showed the first event at once, so the server or the machine may have been slow\n{reason}"
     most = max((c.body_bytes for c in seen.cases if c.body_bytes is not None), default=None)
     return Finding(None, most, None, len(seen.cases), verdict, reason, "bytes")
 
@@ -83,7 +83,9 @@ def multipart_lags(seen: Boundaries) -> Finding:
         for parser, received_ns in held.items():
             lag = confidence.median_interval(_lags(seen.run, received_ns))
             intervals[name, parser] = lag
-            parts.append(near(lag, expected, 0.5, f"{name}, {parser}: {shown(lag.value)} events late (n = {lag.n})"))
+            parts.append(
+                near(lag, expected, 0.25, 0.5, f"{name}, {parser}: {shown(lag.value)} events late (n = {lag.n})")
+            )
     found = intervals["leading", "this kit"]
     return Finding(1.0, found.value, found, found.n, together(parts).verdict, guilty(parts), "events")
 
@@ -150,19 +152,19 @@ def nagle_adds_a_step(seen: Steps) -> Finding:
     verdict: Verdict = "undecided"
     if None not in (*there.values(), *cures):
         if any(cures):
-            verdict, reason = "refuted", f"the wait is there without Nagle as well; {reason}"
+            verdict, reason = "refuted", f"the wait is there without Nagle as well\n{reason}"
         elif all(there.values()):
             verdict = "confirmed"
         elif there["asked"]:
             verdict = "refined"
             reason = (
                 "only where the client has just asked, as in polling; on a stream this system acknowledges what the "
-                f"program has read at once; {reason}"
+                f"program has read at once\n{reason}"
             )
         elif there["stream"]:
-            verdict, reason = "refined", f"only on a stream; {reason}"
+            verdict, reason = "refined", f"only on a stream\n{reason}"
         else:
-            verdict, reason = "refuted", f"not on this system; {reason}"
+            verdict, reason = "refuted", f"not on this system\n{reason}"
     median = steps["asked"]
     return Finding(STEP_S, median.value, median, median.n, verdict, reason, "s")
 

@@ -129,6 +129,7 @@ async def _subscribed(home: Home, technique: Technique, ports: dict[str, int]) -
     """A subscriber on the lab loop; at the end it waits for what is on its way."""
 
     def arrived(_: Subscription, delivery: Delivery) -> None:
+        home.twice += delivery.event_id in home.received
         home.received[delivery.event_id] = delivery.received_ns
 
     async def begin() -> asyncio.Task[None]:
@@ -162,7 +163,7 @@ async def _apart(home: Home, technique: Technique, rate_per_s: float) -> AsyncIt
         answer, _ = await asyncio.to_thread(child.communicate, "end\n", 2 * SETTLE_S)
         there: Home = pickle.loads(bytes.fromhex(answer))
         home.published = {id: times for id, times in there.published.items() if times[0] >= home.started_ns}
-        home.received = there.received
+        home.received, home.twice = there.received, there.twice
     finally:
         if child.poll() is None:
             child.kill()
