@@ -91,8 +91,7 @@ def cost_rises(seen: Costs) -> Finding:
         _value("h", h, seen.empty_bytes, EFFECT_H * seen.empty_bytes, "a request and its empty answer"),
         _value("b", b, seen.event_bytes, EFFECT_B, "what an event adds to an answer"),
         _straight(off),
-        _on_time(frame, stood_still(seen.settings)[0]),
-        _empty(frame, seen.rate_per_s),
+        *_in_time(seen),
         *none_lost(seen.lost),
     ]
     return finding(parts, int(frame["events"].sum()), seen.empty_bytes, h, "bytes")
@@ -120,6 +119,16 @@ def _value(name: str, found: Interval, expected: float, effect: float, what: str
 def _straight(off: float) -> Part:
     verdict: Verdict = "confirmed" if off <= 0.03 else "undecided" if off <= 0.1 else "refuted"
     return Part(verdict, f"no point is more than {off:.1%} off its topic's line")
+
+
+def _in_time(seen: Costs) -> list[Part]:
+    """What is about time, which a machine that stands still can only leave undecided."""
+    stalled = stood_still(seen.settings)[0]
+    parts = [_on_time(seen.frame, stalled), _empty(seen.frame, seen.rate_per_s)]
+    if stalled <= HELD_UP:
+        return parts
+    why = f"the receiving loop stood still for {stalled:.0%} of the run"
+    return [Part("undecided", f"{p.text}; {why}") if p.verdict == "refuted" else p for p in parts]
 
 
 def _on_time(frame: Any, stalled: float) -> Part:
