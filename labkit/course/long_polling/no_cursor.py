@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from labkit import theory
 from labkit.charts import layout, style
 from labkit.course.alone import started_now
-from labkit.course.background import lateness
+from labkit.course.background import lateness, until
 from labkit.course.case_server import shown
 from labkit.course.long_polling.polls import LONG, ONE_WAY_S
 from labkit.course.shown import Shown, as_table
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 Event = tuple[int, int]
 """The number of its topic, and its id there."""
+LONGEST_S = 5.0
+"""How long what a client with a cursor has not got yet is waited for."""
 T = TypeVar("T")
 
 
@@ -149,6 +151,7 @@ async def _unaware(
             at_s.append(clock() - began_s)
             ids.append(await asyncio.to_thread(lab.publish, "tick", topic))
         await asyncio.sleep(8 * one_way_s)
+        await until(lambda: ids[-1] in lists[1], LONGEST_S)
     finally:
         for task in waiting:
             task.cancel()
