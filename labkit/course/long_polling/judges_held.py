@@ -74,10 +74,10 @@ def lost_without_a_cursor(seen: Unaware) -> Finding:
     longer = (
         1 + TOLERANCE + HOPS * seen.late_s / theory.request_gap(seen.one_way_s)
     )  # by what the loop's timers are late
-    half, p, most, double = (seen.share_lost(gaps) for gaps in (0.5, 1.0, longer, 2.0))
+    below, p, most, above = (seen.share_lost(gaps) for gaps in (0.6, 1.0, longer, 1.7))
     error = math.sqrt(p / (1 - p) / (n * (1 - p))) * (1 - p) ** 2
     found = confidence.known_interval(lost / n, error, n)
-    verdict = confidence.agrees(found, seen.share_lost(1 - EARLY), most, half, double)
+    verdict = confidence.agrees(found, seen.share_lost(1 - EARLY), most, below, above)
     parts = [
         said(lost > 0, f"{lost} of {n} events lost without a cursor"),
         Part(verdict, f"{lost / n:.0%} of them, the share that falls into a gap is {p:.0%}"),

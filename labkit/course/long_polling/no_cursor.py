@@ -103,7 +103,7 @@ class Unaware(Shown):
 
 
 def unaware(
-    lab: Lab, *, rate_per_s: float = 10.0, events: int = 40, topics: int = 8, one_way_s: float = ONE_WAY_S
+    lab: Lab, *, rate_per_s: float = 10.0, events: int = 40, topics: int = 10, one_way_s: float = ONE_WAY_S
 ) -> Unaware:
     """Clients that ask for "the next event" each time, each beside one that says which it has."""
     topic, rngs = f"02-unaware-{time.monotonic_ns()}", [random.Random(8 + number) for number in range(topics)]
