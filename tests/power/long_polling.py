@@ -79,9 +79,9 @@ def connected(rng: Rng, planted: bool) -> Connections:
 
 
 def unaware(rng: Rng, gaps: float) -> Unaware:
-    """Eight clients without a cursor: what comes in a gap of so many times its length is lost."""
+    """Ten clients without a cursor: what comes in a gap of so many times its length is lost."""
     published, kept = list[tuple[int, int]](), list[tuple[int, int]]()
-    for topic in range(8):
+    for topic in range(10):
         free_s = 0.0
         for event_id, due_s in enumerate(np.cumsum(rng.exponential(0.1, 40)).tolist(), 1):
             published.append((topic, event_id))

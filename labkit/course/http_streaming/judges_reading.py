@@ -12,6 +12,7 @@ from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.finding import Finding, NoVerdict
 from labkit.claims.judging import LEAST_EVENTS, guilty, listed, near, said, together
+from labkit.claims.seen import HELD_UP, stood_still
 from labkit.claims.values import shown
 from labkit.course.http_streaming.borders import Boundaries, Rechunked
 from labkit.course.http_streaming.buffering import FirstShown, Reading
@@ -74,6 +75,9 @@ def _wanted(case: Reading) -> str:
 
 def multipart_lags(seen: Boundaries) -> Finding:
     """S8: with a leading boundary a part is whole one event later, for the kit's client and for Python's own parser."""
+    stalled = stood_still(seen.run.settings)[0]
+    if stalled > HELD_UP:
+        raise NoVerdict("undecided", f"the receiving loop stood still for {stalled:.0%} of the run")
     parts, intervals = [], {}
     for name, expected in (("trailing", 0), ("leading", 1)):
         record = next(seen.run.ledger.of(name), None)
@@ -140,11 +144,14 @@ def part_times(record: ConnectionRecord) -> dict[int, int]:
 def nagle_adds_a_step(seen: Steps) -> Finding:
     """T2: two writes wait for a delayed acknowledgement; TCP_NODELAY or one write takes the wait away.
 
-    A step is there if the median's interval lies above half of 40 ms, and not there if it lies below a quarter.
+    A step is there if the median's interval lies above half of 40 ms, and not there if it lies below a quarter. In one
+    write there is nothing to wait for: what takes as long there is the machine's.
     """
     medians = {key: confidence.median_interval(values) for key, values in seen.samples.items()}
     steps = {pattern: medians[pattern, "two writes"] for pattern in ("asked", "stream")}
     there = {pattern: _is_step(median) for pattern, median in steps.items()}
+    if any(_is_step(m) is not False for (_, way), m in medians.items() if way == "one write"):
+        raise NoVerdict("undecided", "this machine is too busy: one write takes as long", len(medians))
     cures = [_is_step(m) for (_, way), m in medians.items() if way != "two writes"]
     text = ", ".join(f"{pattern} {shown(m.value, 's')}" for pattern, m in steps.items())
     others = shown(max(m.value for (_, way), m in medians.items() if way != "two writes"), "s")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from labkit import theory
 from labkit.claims import confidence
 from labkit.claims.confidence import Verdict
 from labkit.claims.finding import Finding, NoVerdict
 from labkit.claims.judging import EARLY, LEAST_EVENTS, TOLERANCE, Part, finding, said
+from labkit.claims.seen import HOPS
 from labkit.course.long_polling.bounded import Threads
 from labkit.course.long_polling.idle_limit import Valley
 from labkit.course.long_polling.memory import Held
@@ -28,12 +30,19 @@ def time_outs_bite(seen: Valley) -> Finding:
     parts = [
         Part(below, f"{share:.0%} of the requests broken below the idle limit"),
         said(bool((beyond["broken_per_min"] > 0).all()), "every hold above it broken"),
-        said(bool(safe["requests_per_min"].is_monotonic_decreasing), "fewer requests, the longer the hold"),
+        _fewer(safe["requests_per_min"].tolist()),
         said(float(beyond["deaf_share"].min()) > float(safe["deaf_share"].iloc[-1]), "and deaf meanwhile"),
     ]
     why = f"an intermediary that was told to end what is idle for {seen.idle_timeout_s:g} s\n{{}}"
     found = finding(parts, len(table), seen.idle_timeout_s, float(safe.index[-1]), reason=why)
     return replace(found, verdict="illustrated") if found.verdict == "confirmed" else found
+
+
+def _fewer(requests_per_min: list[float]) -> Part:
+    """The longest hold makes fewer requests than the shortest; one between that makes more may be a stall's."""
+    falls = requests_per_min == sorted(requests_per_min, reverse=True)
+    turned = requests_per_min[-1] >= requests_per_min[0]
+    return Part("refuted" if turned else "confirmed" if falls else "undecided", "fewer requests, the longer the hold")
 
 
 def a_connection_is_held(seen: Held) -> Finding:
@@ -62,10 +71,13 @@ def lost_without_a_cursor(seen: Unaware) -> Finding:
     if n < LEAST_EVENTS:
         raise NoVerdict("undecided", f"{n} events are too few", n)
     others, twice = set(seen.published) - set(seen.with_cursor), len(seen.with_cursor) - len(set(seen.with_cursor))
-    half, p, most, double = (seen.share_lost(gaps) for gaps in (0.5, 1.0, 1.0 + TOLERANCE, 2.0))
+    longer = (
+        1 + TOLERANCE + HOPS * seen.late_s / theory.request_gap(seen.one_way_s)
+    )  # by what the loop's timers are late
+    below, p, most, above = (seen.share_lost(gaps) for gaps in (0.6, 1.0, longer, 1.7))
     error = math.sqrt(p / (1 - p) / (n * (1 - p))) * (1 - p) ** 2
     found = confidence.known_interval(lost / n, error, n)
-    verdict = confidence.agrees(found, seen.share_lost(1 - EARLY), most, half, double)
+    verdict = confidence.agrees(found, seen.share_lost(1 - EARLY), most, below, above)
     parts = [
         said(lost > 0, f"{lost} of {n} events lost without a cursor"),
         Part(verdict, f"{lost / n:.0%} of them, the share that falls into a gap is {p:.0%}"),

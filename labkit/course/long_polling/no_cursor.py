@@ -8,11 +8,13 @@ import random
 import time
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from labkit import theory
 from labkit.charts import layout, style
 from labkit.course.alone import started_now
+from labkit.course.background import lateness, until
 from labkit.course.case_server import shown
 from labkit.course.long_polling.polls import LONG, ONE_WAY_S
 from labkit.course.shown import Shown, as_table
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 Event = tuple[int, int]
 """The number of its topic, and its id there."""
+LONGEST_S = 5.0
+"""How long what a client with a cursor has not got yet is waited for."""
 T = TypeVar("T")
 
 
@@ -36,7 +40,8 @@ class Unaware(Shown):
     """Clients that poll without a cursor, each on a topic of its own beside one with a cursor: what was published while
     both listened, and what came, as (topic's number, event id).
 
-    ``at_s``: when each was published, from the first client's start.
+    ``at_s``: when each was published, from the first client's start; ``late_s``: by how much timers of the same loop
+    were late on average.
     """
 
     published: tuple[Event, ...]
@@ -46,6 +51,7 @@ class Unaware(Shown):
     one_way_s: float
     settings: dict[str, Any] = field(default_factory=dict)
     at_s: tuple[float, ...] = ()
+    late_s: float = 0.0
 
     @property
     def lost(self) -> int:
@@ -97,7 +103,7 @@ class Unaware(Shown):
 
 
 def unaware(
-    lab: Lab, *, rate_per_s: float = 10.0, events: int = 40, topics: int = 8, one_way_s: float = ONE_WAY_S
+    lab: Lab, *, rate_per_s: float = 10.0, events: int = 40, topics: int = 10, one_way_s: float = ONE_WAY_S
 ) -> Unaware:
     """Clients that ask for "the next event" each time, each beside one that says which it has."""
     topic, rngs = f"02-unaware-{time.monotonic_ns()}", [random.Random(8 + number) for number in range(topics)]
@@ -107,11 +113,11 @@ def unaware(
             _unaware(lab, port, f"{topic}-{number}", rng, rate_per_s, events, one_way_s)
             for number, rng in enumerate(rngs)
         ]
-        found = shown(_all(each), f"{topics} pairs of clients, {events} events each")
+        found, late_s = shown(_all(each), f"{topics} pairs of clients, {events} events each")
     ids, at_s, without, kept = zip(*found, strict=True)
     settings = started_now(one_way_s=one_way_s, rate_per_s=rate_per_s)
     at_s = tuple(t for times in at_s for t in times)
-    return Unaware(_keyed(ids), _keyed(without), _keyed(kept), rate_per_s, one_way_s, settings, at_s)
+    return Unaware(_keyed(ids), _keyed(without), _keyed(kept), rate_per_s, one_way_s, settings, at_s, late_s)
 
 
 def _keyed(ids: Iterable[list[int]]) -> tuple[Event, ...]:
@@ -119,8 +125,11 @@ def _keyed(ids: Iterable[list[int]]) -> tuple[Event, ...]:
     return tuple((number, event_id) for number, of_topic in enumerate(ids) for event_id in of_topic)
 
 
-async def _all(each: Iterable[Awaitable[T]]) -> list[T]:
-    return await asyncio.gather(*each)
+async def _all(each: Iterable[Awaitable[T]]) -> tuple[list[T], float]:
+    """What each gives, and how late the loop's timers were meanwhile."""
+    async with lateness() as late_s:
+        found = await asyncio.gather(*each)
+    return found, fmean(late_s) if late_s else 0.0
 
 
 async def _unaware(
@@ -142,6 +151,7 @@ async def _unaware(
             at_s.append(clock() - began_s)
             ids.append(await asyncio.to_thread(lab.publish, "tick", topic))
         await asyncio.sleep(8 * one_way_s)
+        await until(lambda: ids[-1] in lists[1], LONGEST_S)
     finally:
         for task in waiting:
             task.cancel()

@@ -144,6 +144,9 @@ def test_a_lost_event_refutes_p2_and_pollers_that_fell_behind_decide_nothing() -
         slow = priced()
         slow.frame["span_s"] *= slower
         assert claims.judge("P2", slow).verdict == verdict
+    slow.settings["held_up_ms"] = {"total": 2000.0, "max": 300.0}
+    slow.settings["duration_s"] = 5.0
+    assert claims.judge("P2", slow).verdict == "undecided"  # the machine stood still
 
 
 # P3
