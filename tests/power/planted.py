@@ -77,11 +77,11 @@ BYTES = "the bytes of real servers and clients, which are exact: it has no stati
 OTHERS = "other people's programs"
 PAGE = "a real browser"
 UNSIMULATED = {
-    "P3": MEMORY, "P4": BYTES, "P5": BYTES, "L4": BYTES, "L6": "sockets that an intermediary ends", "L7": MEMORY,
-    "L5b": BYTES, "L11": PAGE, "L12": "threads that the system runs", "S1": BYTES, "S1b": BYTES, "S1c": BYTES, "S2": OTHERS, "S5": BYTES,
-    "S6": OTHERS, "S7": "no notebook runs it", "S8": "two parsers over the bytes of a real stream", "E1": OTHERS, "E3": OTHERS, "E5": BYTES,
-    "E6": PAGE, "W1": BYTES, "W3": BYTES, "W4": OTHERS, "W5": OTHERS, "W6": OTHERS,
-    "W7": "peers that fall silent", "W10": "two programs' own time", "W11": BYTES, "X1": BYTES,
-    "X2": PAGE, "A1": MEMORY, "A7": PAGE, "B1": PAGE,
+    "P3": MEMORY, "P4": BYTES, "P5": BYTES, "L4": BYTES, "L5b": BYTES, "L6": "sockets that an intermediary ends",
+    "L7": MEMORY, "L11": PAGE, "L12": "threads that the system runs", "S1": BYTES, "S1b": BYTES, "S1c": BYTES,
+    "S2": OTHERS, "S5": BYTES, "S6": OTHERS, "S7": "no notebook runs it",
+    "S8": "two parsers over the bytes of a real stream", "E1": OTHERS, "E3": OTHERS, "E5": BYTES, "E6": PAGE,
+    "W1": BYTES, "W3": BYTES, "W4": OTHERS, "W5": OTHERS, "W6": OTHERS, "W7": "peers that fall silent",
+    "W10": "two programs' own time", "W11": BYTES, "X1": BYTES, "X2": PAGE, "A1": MEMORY, "A7": PAGE, "B1": PAGE,
 }  # fmt: skip
 """Why no simulation makes the worlds of a claim: it is run."""
