@@ -115,8 +115,8 @@ test-all: $(VENV)/.installed $(KERNELS:%=.venv-ipykernel-%/.installed)  ## what 
 power: $(VENV)/.installed  ## what each claim's check can tell apart, on simulated worlds: 15 minutes; SEED=..., CLAIMS=...
 	PYTHONPATH=tests $(PY) -m power $(CLAIMS) --seed $(or $(SEED),0)
 
-soak-claims: $(VENV)/.installed  ## put each claim to the test 20 times beside a busy core: hours; goes on where it ended
-	$(PY) -m labkit soak $(CLAIMS)
+soak-claims: $(VENV)/.installed  ## put each claim to the test 20 times beside a busy core (IDLE=1: without): hours; goes on
+	$(PY) -m labkit soak $(if $(IDLE),--idle --times 10) $(CLAIMS)
 
 lint: $(VENV)/.installed  ## check style, formatting and types
 	$(PY) -m ruff check .
