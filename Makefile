@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help lab test test-all test-browser kernels pythons one-python soak-claims lint format bounds clean
+.PHONY: help lab test test-all test-browser kernels pythons one-python power soak-claims lint format bounds clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -112,8 +112,11 @@ one-python: $(VENV)/.installed
 test-all: $(VENV)/.installed $(KERNELS:%=.venv-ipykernel-%/.installed)  ## what `make test` runs, on three ipykernels
 	@set -e; for python in $(PY) $(KERNEL_PYTHONS); do echo "--- $$python"; $(MAKE) test PY=$$python; done
 
-soak-claims: $(VENV)/.installed  ## put each claim to the test 20 times beside a busy core: hours; goes on where it ended
-	$(PY) -m labkit soak $(CLAIMS)
+power: $(VENV)/.installed  ## what each claim's check can tell apart, on simulated worlds: 15 minutes; SEED=..., CLAIMS=...
+	PYTHONPATH=tests $(PY) -m power $(CLAIMS) --seed $(or $(SEED),0)
+
+soak-claims: $(VENV)/.installed  ## put each claim to the test 20 times beside a busy core (IDLE=1: without): hours; goes on
+	$(PY) -m labkit soak $(if $(IDLE),--idle --times 10) $(CLAIMS)
 
 lint: $(VENV)/.installed  ## check style, formatting and types
 	$(PY) -m ruff check .

@@ -209,6 +209,16 @@ def why_no_browser() -> str | None:
     return None
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, default=0, help="of the simulated worlds in claims/test_power.py")
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """What the simulated worlds are drawn with."""
+    return int(request.config.getoption("--seed"))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # started in the background of a shell: whatever the tests start would inherit a deaf ear for Ctrl-C

@@ -5,12 +5,18 @@ A kernel cannot know which theme its front end has, nor that a reader changes it
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from pathlib import Path
 
-SHEET = (Path(__file__).parent / "ground.css").read_text(encoding="utf-8")
+_FILE = (Path(__file__).parent / "ground.css").read_text(encoding="utf-8")
+SHEET = " ".join(re.sub(r"/\*.*?\*/", "", _FILE, flags=re.DOTALL).split())
 """Keyed on JupyterLab's ``data-jp-theme-light``; where there is no such page, charts stay light."""
+OF_THE_SYSTEM = SHEET.replace("@media screen", "@media screen and (prefers-color-scheme: dark)").replace(
+    '[data-jp-theme-light="false"] ', ""
+)
+"""The same for a page of the kit's own, outside JupyterLab: dark where the reader's system is."""
 _brought_in = -1
 
 

@@ -58,7 +58,7 @@ def timeline(run: Any, *, spans: Sequence[tuple[float, float, str]] = (), column
     axis = latency_axis(rows, most_ticks=9 if lines < 3 else 4)
     start_ns = _start_ns(run, rows)
     stop_s = max([_seconds(row, start_ns).max() for row in rows if len(row.deliveries)], default=0.0) or 1.0
-    beside = max((int(_at_once(row.deliveries).max()) for row in rows if len(row.deliveries)), default=0) * BESIDE
+    beside = max((int(_at_once(row, row.deliveries).max()) for row in rows if len(row.deliveries)), default=0) * BESIDE
     figure.update_xaxes(range=[-0.015 * stop_s, stop_s * (1.015 + beside)], showgrid=False, ticks="outside", ticklen=3)
     figure.update_yaxes(**axis)
     for index, row in enumerate(rows):
@@ -98,9 +98,10 @@ def _seconds(row: Row, start_ns: float) -> pd.Series[float]:
     return (row.deliveries["due_ns"].astype(float) - start_ns) / 1e9
 
 
-def _at_once(frame: pd.DataFrame) -> pd.Series[int]:
+def _at_once(row: Row, frame: pd.DataFrame) -> pd.Series[int]:
     """How many deliveries before each were due at the same instant to the same subscriber."""
-    return frame.groupby(["subscriber", "due_ns"]).cumcount()
+    before: pd.Series[int] = frame.groupby(["subscriber", "due_ns"]).cumcount()
+    return before * row.timed
 
 
 def _panel(
@@ -128,7 +129,7 @@ def _panel(
             **where,
         )  # fmt: skip
     if len(drawn):
-        beside_s = _at_once(drawn) * BESIDE * stop_s
+        beside_s = _at_once(row, drawn) * BESIDE * stop_s
         figure.add_scatter(
             x=(seconds.loc[drawn.index] + beside_s).round(6),
             y=drawn["latency_ms"].clip(lower=floor_of(axis)).round(4),
@@ -211,7 +212,7 @@ def _timeline_note(rows: Sequence[Row], axis: dict[str, Any]) -> str:
     has_theory, what = any(row.expected_ms is not None for row in rows), rows[0].measure if rows else "latency"
     parts = ["band and dashed line: the range and the mean that theory expects"] if has_theory else []
     parts += [f"{what} on a logarithmic scale"] if axis["type"] == "log" else []
-    if any(_at_once(row.deliveries).any() for row in rows):
+    if any(_at_once(row, row.deliveries).any() for row in rows):
         parts.append("events due at the same instant stand side by side")
     parts += [thinned(rows)] if thinned(rows) else []
     return "; ".join(parts)

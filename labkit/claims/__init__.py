@@ -6,9 +6,11 @@ confidence   intervals, and the rules that make a verdict of one
 finding      what a judge gives back
 judging      the parts of a verdict, and the verdict that is made of them
 seen         what a run saw of one technique, and the parts made of that
+faults       what refutes a claim whatever it is about
 checking     a claim put to the test
 recording    records, as the ledger of claims keeps them
 predicting   predictions, each for its question
+told         a verdict as people read it
 logbook      the files that they are kept in
 exercises    an exercise, and the report on an answer
 verdicts     the book: all claims and what came of them on this machine

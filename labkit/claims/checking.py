@@ -6,6 +6,7 @@ from typing import Any
 
 from labkit.claims import recording
 from labkit.claims.claim import DECLARED
+from labkit.claims.faults import faults
 from labkit.claims.finding import Finding, NoVerdict
 from labkit.claims.recording import Record
 from labkit.errors import LabkitError
@@ -29,9 +30,10 @@ def judge(id: str, seen: Any) -> Finding:
     if id not in judges:
         raise LabkitError(f"no check for claim {id!r}; there are: {', '.join(judges)}")
     try:
-        return judges[id](seen)
+        found = judges[id](seen)
     except NoVerdict as why:
-        return why.finding()
+        found = why.finding()
+    return found.folded().refuted_by([fault.text for fault in faults(seen, DECLARED[id].provokes)])
 
 
 def recorded(id: str, found: Finding, seen: Any, notebook: str | None) -> Record:
@@ -42,6 +44,7 @@ def recorded(id: str, found: Finding, seen: Any, notebook: str | None) -> Record
         found.measured,
         found.verdict,
         found.reason,
+        holds=found.holds,
         interval=found.interval,
         n=found.n,
         notebook=notebook,

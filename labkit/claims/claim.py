@@ -24,11 +24,15 @@ class Claim:
             in our words. The founding notes stand in Korean with a translation. *practice* is what engineers say with
             no one source.
         unit: of what its experiment measures.
+        measures: what its measured value is, in words.
+        limit: whether its question asks for a limit: then a prediction is scored against what is expected.
         latency_of: the technique whose mean latency is predicted with it, if it is about one.
         notebook: that puts it to the test.
         judge: from what its experiment gave to a finding; None where a notebook records the verdict by itself.
         not_run: why nothing puts it to the test; empty where something does.
         experiment: does all of it once, at the notebook's size; None where it needs a page.
+        provokes: the faults that its experiment provokes on purpose (:data:`labkit.claims.faults.KINDS`); any other
+            refutes it, whatever it is about.
     """
 
     id: str
@@ -36,10 +40,13 @@ class Claim:
     sentence: str
     unit: str = "s"
     notebook: str = ""
+    measures: str = ""
+    limit: bool = False
     latency_of: str = ""
     not_run: str = ""
     judge: Callable[[Any], Finding] | None = None
     experiment: Callable[[], Any] | None = None
+    provokes: frozenset[str] = frozenset()
 
 
 def of_notebook(notebook: str, *claims: Claim) -> tuple[Claim, ...]:

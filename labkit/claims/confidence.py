@@ -1,12 +1,18 @@
 """Confidence intervals of what was measured, and the rules that make a verdict of one.
 
-There are two rules:
+The statistics are scipy's, loaded when a verdict is asked for; what is ours is the rule. Every interval is two, around
+the same value:
 
-- :func:`within`, for a claim with a tolerance ("the median within 10 % of d"): the whole interval inside is
-  *confirmed*, outside is *refuted*, and one that straddles an edge is *undecided*;
-- :func:`agrees`, for a value that theory gives ("within 4 standard errors of T/2 + d"): an interval that misses the
-  value is *refuted*, one that holds it is *confirmed* if it is narrow enough to tell the claim from its
-  alternatives, else *undecided*.
+- the *narrow* one, ``low`` to ``high``, is left on either side once in ``1 / DOUBT`` times: what lies outside it is
+  ruled out, and a claim is *confirmed* once every world that it must be told from is;
+- the *wide* one is left once in ``1 / ALARM`` times: a claim is *refuted* only by a wide interval that misses it. A
+  check has some ten parts, so that it raises one false alarm in 100 000.
+
+What lies between is *undecided*. There are two rules:
+
+- :func:`within`, for a claim with limits ("at most three times as long");
+- :func:`agrees`, for a value that theory gives: it names the nearest worlds below and above that it must be told from.
+  Where :data:`SEPARATION` standard errors fit between theory and those, a wrong world is refuted with 99 % power.
 
 *Refined* is true under a condition that the reason names; *illustrated* is true by construction; *derived* is
 arithmetic on measured inputs; *not run* has its reason.
@@ -17,31 +23,94 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
-from typing import Literal, get_args
+from functools import cache
+from typing import Any, Literal, get_args
+
+from labkit.errors import LabkitError
 
 Verdict = Literal["confirmed", "refuted", "refined", "undecided", "illustrated", "derived", "not run"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
+ALARM = 1e-6
+"""Chance that one part refutes what is true: both tails of the wide interval."""
+DOUBT = 1e-3
+"""Chance that one part confirms what lies just at the edge of its effect: one tail of the narrow interval."""
+SEPARATION = 7.3
+"""Standard errors, of 100 samples or more, at which a wrong world is refuted 99 times in 100: 5 and 2.33."""
+TAILS = (DOUBT, ALARM / 2)
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A confidence interval of *value*, from *n* samples."""
+    """A confidence interval of *value*, from *n* samples.
+
+    Attributes:
+        low, high: the narrow one.
+        wide: the wide one; the same where it is not given.
+    """
 
     value: float
     low: float
     high: float
     n: int
+    wide: tuple[float, float] | None = None
+
+    @property
+    def lowest(self) -> float:
+        return self.low if self.wide is None else self.wide[0]
+
+    @property
+    def highest(self) -> float:
+        return self.high if self.wide is None else self.wide[1]
 
     @property
     def half_width(self) -> float:
         return (self.high - self.low) / 2
 
+    def scaled(self, factor: float) -> Interval:
+        """The same in another unit."""
+        ends = (self.lowest * factor, self.highest * factor)
+        return Interval(self.value * factor, self.low * factor, self.high * factor, self.n, ends)
+
+
+def _stats() -> Any:
+    """scipy.stats, which takes a second to load: only for a verdict.
+
+    Raises:
+        LabkitError: it is not installed.
+    """
+    try:
+        from scipy import stats
+    except ModuleNotFoundError as error:
+        raise LabkitError("a verdict needs scipy: pip install 'labkit[notebook]'") from error
+    return stats
+
+
+@cache
+def _student(tail: float, freedom: int) -> float:
+    return float(_stats().t.isf(tail, freedom))
+
+
+@cache
+def _normal(tail: float) -> float:
+    return float(_stats().norm.isf(tail))
+
+
+@cache
+def _rank(tail: float, n: int) -> int:
+    """The largest j for which fewer than j heads in n tosses have less than the chance *tail*."""
+    return int(_stats().binom.ppf(tail, n, 0.5))
+
+
+def _around(value: float, errors: Sequence[float], n: int) -> Interval:
+    narrow, wide = errors
+    return Interval(value, value - narrow, value + narrow, n, (value - wide, value + wide))
+
 
 def mean_interval(
-    values: Sequence[float], k: float = 4.0, *, groups: Sequence[object] | None = None, least_error: float = 0.0
+    values: Sequence[float], *, groups: Sequence[object] | None = None, least_error: float = 0.0
 ) -> Interval:
-    """The mean of *values*, give or take *k* standard errors.
+    """The mean of *values*, by Student's t.
 
     Args:
         groups: which values belong together (those of one event at several subscribers, or of one answer): the
@@ -62,66 +131,88 @@ def mean_interval(
     if n < 2:
         return Interval(mean, -math.inf, math.inf, n)
     sample = math.sqrt(math.fsum(r * r for r in residuals.values()) * n / (n - 1)) / len(values)
-    error = k * max(sample, least_error)
-    return Interval(mean, mean - error, mean + error, n)
+    return _around(mean, [_student(tail, n - 1) * max(sample, least_error) for tail in TAILS], n)
 
 
-def median_interval(values: Sequence[float], confidence: float = 0.99) -> Interval:
+def known_interval(value: float, error: float, n: int) -> Interval:
+    """A value whose standard error theory gives, in the value's unit: normal."""
+    return _around(value, [_normal(tail) * error for tail in TAILS], n)
+
+
+def median_interval(values: Sequence[float]) -> Interval:
     """The median of *values* between two order statistics, whatever the distribution.
 
-    The median lies below the j-th smallest of n with the chance of fewer than j heads in n tosses; j is the largest
-    for which that is at most (1 - confidence) / 2. Needs 8 values at 99 %; endless below.
+    The narrow interval needs 10 values, the wide one 21; endless below.
     """
     ordered, n = sorted(values), len(values)
     if not n:
         return Interval(math.nan, -math.inf, math.inf, 0)
-    middle = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
-    j = _rank(n, (1 - confidence) / 2)
-    return Interval(middle, ordered[j - 1], ordered[n - j], n) if j else Interval(middle, -math.inf, math.inf, n)
+    ends = []
+    for tail in TAILS:
+        j = _rank(tail, n)
+        ends.append((ordered[j - 1], ordered[n - j]) if j else (-math.inf, math.inf))
+    return Interval((ordered[(n - 1) // 2] + ordered[n // 2]) / 2, *ends[0], n, ends[1])
 
 
-def _rank(n: int, tail: float) -> int:
-    """The largest j for which fewer than j heads in n tosses have at most the chance *tail*."""
-    if n > 1000:
-        return int(n / 2 + NormalDist().inv_cdf(tail) * math.sqrt(n) / 2)
-    j, below, term = 0, 0, 1  # of the 2^n outcomes: those with fewer than j heads, those with exactly j
-    while below + term <= tail * 2**n:
-        below, term, j = below + term, term * (n - j) // (j + 1), j + 1
-    return j
+def share_interval(found: int, n: int) -> Interval:
+    """The share of which *found* of *n* are a sample: exact binomial limits (Clopper and Pearson)."""
+    if not n:
+        return Interval(math.nan, 0.0, 1.0, 0)
+    narrow, wide = (_binomial(tail, found, n) for tail in TAILS)
+    return Interval(found / n, *narrow, n, wide)
+
+
+@cache
+def _binomial(tail: float, found: int, n: int) -> tuple[float, float]:
+    beta: Any = _stats().beta
+    low = float(beta.ppf(tail, found, n - found + 1)) if found else 0.0
+    return low, float(beta.isf(tail, found + 1, n - found)) if found < n else 1.0
+
+
+def count_interval(found: int) -> Interval:
+    """The mean of which a count is a sample: exact Poisson limits (Garwood)."""
+    narrow, wide = (_poisson(tail, found) for tail in TAILS)
+    return Interval(found, *narrow, found, wide)
+
+
+@cache
+def _poisson(tail: float, found: int) -> tuple[float, float]:
+    gamma: Any = _stats().gamma
+    return float(gamma.ppf(tail, found)) if found else 0.0, float(gamma.isf(tail, found + 1))
 
 
 def within(interval: Interval, low: float, high: float) -> Verdict:
-    """The rule for a tolerance from *low* to *high*."""
-    if low <= interval.low and interval.high <= high:
-        return "confirmed"
-    return "refuted" if interval.high < low or high < interval.low else "undecided"
+    """The rule for limits from *low* to *high*: the narrow interval inside confirms, the wide one outside refutes."""
+    if interval.highest < low or high < interval.lowest:
+        return "refuted"
+    return "confirmed" if low <= interval.low and interval.high <= high else "undecided"
 
 
-def agrees(interval: Interval, low: float, high: float, resolution: float) -> Verdict:
+def agrees(interval: Interval, low: float, high: float, below: float, above: float) -> Verdict:
     """The rule for a value that theory gives.
 
     Args:
         low, high: the value, and the value with what the apparatus may have added to it.
-        resolution: the half-width at which the interval tells the claim from its alternatives.
+        below, above: the nearest worlds that the claim must be told from: its smallest effects.
     """
-    if interval.high < low or high < interval.low:
+    if interval.highest < low or high < interval.lowest:
         return "refuted"
-    return "confirmed" if interval.half_width <= resolution else "undecided"
+    return "confirmed" if below < interval.low and interval.high < above else "undecided"
 
 
-def events_needed(interval: Interval, margin: float, n: int | None = None) -> int | None:
-    """How many events would bring the interval's ends to within *margin* of its value: n times the ratio squared.
+def events_needed(interval: Interval, below: float, above: float, n: int | None = None) -> int | None:
+    """How many events would bring the interval's ends between two worlds: n times the square of the ratio.
 
     Args:
         n: how many events there were, where the interval counts groups of them.
 
     Returns:
-        None if no number can be given: too few events to go by, or no margin at all.
+        None if no number can be given: too few events to go by, or a value that lies outside.
     """
-    reach = max(interval.high - interval.value, interval.value - interval.low)
-    if not math.isfinite(reach) or not margin > 0:
+    reach, room = interval.high - interval.value, min(interval.value - below, above - interval.value)
+    if not math.isfinite(reach) or not room > 0:
         return None
-    return math.ceil((interval.n if n is None else n) * max(1.0, reach / margin) ** 2)
+    return math.ceil((interval.n if n is None else n) * max(1.0, reach / room) ** 2)
 
 
 def combine(verdicts: Iterable[Verdict]) -> Verdict:

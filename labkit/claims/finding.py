@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from labkit.claims import told
 from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.values import shown
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found. ``expected``, ``measured`` and ``interval`` in *unit*; ``n`` counts events."""
+    """What a check found. ``expected``, ``measured`` and ``interval`` in *unit*; ``n`` counts events.
+
+    ``reason`` is what decided it, one part a line; ``holds`` what was looked at besides, and is so.
+    """
 
     expected: float | Mapping[str, float] | None
     measured: float | Mapping[str, float] | None
@@ -21,14 +24,39 @@ class Finding:
     verdict: Verdict
     reason: str
     unit: str = "s"
+    holds: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> str:
+        """All that was found, one part a line."""
+        return "\n".join([self.reason, *self.holds])
+
+    def refuted_by(self, faults: Sequence[str]) -> Finding:
+        """The same, refuted by what is no matter of the claim; as it is where there is nothing of the kind."""
+        if not faults:
+            return self
+        if self.verdict in ("refuted", "undecided", "not run"):
+            return replace(self, verdict="refuted", reason="\n".join([*faults, self.reason]))
+        return replace(self, verdict="refuted", reason="\n".join(faults), holds=tuple(self.whole.split("\n")))
+
+    def folded(self) -> Finding:
+        """The same, where it stands with only the first line of its reason: the others hold besides."""
+        if self.verdict in ("refuted", "undecided", "not run"):
+            return self
+        first, *rest = self.reason.split("\n")
+        return replace(self, reason=first, holds=(*rest, *self.holds))
+
+    def _rows(self) -> Iterator[tuple[str, str]]:
+        yield "expected", shown(self.expected, self.unit)
+        yield "measured", f"{shown(self.measured, self.unit)} (n = {self.n})".lstrip()
 
     def __str__(self) -> str:
-        measured = f"; measured {shown(self.measured, self.unit)}" if self.measured is not None else ""
-        expected = f", expected {shown(self.expected, self.unit)}" if self.expected is not None else ""
-        return f"{self.verdict}{measured}{expected} (n = {self.n}): {self.reason}"
+        return told.as_text(told.title(self.verdict), self._rows(), self.reason, self.holds)
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return f"<p><b>{self.verdict}</b>{html.escape(str(self).removeprefix(self.verdict))}</p>"
+        return told.as_html(told.title(self.verdict), self._rows(), self.reason, self.holds)
 
 
 class NoVerdict(Exception):

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 TOLERANCE = 0.10
 """Share of d by which a transit may differ from d."""
+EARLY = 0.02
+"""Share of d by which a timer may be early."""
 LEAST_EVENTS = 8
 """Below this no interval is worth its name."""
 
@@ -41,14 +43,15 @@ def named(name: object, part: Part) -> Part:
     return Part(part.verdict, f"{name}: {part.text}")
 
 
-def near(found: Interval, expected: float, margin: float, text: str) -> Part:
-    """A mean or a median against a value, give or take *margin*."""
-    return Part(confidence.within(found, expected - margin, expected + margin), text)
+def near(found: Interval, expected: float, margin: float, effect: float, text: str) -> Part:
+    """A mean or a median at *expected*, give or take *margin*, told from worlds that are *effect* away."""
+    ends = expected - margin, expected + margin
+    return Part(confidence.agrees(found, *ends, expected - effect, expected + effect), text)
 
 
 def less(one: Interval, other: Interval, text: str) -> Part:
-    """One interval below another; undecided where they overlap."""
-    verdict: Verdict = "confirmed" if one.high < other.low else "refuted" if one.low > other.high else "undecided"
+    """One interval below another: confirmed where the narrow ones are apart, refuted where the wide ones are."""
+    verdict: Verdict = "refuted" if one.lowest > other.highest else "confirmed" if one.high < other.low else "undecided"
     return Part(verdict, text)
 
 
@@ -57,10 +60,9 @@ def none_lost(lost: int, text: str = "lost") -> list[Part]:
     return [Part("refuted", f"{lost} {text}")] if lost else []
 
 
-def more(verdict: Verdict, interval: Interval, margin_s: float, n: int) -> str:
-    if verdict != "undecided":
-        return ""
-    needed = confidence.events_needed(interval, margin_s, n)
+def more(interval: Interval, below: float, above: float, n: int) -> str:
+    """How many events would decide what *n* did not."""
+    needed = confidence.events_needed(interval, below, above, n)
     return "; too close to the edge to say" if needed is None else f"; about {needed} events would decide"
 
 
@@ -77,15 +79,23 @@ def listed(series: pd.Series[Any]) -> list[Any]:
 
 
 def together(parts: Iterable[Part]) -> Part:
-    """All parts as one: the verdict of :func:`confidence.combine`, those that decided it first, the rest after."""
+    """All parts as one: the verdict of :func:`confidence.combine`, one a line, those that decided it first."""
     parts = list(parts)
     verdict = confidence.combine(part.verdict for part in parts)
-    return Part(verdict, "; ".join(part.text for part in sorted(parts, key=lambda part: part.verdict != verdict)))
+    return Part(verdict, "\n".join(part.text for part in sorted(parts, key=lambda part: part.verdict != verdict)))
+
+
+def divided(parts: Sequence[Part]) -> tuple[list[str], tuple[str, ...]]:
+    """What the parts say: the guilty, those that decided it first, and those that hold; of all that hold, one leads."""
+    verdict = confidence.combine(part.verdict for part in parts)
+    guilty = [p for p in parts if p.verdict != "confirmed"] or list(parts[:1])
+    told = [part.text for part in sorted(guilty, key=lambda part: part.verdict != verdict)]
+    return told, tuple(part.text for part in parts if part not in guilty)
 
 
 def guilty(parts: Sequence[Part]) -> str:
-    """What the parts say; only those that are not confirmed, if there are any."""
-    return "; ".join([p.text for p in parts if p.verdict != "confirmed"] or [p.text for p in parts])
+    """What the parts say, one a line; only those that are not confirmed, if there are any."""
+    return "\n".join([p.text for p in parts if p.verdict != "confirmed"] or [p.text for p in parts])
 
 
 def finding(
@@ -101,16 +111,17 @@ def finding(
     Args:
         n: how many events, or other samples, it rests on.
         expected, measured: in *unit*; *measured* as an interval where there is one.
-        reason: the sentence that the parts stand in, at ``{}``.
+        reason: what the guilty parts stand in, at ``{}``; those that hold are folded away.
     """
-    whole = together(parts)
+    parts = list(parts)
+    verdict, (told, holds) = confidence.combine(part.verdict for part in parts), divided(parts)
     interval = measured if isinstance(measured, Interval) else None
     value = measured.value if isinstance(measured, Interval) else measured
-    return Finding(expected, value, interval, n, whole.verdict, reason.replace("{}", whole.text), unit)
+    return Finding(expected, value, interval, n, verdict, reason.replace("{}", "\n".join(told)), unit, holds)
 
 
 def refined(found: Finding, condition: str, verdict: Verdict = "refined") -> Finding:
-    """A confirmed claim under the condition that the reason then begins with; any other as it is."""
+    """A confirmed claim under the condition that then is its reason, what holds folded away; any other as it is."""
     if found.verdict != "confirmed":
         return found
-    return replace(found, verdict=verdict, reason=f"{condition}; {found.reason}")
+    return replace(found, verdict=verdict, reason=condition, holds=(*found.reason.split("\n"), *found.holds))

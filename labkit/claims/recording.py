@@ -7,14 +7,13 @@ Readers take the newest of each id.
 
 from __future__ import annotations
 
-import html
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from labkit.claims import logbook
+from labkit.claims import logbook, told
 from labkit.claims.claim import DECLARED
 from labkit.claims.confidence import VERDICTS, Interval, Verdict
 from labkit.claims.predicting import Prediction, prediction
@@ -24,20 +23,19 @@ from labkit.errors import LabkitError
 if TYPE_CHECKING:
     import pandas as pd
 
-_SIGNS = {"confirmed": "✓", "refuted": "✗", "refined": "≈", "undecided": "?"}
+RIGHT = 1.05
+"""The factor below which a prediction counts as right."""
 
 
 # Records
 
 
-def sign(verdict: str) -> str:
-    """One character for a verdict."""
-    return _SIGNS.get(verdict, "·")
-
-
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One claim put to the test. Values are in *unit* (seconds for a latency); ``interval`` is (low, high)."""
+    """One claim put to the test. Values are in *unit* (seconds for a latency); ``interval`` is (low, high).
+
+    ``reason`` is what decided it, one part a line; ``holds`` what was looked at besides, and is so.
+    """
 
     id: str
     source: str
@@ -52,35 +50,29 @@ class Record:
     time: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     unit: str = ""
+    holds: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        rows = [f"{name + ':':<10} {text}" for name, text in self._rows() if text]
-        return "\n".join([f"{self.id} {sign(self.verdict)} {self.verdict}", *("  " + row for row in rows)])
+        return told.as_text(told.title(self.verdict, self.id), self._rows(), self.reason, self.holds)
 
     def _rows(self) -> Iterator[tuple[str, str]]:
         claim = DECLARED.get(self.id)
         if claim:
             yield "claim", claim.sentence
         yield "source", self.source
+        yield "looked at", claim.measures if claim else ""
         yield "expected", shown(self.expected, self.unit)
-        low_high = " to ".join(shown(end, self.unit) for end in self.interval or ())
-        counted = "" if self.n is None else f"n = {self.n}"
-        aside, value = ", ".join(filter(None, (low_high, counted))), shown(self.measured, self.unit)
-        yield "measured", f"{value} ({aside})" if value and aside else value or aside
-        yield "reason", self.reason
+        value, counted = shown(self.measured, self.unit), "" if self.n is None else f"n = {self.n}"
+        ends = self.interval if self.interval and self.interval[0] != self.interval[1] else ()
+        aside = ", ".join(filter(None, (" to ".join(shown(end, self.unit) for end in ends), counted)))
+        yield "measured", f"{value} ({aside})" if value and aside else value
+        yield "n", "" if value or self.n is None else str(self.n)
         predicted = prediction(self.id, self.notebook)
         if predicted:
-            missed = score(self, predicted)
-            yield "predicted", str(predicted.text) + ("" if missed is None else f" ({missed:.0%} off)")
+            yield "predicted", ", ".join(filter(None, [predicted.text, missed(self, predicted)]))
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{name}</th><td style='text-align:left'>{html.escape(text)}</td></tr>"
-            for name, text in self._rows()
-            if text
-        )
-        title = html.escape(f"{self.id} {sign(self.verdict)} {self.verdict}")
-        return f"<table><caption style='text-align:left'><b>{title}</b></caption>{rows}</table>"
+        return told.as_html(told.title(self.verdict, self.id), self._rows(), self.reason, self.holds)
 
 
 def record(
@@ -90,6 +82,7 @@ def record(
     verdict: Verdict,
     reason: str,
     *,
+    holds: Iterable[str] = (),
     interval: Interval | tuple[float, float] | None = None,
     n: int | None = None,
     source: str | None = None,
@@ -100,6 +93,8 @@ def record(
     """Put down the verdict on a claim.
 
     Args:
+        reason: what decided it, one part a line.
+        holds: what was looked at besides, and is so.
         interval: the confidence interval that decided it.
         source: where the claim comes from; known for the claims of the course.
         notebook: which notebook asked; found by itself under a Jupyter server.
@@ -131,6 +126,7 @@ def record(
         logbook.now(),
         versions(),
         unit,
+        tuple(holds),
     )
     kept = logbook.plain(asdict(found))
     logbook.append(logbook.path(), kept)
@@ -148,44 +144,50 @@ def records(*notebooks: str | None) -> dict[str, Record]:
 
 
 def table() -> pd.DataFrame:
-    """The newest records as a table, with predictions and how far off they were (share of the measured value)."""
+    """The newest records as a table, with predictions and by what factor they missed."""
     import pandas as pd
 
     columns = ["claim", "source", "expected", "measured", "interval", "n", "verdict", "reason"]
-    columns += ["predicted", "off", "notebook", "time"]
+    columns += ["predicted", "missed", "notebook", "time"]
     rows = []
     for id, found in records().items():
         guess = prediction(id, found.notebook)
         interval = " to ".join(shown(end, found.unit) for end in found.interval or ())
         expected, measured = shown(found.expected, found.unit), shown(found.measured, found.unit)
-        predicted, off = (guess.text, score(found, guess)) if guess else ("", None)
+        predicted, by = (guess.text, missed(found, guess)) if guess else ("", "")
         row = [id, found.source, expected, measured, interval, found.n, found.verdict, found.reason]
-        rows.append([*row, predicted, off, found.notebook or "", found.time])
+        rows.append([*row, predicted, by, found.notebook or "", found.time])
     return pd.DataFrame(rows, columns=columns).set_index("claim")
 
 
 # Scores of predictions
 
 
-def score(found: Record, guess: Prediction) -> float | None:
-    """How far off the prediction was, as a share of the measured value; None where they cannot be compared."""
-    times = ratio(found, guess, signed=True)
-    return None if times is None else abs(times - 1)
+def missed(found: Record, guess: Prediction) -> str:
+    """By what factor a prediction missed, in words; nothing where the two cannot be compared."""
+    times = ratio(found, guess)
+    if times is None:
+        return ""
+    factor = max(times, 1 / times)
+    if factor < RIGHT:
+        return "right"
+    return f"{float(f'{factor:.2g}'):g} times too {'high' if times > 1 else 'low'}"
 
 
-def ratio(found: Record, guess: Prediction, *, signed: bool = False) -> float | None:
+def ratio(found: Record, guess: Prediction) -> float | None:
     """The prediction over the measured value, in one unit; None where they cannot be compared.
 
-    Args:
-        signed: values of 0 and below may be compared too, as long as the measured one is not 0.
+    Where the claim's question asks for a limit, over the limit.
     """
     seconds = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
     units = found.unit, guess.unit or found.unit
     scales = (1.0, 1.0) if units[0] == units[1] else tuple(seconds.get(unit) for unit in units)
-    if not isinstance(found.measured, int | float) or not found.measured or None in scales:
+    claim = DECLARED.get(found.id)
+    value = found.expected if claim is not None and claim.limit else found.measured
+    if not isinstance(value, int | float) or not value or None in scales:
         return None
-    times: float = guess.value * scales[1] / (found.measured * scales[0])  # type: ignore[operator]
-    return times if signed or times > 0 else None
+    times: float = guess.value * scales[1] / (value * scales[0])  # type: ignore[operator]
+    return times if times > 0 else None
 
 
 # Answers to exercises
@@ -215,6 +217,7 @@ def _known(kind: type, entry: dict[str, Any]) -> dict[str, Any]:
 def _record(entry: dict[str, Any]) -> Record:
     known: dict[str, Any] = dict.fromkeys(f.name for f in fields(Record)[:8]) | _known(Record, entry)
     known["interval"] = tuple(known["interval"]) if known["interval"] else None
+    known["holds"] = tuple(known.get("holds") or ())
     return Record(**known)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 def shown(value: Any, unit: str = "") -> str:
     """A value for people: three digits, a time below a second in ms."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {shown(part, unit)}" for name, part in value.items())
+        return "; ".join(f"{name}: {shown(part, unit)}" for name, part in value.items())
     if value is None or not isinstance(value, int | float):
         return "" if value is None else str(value)
     if unit == "s" and abs(value) < 1:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit import files
-from labkit.claims import logbook, predicting, recording
+from labkit.claims import logbook, predicting, recording, told
 from labkit.claims.claim import DECLARED, Claim
 from labkit.claims.confidence import VERDICTS
 from labkit.claims.predicting import Prediction
@@ -33,7 +33,7 @@ NOTHING_YET = (
     "<code>python -m labkit verdicts</code> runs them all, in about ten minutes."
 )
 COLUMNS = ["claim", "sentence", "source", "expected", "measured", "interval", "n", "verdict", "reason", "predicted"]
-COLUMNS += ["off", "notebook"]
+COLUMNS += ["missed", "notebook"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,9 @@ class Entry:
         return self.record.reason if self.record else self.claim.not_run
 
     @property
-    def off(self) -> float | None:
-        """How far off the prediction was, as a share of the measured value."""
-        return recording.score(self.asked, self.prediction) if self.asked and self.prediction else None
+    def missed(self) -> str:
+        """By what factor the prediction missed, in words."""
+        return recording.missed(self.asked, self.prediction) if self.asked and self.prediction else ""
 
     @property
     def ratio(self) -> float | None:
@@ -84,7 +84,7 @@ class Entry:
             "verdict": self.verdict,
             "reason": self.reason,
             "predicted": guess.text if guess else "",
-            "off": "" if self.off is None else f"{self.off:.0%}",
+            "missed": self.missed,
             "notebook": (found.notebook if found else None) or self.claim.notebook,
         }
 
@@ -95,7 +95,6 @@ class Entry:
             "verdict": self.verdict,
             "record": asdict(self.record) if self.record else None,
             "prediction": asdict(self.prediction) if self.prediction else None,
-            "off": self.off,
             "ratio": self.ratio,
         }
 
@@ -175,13 +174,13 @@ class Book:
 
     def to_markdown(self) -> str:
         """The table as a page of its own."""
-        columns = ("claim", "sentence", "expected", "measured", "interval", "n", "verdict", "predicted", "off")
+        columns = ("claim", "sentence", "expected", "measured", "interval", "n", "verdict", "predicted", "missed")
         lines = ["# Verdicts", "", self.said() + " " + _environment() + ".", ""]
         for notebook in dict.fromkeys(entry.claim.notebook for entry in self):
             lines += [f"## {notebook}", "", _row(columns), _row("---" for _ in columns)]
             mine = [entry for entry in self if entry.claim.notebook == notebook]
             lines += [_row(entry.cells()[column] for column in columns) for entry in mine]
-            reasons = [f"- **{entry.id}**: {entry.reason}" for entry in mine if entry.reason]
+            reasons = [_item(entry) for entry in mine if entry.reason]
             lines += ["", *reasons, ""] if reasons else [""]
         return "\n".join(lines)
 
@@ -195,30 +194,14 @@ class Book:
         return f"<Book: {self.said()}>"
 
     def _repr_html_(self) -> str:
-        columns = (
-            "claim",
-            "sentence",
-            "source",
-            "expected",
-            "measured",
-            "n",
-            "verdict",
-            "predicted",
-            "off",
-            "notebook",
-        )
-        head = "".join(f"<th style='text-align:left'>{name}</th>" for name in columns)
-        rows = []
-        for entry in self:
-            cells = entry.cells()
-            cells["verdict"] = f"{recording.sign(entry.verdict)} {entry.verdict}"
-            tip = html.escape(cells["reason"], quote=True)
-            body = "".join(f"<td style='text-align:left'>{html.escape(cells[name])}</td>" for name in columns)
-            rows.append(f"<tr title='{tip}'>{body}</tr>")
+        names = ["claim", "sentence", "source", "expected", "measured", "n", "verdict", "reason", "predicted"]
+        names += ["missed", "notebook"]
+        head = "".join(f"<th style='text-align:left'>{name}</th>" for name in names)
+        rows = "".join(f"<tr>{''.join(_cell(name, entry) for name in names)}</tr>" for entry in self)
         said = f"<p>{html.escape(self.said())}</p>"
         if not any(entry.record for entry in self):
             said = f"<p><b>Nothing has been recorded on this machine yet.</b> {NOTHING_YET}</p>" + said
-        return f"{said}<table><tr>{head}</tr>{''.join(rows)}</table>"
+        return f"{said}<table><tr>{head}</tr>{rows}</table>"
 
 
 @dataclass(frozen=True)
@@ -228,10 +211,12 @@ class Reasons:
     rows: tuple[tuple[str, str, str], ...]
 
     def __repr__(self) -> str:
-        return "\n".join(f"{id} {verdict}: {reason}" for id, verdict, reason in self.rows) or "none"
+        return (
+            "\n".join(f"{id} {verdict}: " + reason.replace("\n", "\n  ") for id, verdict, reason in self.rows) or "none"
+        )
 
     def _repr_html_(self) -> str:
-        said = (f"<li><b>{id}</b> {verdict}: {html.escape(reason)}</li>" for id, verdict, reason in self.rows)
+        said = (f"<li><b>{id}</b> {verdict}: {told.reason_html(reason, ())}</li>" for id, verdict, reason in self.rows)
         return f"<ul>{''.join(said)}</ul>" if self.rows else "<p>none</p>"
 
 
@@ -247,6 +232,22 @@ def book() -> Book:
         asked = recording.records(guess.notebook).get(id) if guess else None
         entries.append(Entry(id, claim, record, guess, asked))
     return Book(tuple(sorted(entries, key=lambda entry: entry.claim.notebook)))
+
+
+def _cell(name: str, entry: Entry) -> str:
+    text = entry.cells()[name]
+    content = html.escape(f"{told.sign(text)}\N{NO-BREAK SPACE}{text}" if name == "verdict" else text)
+    if name == "reason" and entry.record:
+        first, *rest = entry.record.reason.split("\n")
+        content = told.reason_html(first, (*rest, *entry.record.holds), "more")
+    wrap = ";white-space:nowrap" if name == "verdict" else ""
+    return f"<td style='text-align:left;vertical-align:top{wrap}'>{content}</td>"
+
+
+def _item(entry: Entry) -> str:
+    holds = entry.record.holds if entry.record else ()
+    lines = [*entry.reason.split("\n"), *filter(None, [told.folded(holds)])]
+    return f"- **{entry.id}**: " + "\n    - ".join(lines)
 
 
 def _environment() -> str:

@@ -26,8 +26,8 @@ def write_html(run: Run, path: str | Path) -> Path:
     title = html.escape(f"labkit: {', '.join(run.settings.get('techniques', ()))}")
     settings = html.escape(", ".join(f"{name} {value}" for name, value in sorted(run.versions.items())))
     page = (
-        f'<!doctype html><html lang="en" class="labkit-page"><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{STYLE}{ground.SHEET}</style>"
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{STYLE}{ground.OF_THE_SYSTEM}</style>"
         f"<h1>{title}</h1>{run._repr_html_()}{''.join(parts)}<p><small>{settings}</small></p></html>"
     )
     return files.write(path, page)

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from labkit.measuring.run import Run
 
 
+OF_POLLS = 2 / 3
+"""Share of late answers that must be told from none: one poller has few of them."""
+
+
 def _expected(run: Run, technique: Technique, **on: Any) -> theory.Expectation:
     """What theory expects of it in this run.
 
@@ -48,7 +52,7 @@ def polling_is_late(run: Run) -> Finding:
     """P1: every latency of interval polling in [d, P + d] and the mean d + P/2, P the period (T).
 
     The mean is a lottery of phases if the source keeps step with the polls; it is judged for Poisson events and for a
-    periodic source dithered by a period or more. It counts once it tells P/2 from 0 and from P: half-width P/4.
+    periodic source dithered by a period or more. It must be told from d + P/4 and d + 3P/4: 90 events do.
     """
     interval_s = float(asked(POLLING, run.settings)["interval_s"])
     seen = see(run, POLLING.name, noise_limit_s=interval_s / 10)
@@ -58,10 +62,10 @@ def polling_is_late(run: Run) -> Finding:
     name, schedule = schedule_of(run)
     spread = name == "poisson" or (name == "periodic" and float(schedule.get("dither_s") or 0) >= period_s)
     parts = [
-        mean_part(seen, mean, expected, period_s / 4)
+        mean_part(seen, mean, expected.mean_s, expected.mean_s - period_s / 4, expected.mean_s + period_s / 4)
         if spread
         else Part("undecided", f"the mean says nothing: a {name} source may keep step with the polls (dither it)"),
-        range_part(seen, expected.min_s, expected.max_s),
+        range_part(seen, expected.min_s, expected.max_s, OF_POLLS),
         lost_part(seen),
     ]
     return finding(parts, seen.n, expected.mean_s, mean)
@@ -70,8 +74,9 @@ def polling_is_late(run: Run) -> Finding:
 def long_polling_is_near_one_transit(run: Run) -> Finding:
     """L1: events that found a parked poll have the median d, no latency exceeds d + g, and the mean is the closed form.
 
-    Which events found a parked poll is told from the rows (:func:`parked`). The mean counts once it tells d from 2d:
-    half-width d/2. With a connection for each request the claim is refined: g is 4d and the maximum 5d.
+    Which events found a parked poll is told from the rows (:func:`parked`). The mean must be told from d, a stream's,
+    and from that of a gap twice as long. With a connection for each request the claim is refined: g is 4d and the
+    maximum 5d.
     """
     options = options_of(run, LONG_POLLING.name)
     if options.get("pipelined"):
@@ -88,7 +93,7 @@ def long_polling_is_near_one_transit(run: Run) -> Finding:
     found_parked = seen.latency_s[parked(seen.frame, d, gap_s, hold_s, seen.slack_s)]
     parts = [
         median_part(seen, found_parked.groupby(seen.event).mean(), d, "of those that found a parked poll"),
-        mean_part(seen, mean, expected, d / 2)
+        mean_part(seen, mean, expected.mean_s, d, theory.long_polling_mean(rate_per_s, d, hold_s, 2 * gap_s))
         if name == "poisson"
         else Part("undecided", f"the closed form is about Poisson events, not a {name} source"),
         range_part(seen, expected.min_s, expected.max_s),
@@ -99,7 +104,7 @@ def long_polling_is_near_one_transit(run: Run) -> Finding:
 
 
 def streaming_is_one_transit(run: Run) -> Finding:
-    """S3: the median of streaming is d, and no latency is nearer to 3d than to d as long as nothing is recycled."""
+    """S3: the median of streaming is d, and so is the maximum as long as nothing is recycled."""
     seen = see(run, HTTP_STREAMING.name)
     d = seen.one_way_s
     each = seen.latency_s.groupby(seen.event).mean()
@@ -108,7 +113,7 @@ def streaming_is_one_transit(run: Run) -> Finding:
     streams = len(seen.frame[["subscriber", "topic"]].drop_duplicates())
     parts = [
         median_part(seen, each, d, ""),
-        range_part(seen, d, 2 * d)
+        range_part(seen, d, d)
         if opened <= streams
         else Part("undecided", f"the stream was opened {opened} times: what is near 3d may belong to that"),
         lost_part(seen),

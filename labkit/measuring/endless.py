@@ -229,7 +229,7 @@ class LiveRun(UnderWay):
         newest = int(cursor.partition("@")[0])
         self.publisher.newest[self.topic] = newest
         self.window.start(newest)
-        self._beside += [asyncio.ensure_future(self._tend()), asyncio.ensure_future(self._count_seconds())]
+        self._beside.append(asyncio.ensure_future(self._tend()))
         super()._starts_at(cursor)
 
     async def _tend(self) -> None:
@@ -237,11 +237,16 @@ class LiveRun(UnderWay):
             await asyncio.sleep(TEND_S)
             await self._turn()
 
+    async def _attach(self) -> bool:
+        attached = await super()._attach()
+        if attached:
+            self._beside.append(asyncio.ensure_future(self._count_seconds()))
+        return attached
+
     async def _count_seconds(self) -> None:
         for second in itertools.count(1):
-            ends_ns = self.started_ns + second * 1_000_000_000
-            await asyncio.sleep((ends_ns - now_ns()) / 1e9)
-            self._samples.second_ends(ends_ns)
+            await self._until(second)
+            self._samples.second_ends(self.started_ns + second * 1_000_000_000)
 
     async def _turn(self) -> None:
         """Begin a page of the window, if it is time."""

@@ -26,7 +26,7 @@ class Subscription:
         cursor: where it is.
         failure: why it ended before its time; None if it did not.
         lost: why the newest attempt came to nothing; None since the server has been heard.
-        attached: whether it ever was.
+        attached: whether it was, since it began or was renewed.
         awaited_s: how long it was waited for in vain, if it was.
     """
 
@@ -55,7 +55,7 @@ class Subscription:
 
     def renewed(self) -> None:
         """Get ready to subscribe again from the cursor."""
-        self.opened = asyncio.Event()
+        self.opened, self.attached = asyncio.Event(), False
         self.failure = None
 
     async def receive(
@@ -76,7 +76,8 @@ class Subscription:
             )
             async with aclosing(items) as arriving:
                 async for item in arriving:
-                    self._attach()
+                    if not self.attached:  # asked at each event: without a call
+                        self._attach()
                     self.lost = None
                     self.put(item)
                     if isinstance(item, Delivery) and on_delivery is not None:

@@ -112,26 +112,28 @@ class Tally:
     latencies_ms: list[float]
 
 
-def groups(run: Recording) -> list[Group]:
-    """What each technique brought, to pages apart, with the subscribers that got nothing."""
+def groups(run: Recording, only: str | None = None) -> list[Group]:
+    """What each technique brought, or *only* one, to pages apart, with the subscribers that got nothing."""
     found: dict[tuple[str, bool], Group] = {}
 
     def group(technique: str, browser: bool = False) -> Group:
         return found.setdefault((technique, browser), Group(technique, browser, {}, [], []))
 
     for technique in run.settings.get("techniques") or ():
-        group(technique)
-    for record in run.ledger.of():
+        if only in (None, technique):
+            group(technique)
+    for record in run.ledger.of() if only is None else run.ledger.of(only):
         group(record.technique).connections.append(record)
         group(record.technique).subscribers.setdefault(record.subscriber, [])
     names = ("technique", "client", "subscriber", "topic", "event_id", "scheduled", "conflated", "latency_ms")
-    columns = (run.deliveries[name].tolist() for name in names)
+    frame = run.deliveries if only is None else run.deliveries[run.deliveries["technique"] == only]
+    columns = (frame[name].tolist() for name in names)
     for technique, client, subscriber, topic, event_id, scheduled, conflated, latency_ms in zip(*columns, strict=True):
         arrival = Arrival(topic, event_id, scheduled or run.foreign, conflated, latency_ms)
         group(technique, client == "browser").subscribers.setdefault(subscriber, []).append(arrival)
         if client == "browser":
             group(technique, True).topics.add(topic)
-    for gap in run.missing:
+    for gap in run.missing if only is None else ():
         told = (gap.get("subscriber", 0), gap.get("topic", ""), gap.get("next", 1) - 1)
         group(gap["technique"], gap.get("client") == "browser").gaps.append(told)
     for known in found.values():

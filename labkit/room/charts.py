@@ -21,7 +21,7 @@ from labkit.charts import style
 from labkit.room.board import LADDER_S, SHOWN_S, Board
 from labkit.wire.spans import CATEGORIES
 
-HEIGHT = 446
+HEIGHT = 442
 DOT_PX, LARGER_PX = 6, 4
 TICKS = [float(f"{first}e{power}") for power in range(0, 5) for first in (1, 2, 5)]
 NAN = float("nan")

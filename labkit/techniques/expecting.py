@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from labkit.theory import Expectation, Path, Silent, long_polling_latency, streaming_latency
+from labkit.theory import Expectation, Path, Silent, long_polling_latency, recycled_stream_latency, streaming_latency
 
 Theory = Callable[[Mapping[str, Any], Path], Expectation | Silent]
 """What latency to expect with these options (all of them, defaults filled in) on a path, or why that is unknown."""
@@ -32,6 +32,17 @@ def one_transit(_options: Mapping[str, Any], path: Path, *, beats: bool = True) 
     if path.jitter_s and (path.rate_per_s is None or not path.poisson):
         return Silent(f"with jitter {POISSON.why}")
     return streaming_latency(path.one_way_s, rate_per_s=path.rate_per_s or 0.0, jitter_s=path.jitter_s)
+
+
+def recycled(options: Mapping[str, Any], path: Path, ends_by_closing: bool) -> Expectation | Silent:
+    """Of a stream whose server ends the response after ``options["recycle"]`` events, whose client then asks again."""
+    if path.rate_per_s is None or not path.poisson:
+        return POISSON
+    if path.jitter_s or options["conflate"]:
+        return Silent("recycled: the closed form is about every event, without jitter")
+    if ends_by_closing and path.gateway:
+        return Silent("recycled: an intermediary closes only the connection behind it")
+    return recycled_stream_latency(path.rate_per_s, path.one_way_s, options["recycle"], path.gap_s(ends_by_closing))
 
 
 def held_request(

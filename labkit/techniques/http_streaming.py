@@ -20,9 +20,9 @@ from labkit.server.encoding import Encode, Item
 from labkit.server.handler import PushHandler
 from labkit.server.http1 import end_body_by_closing
 from labkit.techniques.base import Opening, Technique
-from labkit.techniques.expecting import POISSON, one_transit
+from labkit.techniques.expecting import one_transit, recycled
 from labkit.techniques.reading import Delivery
-from labkit.theory import Expectation, Mark, Path, Silent, recycled_stream_latency
+from labkit.theory import Expectation, Mark, Path, Silent
 from labkit.wire import envelope
 from labkit.wire.bodies import Told
 from labkit.wire.delimited import Delimited
@@ -139,14 +139,7 @@ def expect(options: Mapping[str, Any], path: Path) -> Expectation | Silent:
     plain = one_transit(options, path, beats=not multipart)
     if isinstance(plain, Silent) or not options["recycle"]:
         return plain
-    if path.rate_per_s is None or not path.poisson:
-        return POISSON
-    if path.jitter_s or options["conflate"]:
-        return Silent("recycled: the closed form is about every event, without jitter")
-    ends_by_closing = options["http_version"] == "1.0" or options["framing"] == "eof"
-    if ends_by_closing and path.gateway:
-        return Silent("recycled: an intermediary closes only the connection behind it")
-    return recycled_stream_latency(path.rate_per_s, path.one_way_s, options["recycle"], path.gap_s(ends_by_closing))
+    return recycled(options, path, options["http_version"] == "1.0" or options["framing"] == "eof")
 
 
 HTTP_STREAMING = Technique(

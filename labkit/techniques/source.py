@@ -13,6 +13,9 @@ from typing import Any
 from labkit.errors import UnknownTechnique
 from labkit.techniques import Technique, find, known
 
+COMMENTS = ".labkit-source [class^=c] { color: var(--jp-ui-font-color2) }"
+"""JupyterLab's own colour of comments has a contrast of 4.1 on its dark ground."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -32,8 +35,9 @@ class Source:
             from pygments import formatters, highlight, lexers
         except ImportError:
             return f"<pre>{html.escape(self.text)}</pre>"
-        look = formatters.HtmlFormatter(style=JupyterStyle, noclasses=True, nobackground=True)
-        return str(highlight(self.text, lexers.get_lexer_by_name(self.language), look))
+        look = formatters.HtmlFormatter(style=JupyterStyle, cssclass="labkit-source", nobackground=True)
+        colors = look.get_style_defs(".labkit-source") + COMMENTS
+        return f"<style>{colors}</style>{highlight(self.text, lexers.get_lexer_by_name(self.language), look)}"
 
 
 def source(*things: Any, side: str = "") -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import subprocess
@@ -13,10 +14,21 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-import labkit.course.claims  # noqa: F401 - declares them
+import labkit
 from labkit.claims import logbook, predicting, recording
-from labkit.claims.confidence import Interval, agrees, combine, events_needed, mean_interval, median_interval, within
+from labkit.claims.confidence import (
+    Interval,
+    agrees,
+    combine,
+    count_interval,
+    events_needed,
+    mean_interval,
+    median_interval,
+    share_interval,
+    within,
+)
 from labkit.claims.values import shown
+from labkit.course.claims import CLAIMS
 from labkit.errors import LabkitError
 
 
@@ -64,15 +76,25 @@ def test_a_tolerance_confirms_what_lies_inside_and_refutes_what_lies_outside(low
     ],
 )
 def test_theory_is_confirmed_by_an_interval_that_holds_it_and_is_narrow_enough(low, high, verdict):
-    assert agrees(Interval((low + high) / 2, low, high, 40), 550, 555, resolution=250) == verdict
+    assert agrees(Interval((low + high) / 2, low, high, 40), 550, 555, 300, 800) == verdict
+
+
+@pytest.mark.parametrize(
+    ("wide", "verdict"),
+    [((560, 600), "refuted"), ((540, 620), "confirmed")],
+)
+def test_only_the_wide_interval_refutes_and_only_the_narrow_one_confirms(wide, verdict):
+    found = Interval(580, 570, 590, 40, wide)
+    assert agrees(found, 550, 555, 300, 800) == verdict
+    assert within(found, 500, 555) == ("refuted" if verdict == "refuted" else "undecided")
 
 
 def test_undecided_says_how_many_events_would_decide():
-    assert events_needed(Interval(50, 40, 60, 100), 5) == 400
-    assert events_needed(Interval(50, 40, 60, 60), 5, n=100) == 400
-    assert events_needed(Interval(50, 40, 60, 100), 20) == 100
-    assert events_needed(Interval(50, 40, 60, 100), 0) is None
-    assert events_needed(Interval(50, -math.inf, math.inf, 3), 5) is None
+    assert events_needed(Interval(50, 40, 60, 100), 45, 55) == 400
+    assert events_needed(Interval(50, 40, 60, 60), 45, 55, n=100) == 400
+    assert events_needed(Interval(50, 40, 60, 100), 30, 70) == 100
+    assert events_needed(Interval(50, 40, 60, 100), 50, 70) is None
+    assert events_needed(Interval(50, -math.inf, math.inf, 3), 45, 55) is None
 
 
 @pytest.mark.parametrize(
@@ -88,13 +110,42 @@ def test_a_claim_is_as_good_as_its_worst_part(parts, whole):
     assert combine(parts) == whole
 
 
-def test_a_mean_holds_its_value_within_four_standard_errors():
+def test_a_mean_has_students_intervals():
     values = [1.0, 2.0, 3.0, 4.0]
-    interval = mean_interval(values)
-    error = np.std(values, ddof=1) / 2
-    assert interval == Interval(2.5, pytest.approx(2.5 - 4 * error), pytest.approx(2.5 + 4 * error), 4)
-    assert mean_interval(values, k=1).half_width == pytest.approx(error)
-    assert mean_interval(values, least_error=10).half_width == 40
+    interval, error = mean_interval(values), np.std(values, ddof=1) / 2
+    assert (interval.value, interval.n) == (2.5, 4)
+    assert interval.half_width == pytest.approx(10.2145 * error, rel=1e-4)  # of t with 3 degrees, one tail 0.001
+    assert interval.highest - 2.5 == pytest.approx(129.6 * error, rel=1e-2)  # 0.000 000 5
+    assert mean_interval(values, least_error=10).half_width == pytest.approx(102.145, rel=1e-4)
+
+
+@pytest.mark.parametrize("n", [2, 5, 30])
+def test_a_means_narrow_interval_misses_it_twice_in_a_thousand_even_of_two_values(n):
+    samples = np.random.default_rng(4).normal(0.0, 1.0, (20_000, n))
+    intervals = [mean_interval(row.tolist()) for row in samples]
+    missed = sum(not i.low <= 0 <= i.high for i in intervals)
+    assert abs(missed - 40) <= 4 * math.sqrt(40)
+    assert sum(not i.lowest <= 0 <= i.highest for i in intervals) == 0
+
+
+@pytest.mark.parametrize(
+    ("interval", "low", "high"),  # Clopper and Pearson's, Garwood's: one tail 0.001
+    [
+        (share_interval(0, 20), 0.0, 1 - 0.001 ** (1 / 20)),
+        (share_interval(20, 20), 0.001 ** (1 / 20), 1.0),
+        (count_interval(0), 0.0, -math.log(0.001)),
+    ],
+)
+def test_counts_have_exact_limits(interval, low, high):
+    assert (interval.low, interval.high) == (pytest.approx(low), pytest.approx(high))
+    assert interval.lowest <= interval.low <= interval.value <= interval.high <= interval.highest
+
+
+@pytest.mark.parametrize(("n", "share"), [(40, 0.02), (60, 0.5)])
+def test_an_exact_share_is_missed_at_most_as_often_as_it_says(n, share):
+    counts = np.random.default_rng(5).binomial(n, share, 20_000).tolist()
+    missed = sum(not i.low <= share <= i.high for i in (share_interval(k, n) for k in counts))
+    assert missed <= 40 + 4 * math.sqrt(40)
 
 
 def test_values_of_one_group_count_as_one_sample():
@@ -116,7 +167,7 @@ def test_too_few_values_have_an_endless_interval(values):
     assert median_interval(values * 7).half_width == math.inf
 
 
-@pytest.mark.parametrize(("n", "rank"), [(7, 0), (8, 1), (20, 4), (40, 12), (1000, 459), (1001, 459)])
+@pytest.mark.parametrize(("n", "rank"), [(9, 0), (10, 1), (20, 3), (40, 10), (1001, 452)])
 def test_a_medians_interval_lies_between_order_statistics(n, rank):
     interval = median_interval([float(i) for i in range(n, 0, -1)])
     assert interval.value == (n + 1) / 2
@@ -124,14 +175,21 @@ def test_a_medians_interval_lies_between_order_statistics(n, rank):
         assert (interval.low, interval.high) == (rank, n + 1 - rank)
     else:
         assert interval.half_width == math.inf
+    assert (interval.highest < math.inf) == (n > 20)
 
 
-@pytest.mark.parametrize("n", [9, 25, 60])
-def test_a_medians_interval_misses_it_once_in_a_hundred(n):
+@pytest.mark.parametrize("n", [10, 25, 60])
+def test_a_medians_narrow_interval_misses_it_twice_in_a_thousand(n):
     samples = np.random.default_rng(2).exponential(1.0, (4000, n))
     intervals = [median_interval(row.tolist()) for row in samples]
     missed = sum(not i.low <= math.log(2) <= i.high for i in intervals)
-    assert missed <= 4000 * 0.01 + 4 * math.sqrt(40)
+    assert missed <= 4000 * 0.002 + 4 * math.sqrt(8)
+
+
+def test_without_scipy_there_is_no_verdict_and_it_says_why(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with pytest.raises(LabkitError, match="needs scipy"):
+        share_interval(1, 17)
 
 
 # The ledger
@@ -249,7 +307,7 @@ def test_a_record_reads_well_in_a_terminal_and_in_a_notebook(ledger):
     text, page = str(kept), kept._repr_html_()
     assert text.startswith("P1 ✓ confirmed\n")
     assert "548 ms (510 ms to 1.04 s, n = 40)" in text
-    assert "500 ms (9% off)" in text
+    assert "500 ms, 1.1 times too low" in text
     assert "서버의 변경에" in text and "서버의 변경에" in page
     assert "a &lt; b &amp; &lt;script&gt;" in page and "<script>" not in page
 
@@ -259,7 +317,8 @@ def test_the_table_shows_records_beside_predictions(ledger):
     recording.record("P1", 0.55, 0.5, "confirmed", "<b>", unit="s")
     recording.record("L1", "d", None, "not run", "no time")
     table = recording.table()
-    assert table.loc["P1", ["expected", "measured", "predicted", "off"]].tolist() == ["550 ms", "500 ms", "500 ms", 0.0]
+    told = ["550 ms", "500 ms", "500 ms", "right"]
+    assert table.loc["P1", ["expected", "measured", "predicted", "missed"]].tolist() == told
     assert table.loc["L1", "verdict"] == "not run"
     assert "&lt;b&gt;" in table._repr_html_()
 
@@ -267,8 +326,8 @@ def test_the_table_shows_records_beside_predictions(ledger):
 def test_a_record_shows_no_empty_row_and_one_of_a_thing(ledger):
     bare = recording.record("S2", None, None, "confirmed", "why", n=24)
     assert "expected" not in str(bare) and "expected" not in bare._repr_html_()
-    assert "measured:  n = 24" in str(bare)
-    assert "measured:  1 event (n = 3)" in str(recording.record("S8", 1, 1, "confirmed", "why", n=3, unit="events"))
+    assert "n:        24" in str(bare)
+    assert "measured: 1 event (n = 3)" in str(recording.record("S8", 1, 1, "confirmed", "why", n=3, unit="events"))
     assert shown(1, "ms") == "1 ms" and shown(2, "events") == "2 events"
 
 
@@ -288,19 +347,21 @@ def test_a_prediction_is_kept_beside_the_claims_in_the_claims_unit(ledger):
 
 
 @pytest.mark.parametrize(
-    ("measured", "unit", "value", "guess_unit", "off"),
+    ("measured", "unit", "value", "guess_unit", "said"),
     [
-        (0.5, "s", 0.55, "s", 0.1),
-        (0.5, "s", 550, "ms", 0.1),
-        (12, "bytes", 6, "", 0.5),
-        (0.5, "s", 3, "bytes", None),
-        ("d", "s", 3, "s", None),
-        (0, "s", 3, "s", None),
+        (0.5, "s", 0.51, "s", "right"),
+        (0.5, "s", 600, "ms", "1.2 times too high"),
+        (12, "bytes", 6, "", "2 times too low"),
+        (0.006, "s", 2.0, "s", "330 times too high"),
+        (0.5, "s", 3, "bytes", ""),
+        ("d", "s", 3, "s", ""),
+        (0, "s", 3, "s", ""),
+        (0.5, "s", -1, "s", ""),
     ],
 )
-def test_a_prediction_is_scored_by_how_far_off_it_was(ledger, measured, unit, value, guess_unit, off):
-    kept = recording.record("Z1", 1, measured, "derived", "why", unit=unit)  # which makes it a claim of one's own
-    assert recording.score(kept, predicting.predict("Z1", value, guess_unit)) == (off and pytest.approx(off))
+def test_a_prediction_is_scored_by_the_factor_it_missed_by(ledger, measured, unit, value, guess_unit, said):
+    kept = recording.record("Z1", 1, measured, "derived", "why", unit=unit)
+    assert recording.missed(kept, predicting.predict("Z1", value, guess_unit)) == said
 
 
 def test_three_dots_are_no_prediction_and_run_through(ledger):
@@ -382,6 +443,28 @@ def test_what_was_kept_before_predictions_were_typed_does_not_count(ledger):
     assert predicting.prediction("P1", None) is None
 
 
+def test_where_the_question_asks_for_a_limit_a_prediction_is_scored_against_the_limit(ledger):
+    kept = recording.record("W7", 1.0, 0.872, "confirmed", "why", unit="s")
+    assert recording.missed(kept, predicting.predict("W7", 1.0)) == "right"
+    assert recording.missed(kept, predicting.predict("W7", 0.5)) == "2 times too low"
+
+
+def test_a_reason_is_one_part_a_line_and_what_holds_is_folded_away(ledger):
+    kept = recording.record("P1", 1, 2, "refuted", "first\n<second>", holds=["third", "fourth & fifth"])
+    assert kept == recording.records()["P1"]
+    assert str(kept).split("\n")[-3:] == [
+        "  reason:   first",
+        "            <second>",
+        "            and 2 more that hold",
+    ]
+    page = kept._repr_html_()
+    assert "<div>first</div><div>&lt;second&gt;</div>" in page
+    assert (
+        "<details><summary>and 2 more that hold</summary><div>third</div><div>fourth &amp; fifth</div></details>"
+        in page
+    )
+
+
 @pytest.mark.parametrize("value", ["half a second", None, math.nan])
 def test_a_prediction_is_a_number(ledger, value):
     with pytest.raises(LabkitError, match="a number"):
@@ -407,6 +490,31 @@ def test_values_are_shown_with_three_digits(value, unit, text):
 def test_the_module_loads_nothing_heavy():
     code = (
         "import labkit.claims.recording, labkit.claims.checking, labkit.theory, sys\n"
-        "print(*{'pandas', 'filelock', 'platformdirs', 'tornado'} & sys.modules.keys())"
+        "print(*{'pandas', 'scipy', 'filelock', 'platformdirs', 'tornado'} & sys.modules.keys())"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
+
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+
+
+def predict_cells() -> list[tuple[str, str]]:
+    """(notebook, source) of each cell that asks for a prediction."""
+    found = []
+    for path in sorted(NOTEBOOKS.glob("**/*.ipynb")):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            source = "".join(cell["source"])
+            if cell["cell_type"] == "code" and "labkit.predict(" in source:
+                found.append((path.stem, source))
+    return found
+
+
+@pytest.mark.parametrize(("notebook", "source"), predict_cells())
+def test_predict_cells_come_empty_and_name_the_conditions_of_what_is_drawn(ledger, notebook, source):
+    call = ast.parse(source).body[0].value
+    id, number = call.args[:2]
+    assert isinstance(number, ast.Constant) and number.value is ...
+    assert "#" in source  # the question
+    conditions = {keyword.arg for keyword in call.keywords} - {"unit"}
+    assert bool(conditions) == bool(CLAIMS[id.value].latency_of)
+    assert isinstance(eval(source, {"labkit": labkit}), predicting.Blank)

@@ -41,6 +41,7 @@ class Fake:
     def run(self, **more: Any) -> Run:
         rng = np.random.default_rng(7)
         rows, published = [], {}
+        newest_ns = [0] * len(self.latencies)
         for i, due in enumerate(self.due):
             late = self.late_publisher(due) if self.late_publisher else 0.0
             due_ns, published_ns = (START_NS + round(t * 1e9) for t in (due, due + late))
@@ -49,7 +50,8 @@ class Fake:
                 if i + 1 in self.dropped and subscriber == 0:
                     continue
                 noise = rng.exponential(0.001) if self.noise else 0.0
-                received_ns = published_ns + round((latencies[i] + noise) * 1e9)
+                newest_ns[subscriber] = max(newest_ns[subscriber], published_ns + round((latencies[i] + noise) * 1e9))
+                received_ns = newest_ns[subscriber]  # none overtakes another
                 rows.append(
                     {"technique": self.technique, "subscriber": subscriber, "event_id": i + 1, "due_ns": due_ns}
                     | {
@@ -75,13 +77,13 @@ class Fake:
         return Run(rows, published, ledger, {**settings, **self.settings}, self.floor_ms, **more)
 
 
-def polled(events: int = 60, *, seed: int = 1, interval: float = T, **rules: Any) -> Fake:
+def polled(events: int = 96, *, seed: int = 1, interval: float = T, **rules: Any) -> Fake:
     due = poisson_times(RATE, seed, events)
     rules = {"waiting": False} | rules
     return Fake("polling", due, [simulate_polling(due, D, interval, **rules).latencies])
 
 
-def long_polled(events: int = 80, *, seed: int = 2, rate: float = RATE, hold: float = H, transits: int = 1) -> Fake:
+def long_polled(events: int = 100, *, seed: int = 2, rate: float = RATE, hold: float = H, transits: int = 1) -> Fake:
     due = poisson_times(rate, seed, events)
     world = simulate_long_polling(due, D, hold, request_transits=transits)
     settings = {"schedule": {"name": "poisson", "rate_per_s": rate}, "hold_s": hold}
@@ -130,7 +132,7 @@ WRONG = [
     ("P1", "the server adds T/2", lambda: added(polled(), T / 2)),
     ("P1", "the publisher falls behind", lambda: falling_behind(polled())),
     ("P1", "an id is dropped", lambda: dropping(polled())),
-    ("P1", "it is a push in disguise", lambda: Fake("polling", streamed(60).due, streamed(60).latencies)),
+    ("P1", "it is a push in disguise", lambda: Fake("polling", streamed(96).due, streamed(96).latencies)),
     ("P1", "the interval is another", lambda: polled(interval=2 * T)),
     ("P1", "events arrive before they can", lambda: added(polled(), -0.04)),
     (
@@ -147,7 +149,7 @@ WRONG = [
     ("S3", "a transit too many", lambda: added(streamed(), D)),
     ("S3", "the publisher falls behind", lambda: falling_behind(streamed())),
     ("S3", "an id is dropped", lambda: dropping(streamed())),
-    ("S3", "every tenth event waits for a new stream", lambda: added(streamed(100), 2 * D, *[0.0] * 9)),
+    ("S3", "every fourth event waits for a new stream", lambda: added(streamed(120), 2 * D, *[0.0] * 3)),
 ]
 
 
@@ -163,18 +165,15 @@ def test_a_wrong_world_is_refuted(id, world):
 @pytest.mark.parametrize("events", [1, 5, 9])
 def test_too_few_events_decide_nothing(id, events):
     found = checking.judge(id, WORLDS[id](events).run())
-    if id == "S3" and events == 9:
-        assert found.verdict == "confirmed"  # a constant needs no more
-    else:
-        assert found.verdict == "undecided", found.reason
-        assert "events" in found.reason
+    assert found.verdict == "undecided", found.reason
+    assert "few" in found.reason or "would decide" in found.reason
 
 
 def test_undecided_gives_the_number_of_events_that_does_decide():
     found = checking.judge("P1", polled(15).run())
     assert found.verdict == "undecided"
     needed = int(found.reason.split("about ")[1].split()[0])
-    assert 16 <= needed <= 60
+    assert 16 <= needed <= 96
     assert checking.judge("P1", polled(2 * needed).run()).verdict == "confirmed"
 
 
@@ -187,15 +186,15 @@ def test_one_late_delivery_is_named_and_not_held_against_the_claim(id):
     fake.latencies[0][-1] = {"P1": 1.2, "L1": 0.3, "S3": 1.2}[id]
     found = checking.judge(id, fake.run())
     assert found.verdict == "confirmed", found.reason
-    assert "0 earlier, 1 later" in found.reason
+    assert "0 earlier, 1 later" in "\n".join(found.holds)
 
 
-@pytest.mark.parametrize(("stall_ms", "verdict"), [(400.0, "undecided"), (2.0, "refuted")])
-def test_a_stall_that_the_floor_saw_too_leaves_the_claim_undecided(stall_ms, verdict):
+@pytest.mark.parametrize(("stalls_ms", "verdict"), [(900.0, "undecided"), (20.0, "refuted")])
+def test_stalls_that_the_loop_saw_too_leave_the_claim_undecided(stalls_ms, verdict):
     fake = streamed(60)
-    for i in (7, 20, 28, 36, 44, 52):
+    for i in range(3, 60, 3):
         fake.latencies[0][i] += 0.3
-    fake.floor_ms = [0.3] * 97 + [stall_ms] * 3
+    fake.settings |= {"duration_s": 10.0, "held_up_ms": {"total": stalls_ms, "max": 100.0}}
     found = checking.judge("S3", fake.run())
     assert found.verdict == verdict, found.reason
 
@@ -206,12 +205,12 @@ def test_what_one_stall_held_up_counts_once_and_a_few_stalls_decide_nothing():
         "http-streaming", sorted(due), [[max(D, 3.2 - t) if t > 2.9 and t < 3.2 else D for t in sorted(due)]]
     )
     found = checking.judge("S3", held_up.run())
-    assert found.verdict == "confirmed" and "5 later" in found.reason, found.reason
+    assert found.verdict == "confirmed" and "5 later" in "\n".join(found.holds), found
     few = streamed(40)
     for i in (10, 20, 30):
         few.latencies[0][i] += 2 * D
     found = checking.judge("S3", few.run())
-    assert found.verdict == "undecided" and "arrivals would decide" in found.reason
+    assert found.verdict == "undecided" and "too few to tell 2% from 25%" in found.reason
 
 
 @pytest.mark.parametrize("id", WORLDS)
@@ -231,7 +230,7 @@ def test_a_run_without_its_technique_or_without_a_delay_is_not_run(id):
     assert undelayed.verdict == "not run" and "one_way_s" in undelayed.reason
     name = WORLDS[id]().technique
     failed = checking.judge(id, WORLDS[id]().run(failures={name: "the connection was reset"}))
-    assert failed.verdict == "not run" and "reset" in failed.reason
+    assert failed.verdict == "refuted" and "reset" in failed.reason
 
 
 @pytest.mark.parametrize("id", WORLDS)
@@ -334,12 +333,12 @@ def test_near_the_ends_of_holds_an_event_does_not_count_as_parked(after_s, is_pa
     assert told.tolist() == [False, is_parked]
 
 
-def test_rare_waits_that_the_sample_missed_do_not_refute_l1():
+def test_rare_waits_that_the_sample_missed_decide_nothing_about_l1():
     due = [5.0 * i for i in range(1, 41)]
     fake = Fake("long-polling", due, [[D] * 40], {"schedule": {"name": "poisson", "rate_per_s": 0.2}}, noise=False)
     found = checking.judge("L1", fake.run())
     assert found.expected > 1.01 * D
-    assert found.verdict == "confirmed", found.reason
+    assert found.verdict == "undecided", found.reason
 
 
 # Recording
@@ -350,7 +349,7 @@ def test_a_check_records_its_verdict(tmp_path, monkeypatch):
     kept = checking.check("P1", polled().run(), notebook="01_polling")
     assert recording.records()["P1"] == kept
     assert (kept.verdict, kept.notebook, kept.run) == ("confirmed", "01_polling", "2026-01-01T00:00:00+00:00")
-    assert (kept.expected, kept.unit, kept.n) == (0.55, "s", 60)
+    assert (kept.expected, kept.unit, kept.n) == (0.55, "s", 96)
     assert kept.interval[0] < kept.measured < kept.interval[1]
     assert "RFC 6202 section 2.1" in str(kept)
 

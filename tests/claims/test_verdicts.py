@@ -92,14 +92,14 @@ def test_the_newest_record_counts() -> None:
 def test_a_prediction_is_scored_in_its_own_unit() -> None:
     recording.record("P1", 0.5, 0.5, "confirmed", "as theory has it", unit="s")
     predicting.predict("P1", 250, "ms")
-    assert entry("P1").off == pytest.approx(0.5)
+    assert entry("P1").missed == "2 times too low"
     assert entry("P1").ratio == pytest.approx(0.5)
 
 
 def test_what_cannot_be_compared_has_no_score() -> None:
     recording.record("A7", None, {"streamed": 5, "held": 0}, "confirmed", "seen", unit="events")
     predicting.predict("A7", 3, "events")
-    assert entry("A7").off is None and entry("A7").ratio is None
+    assert entry("A7").missed == "" and entry("A7").ratio is None
 
 
 def test_a_claim_of_ones_own_is_in_the_book() -> None:
@@ -127,10 +127,12 @@ def test_a_folder_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
 
 
 def test_the_page_and_the_chart_show() -> None:
-    recording.record("P1", 0.5, 0.5, "confirmed", "<as theory has it>", unit="s")
+    recording.record("P1", 0.5, 0.5, "confirmed", "<as theory has it>\nand so", holds=["well"], unit="s")
     predicting.predict("P1", 0.25)
     book = verdicts.book()
-    assert "&lt;as theory has it&gt;" in book._repr_html_()
+    assert "<div>&lt;as theory has it&gt;</div><details><summary>more</summary>" in book._repr_html_()
+    assert "- **P1**: <as theory has it>\n    - and so\n    - and 1 more that holds" in book.to_markdown()
+    assert repr(book.reasons()).startswith("P1 confirmed: <as theory has it>\n  and so\nS7 not run: ")
     assert list(charts.book(book).data[0].x) == [0.5]
 
 

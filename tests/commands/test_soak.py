@@ -33,6 +33,31 @@ def test_undecided_is_no_change_of_mind(verdicts: tuple[str, ...], steady: bool)
     assert soak.steady(results(*verdicts)) is steady
 
 
+@pytest.mark.parametrize(
+    ("verdicts", "busy", "idle"),
+    [
+        ("c" * 10, True, True),
+        ("c" * 9 + "u", True, False),  # of one claim 7 of 10 are enough, of all claims 95 of 100
+        ("c" * 19 + "u", True, True),
+        ("c" + "u" * 9, True, False),
+        ("u" * 10, False, False),
+        ("c" * 9 + "r", False, False),
+    ],
+)
+def test_a_check_that_does_not_decide_is_none(verdicts: str, busy: bool, idle: bool) -> None:
+    words = {"c": "confirmed", "u": "undecided", "r": "refuted"}
+    tried = {"P1": results(*(words[letter] for letter in verdicts))}
+    assert (soak.passed(tried, False), soak.passed(tried, True)) == (busy, idle)
+
+
+def test_one_claim_that_seldom_decides_fails_beside_many_that_do() -> None:
+    tried = {f"P{n}": results(*["confirmed"] * 10) for n in range(9)}
+    assert soak.passed({**tried, "P9": results(*["confirmed"] * 7, *["undecided"] * 3)}, True)
+    assert not soak.passed({**tried, "P9": results(*["confirmed"] * 6, *["undecided"] * 4)}, True)
+    report = list(soak._report({"P9": results("confirmed", "undecided")}, False))
+    assert report == ["ok   P9    50% decided: 1 confirmed, 1 undecided", "50% of 2 verdicts are decided"]
+
+
 def test_every_experiment_is_of_a_claim_that_has_a_judge() -> None:
     assert all(claim.judge for claim in CLAIMS.values() if claim.experiment)
     assert set(soak.experiments()) == {claim.id for claim in CLAIMS.values() if claim.experiment}

@@ -30,12 +30,12 @@ const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * 
 const contrast = (a, b) => { const [x, y] = [light(a), light(b)].sort((p, q) => q - p); return (x + .05) / (y + .05) };
 const clear = colour => /^(none|transparent|rgba\\(.*, 0\\)|url\\(.*)$/.test(colour);  // url: hatched, see the outline
 const paints = (look, part) => [look[part], Number(look[part + 'Opacity'] ?? 1) * Number(look.opacity)];
-const under = element => {  // the page's own ground
+const under = element => {
   for (let at = element; at; at = at.parentElement) {
     const colour = getComputedStyle(at).backgroundColor;
-    if (!clear(colour)) return drawn([[colour, 1]], 'none');
+    if (!clear(colour)) return [colour, 1];
   }
-  return [255, 255, 255];
+  return ['white', 1];
 };
 """
 READ = """
@@ -44,7 +44,7 @@ const ask = (ratio, least, what) => { if (ratio < least) poor.push(`${ratio.toFi
 for (const plot of document.querySelectorAll(PLOTS)) {
   if (!plot.checkVisibility()) continue;
   counts.plots += 1;
-  const filter = getComputedStyle(plot).filter, page = under(plot.parentElement);
+  const filter = getComputedStyle(plot).filter, page = drawn([under(plot.parentElement)], 'none');
   if (plot.tagName === 'IMG') {
     await plot.decode();
     ask(2.1 - contrast(drawn([[plot, 1]], filter), page), 1, 'the ground of a picture');
@@ -72,7 +72,8 @@ for (const plot of document.querySelectorAll(PLOTS)) {
 }
 for (const text of document.querySelectorAll('.jp-OutputArea :is(td, th, li, p, caption, pre, pre span)')) {
   if (!text.textContent.trim() || !text.checkVisibility()) continue;
-  ask(contrast(drawn([[getComputedStyle(text).color, 1]], 'none'), under(text)), TEXT, text.textContent.slice(0, 60));
+  const ground = under(text), inked = drawn([ground, [getComputedStyle(text).color, 1]], 'none');
+  ask(contrast(inked, drawn([ground], 'none')), TEXT, text.textContent.slice(0, 60));
 }
 return { ...counts, poor: [...new Set(poor)] };
 """

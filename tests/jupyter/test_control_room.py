@@ -348,6 +348,5 @@ def test_the_notebook_runs_and_its_file_stays_small(jupyter: Jupyter, browser: B
     assert len(json.dumps(saved, indent=1, ensure_ascii=False).encode()) < SAVED_BYTES
     notebook.scroll_to(0)
     start(notebook)  # what the reader is to press is live
-    stop(notebook)
     notebook.evaluate("await panel.sessionContext.shutdown()")
     notebook.page.close()

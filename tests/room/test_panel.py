@@ -680,6 +680,7 @@ def test_a_click_on_a_dot_opens_its_event(panel: Panel) -> None:
     assert panel.running
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("looks", [1, 20])
 def test_bytes_are_booked_in_the_second_in_which_they_were_sent(lab: labkit.Lab, looks: int) -> None:
     live = LiveRun(lab, Settings(("websocket",), source="periodic", rate_per_s=40, one_way_s=0.0))

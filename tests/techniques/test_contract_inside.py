@@ -179,7 +179,7 @@ def resume_when_full(lab: Lab, receiver: Receiver) -> int:
         (subscriber,) = hub._topics[""].subscribers
         while subscriber.full_at is None:
             await asyncio.sleep(0)
-            publish(lab, hub.queue + 1, SIZE)
+            publish(lab, hub.commons.queue + 1, SIZE)
             hub.drain()
         receiver.resume()
         return subscriber.full_at

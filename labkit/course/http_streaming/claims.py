@@ -23,6 +23,7 @@ CLAIMS = of_notebook(
         "“An HTTP/1.0 server can use only EOF as a streaming mechanism. In contrast, "
         'both EOF and "chunked transfer" are available to an HTTP/1.1 server.”',
         unit="",
+        measures="events that came in time, by version and framing",
         judge=judges_wire.which_framing_can_stream,
         experiment=in_a_lab(framings),
     ),
@@ -60,6 +61,7 @@ CLAIMS = of_notebook(
         "maximal latency is at least three network transits.” [since a stream is ended now and then, and asked for "
         "again]",
         latency_of="http-streaming",
+        measures="median latency of a stream that is not recycled",
         judge=judges.streaming_and_its_ends,
         experiment=in_a_lab(recycled),
     ),
@@ -69,6 +71,7 @@ CLAIMS = of_notebook(
         sentence="“it is not possible to use the HTTP chunks as application message delimiters, since "
         'intermediate proxies might "re-chunk" the message stream”',
         unit="",
+        measures="share of the messages that a parser of chunks found, by path",
         judge=judges_reading.chunks_are_not_messages,
         experiment=in_a_lab(rechunked),
     ),
@@ -78,6 +81,7 @@ CLAIMS = of_notebook(
         sentence="“There is no requirement in existing HTTP specifications for a client library to make the "
         "data from a partial HTTP response available to the client application.”",
         unit="bytes",
+        measures="most bytes that a client wanted before it showed anything",
         judge=judges_reading.clients_may_buffer,
         experiment=first_shown,
     ),
@@ -86,6 +90,7 @@ CLAIMS = of_notebook(
         source="practice",
         sentence="multipart lags by one event when the boundary leads",
         unit="events",
+        measures="events by which a part is late if the boundary leads",
         judge=judges_reading.multipart_lags,
         experiment=in_a_lab(boundaries),
     ),
@@ -93,6 +98,7 @@ CLAIMS = of_notebook(
         "T2",
         source="practice",
         sentence="Nagle and delayed acknowledgement add a step",
+        measures="median wait of two writes where the client has just asked",
         judge=judges_reading.nagle_adds_a_step,
         experiment=two_writes,
     ),

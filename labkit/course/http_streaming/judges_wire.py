@@ -47,10 +47,10 @@ def which_framing_can_stream(seen: Framings) -> Finding:
             verdict = "refined"
             reason = (
                 "EOF is the only one of HTTP/1.0 where the length is not known beforehand; a declared Content-Length "
-                f"that is filled slowly streams too ({counter[0].streamed} of {counter[0].events} in time); {reason}"
+                f"that is filled slowly streams too ({counter[0].streamed} of {counter[0].events} in time)\n{reason}"
             )
         elif not lengths:
-            verdict, reason = "undecided", f"the counter-example, a Content-Length, was not tried; {reason}"
+            verdict, reason = "undecided", f"the counter-example, a Content-Length, was not tried\n{reason}"
     in_time = {case.title: float(case.streamed) for case in seen.cases}
     n = sum(case.events for case in seen.cases)
     return Finding(None, in_time, None, n, verdict, reason, "")
@@ -69,11 +69,11 @@ def which_framing_keeps_the_connection(seen: Seconds) -> Finding:
         raise NoVerdict("not run", "needs both framings")
     again = [c for c in chunked if c.answer.startswith("HTTP/1.1 200")]
     eof_again = [c for c in eof if c.answer]
-    reason = "; ".join(f"{c.title}: {c.answer or 'no answer, the server had closed'}" for c in seen.cases)
+    reason = "\n".join(f"{c.title}: {c.answer or 'no answer, the server had closed'}" for c in seen.cases)
     verdict: Verdict = "refuted"
     if len(again) == len(chunked) and not eof_again:
         verdict = "refined"
-        reason = f"chunked keeps the connection, EOF keeps it only as long as the stream lasts; {reason}"
+        reason = f"chunked keeps the connection, EOF keeps it only as long as the stream lasts\n{reason}"
     elif len(again) == len(chunked) and len(eof_again) == len(eof):
         verdict = "confirmed"
     return Finding(None, None, None, len(seen.cases), verdict, reason, "")

@@ -69,7 +69,7 @@ class Recycled(OfRun):
         return charts.along_time(self.run, rows, f"{title}otherwise {most[0]} at most", burst=self.every + 1)
 
 
-def recycled(lab: Lab, *, bursts: int = 14, every: int = 3, one_way_s: float = ONE_WAY_S) -> Recycled:
+def recycled(lab: Lab, *, bursts: int = 30, every: int = 3, one_way_s: float = ONE_WAY_S) -> Recycled:
     """Recycle streams every so many events, kept alive and by EOF, and publish bursts of one event more.
 
     So in each burst one event comes 10 ms after an end, wherever in the burst the end falls.
@@ -112,8 +112,8 @@ class Swept(OfRun):
         """Mean latency over the number of events after which a stream is ended; the slider sets theory's event rate.
 
         Returns:
-            A figure: the mean of each stream in ms with 4 standard errors, over N on a logarithmic scale; theory at
-            the run's own rate and, with the slider, at others; one transit as a dotted line.
+            A figure: the mean of each stream in ms with its interval at 99.8 %, over N on a logarithmic scale; theory
+            at the run's own rate and, with the slider, at others; one transit as a dotted line.
         """
         grey, d_s, ran_at, found = style.GREY, self.one_way_s, self.rate_per_s, self.means()
         rates, figure = sorted({*map(float, RATES_PER_S), ran_at}), layout.blank()
@@ -125,7 +125,7 @@ class Swept(OfRun):
             )  # fmt: skip
         figure.add_scatter(
             x=list(found), y=[i.value * 1e3 for i in found.values()], mode="markers",
-            name=f"measured at {ran_at:g} events/s, 4 standard errors",
+            name=f"measured at {ran_at:g} events/s, at 99.8 %",
             error_y={"array": [i.half_width * 1e3 for i in found.values()], "width": 4, "color": charts.STREAM.color},
             marker={"symbol": charts.STREAM.symbol, "size": 10, "color": charts.STREAM.color},
             hovertemplate="ended every %{x} events: %{y:.1f} ms<extra></extra>",

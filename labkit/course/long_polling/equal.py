@@ -45,6 +45,12 @@ class Equal(OfRun, Shown):
     def topics(self, rate: float) -> list[str]:
         return [topic for topic, r in self.rates.items() if r == rate]
 
+    def expected_s(self, rate: float) -> float:
+        """By how much sooner than polling theory expects an event by long polling."""
+        d, gap_s = self.one_way_s, theory.request_gap(self.one_way_s)
+        poll_s = theory.polling_latency(1 / theory.long_polling_requests_per_s(rate, d, ENDLESS_S), d).mean_s
+        return poll_s - theory.long_polling_mean(rate, d, ENDLESS_S, gap_s)
+
     def requests(self, technique: str, rate: float) -> int:
         """How many requests a technique's clients sent for the topics of one rate, from the first event to the last.
 
@@ -144,7 +150,8 @@ def equal_requests(
     one_way_s: float = ONE_WAY_S,
 ) -> Equal:
     """Long polling beside a poller that asks as often as it does, at a low and at a high event rate."""
-    rate_of = {f"rare, {number}": low_per_s for number in range(4)} | {"often": high_per_s}
+    rate_of = {f"rare, {number}": low_per_s for number in range(4)}
+    rate_of |= {f"often, {number}": high_per_s for number in range(2)}
     interval_s = {r: 1 / theory.long_polling_requests_per_s(r, one_way_s, ENDLESS_S) for r in (low_per_s, high_per_s)}
     pollers = {rate: f"polling every {s:.3g} s" for rate, s in interval_s.items()}
     variants = [variant(pollers[rate], "polling", interval_s=s) for rate, s in interval_s.items()]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from labkit import loop, theory
 from labkit.charts import layout, style
+from labkit.client.ledger import ConnectionRecord
 from labkit.course.asking import at_rate
 from labkit.course.long_polling.polls import ENDLESS_S, LONG, ONE_WAY_S
 from labkit.course.shown import OfRun, Shown, as_table
@@ -58,8 +59,10 @@ class Sizes(OfRun, Shown):
             headers = total["headers"] - held
             whole = total["payload"] + total["envelope"] + headers
             answer = sum(r.bytes_in for r in records) / answered
+            heads = sum(heads_of(r) for r in records) / answered - held
             yield {
-                "payload_bytes": size, "answers": answered, "headers": headers, "envelope": total["envelope"],
+                "payload_bytes": size, "answers": answered, "headers": headers, "heads": heads,
+                "envelope": total["envelope"],
                 "share_of_headers": headers / whole, "answer_bytes": answer, "segments": -(-answer // 1460),
             }  # fmt: skip
 
@@ -92,13 +95,31 @@ class Sizes(OfRun, Shown):
         )  # fmt: skip
 
 
+def heads_of(record: ConnectionRecord) -> int:
+    """The bytes of every head that went over a connection, to the empty line that ends it: of requests, which have no
+    body, and of answers, whose body has the length that its head says."""
+    sides = {way: b"".join(t.data for t in record.transfers if t.direction == way) for way in ("out", "in")}
+    count, (head, end, rest) = len(sides["out"]), sides["in"].partition(b"\r\n\r\n")
+    while end:
+        count += len(head) + len(end)
+        length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        head, end, rest = rest[int(length.partition(b":")[2]) :].partition(b"\r\n\r\n")
+    return count
+
+
 def payloads(
     lab: Lab, *, sizes: tuple[int, ...] = SIZES, duration_s: float = 2.8, one_way_s: float = ONE_WAY_S
 ) -> Sizes:
-    """Events of several sizes, so rare that each has an answer to itself."""
-    topics = {f"{size} bytes": schedules.periodic(2.5, duration_s, payload_bytes=size, seed=size) for size in sizes}
+    """Events of several sizes, so rare that each has an answer to itself; of Korean text where there is room for it."""
+    topics = {f"{size} bytes": _korean(schedules.periodic(2.5, duration_s, size, seed=size), size) for size in sizes}
     run = measure(lab, [LONG], several(topics), one_way_s=one_way_s, hold_s=ENDLESS_S)
     return Sizes(run, dict(zip(topics, sizes, strict=True)))
+
+
+def _korean(schedule: Schedule, size_bytes: int) -> Schedule:
+    """The same events as text beyond ASCII, which JSON may carry as it is and may escape, of as many bytes in UTF-8."""
+    text = "글" * (size_bytes // 3) + "." * (size_bytes % 3)
+    return replace(schedule, _planner=lambda: (replace(planned, data=text) for planned in schedule.plan()))
 
 
 # L5: connections
@@ -142,11 +163,12 @@ class Connections(OfRun):
 
 
 def connections(
-    lab: Lab, *, rate_per_s: float = 8.0, duration_s: float = 5.0, one_way_s: float = ONE_WAY_S
+    lab: Lab, *, rate_per_s: float = 8.0, duration_s: float = 6.0, one_way_s: float = ONE_WAY_S
 ) -> Connections:
     """One connection for all polls, beside a connection for each of them."""
     both = [variant(KEPT, LONG), variant(FRESH, LONG, keep_alive=False)]
-    schedule = schedules.poisson(rate_per_s, duration_s, seed=5)
+    topics = {f"{n}": schedules.poisson(rate_per_s, duration_s, seed=5 + n) for n in range(2)}
+    schedule = several(topics, rate_per_s, name="poisson")
     return Connections(measure(lab, both, schedule, one_way_s=one_way_s, hold_s=ENDLESS_S))
 
 
@@ -155,7 +177,7 @@ def connections(
 
 @dataclass(frozen=True, repr=False)
 class Pipelined(OfRun, Shown):
-    """Pipelined long polls: a run with topics ``pairs`` and ``poisson``, and a GET behind a parked poll.
+    """Pipelined long polls: a run with topics of ``pairs`` and of ``poisson``, and a GET behind a parked poll.
 
     ``behind_s``: how long a plain GET took behind a poll held for ``hold_s``; ``beside_s``: on a connection of its own.
     """
@@ -167,11 +189,15 @@ class Pipelined(OfRun, Shown):
     beside_s: float
     hold_s: float
 
+    def topics(self, kind: str) -> list[str]:
+        return [topic for topic in self.run.settings["schedule"]["settings"]["topics"] if topic.startswith(kind)]
+
     def table(self) -> pd.DataFrame:
         """One row for each kind of event, and for the GET on either connection: ms."""
         import pandas as pd
 
-        latency = self.run.deliveries.groupby("topic")["latency_ms"]
+        frame = self.run.deliveries
+        latency = frame.groupby(frame["topic"].str.partition(",")[0])["latency_ms"]
         rows = {f"{topic} events": (each.median(), each.max()) for topic, each in latency}
         rows["a GET beside the poll"] = (self.beside_s * 1e3,) * 2
         rows["a GET behind the poll"] = (self.behind_s * 1e3,) * 2
@@ -180,8 +206,9 @@ class Pipelined(OfRun, Shown):
 
 def pipelined(lab: Lab, *, duration_s: float = 4.8, one_way_s: float = ONE_WAY_S, hold_s: float = 1.0) -> Pipelined:
     """Pipelined polls: pairs of events closer than a gap, and Poisson events; then a GET behind a parked poll."""
-    pairs = Schedule("pairs", {}, duration_s, None, False, lambda: _pairs(duration_s, one_way_s))
-    plan = several({"pairs": pairs, "poisson": schedules.poisson(10, duration_s, seed=10)})
+    topics = {f"pairs, {n}": _pairs(duration_s, one_way_s, 2 * n * one_way_s) for n in range(4)}
+    topics |= {f"poisson, {n}": schedules.poisson(10, duration_s, seed=10 + n) for n in range(2)}
+    plan = several(topics)
     options = {LONG: {"pipelined": True}}
     run = measure(lab, [LONG], plan, one_way_s=one_way_s, hold_s=ENDLESS_S, options=options)
     with Link(lab, one_way_s=one_way_s) as link:
@@ -189,12 +216,16 @@ def pipelined(lab: Lab, *, duration_s: float = 4.8, one_way_s: float = ONE_WAY_S
     return Pipelined(run, behind_s, beside_s, hold_s)
 
 
-def _pairs(duration_s: float, one_way_s: float) -> Iterator[Planned]:
-    """Two events within 2d, then none for longer than that."""
-    step_s = 8 * one_way_s
-    for number in range(int(duration_s / step_s)):
-        yield Planned(number * step_s, f"first of pair {number}")
-        yield Planned(number * step_s + 0.6 * one_way_s, f"second of pair {number}")
+def _pairs(duration_s: float, one_way_s: float, after_s: float) -> Schedule:
+    """Two events within 2d, then none for longer than that; the first *after_s* from the start."""
+
+    def planner() -> Iterator[Planned]:
+        step_s = 8 * one_way_s
+        for number in range(int(duration_s / step_s)):
+            yield Planned(after_s + number * step_s, f"first of pair {number}")
+            yield Planned(after_s + (number + 0.6 / 8) * step_s, f"second of pair {number}")
+
+    return Schedule("pairs", {}, duration_s + after_s, None, False, planner)
 
 
 async def _behind(port: int, hold_s: float) -> tuple[float, float]:

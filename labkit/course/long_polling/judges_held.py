@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from labkit import theory
 from labkit.claims import confidence
-from labkit.claims.confidence import Interval, Verdict
+from labkit.claims.confidence import Verdict
 from labkit.claims.finding import Finding, NoVerdict
-from labkit.claims.judging import LEAST_EVENTS, Part, finding, said
+from labkit.claims.judging import EARLY, LEAST_EVENTS, TOLERANCE, Part, finding, said
+from labkit.claims.seen import HOPS
 from labkit.course.long_polling.bounded import Threads
 from labkit.course.long_polling.idle_limit import Valley
 from labkit.course.long_polling.memory import Held
 from labkit.course.long_polling.no_cursor import Unaware
 from labkit.course.long_polling.tabs import Tabs
+
+LEAST_KIB = 1.0
+"""Of the server's memory that a held client takes at the least, told from none."""
 
 
 def time_outs_bite(seen: Valley) -> Finding:
@@ -25,12 +30,19 @@ def time_outs_bite(seen: Valley) -> Finding:
     parts = [
         Part(below, f"{share:.0%} of the requests broken below the idle limit"),
         said(bool((beyond["broken_per_min"] > 0).all()), "every hold above it broken"),
-        said(bool(safe["requests_per_min"].is_monotonic_decreasing), "fewer requests, the longer the hold"),
+        _fewer(safe["requests_per_min"].tolist()),
         said(float(beyond["deaf_share"].min()) > float(safe["deaf_share"].iloc[-1]), "and deaf meanwhile"),
     ]
-    why = f"an intermediary that was told to end what is idle for {seen.idle_timeout_s:g} s; {{}}"
+    why = f"an intermediary that was told to end what is idle for {seen.idle_timeout_s:g} s\n{{}}"
     found = finding(parts, len(table), seen.idle_timeout_s, float(safe.index[-1]), reason=why)
     return replace(found, verdict="illustrated") if found.verdict == "confirmed" else found
+
+
+def _fewer(requests_per_min: list[float]) -> Part:
+    """The longest hold makes fewer requests than the shortest; one between that makes more may be a stall's."""
+    falls = requests_per_min == sorted(requests_per_min, reverse=True)
+    turned = requests_per_min[-1] >= requests_per_min[0]
+    return Part("refuted" if turned else "confirmed" if falls else "undecided", "fewer requests, the longer the hold")
 
 
 def a_connection_is_held(seen: Held) -> Finding:
@@ -41,7 +53,7 @@ def a_connection_is_held(seen: Held) -> Finding:
     for name, kib in seen.memory_kib.items():
         interval = confidence.mean_interval(kib)
         each = sum(seen.descriptors[name]) / len(seen.descriptors[name])
-        verdict: Verdict = "confirmed" if interval.low > 0 else "undecided" if interval.high > 0 else "refuted"
+        verdict = confidence.agrees(interval, LEAST_KIB, math.inf, 0.0, math.inf)
         parts.append(Part(verdict, f"{name}: {interval.value:.1f} KiB ({interval.low:.1f} to {interval.high:.1f})"))
         parts.append(said(abs(each - 1) < 0.02, f"{name}: {each:.2f} descriptors for each"))
         measured[name] = round(interval.value, 1)
@@ -50,20 +62,28 @@ def a_connection_is_held(seen: Held) -> Finding:
 
 
 def lost_without_a_cursor(seen: Unaware) -> Finding:
-    """L8. ``measured``: the share that the client without a cursor lost; expected: the share that falls into a gap."""
+    """L8. ``measured``: the share that the client without a cursor lost; expected: the share that falls into a gap.
+
+    Told from a gap of half the length, and from one twice as long. Those of one gap are lost together, a Poisson
+    number a, and one event is then delivered: what is lost has the variance of as many gaps as were delivered.
+    """
     n, lost = len(seen.published), seen.lost
     if n < LEAST_EVENTS:
         raise NoVerdict("undecided", f"{n} events are too few", n)
     others, twice = set(seen.published) - set(seen.with_cursor), len(seen.with_cursor) - len(set(seen.with_cursor))
-    share, p = lost / n, seen.expected_share
-    error = 4 * math.sqrt(max(p * (1 - p), 1 / n) / n)  # those of one gap are lost together: it is not less
-    near: Verdict = "confirmed" if abs(share - p) <= error + 0.05 else "undecided"
+    longer = (
+        1 + TOLERANCE + HOPS * seen.late_s / theory.request_gap(seen.one_way_s)
+    )  # by what the loop's timers are late
+    below, p, most, above = (seen.share_lost(gaps) for gaps in (0.6, 1.0, longer, 1.7))
+    error = math.sqrt(p / (1 - p) / (n * (1 - p))) * (1 - p) ** 2
+    found = confidence.known_interval(lost / n, error, n)
+    verdict = confidence.agrees(found, seen.share_lost(1 - EARLY), most, below, above)
     parts = [
         said(lost > 0, f"{lost} of {n} events lost without a cursor"),
-        Part(near, f"{share:.0%} of them, the share that falls into a gap is {p:.0%}"),
+        Part(verdict, f"{lost / n:.0%} of them, the share that falls into a gap is {p:.0%}"),
         said(not others and not twice, f"{len(others)} lost and {twice} twice with one"),
     ]
-    return finding(parts, n, p, Interval(share, max(0.0, share - error), share + error, n), "")
+    return finding(parts, n, p, found, "")
 
 
 def few_connections(seen: Tabs) -> Finding:

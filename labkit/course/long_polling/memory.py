@@ -55,7 +55,7 @@ class Held(Shown):
         return as_table(rows, columns=columns).set_index("technique")
 
 
-def held_clients(*, batch: int = 150, batches: int = 5) -> Held:
+def held_clients(*, batch: int = 75, batches: int = 11) -> Held:
     """Memory and descriptors of a server in a process of its own, for each held client of three techniques.
 
     The clients are plain sockets here; they are added in batches, and what each batch adds is read.

@@ -124,7 +124,7 @@ class Burden(Shown):
         )  # fmt: skip
 
 
-def weigh(*, batch: int = 120, batches: int = 4, rounds: int = 4, heartbeat_s: float = 1.0) -> Burden:
+def weigh(*, batch: int = 50, batches: int = 11, rounds: int = 6, heartbeat_s: float = 1.0) -> Burden:
     """Memory, descriptors and CPU of a server in a process of its own, for each kind of client.
 
     Args:

@@ -49,6 +49,7 @@ class Costs(Shown):
     event_bytes: float
     lost: int
     settings: dict[str, Any] = field(default_factory=dict)
+    run: Run | None = None
 
     def table(self) -> pd.DataFrame:
         """One row for each interval, all topics together."""
@@ -191,7 +192,7 @@ def costs(
     *,
     topics: int = 16,
     rate_per_s: float = 2.5,
-    span_s: float = 3.2,
+    span_s: float = 4.8,
     one_way_s: float = ONE_WAY_S,
 ) -> Costs:
     """Pollers of several intervals, each on topics of their own with events of their own, so that all are independent.
@@ -213,7 +214,7 @@ def costs(
     empty = sum(empties) / len(empties) if empties else float("nan")
     single = sum(singles) / len(singles) if singles else float("nan")
     lost = int(run.summary()["lost"].sum())
-    return Costs(as_table(rows), rate_per_s, one_way_s, empty, single - empty, lost, dict(run.settings))
+    return Costs(as_table(rows), rate_per_s, one_way_s, empty, single - empty, lost, dict(run.settings), run)
 
 
 def _costs(run: Run, technique: str, topic: str, polls: int) -> tuple[dict[str, float], dict[int, list[int]]]:

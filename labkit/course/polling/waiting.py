@@ -14,6 +14,7 @@ from labkit.course.variants import topic_of
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
 from labkit.measuring.measurement import measure
+from labkit.measuring.run import Run
 from labkit.measuring.schedules import DISTRIBUTIONS, Planned, Schedule
 from labkit.techniques import TECHNIQUES
 
@@ -40,8 +41,8 @@ class Waited(Shown):
     frame: pd.DataFrame
     one_way_s: float
     lost: int
-    held_up_s: float = 0.0
     settings: dict[str, Any] = field(default_factory=dict)
+    run: Run | None = None
 
     def table(self) -> pd.DataFrame:
         """Means by distribution of durations and client."""
@@ -111,9 +112,8 @@ def wait_for_jobs(*, rate_per_s: float = 6.0, duration_s: float = 2.0, one_way_s
                     "margin_s": margin_s,
                 }
             )
-    held_up_s = float((run.settings.get("held_up_ms") or {}).get("total", 0.0)) / 1e3
     lost = len(began) * len(WAYS) - len(rows)
-    return Waited(as_table(rows), one_way_s, lost, held_up_s, dict(run.settings))
+    return Waited(as_table(rows), one_way_s, lost, dict(run.settings), run)
 
 
 def _jobs(rate_per_s: float, duration_s: float) -> tuple[Schedule, dict[str, tuple[str, float]]]:

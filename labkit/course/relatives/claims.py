@@ -34,6 +34,7 @@ CLAIMS = of_notebook(
         "X3",
         source="RFC 6202 sections 4.1 and 4.2",
         sentence="Bayeux and BOSH are long polling with manners",
+        measures="mean latency of BOSH",
         judge=judges.manners,
         experiment=in_a_lab(relatives, techniques=EVERY),
     ),

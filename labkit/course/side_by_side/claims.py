@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from labkit.claims.claim import Claim, of_notebook
+from labkit.claims.faults import LOST
 from labkit.course.alone import in_a_lab
 from labkit.course.side_by_side import judges
 from labkit.course.side_by_side.comparison import compare
@@ -24,6 +25,8 @@ CLAIMS = of_notebook(
         source="practice",
         sentence="where only the newest value matters, above the link's rate conflation gives a lower mean age"
         " at fewer bytes than delivering every event",
+        measures="mean age of the newest value with conflation, at the highest rate",
+        provokes=frozenset({LOST}),  # a link that is too slow
         judge=judges.conflation_pays,
         experiment=ages,
     ),
@@ -33,6 +36,7 @@ CLAIMS = of_notebook(
         sentence="upstream a WebSocket needs fewer bytes a message than POST; POSTs on several connections can"
         " swap order, a WebSocket cannot",
         unit="bytes",
+        measures="bytes of a message over the WebSocket, its answer included",
         judge=judges.upstream_costs,
         experiment=in_a_lab(upstream),
     ),

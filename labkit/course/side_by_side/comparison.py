@@ -120,7 +120,7 @@ class Comparison(OfRun, Shown):
         return layout.dressed(
             figure,
             self._title(),
-            "lower is better; bars: 4 standard errors; framed: the best",
+            "lower is better; bars: 99.8 %; framed: the best",
             height=520, margin=(118, 24, 80, 84), showlegend=True,
             legend={"orientation": "h", "x": 0, "y": -0.17, "yanchor": "top"},
         )  # fmt: skip

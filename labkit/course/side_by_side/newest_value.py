@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 STREAMS = ("sse", "websocket")
 NEWEST = ", newest only"
 ENVELOPE_BYTES = 45
-BLOCKS = 24
+BLOCKS = 36
 SETTLE_S = 8.0
 SEND_BUFFER_BYTES = 64 << 10
 """Of each connection of the server: what a kernel has taken can no longer be conflated, and grows by itself to 4 MB."""
@@ -71,6 +71,7 @@ class Ages(Shown):
     event_bytes: float
     one_way_s: float
     settings: dict[str, Any]
+    runs: tuple[Run, ...] = ()
 
     @property
     def capacity_per_s(self) -> float:
@@ -178,7 +179,7 @@ def ages(
             f"duration_s={duration_s:g}, poll_interval_s={poll_interval_s:g}: expected numbers above 0"
         )
     event_bytes = float(payload_bytes + ENVELOPE_BYTES)
-    points: list[AgePoint] = []
+    points, runs = list[AgePoint](), list[Run]()
     with Lab("newest value", slow="unbounded", history_bytes=64 << 20, send_buffer_bytes=SEND_BUFFER_BYTES) as lab:
         for load in loads:
             rate_per_s = round(load * rate_bytes_per_s / event_bytes, 1)
@@ -194,9 +195,10 @@ def ages(
                 keep_bytes=0,
                 progress=progress,
             )
+            runs.append(run)
             points += _points(run, rate_per_s, rate_bytes_per_s / event_bytes, duration_s)
     settings = {**run.settings, "loads": list(loads), "duration_s": duration_s, "payload_bytes": payload_bytes}
-    return Ages(tuple(points), rate_bytes_per_s, event_bytes, one_way_s, settings)
+    return Ages(tuple(points), rate_bytes_per_s, event_bytes, one_way_s, settings, tuple(runs))
 
 
 def _points(run: Run, rate_per_s: float, capacity_per_s: float, duration_s: float) -> list[AgePoint]:

@@ -19,6 +19,7 @@ CLAIMS = of_notebook(
         sentence="Lines must be processed, in the order they are received, as follows [every rule for a "
         "line and a field]",
         unit="rules",
+        measures="rules that are kept",
         judge=judges.every_rule,
         experiment=conformance,
     ),
@@ -27,6 +28,7 @@ CLAIMS = of_notebook(
         source="WHATWG HTML 9.2.3",
         sentence="“Wait a delay equal to the reconnection time of the event source. [...] Set (Last-Event-ID, "
         "lastEventIDValue) in request's header list”",
+        measures="median time away, for the middle one of the reconnection times",
         judge=judges.comes_back,
         experiment=in_a_lab(lambda lab: Resumption(returns(), cut(lab))),
     ),
@@ -36,6 +38,7 @@ CLAIMS = of_notebook(
         sentence="“a client can be told to stop reconnecting using the HTTP 204 No Content response code; "
         "[...] if res's Content-Type is not text/event-stream, then fail the connection”",
         unit="requests",
+        measures="most requests that any client made where it is to make one",
         judge=judges.stops,
         experiment=endings,
     ),
@@ -44,6 +47,7 @@ CLAIMS = of_notebook(
         source="High Performance Browser Networking, chapter on WebSocket",
         sentence="“SSE adds as little as 5 bytes per message but is restricted to UTF-8 content only”",
         unit="bytes",
+        measures="bytes of framing in the barest event that is dispatched",
         judge=judges.five_bytes,
         experiment=in_a_lab(framing),
     ),
@@ -51,6 +55,7 @@ CLAIMS = of_notebook(
         "E6",
         source="practice",
         sentence="a comment heartbeat tells the page nothing",
+        measures="mean time until a watchdog on named heartbeats notices a stall",
         judge=judges.tells_nothing,
         experiment=heartbeats,
     ),

@@ -28,6 +28,8 @@ CLAIMED_BYTES = 5.0
 EXCEPTIONS = 0.1
 """Share of the rules that a browser may break and still be said to keep them, but for those."""
 LEAST_BEATS = 8
+APART = 0.25
+"""Share of a reconnection time that must be told apart."""
 
 
 # E1
@@ -41,7 +43,7 @@ def every_rule(seen: Conformance) -> Finding:
     others += [f"{name}: not run ({why})" for name, why in seen.missing.items() if name != BROWSER]
     judged = BROWSER if BROWSER in kept else OURS
     verdict, reason = _rules(seen, judged)
-    reason += f"; other clients: {', '.join(others)}" if others else ""
+    reason = "\n".join([reason, *others])
     return Finding(float(n), float(kept[judged]), None, n, verdict, reason, "rules")
 
 
@@ -57,9 +59,9 @@ def _rules(seen: Conformance, judged: str) -> tuple[Verdict, str]:
         return "undecided", f"{name} did not tell in time about {_listed(untold)}"
     if not wrong:
         return "confirmed", f"{name} and labkit's decoder keep each rule however the bytes are cut"
-    found = "; ".join(f"{rule.title} ({seen.outcomes[BROWSER][rule.key]})" for rule in wrong)
+    found = "\n".join(f"{rule.title} ({seen.outcomes[BROWSER][rule.key]})" for rule in wrong)
     verdict: Verdict = "refined" if len(wrong) <= EXCEPTIONS * len(seen.rules) else "refuted"
-    return verdict, f"{name} keeps all but {len(wrong)}: {found}"
+    return verdict, f"{name} keeps all but {len(wrong)}:\n{found}"
 
 
 def _listed(rules: Any) -> str:
@@ -77,7 +79,7 @@ def comes_back(seen: Resumption) -> Finding:
     for client, resumed in returns.resumed.items():
         parts.append(said(resumed, f"{client}: each reconnection brought the last event id"))
     parts += [_replayed(seen.run, client) for client in ("sse", *(["sse (browser)"] if page else []))]
-    told = f"{{}}; {_of_browser(returns)}" if BROWSER in returns.gaps_s else "{}"
+    told = f"{{}}\n{_of_browser(returns)}" if BROWSER in returns.gaps_s else "{}"
     retry_s = sorted(ours_s)[len(ours_s) // 2]
     found = finding(
         parts, sum(map(len, ours_s.values())), retry_s, confidence.median_interval(ours_s[retry_s]), reason=told
@@ -88,8 +90,9 @@ def comes_back(seen: Resumption) -> Finding:
 
 def _gap(returns: Returns, retry_s: float, gaps_s: tuple[float, ...]) -> Part:
     median = confidence.median_interval(gaps_s)
-    verdict = confidence.within(median, (1 - TOLERANCE) * retry_s, (1 + TOLERANCE) * retry_s)
-    text = f"retry {shown(retry_s, 's')}: back after {shown(median.value, 's')}, {ends(median)} at 99 %"
+    low_s, high_s = (1 - TOLERANCE) * retry_s, (1 + TOLERANCE) * retry_s
+    verdict = confidence.agrees(median, low_s, high_s, (1 - APART) * retry_s, (1 + APART) * retry_s)
+    text = f"retry {shown(retry_s, 's')}: back after {shown(median.value, 's')}, {ends(median)} at 99.8 %"
     late_s = quantile(returns.late_s, 0.95)
     if verdict == "refuted" and median.value > retry_s and late_s > TOLERANCE / 2 * retry_s:
         return Part("undecided", f"{text}; this machine is too busy: bare timers were {shown(late_s, 's')} late")
@@ -135,7 +138,7 @@ def stops(seen: Endings) -> Finding:
     """E3. ``measured``: the most requests that any client made where it is to make one."""
     parts = [_ending(client, ending) for client, endings in seen.clients.items() for ending in endings]
     once = [e.requests for endings in seen.clients.values() for e in endings if EXPECTED.get(e.answer, (0, 0))[0] == 1]
-    told = f"{seen.browser}; {{}}" if seen.browser else "{}"
+    told = f"{seen.browser}: {{}}" if seen.browser else "{}"
     found = finding(parts, len(parts), 1.0, float(max(once)), "requests", told)
     why = f"by the kit's own client; {BROWSER}: not run ({seen.why})"
     return found if BROWSER in seen.clients else refined(found, why, "illustrated")
@@ -161,9 +164,10 @@ def five_bytes(seen: Framing) -> Finding:
     least = [raw for raw, events in seen.shorter.items() if events]
     bare = ", ".join(f"{part} {count:g}" for part, count in seen.bare.items())
     lab = ", ".join(f"{part} {count:.3g}" for part, count in seen.lab.items())
-    reason = f"the barest stream has {seen.bare_bytes:g} ({bare}); a lab's own {seen.lab_bytes:.3g} ({lab})"
+    reason = f"the barest stream that is dispatched has {seen.bare_bytes:g} bytes of framing ({bare})"
+    reason += f"\na lab's own has {seen.lab_bytes:.3g}, ids and chunks included ({lab})"
     if least:
-        reason = f"an event comes of {least[0]!r} too; {reason}"
+        reason = f"an event comes of {least[0]!r} too\n{reason}"
     enough = bool(least) or seen.bare_bytes <= CLAIMED_BYTES
     exact = Interval(seen.bare_bytes, seen.bare_bytes, seen.bare_bytes, seen.events)
     return finding([said(enough, reason, reason)], seen.events, CLAIMED_BYTES, exact, "bytes")
@@ -177,7 +181,7 @@ def tells_nothing(seen: Heartbeats) -> Finding:
     page = {stream.kind: stream for stream in seen.streams if stream.client == BROWSER}
     kernel = {stream.kind: stream for stream in seen.streams if stream.client == OURS}
     if not page:
-        raise NoVerdict("not run", f"{seen.why}; an emulation in the kernel: {together(_parts(seen, kernel)).text}")
+        raise NoVerdict("not run", f"{seen.why}\nan emulation in the kernel: {together(_parts(seen, kernel)).text}")
     noticed_s = [t for t in seen.noticed_s(page["named event"]) if t is not None]
     mean = confidence.mean_interval(noticed_s) if noticed_s else None
     expected_s = seen.watchdog_s - seen.beat_s / 2

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-RETRIES = {0.2: 20, 0.3: 18, 0.5: 13}
+RETRIES = {0.2: 24, 0.3: 24, 0.5: 24}
 """How often a client has to come back, by ``retry`` in seconds."""
 CUT_S, HEAL_S = 1.5, 2.0
 PAGE = Mark("#B84300", "circle-open", "dot")

@@ -37,8 +37,8 @@ ONE_WAY_S = 0.05
 class BothWays(Shown):
     """Messages that crossed on one WebSocket. Times in seconds, from sent to held at the other end.
 
-    ``up``, ``down``: (sent at, latency) from the client and from the server; ``lost`` how many never came;
-    ``late_s``: the 95th percentile of how late a timer of the same loop was.
+    ``up``, ``down``: (sent at, latency) from the client and from the server; ``lost`` how many never came,
+    ``twice`` how many came again; ``late_s``: the 95th percentile of how late a timer of the same loop was.
     """
 
     index = "column"
@@ -50,6 +50,7 @@ class BothWays(Shown):
     lost: int
     late_s: float
     settings: Mapping[str, Any] = field(default_factory=dict)
+    twice: int = 0
 
     @property
     def crossed(self) -> int:
@@ -113,14 +114,15 @@ async def _both_ways(lab: Lab, times: Sequence[list[float]], one_way_s: float) -
     started, topic = started_now(), f"both-ways-{random.getrandbits(32):08x}"
     sent: dict[str, int] = {}
     held: dict[str, int] = {}
+    again: list[str] = []
     async with contextlib.AsyncExitStack() as stack:
         link = await stack.enter_async_context(Link(lab, one_way_s=one_way_s))
         far = await stack.enter_async_context(await RawSocket.open(link.ports["http"], f"/websocket?topic={topic}"))
         beside = await stack.enter_async_context(await RawSocket.open(lab.port, f"/websocket?topic={topic}"))
         late_s = await stack.enter_async_context(lateness())
         reading = [
-            asyncio.ensure_future(_hold(far, "down", held)),
-            asyncio.ensure_future(_hold(beside, "up", held)),
+            asyncio.ensure_future(_hold(far, "down", held, again)),
+            asyncio.ensure_future(_hold(beside, "up", held, again)),
         ]
         begun_ns = now_ns()
 
@@ -148,15 +150,15 @@ async def _both_ways(lab: Lab, times: Sequence[list[float]], one_way_s: float) -
         for way in ("up", "down")
     }
     lost = len(sent.keys() - held.keys())
-    return BothWays(one_way_s, rows["up"], rows["down"], lost, quantile(late_s, 0.95), started)
+    return BothWays(one_way_s, rows["up"], rows["down"], lost, quantile(late_s, 0.95), started, len(again))
 
 
-async def _hold(socket: RawSocket, way: str, held: dict[str, int]) -> None:
-    """Put down when each event of one way was held here."""
+async def _hold(socket: RawSocket, way: str, held: dict[str, int], again: list[str]) -> None:
+    """Put down when each event of one way was held here, and which came again."""
     while (frame := await socket.frame(3600.0)) is not None:
         if frame.opcode is not Opcode.TEXT:
             continue
         received_ns = socket.connection.received_ns
         data = json.loads(frame.payload).get("data", "")
-        if data.startswith(way):
-            held.setdefault(data, received_ns)
+        if data.startswith(way) and held.setdefault(data, received_ns) != received_ns:
+            again.append(data)

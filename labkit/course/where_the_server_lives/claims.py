@@ -12,11 +12,13 @@ CLAIMS = of_notebook(
         source="Jupyter",
         sentence="the notebook itself is an intermediary",
         unit="events",
+        measures="events that came as they were written, by the Accept header",
     ),
     Claim(
         "A8",
         source="practice",
         sentence="where the server lives decides what a busy cell does to it",
+        measures="median latency of what was due during the cell, on the kernel's own loop",
         judge=judges.where_the_server_lives,
     ),
 )

@@ -44,13 +44,17 @@ class Span:
 
 @dataclass
 class Home:
-    """One server's events. ``published``: id -> (due_ns, published_ns); ``received``: id -> received_ns."""
+    """One server's events. ``published``: id -> (due_ns, published_ns); ``received``: id -> received_ns.
+
+    ``twice``: how many came again.
+    """
 
     name: str
     published: dict[int, tuple[int, int]] = field(default_factory=dict)
     received: dict[int, int] = field(default_factory=dict)
     spans: list[Span] = field(default_factory=list)
     started_ns: int = 0
+    twice: int = 0
 
     @property
     def title(self) -> str:

@@ -3,8 +3,8 @@
 ``async with watch("kernel-loop", "thread", "process") as seen:`` starts one server in each home, with a source and a
 subscriber; what the cell does inside happens to all of them. The subscribers live on the lab loop of this kernel, but
 for the home ``apart``: there server, source and subscriber are all in another process, and the kernel only reads the
-result. A source is the same coroutine everywhere: for ``kernel-loop`` a task on the kernel's loop, as one writes it in
-a notebook, else on a loop of its own in a thread.
+result. The source of ``kernel-loop`` is a task on the kernel's loop, as one writes it in a notebook; the others publish
+from a thread each.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import itertools
 import pickle
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from labkit import loop
@@ -71,27 +71,34 @@ async def watch(*homes: str, technique: str = "sse", rate_per_s: float = 40.0) -
 
 
 async def _source(home: Home, publish: Publish | None, first_ns: int, period_ns: int, whole: Span) -> None:
-    """Publish, on this loop or beside it; what was due before the end is published, however late."""
+    """Publish, on this loop or from a thread; what was due before the end is published, however late."""
     home.started_ns = whole.start_ns
+    due = itertools.count(whole.start_ns + first_ns, period_ns)
 
-    async def publishing(publish: Publish) -> None:
-        for due_ns in itertools.count(whole.start_ns + first_ns, period_ns):
-            await asyncio.sleep(max(0.0, (due_ns - now_ns()) / 1e9))
-            if due_ns >= whole.stop_ns:
+    def published(due_ns: int) -> bool:
+        if publish is None or due_ns >= whole.stop_ns:
+            return False
+        event = publish()
+        home.published[event.id] = (due_ns, event.published_ns)
+        return True
+
+    def beside() -> None:  # asleep without a loop: each turn of one would have to ask a computing cell for its lock
+        for due_ns in due:
+            time.sleep(_left_s(due_ns))
+            if not published(due_ns):
                 return
-            event = publish()
-            home.published[event.id] = (due_ns, event.published_ns)
 
     with contextlib.suppress(LabkitError):  # somebody may have closed the lab
-        if home.name == WAITS and publish is not None:
-            await publishing(publish)
-        elif publish is not None:
-            await asyncio.to_thread(_on_a_loop_of_its_own, publishing(publish))
+        if home.name != WAITS:
+            return await asyncio.to_thread(beside)
+        for due_ns in due:
+            await asyncio.sleep(_left_s(due_ns))
+            if not published(due_ns):
+                return
 
 
-def _on_a_loop_of_its_own(coro: Coroutine[Any, Any, None]) -> None:
-    with asyncio.Runner() as runner:
-        runner.run(coro)
+def _left_s(due_ns: int) -> float:
+    return max(0.0, (due_ns - now_ns()) / 1e9)
 
 
 @contextlib.asynccontextmanager
@@ -122,6 +129,7 @@ async def _subscribed(home: Home, technique: Technique, ports: dict[str, int]) -
     """A subscriber on the lab loop; at the end it waits for what is on its way."""
 
     def arrived(_: Subscription, delivery: Delivery) -> None:
+        home.twice += delivery.event_id in home.received
         home.received[delivery.event_id] = delivery.received_ns
 
     async def begin() -> asyncio.Task[None]:
@@ -154,7 +162,8 @@ async def _apart(home: Home, technique: Technique, rate_per_s: float) -> AsyncIt
         yield
         answer, _ = await asyncio.to_thread(child.communicate, "end\n", 2 * SETTLE_S)
         there: Home = pickle.loads(bytes.fromhex(answer))
-        home.published, home.received = there.published, there.received
+        home.published = {id: times for id, times in there.published.items() if times[0] >= home.started_ns}
+        home.received, home.twice = there.received, there.twice
     finally:
         if child.poll() is None:
             child.kill()

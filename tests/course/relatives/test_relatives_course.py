@@ -130,7 +130,7 @@ def test_a_plugin_socket_that_does_not_is_refuted(
 ) -> None:
     exchanges = tuple(changed(e, **changes) if e.title == title else e for e in conversation.exchanges)
     found = claims.judge("X1", dataclasses.replace(conversation, exchanges=exchanges))
-    assert found.verdict == "refuted" and missing in found.reason
+    assert found.verdict == "refuted" and missing in found.whole
 
 
 # X2
@@ -185,11 +185,11 @@ def test_bayeux_and_bosh_are_long_polling(seen: Any) -> None:
 def test_a_held_request_that_is_not_freed_refutes(seen: Any) -> None:
     found = claims.judge("X3", dataclasses.replace(seen, released_s=seen.wait_s))
     assert found.verdict in ("refuted", "undecided")
-    assert found.verdict == "undecided" or "first request" in found.reason
+    assert found.verdict == "undecided" or "first request" in found.whole
 
 
 def test_advice_that_is_not_obeyed_is_seen(seen: Any) -> None:
     """The run without a pause in the place of the one with a pause of 12d: its mean is far from that theory."""
     found = claims.judge("X3", dataclasses.replace(seen, advised=seen.run, advised_interval_s=0.6))
     assert found.verdict in ("refuted", "undecided")
-    assert found.verdict == "undecided" or "told to pause" in found.reason  # a busy machine has its own reason
+    assert found.verdict == "undecided" or "told to pause" in found.whole  # a busy machine has its own reason

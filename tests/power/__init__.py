@@ -1,0 +1,1 @@
+"""What each check can tell apart: `make power`."""
