@@ -226,11 +226,19 @@ class Lingering(Plain):
 
 
 class Blocking(Plain):
-    """Keeps the loop to itself when its client goes."""
+    """Keeps the loop to itself when the lab closes."""
 
-    def on_connection_close(self) -> None:
-        time.sleep(0.6 * UNIT)
-        super().on_connection_close()
+    async def write_events(self, encode: Encode, heartbeat: bytes, recycle: int) -> None:
+        blocking = asyncio.ensure_future(self.block())
+        try:
+            await super().write_events(encode, heartbeat, recycle)
+        finally:
+            blocking.cancel()
+
+    async def block(self) -> None:
+        while not self.context.hub.closed:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+        time.sleep(1.2 * UNIT)  # noqa: ASYNC251
 
 
 def planted() -> Iterator[Planted]:
