@@ -120,8 +120,7 @@ def answering_often(seen: Rates) -> Finding:
     """
     whole, table, d = seen.seen(), seen.table(), seen.one_way_s
     top = table.iloc[-1]
-    cycle_s, expected_s = (1 / top[name] for name in ("requests_per_s", "theory_requests_per_s"))
-    parts = [_cycle(float(top.name), cycle_s, expected_s, theory.request_gap(d), whole)]
+    parts = [_cycle(top, theory.request_gap(d), whole)]
     parts += _events_per_answer(seen, table, whole)
     falls = table["requests"] / table["events"]
     parts.append(
@@ -133,8 +132,12 @@ def answering_often(seen: Rates) -> Finding:
     return refined(found, "true of requests a second, up to 1/(2d); for each event it gets better, the more often")
 
 
-def _cycle(rate: float, cycle_s: float, expected_s: float, gap_s: float, whole: Seen) -> Part:
+def _cycle(row: Any, gap_s: float, whole: Seen) -> Part:
     """From request to request: a gap and next to no wait, the apparatus allowed for on both its transits."""
+    rate = float(row.name)
+    if not row["requests_per_s"]:
+        return Part("refuted", f"at {rate:g}/s not one request was counted")
+    cycle_s, expected_s = 1 / row["requests_per_s"], 1 / row["theory_requests_per_s"]
     exact = Interval(cycle_s, cycle_s, cycle_s, 1)
     low_s, high_s = (1 - EDGE) * expected_s, _stretched(expected_s, whole) + 2 * whole.shift_s
     verdict = confidence.agrees(exact, low_s, high_s, 1 / rate, expected_s + gap_s / 2)
