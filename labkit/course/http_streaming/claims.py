@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from labkit.claims.claim import Claim, of_notebook
+from labkit.claims.faults import LOST
 from labkit.course.alone import in_a_lab
 from labkit.course.http_streaming import judges, judges_reading, judges_wire
 from labkit.course.http_streaming.borders import boundaries, rechunked
@@ -91,6 +92,7 @@ CLAIMS = of_notebook(
         sentence="multipart lags by one event when the boundary leads",
         unit="events",
         measures="events by which a part is late if the boundary leads",
+        provokes=frozenset({LOST}),  # of a leading boundary the last event, which nothing follows
         judge=judges_reading.multipart_lags,
         experiment=in_a_lab(boundaries),
     ),

@@ -148,7 +148,7 @@ def test_traffic_crosses_on_one_socket(lab: labkit.Lab) -> None:
     seen = websocket.both_ways(lab, rate_per_s=25, duration_s=1.2)
     assert not seen.lost and seen.crossed and min(latency for _, latency in (*seen.up, *seen.down)) >= 0.98 * D
     assert verdict("W2", seen) in ("confirmed", "undecided")
-    assert "one transit each" in seen.chart().layout.title.text
+    assert "Up and down at once: medians" in seen.chart().layout.title.text
 
 
 # W3, W11
@@ -302,7 +302,7 @@ def test_silent_links_are_noticed_by_pings_alone() -> None:
     seen = websocket.dead_peers(peers=3, heartbeat_s=0.3 * UNIT, stock=False)
     assert len(seen.of("labkit")) == 3 and all(p.noticed_s is not None for p in seen.of("labkit"))
     assert verdict("W7", seen) in ("confirmed", "undecided")
-    assert "without pings nobody notices" in seen.chart().layout.title.text
+    assert "the last of 3 dead peers is noticed after" in seen.chart().layout.title.text
 
 
 def test_dead_peers_needs_peers_and_pings() -> None:
