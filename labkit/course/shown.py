@@ -88,7 +88,8 @@ class Shown:
 
 
 def _four_digits(value: float) -> str:
-    return f"{value:.4g}"
+    text = f"{value:.4g}"
+    return f"{float(text):,.0f}" if "e+" in text else text
 
 
 def sentence(text: str) -> str:

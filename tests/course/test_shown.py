@@ -7,7 +7,7 @@ import sys
 
 import pandas as pd
 
-from labkit.course.shown import Code, Shown, Wire, text_table
+from labkit.course.shown import Code, Shown, Wire, as_table, text_table
 
 
 class Counted(Shown):
@@ -39,6 +39,15 @@ def test_a_table_stands_between_its_sentences_with_four_digits_and_blanks() -> N
 
 def test_numbers_are_rounded_where_the_value_says_so() -> None:
     assert "<td>1.2</td>" in Rounded()._repr_html_() and "1.2\n" in repr(Rounded())
+
+
+def test_large_numbers_are_written_out() -> None:
+    class Large(Shown):
+        def table(self) -> pd.DataFrame:
+            return as_table([(17_990.4, 5_845_123.0, 8999.0, 0.00001234)], ["a", "b", "c", "d"])
+
+    shown = Large()._repr_html_()
+    assert all(f"<td>{text}</td>" in shown for text in ("17,990", "5,845,000", "8999", "1.234e-05"))
 
 
 def test_text_stands_at_the_left_with_its_index_as_a_column_and_the_page_s_names() -> None:
