@@ -34,12 +34,19 @@ def one_transit(_options: Mapping[str, Any], path: Path, *, beats: bool = True) 
     return streaming_latency(path.one_way_s, rate_per_s=path.rate_per_s or 0.0, jitter_s=path.jitter_s)
 
 
-def recycled(options: Mapping[str, Any], path: Path, ends_by_closing: bool) -> Expectation | Silent:
-    """Of a stream whose server ends the response after ``options["recycle"]`` events, whose client then asks again."""
+def recycled(options: Mapping[str, Any], path: Path, endless: Expectation | Silent) -> Expectation | Silent:
+    """Of a stream whose server ends the response after ``options["recycle"]`` events, whose client then asks again.
+
+    Args:
+        endless: what to expect of the same response if it does not end, as it does not where nothing is to be recycled.
+    """
+    if isinstance(endless, Silent) or not options["recycle"]:
+        return endless
     if path.rate_per_s is None or not path.poisson:
         return POISSON
     if path.jitter_s or options["conflate"]:
         return Silent("recycled: the closed form is about every event, without jitter")
+    ends_by_closing = options["http_version"] == "1.0" or options["framing"] == "eof"
     if ends_by_closing and path.gateway:
         return Silent("recycled: an intermediary closes only the connection behind it")
     return recycled_stream_latency(path.rate_per_s, path.one_way_s, options["recycle"], path.gap_s(ends_by_closing))

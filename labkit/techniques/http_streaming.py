@@ -136,10 +136,7 @@ def expect(options: Mapping[str, Any], path: Path) -> Expectation | Silent:
     multipart = options["format"] == "multipart"
     if multipart and options["boundary"] == "leading":
         return Silent("with a leading boundary a part is whole only when the next begins")
-    plain = one_transit(options, path, beats=not multipart)
-    if isinstance(plain, Silent) or not options["recycle"]:
-        return plain
-    return recycled(options, path, options["http_version"] == "1.0" or options["framing"] == "eof")
+    return recycled(options, path, one_transit(options, path, beats=not multipart))
 
 
 HTTP_STREAMING = Technique(
