@@ -26,12 +26,12 @@ from tornado.websocket import WebSocketHandler
 
 from labkit.lab.server import available_connections
 from labkit.techniques.sse import block
+from labkit.theory.path import HEARTBEAT_S  # what a lab has by default
 from labkit.wire.envelope import Start, encode
 from labkit.wire.events import Event
 from labkit.wire.frames import Frame, Opcode, encode_frame
 from sink import ACCEPT, Sink, Void
 
-HEARTBEAT_S = 15.0  # what a lab has by default
 REST_S = 0.1  # from one look of an idle sink for pings to the next
 
 

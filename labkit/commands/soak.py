@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +114,7 @@ def good(tried: Sequence[dict[str, Any]], idle: bool) -> bool:
 
 def passed(results: dict[str, list[dict[str, Any]]], idle: bool) -> bool:
     """Whether every claim is good and, on an idle machine, nearly all verdicts are decided."""
-    everything = [result for tried in results.values() for result in tried]
-    enough = not idle or decided(everything) >= ALL_DECIDED
+    enough = not idle or decided(chain.from_iterable(results.values())) >= ALL_DECIDED
     return enough and all(good(tried, idle) for tried in results.values())
 
 
@@ -168,5 +168,5 @@ def _report(results: dict[str, list[dict[str, Any]]], idle: bool) -> Iterator[st
             rarest = Counter(r["verdict"] for r in tried).most_common()[-1][0]
             told = [r["reason"].replace("\n", "\n         ") for r in tried if r["verdict"] == rarest]
             yield from (f"       {rarest}: {reason}" for reason in told)
-    everything = [result for tried in results.values() for result in tried]
-    yield f"{decided(everything):.0%} of {len(everything)} verdicts are decided"
+    every = list(chain.from_iterable(results.values()))
+    yield f"{decided(every):.0%} of {len(every)} verdicts are decided"
