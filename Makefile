@@ -3,19 +3,28 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help lab test test-all test-browser kernels pythons one-python power soak-claims lint format bounds clean
+.PHONY: help lab test test-all test-browser kernels pythons one-python power planted symptoms soak-claims intermediaries lint format bounds clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
 BOUNDS := .venv-bounds
-PURE := wire theory claims/test_judging.py jupyter
 BOUND_TIMING := tests/lab tests/measuring tests/room tests/server tests/course/where_the_server_lives/test_kernel.py
-# Besides the newest ipykernel, which VENV has: they differ in the thread that a widget's callback runs on.
-KERNELS := 6.31.0 7.3
+# Between the lowest ipykernel, which BOUNDS has, and the newest, which VENV has: they differ in the thread that a
+# widget's callback runs on.
+KERNELS := 7.3
 KERNEL_PYTHONS := $(KERNELS:%=.venv-ipykernel-%/bin/python)
+# What draws five times a second for as long as it runs takes a core of its own.
+DRAWS := tests/jupyter/test_control_room.py
+IN_JUPYTER := LABKIT_REQUIRE_CHROMIUM=1 LABKIT_ALL_IN_JUPYTER=1
 # What depends on a kernel and its loops the most.
+KERNEL_TESTS := $(addprefix tests/course/where_the_server_lives/,test_kernel.py test_nested_asyncio.py)
 KERNEL_NOTEBOOKS = $(wildcard notebooks/00_*.ipynb notebooks/07_*.ipynb notebooks/12_*.ipynb)
+PACKAGES := "import sysconfig; print(sysconfig.get_path('purelib'))"
+ADD_PACKAGES := "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))"
+# At once: notebooks and browsers, which take a core; tests, which wait for half of their time; tests that only wait.
 JOBS ?= 2
+UNITS ?= 3
+WAITING ?= 5
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # $(call venv,DIRECTORY): a virtual environment there, from the first Python that can make one; PYTHON=... names it.
@@ -40,10 +49,17 @@ else \
 fi
 endef
 
-# $(call unit,PYTHON,TESTS[,AND]): first what compares no times, on JOBS cores, then the rest, one at a time.
+# $(call unit,PYTHON,TESTS[,AND]): first what compares no times, then the rest. No notebook is among them, and nbmake
+# takes seconds to import in each process.
 define unit
-$(1) -m pytest $(2) -m 'not timing$(3)' -n $(JOBS) --dist loadfile
-$(1) -m pytest $(2) -m 'timing$(3)'
+$(1) -m pytest -p no:nbmake $(2) -m 'not timing$(3)' -n $(UNITS) --dist worksteal
+$(call timing,$(1),$(2),$(3))
+endef
+
+# $(call timing,PYTHON,TESTS[,AND]): WAITING at a time what waits for most of its time, then what must be alone.
+define timing
+$(1) -m pytest -p no:nbmake $(2) -m 'timing and not alone$(3)' -n $(WAITING) --dist worksteal
+$(1) -m pytest -p no:nbmake $(2) -m 'alone$(3)'
 endef
 
 # $(call notebooks,PYTHON,CLAIMS,NOTEBOOKS). Here a warning is no error: labkit runs in the kernels, and what would warn
@@ -52,7 +68,7 @@ endef
 define notebooks
 @mkdir -p build && rm -f build/$(2).jsonl
 LABKIT_CLAIMS="$(CURDIR)/build/$(2).jsonl" PLOTLY_RENDERER=plotly_mimetype \
-    $(1) -m pytest -W default --nbmake --timeout=900 -n $(JOBS) $(3)
+    $(1) -m pytest -W default --nbmake --timeout=900 -n $(JOBS) --dist worksteal $(3)
 endef
 
 help:  ## list the targets
@@ -70,27 +86,31 @@ $(BOUNDS)/.installed: pyproject.toml constraints-lower.txt
 	@$(BOUNDS)/bin/python -m pip install --quiet --editable '.[notebook,test]' --constraint constraints-lower.txt
 	@touch $@
 
-.venv-ipykernel-%/.installed: pyproject.toml
-	@$(call venv,$(@D))
-	@echo "Installing labkit with ipykernel $* into $(@D)"
-	@$(@D)/bin/python -m pip install --quiet --editable '.[notebook,test,browser]' 'ipykernel==$*.*'
+# It has ipykernel alone, and all else from VENV: `make bounds` is who installs labkit with an old one.
+.venv-ipykernel-%/.installed: $(VENV)/.installed
+	@echo "Installing ipykernel $* into $(@D)"
+	@$(PY) -m venv --clear $(@D)
+	@$(PY) -c $(ADD_PACKAGES) > $$($(@D)/bin/python -c $(PACKAGES))/venv.pth
+	@$(@D)/bin/python -m pip install --quiet 'ipykernel==$*.*'
 	@touch $@
 
 lab: $(VENV)/.installed  ## open JupyterLab on the first notebook
 	@$(PY) -m labkit lab
 
-test: $(VENV)/.installed  ## run the tests, every notebook, and 00 and 07 in a browser if there is one
-	$(call unit,$(PY),tests)
+test: $(VENV)/.installed  ## run the tests, every notebook, and 00 and 07 in a browser if there is one; WITHOUT=browser
+	$(call unit,$(PY),tests,$(WITHOUT:%= and not %))
 	$(call notebooks,$(PY),claims,notebooks)
 
 test-browser: $(VENV)/.installed  ## run everything that needs a browser, every notebook in JupyterLab; fails without
-	LABKIT_REQUIRE_CHROMIUM=1 LABKIT_ALL_IN_JUPYTER=1 $(PY) -m pytest tests -m browser
+	$(IN_JUPYTER) $(PY) -m pytest -p no:nbmake $(DRAWS)
+	$(IN_JUPYTER) $(PY) -m pytest -p no:nbmake tests -m browser --ignore $(DRAWS) -n $(JOBS) --dist worksteal
 
-kernels: $(KERNELS:%=ipykernel-%)  ## run what depends on ipykernel on its older releases too
+kernels: $(KERNELS:%=ipykernel-%)  ## run what depends on ipykernel between its lowest release and the newest
 
 ipykernel-%: export LABKIT_REQUIRE_CHROMIUM =
 ipykernel-%: .venv-ipykernel-%/.installed
-	$(<D)/bin/python -m pytest tests/course/where_the_server_lives/test_kernel.py tests/test_nested.py
+	$(<D)/bin/python -m pytest -p no:nbmake $(KERNEL_TESTS) -m 'not alone' -n $(UNITS) --dist worksteal
+	$(<D)/bin/python -m pytest -p no:nbmake $(KERNEL_TESTS) -m alone
 	$(call notebooks,$(<D)/bin/python,claims-kernels,$(KERNEL_NOTEBOOKS))
 
 # pyenv's shims are there for each version that is installed and refuse all but the chosen ones: look behind them too.
@@ -109,14 +129,23 @@ one-python: $(VENV)/.installed
 	$(call unit,$(PY),tests, and not browser)
 	$(call notebooks,$(PY),claims-pythons,$(KERNEL_NOTEBOOKS))
 
-test-all: $(VENV)/.installed $(KERNELS:%=.venv-ipykernel-%/.installed)  ## what `make test` runs, on three ipykernels
-	@set -e; for python in $(PY) $(KERNEL_PYTHONS); do echo "--- $$python"; $(MAKE) test PY=$$python; done
+test-all: $(VENV)/.installed $(BOUNDS)/.installed $(KERNELS:%=.venv-ipykernel-%/.installed)  ## what `make test` runs, on three ipykernels
+	@set -e; for python in $(PY) $(BOUNDS)/bin/python $(KERNEL_PYTHONS); do echo "--- $$python"; $(MAKE) test PY=$$python; done
 
 power: $(VENV)/.installed  ## what each claim's check can tell apart, on simulated worlds: 15 minutes; SEED=..., CLAIMS=...
 	PYTHONPATH=tests $(PY) -m power $(CLAIMS) --seed $(or $(SEED),0)
 
+planted: $(VENV)/.installed  ## what each claim that no simulation makes says of a lie, ten times each: 45 minutes; CLAIMS=..., TIMES=...
+	PYTHONPATH=tests $(PY) -m planted $(CLAIMS) --times $(or $(TIMES),10)
+
+symptoms: $(VENV)/.installed  ## what `labkit probe` says of planted causes and healthy servers: 4 minutes a time; WORDS=..., TIMES=...
+	PYTHONPATH=tests $(PY) -m symptoms $(WORDS) --times $(or $(TIMES),5)
+
 soak-claims: $(VENV)/.installed  ## put each claim to the test 20 times beside a busy core (IDLE=1: without): hours; goes on
 	$(PY) -m labkit soak $(if $(IDLE),--idle --times 10) $(CLAIMS)
+
+intermediaries: $(VENV)/.installed  ## what nginx and eight others do to each technique, those that are there: 5 minutes; PROGRAMS=..., IDLE=S
+	$(PY) bench/intermediaries.py --idle $(or $(IDLE),20) $(PROGRAMS)
 
 lint: $(VENV)/.installed  ## check style, formatting and types
 	$(PY) -m ruff check .
@@ -127,13 +156,15 @@ format: $(VENV)/.installed  ## format the code and the notebooks
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-# Bytes and closed forms need no library, and the course's experiments none that the rest does not: what is left are
-# the rooms that use the libraries, the course's charts and tables among them, and what starts kernels and processes.
+# Of the tests, those that try a library whose lowest release is not the one that VENV has; of those that compare times
+# not the course's experiments, which need none that the rest does not.
 bounds: export LABKIT_REQUIRE_CHROMIUM =
-bounds: $(BOUNDS)/.installed  ## run what depends on the libraries at the lowest releases labkit supports
-	$(BOUNDS)/bin/python -m pytest tests $(PURE:%=--ignore=tests/%) -m 'not timing and not browser' -n $(JOBS) --dist loadfile
-	$(BOUNDS)/bin/python -m pytest $(BOUND_TIMING) -m 'timing and not browser'
+bounds: $(VENV)/.installed $(BOUNDS)/.installed  ## run what depends on the libraries at the lowest releases labkit supports
+	@mkdir -p build && $(PY) -m pip freeze > build/newest.txt
+	$(BOUNDS)/bin/python -m pytest -p no:nbmake tests --ignore=tests/jupyter --newest=build/newest.txt -m 'not timing and not browser' -n $(UNITS) --dist worksteal
+	$(call timing,$(BOUNDS)/bin/python,$(BOUND_TIMING) --newest=build/newest.txt, and not browser)
+	$(call notebooks,$(BOUNDS)/bin/python,claims-bounds,$(KERNEL_NOTEBOOKS))
 
 clean:  ## remove the environments and everything built or cached
 	rm -rf $(VENV) $(BOUNDS) .venv-ipykernel-* .venv-python-* build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find labkit bench tests notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+	find labkit bench tests notebooks \( -name __pycache__ -o -name .ipynb_checkpoints -o -name '*-capture.pcapng' \) -prune -exec rm -rf {} +

@@ -4,16 +4,18 @@ Fan-out: server CPU per delivery, for labkit's ``direct`` and ``plain`` fan-out 
 ``broadcast()`` of the ``websockets`` library, Tornado's own handlers written to in a loop, and a bare loop of
 ``send()``. All servers hold their subscribers at once, and send heartbeats as often as a lab does by default. The same
 at one event a second to a few. Memory: growth of the server's resident memory per subscriber held, beyond the first
-few hundred.
+few hundred. The same of SSE over HTTP/2, and of both versions over TLS. What else ``labkit.choose`` reckons with is
+measured by ``python bench/figures.py``.
 
-This is the command: its arguments, what it needs of the machine, its table. ``costs`` measures, ``roles``
-has the processes, ``sink`` the subscribers' end.
+This is the command: its arguments, what it needs of the machine, its table. ``costs`` measures, and
+``versions``; ``roles`` has the processes, ``sink`` and ``streams`` the subscribers' end.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -29,7 +31,7 @@ from typing import Any
 import labkit
 from costs import Settings, fan_out, memory, trickle
 from labkit.errors import LabkitError
-from labkit.lab.server import SPARE_DESCRIPTORS, available_connections
+from labkit.lab.listening import SPARE_DESCRIPTORS, available_connections
 from sink import Void
 
 QUICK = Settings(50, rounds=2, events=5, few=20, trickle_s=2, held=100, first=20)
@@ -41,7 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         LabkitError: the system has no epoll, or too few descriptors.
     """
-    parser = argparse.ArgumentParser(prog="python bench", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python bench",
+        description=(__doc__ or "").partition("\n")[0],
+        epilog="What labkit.choose reckons with: python bench/figures.py --help",
+    )
     parser.add_argument("--quick", action="store_true", help="only see that it runs: few subscribers, few events")
     parser.add_argument("--subscribers", type=int, metavar="N", help="of each server in fan-out (default: 1000)")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write every round to this file")
@@ -82,8 +88,18 @@ def measure(settings: Settings) -> dict[str, Any]:
         "fan_out": fan_out(settings),
         "trickle": trickle(settings),
         "memory": [memory(technique, settings) for technique in ("sse", "websocket", "long-polling")],
+        "http": of_versions(settings),
     }
     return result | {"load": [*load, os.getloadavg()[0]]}
+
+
+def of_versions(settings: Settings) -> list[dict[str, Any]]:
+    """What HTTP/2 and TLS cost, where both are installed."""
+    if not all(map(importlib.util.find_spec, ("h2", "trustme"))):
+        return []
+    from versions import versions
+
+    return versions(settings)
 
 
 def processor() -> str:
@@ -114,7 +130,22 @@ def table(result: dict[str, Any]) -> str:
     lines.append("server memory per subscriber held")
     for row in result["memory"]:
         lines.append(f"{row['technique']:<24}{row['held']:<12}{row['kib_per_subscriber']:.1f} KiB")
+    lines += of_the_versions(result["http"])
     return "\n".join(lines)
+
+
+def of_the_versions(rows: list[dict[str, Any]]) -> list[str]:
+    if not rows:
+        return ["HTTP/2 and TLS: not run, pip install -e '.[http2,tls]'"]
+    lines = [
+        f"{'SSE over':<26}{'CPU to begin':<14}{'memory':<12}{'CPU per delivery, µs':<26}ratio to {rows[0]['reference']}"
+    ]
+    for row in rows:
+        lines.append(
+            f"{row['server']:<26}{row['begin_us']:7.0f} µs    {row['kib_per_subscriber']:5.1f} KiB   "
+            f"{spread(row['cpu_us']):<26}{spread(row['ratios'])}"
+        )
+    return lines
 
 
 def spread(values: Sequence[float]) -> str:

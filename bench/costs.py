@@ -87,19 +87,27 @@ def on_core(number: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def lab_on_core(name: str, fanout: str = "direct") -> Iterator[Lab]:
+def lab_on_core(name: str, fanout: str = "direct", **options: Any) -> Iterator[Lab]:
     with on_core(0):
-        lab = Lab(name, process=True, fanout=fanout)
+        lab = Lab(name, process=True, fanout=fanout, **options)
     with lab:
         yield lab
 
 
 def subscribers(stack: contextlib.ExitStack, technique: str, port: int, path: str, count: int, epoch: str = "") -> Role:
     """A sink with *count* connections."""
-    with on_core(1):
-        sink = Role("sink", technique, epoch)
-    stack.callback(sink.end)
+    sink = sink_on_core(stack, technique, epoch=epoch)
     sink.ask("open", port, path, count)
+    return sink
+
+
+def sink_on_core(
+    stack: contextlib.ExitStack, technique: str, streams: int = 0, cafile: str | None = None, epoch: str = ""
+) -> Role:
+    """A sink without connections yet: of HTTP/2 with so many streams each, over TLS if it is told whom to believe."""
+    with on_core(1):
+        sink = Role("sink", technique, epoch, str(streams), cafile or "")
+    stack.callback(sink.end)
     return sink
 
 

@@ -13,18 +13,19 @@ import json
 import os
 import select
 import socket
+import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
-from labkit.lab.server import available_connections
+from labkit.lab.listening import available_connections
 from labkit.techniques.sse import block
 from labkit.theory.path import HEARTBEAT_S  # what a lab has by default
 from labkit.wire.envelope import Start, encode
@@ -32,17 +33,33 @@ from labkit.wire.events import Event
 from labkit.wire.frames import Frame, Opcode, encode_frame
 from sink import ACCEPT, Sink, Void
 
+if TYPE_CHECKING:
+    from streams import Streams
+
 REST_S = 0.1  # from one look of an idle sink for pings to the next
 
 
-def play_sink(technique: str, epoch: str) -> None:
-    """The role of the clients: a command a line, an answer a line."""
+def play_sink(technique: str, epoch: str, streams: str, cafile: str) -> None:
+    """The role of the clients that are told."""
     available_connections()
-    sink = Sink(technique, epoch)
+    sink = make_sink(technique, epoch, int(streams), cafile)
+    obey(sink, sink.rest)
+
+
+def play_asker(cafile: str) -> None:
+    """The role of the clients that ask."""
+    from asking import Asker
+
+    available_connections()
+    obey(Asker(ssl.create_default_context(cafile=cafile) if cafile else None), lambda: None)
+
+
+def obey(sink: object, rest: Callable[[], None]) -> None:
+    """A command a line, an answer a line; *rest* in between."""
     while True:
         try:
             while not select.select([sys.stdin], [], [], REST_S)[0]:
-                sink.rest()
+                rest()
             if not (line := sys.stdin.readline()):
                 return
             name, *arguments = json.loads(line)
@@ -50,6 +67,18 @@ def play_sink(technique: str, epoch: str) -> None:
         except (Void, OSError) as error:
             answer = {"void": str(error)}
         print(json.dumps(answer), flush=True)
+
+
+def make_sink(technique: str, epoch: str, streams: int, cafile: str) -> Sink | Streams:
+    """One of connections, or where *streams* share each of them; over TLS if it is told whom to believe."""
+    tls = ssl.create_default_context(cafile=cafile) if cafile else None
+    if not streams:
+        return Sink(technique, epoch, tls)
+    from streams import Streams
+
+    if tls is not None:
+        tls.set_alpn_protocols(["h2"])
+    return Streams(streams, tls, epoch)
 
 
 async def play_broadcast() -> None:
@@ -188,6 +217,12 @@ def play() -> None:
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
         if role == "sink":
             play_sink(*arguments)
+        elif role == "asker":
+            play_asker(*arguments)
+        elif role == "serve":
+            from serving import serve
+
+            asyncio.run(serve(json.loads(*arguments)))
         elif role == "bare":
             play_bare()
         elif role == "tornado":

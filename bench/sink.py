@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 import select
 import socket
+import ssl
 import time
 
 from labkit.errors import LabkitError
 from labkit.sockets import dial
+from labkit.techniques.http_streaming import line
 from labkit.techniques.sse import block
 from labkit.techniques.websocket import text_message
 from labkit.wire.chunks import encode_chunk
@@ -25,13 +27,14 @@ GIVE_UP_S = 30.0
 NAP_S = 0.001  # a sink asleep in epoll is woken by each send, at the server's expense and by chance
 AT_ONCE = 64  # connections being made at a time
 PING = encode_frame(Frame(Opcode.PING))[:1]
-COMMENT = encode_chunk(encode_comment())
+BEATS = {"sse": encode_chunk(encode_comment()), "http-streaming": encode_chunk(b"\n")}
 KEY, ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455 section 1.3
 UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {KEY}")
 BEGINS = {  # an answer's beginning, up to and including the cursor that the stream starts from
     "websocket": re.compile(
         rb"HTTP/1\.1 101 .*" + re.escape(ACCEPT) + rb'.*\r\n\r\n..\{"cursor":"\d+@(\w+)"\}', re.DOTALL
     ),
+    "http-streaming": re.compile(rb'HTTP/1\.1 200 .*\r\n\r\n[0-9a-f]+\r\n\{"cursor":"\d+@(\w+)"\}\n\r\n', re.DOTALL),
     "sse": re.compile(rb"HTTP/1\.1 200 .*\r\n\r\n[0-9a-f]+\r\nid: ?\d+@(\w+)\n\n\r\n", re.DOTALL),
 }
 
@@ -40,14 +43,29 @@ class Void(LabkitError):
     """A subscriber did not get every event once and in order: what was measured does not count."""
 
 
+def take(sock: socket.socket, size: int) -> bytes | None:
+    """What has come; None if that was TLS's own. At the end, nothing."""
+    if not isinstance(sock, ssl.SSLSocket):
+        return sock.recv(size)
+    got = b""
+    try:
+        while (piece := sock.recv(size)) and (got := got + piece) and sock.pending():
+            pass
+    except ssl.SSLWantReadError:
+        return got or None
+    return got
+
+
 class Sink:
     """Many client connections of one technique, each expecting the same events."""
 
-    def __init__(self, technique: str, epoch: str = "") -> None:
+    def __init__(self, technique: str, epoch: str = "", tls: ssl.SSLContext | None = None) -> None:
         self.technique = technique
+        self.tls = tls
         self.epoch = epoch
         self.sockets: dict[int, socket.socket] = {}
         self.parts: dict[int, bytes] = {}  # of what is not whole yet
+        self.beats = 0
         self.ready = select.epoll()
 
     def open(self, port: int, path: str, count: int) -> int:
@@ -60,6 +78,8 @@ class Sink:
         request = "\r\n".join([*headers, "", ""]).encode()
         for start in range(0, count, AT_ONCE):
             some = [dial(port) for _ in range(min(AT_ONCE, count - start))]
+            if self.tls is not None:
+                some = [self.tls.wrap_socket(sock, server_hostname="localhost") for sock in some]
             for sock in some:
                 sock.sendall(request)
             for sock in some:
@@ -88,9 +108,12 @@ class Sink:
         """What one subscriber must be sent for an event, to the byte."""
         if self.technique == "websocket":
             return text_message(event, self.epoch)
-        if self.technique == "sse":
-            return encode_chunk(block(event, self.epoch))
+        if self.technique in BEATS:
+            return encode_chunk(self._in_body(event))
         return f'{{"events":[{encode(event)}],"cursor":"{event.id}@{self.epoch}"}}'.encode()
+
+    def _in_body(self, event: Event) -> bytes:
+        return block(event, self.epoch) if self.technique == "sse" else line(event, self.epoch)
 
     def expect(self, event_id: int, data: str, give_up_s: float = GIVE_UP_S) -> int:
         """Wait until every connection got this event, and nothing else; returns how many did.
@@ -98,7 +121,17 @@ class Sink:
         Raises:
             Void: one did not.
         """
-        wanted = self.wanted(Event(event_id, data, 0))
+        return self._expect(self.wanted(Event(event_id, data, 0)), event_id, give_up_s)
+
+    def expect_several(self, first_id: int, data: list[str], in_one_chunk: bool) -> tuple[int, int]:
+        """The same for several events that are written together; and when the last connection had them."""
+        events = [Event(first_id + place, one, 0) for place, one in enumerate(data)]
+        wanted = b"".join(map(self.wanted, events))
+        if in_one_chunk and self.technique in BEATS:
+            wanted = encode_chunk(b"".join(map(self._in_body, events)))
+        return self._expect(wanted, first_id, GIVE_UP_S), time.monotonic_ns()
+
+    def _expect(self, wanted: bytes, event_id: int, give_up_s: float) -> int:
         left, size = set(self.sockets), 4096 + len(wanted)
         give_up_s += time.monotonic()
         while left:
@@ -107,7 +140,8 @@ class Sink:
             if not ready and time.monotonic() > give_up_s:
                 raise Void(f"{self.technique}: {len(left)} of {len(self.sockets)} did not get event {event_id}")
             for number, _ in ready:
-                got: bytes = self.sockets[number].recv(size)
+                if (got := take(self.sockets[number], size)) is None:
+                    continue
                 whole = got == wanted and number not in self.parts
                 if number in left and (whole or self._brings(wanted, number, got)):
                     left.remove(number)
@@ -118,7 +152,13 @@ class Sink:
     def rest(self) -> None:
         """Between events: see to the heartbeats. Raises Void if anything else has come."""
         for number, _ in () if self.ready.closed else self.ready.poll(0):
-            self._brings(b"", number, self.sockets[number].recv(4096))
+            if (got := take(self.sockets[number], 4096)) is not None:
+                self._brings(b"", number, got)
+
+    def beaten(self) -> int:
+        """How many heartbeats have come."""
+        self.rest()
+        return self.beats
 
     def _brings(self, wanted: bytes, number: int, got: bytes) -> bool:
         """Whether these bytes complete what is *wanted*. Raises Void if they are neither that nor heartbeats."""
@@ -139,13 +179,18 @@ class Sink:
             while data[:1] == PING and len(data) > 1 and len(data) >= (end := 2 + data[1]):
                 self.sockets[number].send(encode_frame(Frame(Opcode.PONG, data[2:end], mask=bytes(4))))
                 data = data[end:]
-        while self.technique == "sse" and data.startswith(COMMENT):
-            data = data[len(COMMENT) :]
+                self.beats += 1
+        beat = BEATS.get(self.technique)
+        while beat is not None and data.startswith(beat):
+            data = data[len(beat) :]
+            self.beats += 1
         return data
 
     def _begins_beat(self, data: bytes) -> bool:
         """Whether a heartbeat may begin with *data*, if there is any."""
-        return not data or (data[:1] == PING if self.technique == "websocket" else COMMENT.startswith(data))
+        return not data or (
+            data[:1] == PING if self.technique == "websocket" else BEATS.get(self.technique, b"").startswith(data)
+        )
 
     def close(self) -> int:
         """End every connection; returns how many there were. Raises Void if one was sent more than expected."""

@@ -21,18 +21,22 @@ if TYPE_CHECKING:
     from labkit import charts, claims, course, errors, theory
     from labkit.choosing import choose
     from labkit.claims import verdicts
-    from labkit.course.answers import answer
+    from labkit.course.answers import answer, ask
     from labkit.course.claims import check, predict
-    from labkit.course.classroom import compare, student, submit
+    from labkit.course.classroom import compare, submit
+    from labkit.course.students import student
+    from labkit.course.where_the_server_lives.nested_asyncio import allow_nested_asyncio
     from labkit.lab.lab import Lab
     from labkit.loop import run
     from labkit.measuring.measurement import last_run, measure
     from labkit.measuring.run import Run, load
     from labkit.measuring.schedules import Schedule, burst, jobs, machine, periodic, poisson, trace
-    from labkit.nested import allow_nested_asyncio
     from labkit.network.intermediary import Intermediary
     from labkit.network.link import Link
+    from labkit.network.real_intermediary import real_intermediary
     from labkit.room.panel import Panel
+    from labkit.strangers.probe.probing import probe
+    from labkit.strangers.tap.tap import tap
     from labkit.subscribing.contract import contract
     from labkit.techniques import TECHNIQUES
     from labkit.techniques.source import source
@@ -49,8 +53,9 @@ _HOMES = {
     "Run": "measuring.run",
     "Schedule": "measuring.schedules",
     "TECHNIQUES": "techniques",
-    "allow_nested_asyncio": "nested",
+    "allow_nested_asyncio": "course.where_the_server_lives.nested_asyncio",
     "answer": "course.answers",
+    "ask": "course.answers",
     "burst": "measuring.schedules",
     "check": "course.claims",
     "choose": "choosing",
@@ -64,10 +69,13 @@ _HOMES = {
     "periodic": "measuring.schedules",
     "poisson": "measuring.schedules",
     "predict": "course.claims",
+    "probe": "strangers.probe.probing",
+    "real_intermediary": "network.real_intermediary",
     "run": "loop",
     "source": "techniques.source",
-    "student": "course.classroom",
+    "student": "course.students",
     "submit": "course.classroom",
+    "tap": "strangers.tap.tap",
     "trace": "measuring.schedules",
 }
 _MODULES = {
@@ -90,6 +98,7 @@ __all__ = [
     "Schedule",
     "allow_nested_asyncio",
     "answer",
+    "ask",
     "burst",
     "charts",
     "check",
@@ -107,10 +116,13 @@ __all__ = [
     "periodic",
     "poisson",
     "predict",
+    "probe",
+    "real_intermediary",
     "run",
     "source",
     "student",
     "submit",
+    "tap",
     "theory",
     "trace",
     "verdicts",
@@ -119,14 +131,17 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load what is asked for when it is asked for."""
-    if name in ("charts", "claims", "verdicts", "Panel"):  # they tell of what the course declares
-        importlib.import_module("labkit.course.claims")
-    if name in _MODULES:
-        return importlib.import_module(f"labkit.{_MODULES[name]}")
-    if name in _HOMES:
-        value = getattr(importlib.import_module(f"labkit.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
+    from labkit.errors import naming_extras
+
+    with naming_extras():
+        if name in ("charts", "claims", "verdicts", "Panel"):  # they tell of what the course declares
+            importlib.import_module("labkit.course.claims")
+        if name in _MODULES:
+            return importlib.import_module(f"labkit.{_MODULES[name]}")
+        if name in _HOMES:
+            value = getattr(importlib.import_module(f"labkit.{_HOMES[name]}"), name)
+            globals()[name] = value
+            return value
     raise AttributeError(f"module 'labkit' has no attribute {name!r}")
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
-from labkit.commands import lab, measure, notebooks, serve, soak, techniques, verdicts
-from labkit.errors import LabkitError
+from labkit.errors import LabkitError, naming_extras
 
 
 class Command(Protocol):
     """What a module of ``commands/`` has. It loads what is large when it runs: ``labkit --help`` loads them all."""
 
-    __name__: str
     HELP: str
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
@@ -23,14 +22,16 @@ class Command(Protocol):
         """Do it and return the exit status."""
 
 
-COMMANDS: tuple[Command, ...] = (lab, notebooks, serve, measure, verdicts, techniques, soak)
+COMMANDS = ("lab", "notebooks", "serve", "measure", "probe", "tap", "vectors", "verdicts", "techniques", "soak")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
     try:
-        status: int = arguments.run(arguments)
+        arguments = _parser([name for name in COMMANDS if name in words[:1]] or COMMANDS).parse_args(words)
+        with naming_extras():
+            status: int = arguments.run(arguments)
     except (LabkitError, ValueError) as error:
         print(f"labkit: {error}", file=sys.stderr)
         return 2
@@ -39,11 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(names: Sequence[str]) -> argparse.ArgumentParser:
+    """Of these commands, each of which is loaded: an interrupt meanwhile ends as any other."""
     parser = argparse.ArgumentParser(prog="labkit", description="A Jupyter-native lab kit for server push.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        name = command.__name__.rpartition(".")[2]
+    for name in names:
+        command = cast(Command, importlib.import_module(f"labkit.commands.{name}"))
         below = commands.add_parser(
             name, help=command.HELP, description=f"{command.HELP[0].upper()}{command.HELP[1:]}."
         )

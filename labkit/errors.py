@@ -2,9 +2,46 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+NOTEBOOK = frozenset(
+    "anywidget choreographer IPython ipywidgets jupyter_client jupyter_core jupyterlab_pygments kaleido nbclient "
+    "nbformat nest_asyncio2 numpy pandas plotly psutil pyarrow pygments scipy traitlets".split()
+)
+"""What a server, a client and a listener go without, by the names that are imported."""
+
 
 class LabkitError(Exception):
     """Base of every error that labkit raises on purpose."""
+
+
+class MissingPackage(LabkitError, ImportError):
+    """A package that the plain installation goes without; the message says what brings it."""
+
+
+@contextmanager
+def naming_extras(what: str = "this") -> Iterator[None]:
+    """Say what brings a package that turns out to be missing, and *what* needs it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name not in NOTEBOOK:
+            raise
+        raise MissingPackage(f'{what} needs {name}, which is not installed: pip install "labkit[notebook]"') from None
+
+
+def package(name: str, what: str = "this") -> Any:
+    """Import one of :data:`NOTEBOOK` where *what* needs it.
+
+    Raises:
+        MissingPackage: it is not installed.
+    """
+    with naming_extras(what):
+        return importlib.import_module(name)
 
 
 class LabClosed(LabkitError):
@@ -12,7 +49,7 @@ class LabClosed(LabkitError):
 
 
 class AddressError(LabkitError, ValueError):
-    """An address that the kit's clients do not speak to: another scheme (``https``, ``ftp``), no host, no port."""
+    """An address that the kit's clients do not speak to: another scheme (``ftp``), no host, no port."""
 
 
 class NoAnswer(LabkitError):
@@ -49,6 +86,10 @@ class CursorError(LabkitError, ValueError):
 
 class ConnectionLost(LabkitError):
     """The connection ended before the exchange did: cut, reset, or closed by the other side."""
+
+
+class TLSFailed(LabkitError):
+    """No TLS could be agreed on: a certificate that is not believed, or one of the two sides speaks none."""
 
 
 class Refused(LabkitError):

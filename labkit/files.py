@@ -19,9 +19,11 @@ def whole(path: str | Path) -> Iterator[BinaryIO]:
     Whatever goes wrong on the way, an interrupt too, leaves nothing behind, and what stood at *path* still does.
 
     Raises:
-        LabkitError: it cannot be written, and why.
+        LabkitError: it cannot be written, and why; a device or a pipe is left alone.
     """
     path = Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise LabkitError(f"{path} cannot be written: it is no ordinary file, and would be replaced by one")
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with part.open("xb+") as file:

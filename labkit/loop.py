@@ -12,11 +12,13 @@ import atexit
 import concurrent.futures
 import contextlib
 import os
+import selectors
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+LOOK_S = 1.0  # bounded waits, so that Ctrl-C is seen on Windows as well
 CLEAN_UP_S = 2.0  # what a coroutine that was cancelled may take to end
 
 _lock = threading.Lock()
@@ -25,16 +27,48 @@ _thread: threading.Thread | None = None
 _at_exit: list[Callable[[], None]] = []
 
 
+def new_loop() -> asyncio.AbstractEventLoop:
+    """What everything of the kit runs on: a selector loop, whatever the policy says.
+
+    So it is the same on every platform: Windows' default loop can neither watch a socket that others read from
+    (``add_reader``) nor a pipe's writer, and Tornado would give it another thread that does.
+    """
+    return asyncio.SelectorEventLoop()
+
+
+def run_main(coro: Coroutine[Any, Any, T]) -> T:
+    """As ``asyncio.run``, on a loop of the kit's kind: for a process of its own."""
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(coro)
+
+
+async def happened(event: asyncio.Event) -> None:
+    """Wait for *event* in a main task that Ctrl-C is to end: on Windows a selector loop sees it only when it wakes."""
+    while not event.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                await event.wait()
+
+
+def max_sockets() -> int | None:
+    """How many sockets one loop can watch; None: as many as there are descriptors. (Windows' ``select`` takes 512.)"""
+    return 512 if issubclass(selectors.DefaultSelector, selectors.SelectSelector) else None
+
+
 def get_loop() -> asyncio.AbstractEventLoop:
     """The lab loop, running; starts its thread at the first call."""
     global _loop, _thread
     with _lock:
         if _loop is None:
-            # A selector loop whatever the policy says: the same on every platform, and what Tornado needs.
-            loop = asyncio.SelectorEventLoop()
+            loop = new_loop()
             ready = threading.Event()
-            _thread = threading.Thread(target=_serve, args=(loop, ready), name="labkit-loop", daemon=True)
-            _thread.start()
+            thread = threading.Thread(target=_serve, args=(loop, ready), name="labkit-loop", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # too many of them; or, on Python 3.12, the interpreter has begun to end
+                loop.close()
+                raise
+            _thread = thread
             ready.wait()
             _loop = loop
         return _loop
@@ -103,8 +137,8 @@ def run(coro: Coroutine[Any, Any, T]) -> T:
 
     try:  # an interrupt may come at any point, before the coroutine has begun as well
         loop.call_soon_threadsafe(begin)
-        while not ended.wait(1.0):
-            pass  # bounded waits, so that Ctrl-C is seen on Windows as well
+        while not ended.wait(LOOK_S):
+            pass
         if tasks[0].cancelled():
             raise concurrent.futures.CancelledError
         return tasks[0].result()

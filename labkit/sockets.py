@@ -6,11 +6,23 @@ Each platform has what it has; what is missing is left alone.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
+import struct
 from pathlib import Path
 
+from labkit.errors import LabkitError
+
+# SO_LINGER of 0 s: close() sends RST. Windows has two shorts where others have two ints
+RESET = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 MSS = 1460  # what Ethernet carries; loopback's own segments of 64 KiB are those of no network
 READ_BYTES = 64 << 10
+
+
+def check_port(port: int) -> None:
+    """Raises LabkitError for what is no port to listen on; 0 takes a free one."""
+    if not 0 <= port <= 65535:
+        raise LabkitError(f"port {port} is not a port: choose one from 1 to 65535, or 0 for a free one")
 
 
 def set_mss(sock: socket.socket, mss: int) -> None:

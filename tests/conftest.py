@@ -34,6 +34,7 @@ UNIT = float(os.environ.get("LABKIT_TIME_SCALE", "1"))
 
 # How long what a test has closed may take to be gone.
 SETTLE_S = 2 * UNIT
+LOOKS = 25
 
 HOW_TO_GET_CHROMIUM = (
     "Debian and Ubuntu: apt-get install -y chromium fonts-noto-cjk; elsewhere install Chromium or Chrome"
@@ -53,8 +54,9 @@ hypothesis.settings.load_profile("labkit")
 # What `make test` runs in a real JupyterLab: the start notebook and the control room.
 FIRST_IN_JUPYTER = ("test_control_room", "test_notebooks")
 
-# What compares measured times runs one at a time, after the rest has run on every core (`make test`): these files,
-# what else is marked so, and the course's experiments, which are the tests of it that want a lab.
+# What compares measured times runs after the rest (`make test`): these files, what else is marked so, and the course's
+# experiments, which are the tests of it that want a lab. They wait for most of their time, so some run side by side;
+# what compares the work of a core, or burns it, is marked `alone`.
 TIMED = ("jupyter", "measuring/test_measurement.py", "network")
 EXPERIMENTS = ("choosing", "course")
 
@@ -86,6 +88,11 @@ class Held:
             "tasks on the lab loop are not done": self.tasks - before.tasks,
         }
         return [f"{kind}: {', '.join(sorted(map(named, left.elements())))}" for kind, left in kinds.items() if left]
+
+    def within(self, before: Held) -> bool:
+        """Whether all of it was held *before*: quickly, without a word of what is not."""
+        kinds = ("threads", "descriptors", "children", "tasks")
+        return all(getattr(self, kind) <= getattr(before, kind) for kind in kinds)
 
 
 def threads() -> Counter[str]:
@@ -120,7 +127,7 @@ def named(link: str) -> str:
 
 def children() -> Counter[str]:
     found: Counter[str] = Counter()
-    for child in psutil.Process().children():
+    for child in own_children():
         try:
             words = " ".join(child.cmdline())[:100] or child.name()
             found[f"{child.pid} {words}"] += 1
@@ -131,23 +138,33 @@ def children() -> Counter[str]:
     return found
 
 
+def own_children() -> list[psutil.Process]:
+    """This process's children, as Linux lists them; elsewhere psutil looks at every process of the machine."""
+    lists = list(Path("/proc/self/task").glob("*/children"))
+    if not lists:
+        return psutil.Process().children()
+    found = []
+    for each in lists:
+        with contextlib.suppress(OSError, psutil.NoSuchProcess):  # a thread, or a child, that has just ended
+            found += [psutil.Process(int(pid)) for pid in each.read_text().split()]
+    return found
+
+
 def tasks() -> Counter[str]:
     return Counter(f"{t.get_name()} {t.get_coro()}" for t in asyncio.all_tasks(get_loop()))
 
 
 def left_behind(before: Held) -> list[str]:
     """What is held beyond *before* once it had time to close."""
-    deadline = time.monotonic() + SETTLE_S
-    collected = False
-    while left := Held.now().beyond(before):
-        if time.monotonic() > deadline:
-            return left
-        if not collected:
-            # What only garbage holds is closed by this, and its ResourceWarning then fails the test by itself.
+    for look in range(LOOKS):  # a number of looks, not a time: a machine that is busy takes longer for each
+        if Held.now().within(before):
+            return []
+        if look == 6:
+            # What only garbage holds is closed by this, and its ResourceWarning then fails the test by itself. It
+            # takes as long as dozens of tests: what is only being closed by then needs none.
             gc.collect()
-            collected = True
-        time.sleep(0.02)
-    return []
+        time.sleep(min(0.002 * 2**look, SETTLE_S / 20))
+    return Held.now().beyond(before)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -211,6 +228,20 @@ def why_no_browser() -> str | None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=0, help="of the simulated worlds in claims/test_power.py")
+    parser.addoption(
+        "--newest",
+        type=Path,
+        help="another environment's `pip freeze`: only test files that try a library of another release than there",
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """What ``make bounds`` need not run: :mod:`libraries` says why."""
+    newest = config.getoption("--newest")
+    if newest is None or collection_path.suffix != ".py":
+        return None
+    libraries = importlib.import_module("libraries")
+    return True if not libraries.tried_by(collection_path, libraries.older_here(newest)) else None
 
 
 @pytest.fixture
@@ -225,6 +256,9 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.environ.get("LABKIT_REQUIRE_CHROMIUM") == "1" and (reason := why_no_browser()):
         raise pytest.UsageError(f"LABKIT_REQUIRE_CHROMIUM=1, but {reason}")
+    for name in os.environ.get("LABKIT_REQUIRE_PROGRAMS", "").split():
+        if reason := importlib.import_module("labkit").real_intermediary(name).missing:
+            raise pytest.UsageError(f"LABKIT_REQUIRE_PROGRAMS names it, but {reason}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -233,14 +267,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if any((tests / "course") in item.path.parents for item in items):
         importlib.import_module("labkit.course.claims")  # declares every claim, whichever file is run alone
     for item in items:
-        if is_timed(item.path.relative_to(tests).as_posix(), getattr(item, "fixturenames", ())):
-            item.add_marker("timing")
         if tests / "jupyter" in item.path.parents:
             item.add_marker("browser")
+            item.add_marker("alone")
             if item.path.stem not in FIRST_IN_JUPYTER and os.environ.get("LABKIT_ALL_IN_JUPYTER") != "1":
                 item.add_marker(pytest.mark.skip(reason="`make test-browser` runs it (LABKIT_ALL_IN_JUPYTER=1)"))
+        timed = is_timed(item.path.relative_to(tests).as_posix(), getattr(item, "fixturenames", ()))
+        if timed or item.get_closest_marker("alone"):
+            item.add_marker("timing")
         if reason and item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test is no test's garbage: each collection would look at all of it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def is_timed(file: str, fixtures: Collection[str]) -> bool:

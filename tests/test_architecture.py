@@ -22,9 +22,9 @@ from conftest import UNIT
 PACKAGE = Path(__file__).parent.parent / "labkit"
 
 ROOMS = (
-    *("errors", "files", "loop", "nested", "progress", "sockets"),
+    *("errors", "files", "loop", "painter", "progress", "sockets"),
     *("wire", "theory", "server", "client", "techniques", "lab", "network", "subscribing"),
-    *("measuring", "claims", "charts", "choosing", "webpage", "course", "room", "commands"),
+    *("measuring", "strangers", "claims", "charts", "choosing", "webpage", "course", "room", "commands"),
 )
 """From below to above."""
 DOORS = ("__init__", "__main__")
@@ -188,7 +188,8 @@ def fresh(code: str) -> str:
 
 def test_importing_labkit_loads_none_of_the_large_libraries() -> None:
     loaded = json.loads(fresh("import labkit, sys, json; print(json.dumps(sorted(sys.modules)))"))
-    assert {"pandas", "pyarrow", "plotly", "tornado", "ipywidgets", "IPython", "numpy"}.intersection(loaded) == set()
+    large = {"pandas", "pyarrow", "plotly", "tornado", "ipywidgets", "IPython", "numpy", "scipy", "asyncio"}
+    assert {*large, "h11", "h2", "psutil", "websockets"}.intersection(loaded) == set()
 
 
 def test_a_measurement_loads_nothing_that_only_its_tables_charts_and_exports_need() -> None:
@@ -211,7 +212,7 @@ def test_importing_labkit_starts_no_thread_and_patches_no_loop() -> None:
     assert fresh(code).split() == ["True", "1"]
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_importing_labkit_takes_no_longer_than_a_few_starts_of_python() -> None:
     """A ratio, since machines differ: Python alone starts in about 20 ms, so 10 of those are well under 0.3 s."""
     clock = "import time; t = time.perf_counter(); {}; print(time.perf_counter() - t)"

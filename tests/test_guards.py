@@ -38,6 +38,7 @@ def test_leaves_a_child_process():
 
 def test_leaves_a_task():
     kept.append(submit(asyncio.sleep(3600)))
+    submit(asyncio.sleep(0)).result()  # by then the loop has begun it
 
 def test_logs_a_warning():
     logging.getLogger("tornado.general").warning("went wrong")
@@ -80,7 +81,8 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("leaks")
     (folder / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
     (folder / "test_leaks.py").write_text(LEAKS)
-    command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml")]
+    command += ["-p", "no:cacheprovider", "-p", "no:nbmake"]
     environment = {"LABKIT_TIME_SCALE": "0.2", "PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(folder)}
     done = subprocess.run(
         [*command, f"--rootdir={folder}", str(folder)],
@@ -110,3 +112,9 @@ def test_what_compares_times_is_known_by_its_place_and_its_fixtures() -> None:
     assert is_timed("course/polling/test_polling_course.py", ("tmp_path", "lab"))
     assert not is_timed("course/polling/test_polling_course.py", ("tmp_path",))
     assert not is_timed("lab/test_server.py", ("lab",))
+
+
+def test_what_compares_work_is_timed_and_alone(request: pytest.FixtureRequest) -> None:
+    """Whatever is marked ``alone`` leaves the tests that run beside each other, and nothing falls between the two."""
+    items = [item for item in request.session.items if item.get_closest_marker("alone")]
+    assert all(item.get_closest_marker("timing") for item in items)

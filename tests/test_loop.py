@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import selectors
 import signal
 import subprocess
 import sys
@@ -255,9 +256,68 @@ def test_a_forked_child_has_a_loop_of_its_own_and_leaves_the_parents_alone() -> 
 def test_what_at_exit_was_given_runs_newest_first_even_when_one_fails() -> None:
     done = script(
         "from labkit import loop\n"
+        "loop.get_loop()\n"  # Python 3.12 starts no thread once it ends
         "loop.at_exit(lambda: print('first'))\n"
         "loop.at_exit(lambda: 1 / 0)\n"
         "loop.at_exit(lambda: print('newest', loop.run(two())))\n"
         "async def two(): return 2\n"
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "newest 2\nfirst\n", "")
+
+
+def test_a_loop_whose_thread_cannot_start_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    made: list[asyncio.AbstractEventLoop] = []
+    new_loop = loop.new_loop
+    monkeypatch.setattr(loop, "new_loop", lambda: made.append(new_loop()) or made[-1])
+    monkeypatch.setattr(loop, "_loop", None)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            loop.get_loop()
+    assert made[0].is_closed()
+
+
+def test_what_runs_in_a_process_of_its_own_has_a_loop_of_the_kits_kind() -> None:
+    """Whatever the policy says: Windows' default loop has no readers."""
+
+    async def kind() -> type:
+        return type(asyncio.get_running_loop())
+
+    class Policy(asyncio.DefaultEventLoopPolicy):
+        def new_event_loop(self) -> asyncio.AbstractEventLoop:
+            raise AssertionError("asked for")
+
+    before = asyncio.get_event_loop_policy()
+    asyncio.set_event_loop_policy(Policy())
+    try:
+        assert loop.run_main(kind()) is asyncio.SelectorEventLoop
+    finally:
+        asyncio.set_event_loop_policy(before)
+
+
+def test_a_main_task_that_waits_looks_around_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "LOOK_S", 0.01)
+    woken: list[float] = []
+
+    async def main() -> None:
+        event, running = asyncio.Event(), asyncio.get_running_loop()
+        waiting = asyncio.ensure_future(loop.happened(event))
+        select = running._selector.select  # type: ignore[attr-defined]
+        monkeypatch.setattr(running._selector, "select", lambda timeout: woken.append(timeout) or select(timeout))  # type: ignore[attr-defined, func-returns-value]
+        while len(woken) < 5:
+            await asyncio.sleep(0)
+            assert not waiting.done()
+        event.set()
+        await waiting
+
+    loop.run_main(main())
+    assert None not in woken  # never for as long as it takes
+
+
+def test_a_loop_on_select_watches_512_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert loop.max_sockets() is None or sys.platform == "win32"
+    monkeypatch.setattr(selectors, "DefaultSelector", selectors.SelectSelector)
+    assert loop.max_sockets() == 512

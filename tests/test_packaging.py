@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import signal
@@ -15,16 +16,33 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import labkit
 from conftest import UNIT
+from labkit import errors
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 
+OPTIONAL = {
+    "aiohttp",
+    "aiohttp_sse_client",
+    "brotli",
+    "cryptography",  # trustme's own
+    "h2",
+    "hpack",  # h2's own, as is
+    "hyperframe",
+    "httpx",
+    "httpx_sse",
+    "sseclient",
+    "trustme",
+    "wsproto",
+    "zstandard",
+}  # if they are there
 CARD = {"jupyterlab", "ipywidgets", "tornado", "nest-asyncio", "plotly", "nbmake"}
 
 # conda-forge's names where they are not PyPI's, and what is asked of pip there
-CONDA_NAMES = {"jupyterlab-pygments": "jupyterlab_pygments", "kaleido": "python-kaleido"}
+CONDA_NAMES = {"brotli": "brotli-python", "jupyterlab-pygments": "jupyterlab_pygments", "kaleido": "python-kaleido"}
 
 
 def requirements(*extras: str) -> dict[str, Requirement]:
@@ -92,9 +110,9 @@ def names(wheel: Path) -> set[str]:
 
 
 def kept(folder: str) -> set[str]:
-    """The files of a folder of the checkout, by their paths from its root, without what is cached there."""
+    """The files of a folder of the checkout, by their paths from its root, without what is cached or left there."""
     files = {p.relative_to(ROOT).as_posix() for p in (ROOT / folder).rglob("*") if p.is_file()}
-    return {name for name in files if "__pycache__" not in name and "/." not in name}
+    return {name for name in files if "__pycache__" not in name and "/." not in name and not name.endswith(".pcapng")}
 
 
 def test_the_wheel_holds_every_file_of_the_package_and_the_course(wheel: Path) -> None:
@@ -118,6 +136,76 @@ def test_an_editable_installation_has_no_second_copy_of_the_course(tmp_path: Pat
     assert {name for name in names(path) if ".dist-info/" not in name} == {"_labkit.pth"}
     with zipfile.ZipFile(path) as opened:
         assert Path(opened.read("_labkit.pth").decode().strip()) == ROOT.resolve()
+
+
+# -- the plain installation, without what the notebooks need -----------------------------------------------------------
+
+PLAIN = {"filelock", "h11", "platformdirs", "tornado", "websockets"}
+
+
+def imported() -> set[str]:
+    """What the package imports from outside itself and the standard library, wherever it does."""
+    found = set()
+    for path in (ROOT / "labkit").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add(node.module or "")
+            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "package":
+                found.add(ast.literal_eval(node.args[0]) if isinstance(node.args[0], ast.Constant) else "")
+    return {name.partition(".")[0] for name in found} - set(sys.stdlib_module_names) - {"", "labkit", "__main__"}
+
+
+def test_the_base_dependencies_are_few_and_what_is_beyond_them_is_named() -> None:
+    assert set(requirements()) == PLAIN
+    assert imported() - PLAIN - OPTIONAL == errors.NOTEBOOK
+
+
+def plainly(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """``labkit WORDS`` where only the base dependencies can be imported."""
+    code = (
+        "import sys; from labkit.errors import NOTEBOOK; sys.modules.update(dict.fromkeys(NOTEBOOK));"
+        "from labkit.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=60 * UNIT,
+    )  # fmt: skip
+
+
+def test_the_plain_installation_listens_to_a_server(tmp_path: Path) -> None:
+    with labkit.Lab("plain", history_events=1000) as lab:
+        for i in range(3):
+            lab.publish(f"event {i}")
+        url = f"http://127.0.0.1:{lab.port}/sse?after=0"
+        done = plainly(tmp_path, "measure", "--url", url, "--technique", "sse", "--seconds", "1")
+    assert done.returncode == 0, done.stderr
+    heads, row, *_ = done.stdout.splitlines()
+    assert heads.split()[:2] == ["technique", "events"] and row.split()[:2] == ["sse", "3"]
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        ("measure --seconds 60", "pandas"),
+        ("measure --url http://127.0.0.1:1 --technique sse --seconds 60 --out run.parquet", "pyarrow"),
+        ("serve --source machine", "psutil"),
+    ],
+)
+def test_what_the_plain_installation_goes_without_is_said_at_once(tmp_path: Path, words: str, missing: str) -> None:
+    done = plainly(tmp_path, *words.split())
+    wanted = f'labkit: this needs {missing}, which is not installed: pip install "labkit[notebook]"\n'
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", wanted)
+
+
+def test_a_name_that_needs_the_extra_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    for name in [name for name in sys.modules if name.startswith("labkit.room")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(vars(labkit), "Panel", raising=False)
+    with pytest.raises(errors.MissingPackage, match="ipywidgets"):
+        _ = labkit.Panel
 
 
 # -- a machine that has the wheel and no checkout ----------------------------------------------------------------------
@@ -163,6 +251,6 @@ def test_outside_a_checkout_the_lab_opens_a_copy_of_the_course(stranger: dict[st
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30 * UNIT)
     folder = Path(stranger["HOME"], "labkit-notebooks")
-    assert first == f"Your copy of the course: {folder} ({len(kept('notebooks'))} files are new)\n"
+    assert first == f"Your copy of the course: {folder} ({len(kept('notebooks'))} new files)\n"
     assert "/lab/tree/00_start_here.ipynb" in address and process.returncode == 0
     assert (folder / "solutions" / "00_start_here.ipynb").is_file()

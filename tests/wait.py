@@ -34,8 +34,12 @@ def dial(port: int, data: bytes = b"", *, receive_buffer_bytes: int | None = Non
     if receive_buffer_bytes is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
     sock.settimeout(TIMEOUT_S)
-    sock.connect(("127.0.0.1", port))
-    sock.sendall(data)
+    try:
+        sock.connect(("127.0.0.1", port))
+        sock.sendall(data)
+    except OSError:  # refused or reset
+        sock.close()
+        raise
     return sock
 
 

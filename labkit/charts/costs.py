@@ -16,6 +16,7 @@ from plotly.subplots import make_subplots
 from labkit.charts import layout, style
 from labkit.charts.pictures import finished
 from labkit.measuring.natures import Natures
+from labkit.measuring.rounding import counted
 
 ENLARGE_FROM = 5.0  # dearest over cheapest
 _PARTS = tuple(style.CATEGORY_COLORS)
@@ -77,7 +78,7 @@ def _table(run: Any) -> pd.DataFrame:
 def _title(table: pd.DataFrame, natures: Natures) -> str:
     totals, payload = table.sum(axis=1), float(table["payload"].median())
     cheap, dear = totals.idxmin(), totals.idxmax()
-    event = f"An event of {style.number(payload)} bytes costs"
+    event = f"An event of {counted(payload, 'byte', style.number(payload))} costs"
     first = f"{event} {style.number(totals[cheap])} bytes over {natures.short(str(cheap))}"
     if len(table) == 1:
         return first

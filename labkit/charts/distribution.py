@@ -88,13 +88,13 @@ def _latency_title(rows: Sequence[Row], run: Any) -> str:
     if len(rows) == 1:
         return f"{name}: {style.ms(slowest.mean_ms)} on average{transit}"
     if slowest.mean_ms < 1.5 * fastest.mean_ms:
-        low, high = style.number(fastest.mean_ms), style.ms(slowest.mean_ms)
-        return f"{group_name(rows)} take {low} to {high} on average{transit}"
+        means = style.extent_ms(fastest.mean_ms, slowest.mean_ms)
+        return f"{group_name(rows)} take {means} on average{transit}"
     near = [row for row in rows if row.mean_ms <= 1.25 * fastest.mean_ms]
     group = group_name(near)
     average = style.ms(sum(row.mean_ms for row in near) / len(near))
     if (most := max(row.mean_ms for row in near)) > 1.1 * fastest.mean_ms:
-        average = f"{style.number(fastest.mean_ms)} to {style.ms(most)}"
+        average = style.extent_ms(fastest.mean_ms, most)
     return f"{name} waits {style.ms(slowest.mean_ms)} on average, {group} {average}{transit}"
 
 

@@ -1,10 +1,11 @@
-"""The ground of the page: the style sheet by which a chart follows JupyterLab's light or dark theme, results included.
+"""The ground of the page: the style sheet by which what is shown follows JupyterLab's light or dark theme.
 
 A kernel cannot know which theme its front end has, nor that a reader changes it later; a style sheet on the page can.
 """
 
 from __future__ import annotations
 
+import html
 import re
 import sys
 import threading
@@ -34,3 +35,19 @@ def bring() -> None:
 
         _brought_in = shell.execution_count
         display({"text/html": f"<style>{SHEET}</style>", "text/plain": ""}, raw=True)  # type: ignore[no-untyped-call]
+
+
+def frame(address: str, height: int) -> None:
+    """Show a page of the kit's own in the output of the cell that runs, on the notebook's ground.
+
+    What is drawn in a frame of another origin cannot see the theme of the page around it; the frame itself can. From
+    any thread.
+
+    Args:
+        height: in pixels.
+    """
+    from IPython.display import display
+
+    framed = f'<iframe class="labkit-frame" src="{html.escape(address)}" width="100%" height="{height}"'
+    shown = f'<style>{SHEET}</style>{framed} style="border: 0"></iframe>'
+    display({"text/html": shown, "text/plain": address}, raw=True)  # type: ignore[no-untyped-call]

@@ -38,19 +38,30 @@ def panels(*titles: str, rows: int = 1, **options: Any) -> go.Figure:
     return figure
 
 
-def slider(labels: list[str], fixed: int, prefix: str, pad: int, active: int = 0) -> list[dict[str, Any]]:
+INSET = 10
+"""Pixels from either end of plotly's slider to its first and last step."""
+
+
+def slider(
+    labels: list[str], fixed: int, prefix: str, pad: int, active: int = 0, under: tuple[float, float] | None = None
+) -> list[dict[str, Any]]:
     """A slider over the last traces, one for each label: it shows one of them, beside the *fixed* that come first.
 
     Args:
         prefix: what stands before the label that is chosen.
         pad: room above it, for the axis and its title.
+        under: where its first and its last step stand along the x axis above it, from 0 to 1, if they are places there.
     """
     shown = [[True] * fixed + [i == at for i in range(len(labels))] for at in range(len(labels))]
     steps = [
         {"label": label, "method": "update", "args": [{"visible": visible}]}
         for label, visible in zip(labels, shown, strict=True)
     ]
-    return [{"steps": steps, "active": active, "currentvalue": {"prefix": prefix}, "pad": {"t": pad}}]
+    placed: dict[str, Any] = {"steps": steps, "active": active, "currentvalue": {"prefix": prefix}, "pad": {"t": pad}}
+    if under is not None:
+        first, last = under
+        placed |= {"x": first, "len": last - first, "pad": {"t": pad, "l": -INSET, "r": -INSET}}
+    return [placed]
 
 
 def dressed(

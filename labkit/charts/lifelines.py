@@ -19,6 +19,7 @@ from labkit.charts.pictures import HEIGHT, finished
 from labkit.client.ledger import ConnectionRecord
 from labkit.measuring.explain import Explanation, arrivals_of
 from labkit.measuring.natures import Natures
+from labkit.measuring.rounding import counted
 
 
 def sequence(
@@ -155,8 +156,8 @@ def _title(panels: Sequence[Panel], window_ns: tuple[int, int], event_id: int | 
         arrows = panel.within(window_ns)
         asked = sum(a.direction == "out" for a in arrows)
         came = sum(len(a.event_ids) for a in arrows)
-        times = "once" if asked == 1 else f"{asked} times"
-        said.append(f"{natures.short(panel.technique)} asks {times} for {came} event{'s' * (came != 1)}")
+        times = "once" if asked == 1 else counted(asked, "time")
+        said.append(f"{natures.short(panel.technique)} asks {times} for {counted(came, 'event')}")
     return f"In the first {style.seconds((window_ns[1] - window_ns[0]) / 1e9)} {style.joined(said)}"
 
 

@@ -205,7 +205,7 @@ def _swing_ms(row: Row) -> float:
 
 def _extent(rows: Sequence[Row]) -> str:
     low, high = min(float(r.latency_ms.min()) for r in rows), max(float(r.latency_ms.max()) for r in rows)
-    return f"{style.number(low)} to {style.ms(high)}"
+    return style.extent_ms(low, high)
 
 
 def _timeline_note(rows: Sequence[Row], axis: dict[str, Any]) -> str:

@@ -183,12 +183,24 @@ class Drawing:
         )  # fmt: skip
 
     def _asked_earlier(self) -> None:
-        """Say when the request was sent that is being answered, if that was before the window."""
+        """Say when the request was sent that is being answered, if that was before the window.
+
+        It stands near the top, where the fewest arrows run through it.
+        """
         before = [a for a in self.panel.arrows if a.asks and a.last_ns < self.window_ns[0]]
-        if before:
-            asked = f"{self._ms(before[-1].client_ns):,.1f}".replace("-", "\u2212").replace(",", "\u202f")
-            self.panel.taken_px.append((0.0, self._width_px, 0.0, LABEL_PX + 2.0))
-            self._text(self._short(f"\u2191 asked at {asked}\u00a0ms"), self._ms(self.window_ns[0]), yanchor="top")
+        if not before:
+            return
+        asked = f"{self._ms(before[-1].client_ns):,.1f}".replace("-", "\u2212").replace(",", "\u202f")
+        text = self._short(f"\u2191 asked at {asked}\u00a0ms")
+        half, room = len(text) * LETTER_PX / 2, self._width_px
+        places = itertools.product((0.0, LABEL_PX + 2.0), (room - half, room / 2, half))  # what is cut off ends left
+        boxes = [(middle - half, middle + half, top, top + LABEL_PX + 2) for top, middle in places]
+        box = min(boxes, key=lambda box: self._covered(box, before[-1]))
+        self.panel.taken_px.append(box)
+        self._text(
+            text, self._ms(self.window_ns[0]), x=(box[0] + half) / room, yshift=-box[2], yanchor="top",
+            bgcolor=style.rgba(self.grey.paper, 0.7), borderpad=0,
+        )  # fmt: skip
 
     def _short(self, text: str) -> str:
         room = int(self._width_px / LETTER_PX)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import importlib.util
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 import plotly.io as pio
+from plotly.io.base_renderers import MimetypeRenderer
 
 from labkit.charts import ground
 from labkit.errors import LabkitError
+from labkit.painter import PAINTER
 
 WIDTH, HEIGHT = 900, 450
 FORMATS = ("png", "svg", "pdf")
@@ -21,6 +26,8 @@ GET_CHROMIUM = (
     "Pictures need a Chromium or Chrome, and none was found or it did not start. Install one with "
     "'apt-get install chromium' or your system's way, or run plotly_get_chrome; set BROWSER_PATH if it is elsewhere."
 )
+STATIC = "labkit"
+"""The name of the kit's own pictures among plotly's renderers."""
 _looked = False
 
 
@@ -70,11 +77,16 @@ def find_chromium() -> str | None:
 
 
 class _Goodbye(logging.Filter):
-    """choreographer's browser ends with a word that is no JSON; read behind a message, it is logged as an error."""
+    """What choreographer logs of its browser's end, and no reader of a picture can do anything about.
+
+    The browser's last word is no JSON: read behind a message, it is logged as an error. One that takes more than 3 s to
+    end, as on a busy machine, is ended by a signal: logged as a warning.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        return getattr(getattr(error, "__cause__", None), "doc", "").strip() != "{bye}"
+        last_word = getattr(getattr(error, "__cause__", None), "doc", "").strip()
+        return last_word != "{bye}" and record.msg != "Resorting to unclean kill browser."
 
 
 _goodbye = _Goodbye()
@@ -82,9 +94,27 @@ _goodbye = _Goodbye()
 
 def _hush_goodbye() -> None:
     with contextlib.suppress(ImportError):
-        from choreographer.channels import pipe  # makes its logger, which is of a kind of its own
+        from choreographer import browser_async  # both make their loggers, which are of a kind of their own
+        from choreographer.channels import pipe
 
-        logging.getLogger(pipe.__name__).addFilter(_goodbye)
+        for module in (pipe, browser_async):
+            logging.getLogger(module.__name__).addFilter(_goodbye)
+
+
+class Pictures(MimetypeRenderer):  # type: ignore[misc]  # plotly comes without types
+    """A PNG of each figure, by one browser; where that fails the figure is shown without."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self._size = width, height
+
+    def to_mimebundle(self, fig_dict: Mapping[str, Any]) -> dict[str, str]:
+        layout = fig_dict.get("layout", {})
+        width, height = (layout.get(name) or least for name, least in zip(("width", "height"), self._size, strict=True))
+        try:
+            painted = PAINTER.png(fig_dict, width, height)
+        except Exception:  # the chart itself is there all the same
+            return {}
+        return {"image/png": base64.b64encode(painted).decode("ascii")}
 
 
 def use_static_fallback() -> None:
@@ -101,9 +131,8 @@ def use_static_fallback() -> None:
     if "PLOTLY_RENDERER" in os.environ or pio.renderers.default != "plotly_mimetype":
         return
     if importlib.util.find_spec("kaleido") is not None and find_chromium() is not None:
-        picture = pio.renderers["png"]
-        picture.width = picture.width or WIDTH
-        pio.renderers.default = "plotly_mimetype+png"
+        pio.renderers[STATIC] = Pictures(WIDTH, HEIGHT)
+        pio.renderers.default = f"plotly_mimetype+{STATIC}"
 
 
 def finished(figure: go.Figure) -> go.Figure:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from labkit.charts import style
 from labkit.measuring.natures import Natures
+from labkit.measuring.rounding import counted
 from labkit.measuring.tallies import BROWSER
 from labkit.theory import Mark, Silent
 
@@ -164,19 +165,19 @@ def drawn_of(frame: pd.DataFrame) -> pd.DataFrame:
         return frame
     kept = frame.iloc[:: math.ceil(len(frame) / DRAWN)]
     slowest = frame.loc[[frame["latency_ms"].idxmax()]]
-    return pd.concat([kept, slowest]).drop_duplicates(["event_id", "subscriber"]).sort_index()
+    return pd.concat([kept, slowest]).drop_duplicates(["topic", "event_id", "subscriber"]).sort_index()
 
 
 def thinned(rows: Sequence[Row]) -> str:
     total, shown = sum(len(r.deliveries) for r in rows), sum(len(drawn_of(r.deliveries)) for r in rows)
-    return "" if shown == total else f"{style.number(shown)} of {style.number(total)} deliveries drawn"
+    return "" if shown == total else f"{style.number(shown)} of {counted(total, 'delivery', style.number(total))} drawn"
 
 
 def conditions(run: Any, rows: Sequence[Row]) -> str:
     """Under what the run was made, and what of it is drawn."""
     settings, schedule, natures = run.settings, _schedule(run), Natures(run.settings)
-    events = max((int(row.deliveries["event_id"].nunique()) for row in rows), default=0)
-    said = [f"{style.number(events)} events"]
+    events = max((len(row.deliveries[["topic", "event_id"]].drop_duplicates()) for row in rows), default=0)
+    said = [counted(events, "event", style.number(events))]
     if schedule.get("rate_per_s"):
         process = str(schedule.get("name", "")).replace("poisson", "Poisson")
         said[0] += f" at {style.number(schedule['rate_per_s'])} per second, {process}".rstrip(", ")

@@ -27,6 +27,7 @@ CATEGORY_COLORS = {
     "envelope": "#7CC6F0",
     "framing": "#F0E442",
     "headers": "#F3B64A",
+    "tls": "#E39BC6",
     "tcp_ip": "#C8C8C8",
 }
 """Of bars: their outline is ink, and tells them from the ground."""
@@ -35,6 +36,7 @@ CATEGORY_TITLES = {
     "envelope": "envelope",
     "framing": "framing",
     "headers": "HTTP headers",
+    "tls": "TLS",
     "tcp_ip": "TCP/IP headers (derived)",
 }
 
@@ -124,6 +126,11 @@ def number(value: float) -> str:
 def ms(value: float) -> str:
     """Milliseconds with their unit, no line break between."""
     return f"{number(value)}\u00a0ms"
+
+
+def extent_ms(low: float, high: float) -> str:
+    """``52 to 70 ms``, and ``52 ms`` where both read the same."""
+    return ms(high) if number(low) == number(high) else f"{number(low)} to {ms(high)}"
 
 
 def joined(names: Iterable[str]) -> str:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from labkit.choosing.choice import Choice, choose
 from labkit.choosing.figures import MEASURED, PROVENANCE, Figures, Range
 from labkit.choosing.flips import Flip
+from labkit.choosing.formulas import NOTEBOOKS
 from labkit.choosing.map import decision_map
 from labkit.choosing.needs import Needs
-from labkit.choosing.options import NOTEBOOKS, Option, evaluate
+from labkit.choosing.options import Option, evaluate
 
 __all__ = [
     "MEASURED",

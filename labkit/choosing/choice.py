@@ -5,16 +5,23 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.charts import style
-from labkit.choosing.figures import PROVENANCE, Figures, figures_of
-from labkit.choosing.flips import Flips, flips_of, named, winner
+from labkit.choosing.answering import alike_with, sentence
+from labkit.choosing.figures import HERE, PROVENANCE, Figures, figures_of
+from labkit.choosing.flips import Flips, flips_of
+from labkit.choosing.formulas import FORMULAS, NOTEBOOKS, measured_in, rows_of, stands_on
 from labkit.choosing.needs import Needs, checked
-from labkit.choosing.options import FORMULAS, NOTEBOOKS, Option, evaluate, measured_in
+from labkit.choosing.options import Option, evaluate, winner
+from labkit.choosing.probed import Report
+from labkit.choosing.reasons import reasons
 from labkit.choosing.record import record
-from labkit.techniques import find
+from labkit.choosing.unknown import unknown
+from labkit.errors import package
+from labkit.measuring.rounding import rounded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,10 +37,15 @@ def choose(
     upstream_per_s: float = 0.0,
     one_way_s: float = 0.05,
     tls: bool = False,
-    path: str | Iterable[str] = ("plain",),
+    path: str | Iterable[str] | Mapping[str, Any] | PathLike[str] | Report = ("plain",),
     prices: Mapping[str, float] | None = None,
     run: Any = None,
-    servers: float = 1,
+    servers: float | None = None,
+    held_per_browser: float = 1,
+    ordered: bool = False,
+    finite: bool = False,
+    mobile: bool = False,
+    heartbeat_s: float | None = None,
 ) -> Choice:
     """Which technique to use: the cheapest one that can do what is needed.
 
@@ -48,18 +60,28 @@ def choose(
         tls: whether the connections are encrypted; adds bytes (derived), and hides from intermediaries what they
             would hold back.
         path: what is between: ``plain``, ``buffering-proxy``, ``blocks-upgrade``, ``idle-timeout:30`` (seconds),
-            ``ends-tls`` (an intermediary that reads what is inside TLS).
+            ``ends-tls`` (an intermediary that reads what is inside TLS), ``http2-edge`` (what is nearest the clients
+            speaks HTTP/2 to them: no six connections, and a poll's headers cost a quarter). Or what
+            ``labkit probe --json`` says of it: its dict, its report or the file's name; the answer says what was taken.
         prices: ``per_gb``, ``per_million_requests``, ``per_connection_hour``. Without any, the server's work is what
             is minimized.
         run: a Run, or a comparison: what it measured replaces the kit's own figures.
-        servers: processes that may serve; each has one core and 20 000 connections.
+        servers: processes that may serve; each has one core and 20 000 connections. None: as many as it takes are
+            proposed.
+        held_per_browser: streams or held requests that one browser has at a time, over all of its tabs.
+        ordered: messages upstream have to arrive in the order in which they were sent.
+        finite: a POST begins the stream, and it ends: the tokens of a language model.
+        mobile: the clients are phones, whose radio sleeps; heartbeats are then as rare as the path allows.
+        heartbeat_s: how often a silent stream says something; by default 15 s, or 0.8 of what the path's idle
+            time-out is.
 
     Raises:
         LabkitError: a parameter makes no sense; it is named.
     """
     needs = checked(
-        rate_per_s, staleness_s, payload_bytes, clients, latest_only, upstream_per_s, one_way_s, tls, path, prices,
-        servers,
+        path, prices, rate_per_s=rate_per_s, staleness_s=staleness_s, payload_bytes=payload_bytes, clients=clients,
+        latest_only=latest_only, upstream_per_s=upstream_per_s, one_way_s=one_way_s, tls=tls, servers=servers,
+        held_per_browser=held_per_browser, ordered=ordered, finite=finite, mobile=mobile, heartbeat_s=heartbeat_s,
     )  # fmt: skip
     return Choice(needs, figures_of(run), run=run)
 
@@ -75,47 +97,50 @@ class Choice:
     @property
     def options(self) -> list[Option]:
         """Every technique, the best first."""
-        return evaluate(self.needs, self.figures)
+        return list(self._ranked)
 
     @property
     def winner(self) -> str:
-        """The technique to use; ``nothing`` where none can do it."""
+        """The technique to use; ``nothing`` where none can do it, or none pays."""
         return winner(self.needs, self.figures)
+
+    @cached_property
+    def _ranked(self) -> list[Option]:
+        return evaluate(self.needs, self.figures)
+
+    @property
+    def alike(self) -> list[str]:
+        """What costs as much as the winner within the figures' ranges, and asks for nothing more."""
+        return [option.technique for option in alike_with(self._ranked)] if self._ranked[0].feasible else []
 
     @property
     def sentence(self) -> str:
         """The answer in one or two sentences."""
-        best, *others = self.options
-        if not best.feasible:
-            return f"No technique can do this. {named(best.technique)}: {best.why_not}."
-        second = next((option for option in others if option.feasible), None)
-        unit = "money" if self.needs.prices else "the server's work"
-        if find(best.technique).kind == "poll":
-            said = (
-                f"Interval polling is the right answer: a poll every {style.seconds(best.every_s)} is never later than "
-                f"the {style.seconds(self.needs.staleness_s)} that are tolerated"
-            )
-        else:
-            said = f"{_capital(named(best.technique))} is the cheapest that can do this: at most {_late(best)} late"
-        if second is None:
-            return f"{said}; nothing else can."
-        times = second.cost / best.cost if best.cost else 1.0
-        ratio = f"{times:.3g} times as much" if times > 1.02 else "as much"
-        close = second.cost_low < best.cost_high
-        said += f", and the next, {named(second.technique)}, costs {ratio} in {unit}"
-        return said + ("; within the figures' ranges they are alike." if close else ".")
+        return sentence(self.needs, self.figures, self._ranked)
+
+    @cached_property
+    def reasons(self) -> list[str]:
+        """Why, and what has to be built with it; what was taken from a probe comes first."""
+        return reasons(self.needs, self.figures, self._ranked)
+
+    @property
+    def unknown(self) -> list[str]:
+        """What the arithmetic does not know and could change this answer."""
+        return unknown(self.needs, self._ranked[0])
 
     def table(self) -> pd.DataFrame:
         """One row per technique, the best first; all clients together, an hour each."""
-        import pandas as pd
+        pd = package("pandas")
 
         rows = [
             {
                 "technique": option.technique,
                 "rank": rank if option.feasible else "",
-                "why not": option.why_not,
+                "against it": option.why_not or option.burden,
                 "mean (s)": option.mean_s,
                 "worst (s)": option.worst_s,
+                "after a cut (s)": option.after_cut_s,
+                "servers": option.servers,
                 "requests/h": option.requests_per_h,
                 "MB/h": option.bytes_per_h / 1e6,
                 "connections": option.connections,
@@ -132,7 +157,7 @@ class Choice:
 
     def formulas(self) -> pd.DataFrame:
         """Where each number comes from: its formula, its value here, the notebook that measured what it stands on."""
-        import pandas as pd
+        pd = package("pandas")
 
         rows = []
         for option in self.options:
@@ -146,9 +171,15 @@ class Choice:
             }
             for figure, formula in FORMULAS[option.technique].items():
                 source = measured_in(option.technique, figure)
-                rows.append([option.technique, figure, values[figure], formula, source])
-        columns = ["technique", "figure", "value", "formula", "measured in"]
+                whose = stands_on(option.technique, figure, self.figures[option.technique])
+                rows.append([option.technique, figure, values[figure], formula, whose, source])
+        columns = ["technique", "figure", "value", "formula", "figures", "measured in"]
         return pd.DataFrame(rows, columns=columns).set_index(["technique", "figure"])
+
+    def sources(self) -> pd.DataFrame:
+        """Every figure that the arithmetic stands on, between what it may lie, and where it is from."""
+        rows = rows_of(self.figures, tls=self.needs.serves_tls)
+        return package("pandas").DataFrame(rows).set_index(["technique", "figure"])
 
     def flips(self) -> Flips:
         """Where the answer changes: each input alone, from its value up and down to the next winner.
@@ -176,34 +207,35 @@ class Choice:
             cost = "money an hour at " + ", ".join(f"{price:g} {name}" for name, price in self.needs.prices)
         else:
             cost = "core-seconds of the server an hour, 4 GiB of memory held valued as one core"
-        whose = "Figures of the run that was given; where it has none, " if self.run is not None else "Figures "
+        whose = f"{HERE}: what the run has; the others " if self.run is not None else ""
         tls = " TLS: 22 bytes a record (derived), 4000 a handshake (assumed)." if self.needs.tls else ""
-        up = " A message upstream adds p + m bytes, over the WebSocket or by a POST on a connection beside the other."
-        return (
-            f"Cost: {cost}. {whose}{PROVENANCE}. TCP/IP headers are not counted.{tls}"
-            f"{up if self.needs.upstream_per_s else ''}"
+        up = (
+            " A message upstream adds p + m bytes, over the WebSocket or by a POST."
+            if self.needs.upstream_per_s
+            else ""
         )
+        return f"Cost: {cost}. Figures {whose}{PROVENANCE}. TCP/IP headers are not counted.{tls}{up}"
 
     def __repr__(self) -> str:
-        return f"{self.sentence}\n{self.table().to_string(float_format=_number)}\n{self.note}"
+        said = "".join(f"- {reason}\n" for reason in self.reasons)
+        table = self.table().to_string(float_format=rounded)
+        return f"{self.sentence}\n{said}{table}\n{self._unknown_said}{self.note}"
 
-    def _repr_html_(self) -> str:
-        ranked = self.table().to_html(border=0, float_format=_number, index_names=False)
-        formulas = self.formulas().to_html(border=0, float_format=_number)
-        return (
-            f"<p><b>{html.escape(self.sentence)}</b></p><div style='overflow-x: auto'>{ranked}</div>"
-            f"<details><summary>Each number's formula</summary>{formulas}</details>"
-            f"<p><small>{html.escape(self.note)}</small></p>"
+    @property
+    def _unknown_said(self) -> str:
+        return f"Not in this arithmetic, and it could change the answer: {'; '.join(self.unknown)}.\n" * bool(
+            self.unknown
         )
 
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _late(option: Option) -> str:
-    return style.seconds(option.worst_s)
+    def _repr_html_(self) -> str:
+        ranked = self.table().to_html(border=0, float_format=rounded, index_names=False)
+        formulas = self.formulas().to_html(border=0, float_format=rounded)
+        sources = self.sources().to_html(border=0, float_format=rounded)
+        said = "".join(f"<li>{html.escape(reason)}</li>" for reason in self.reasons)
+        return (
+            f"<p><b>{html.escape(self.sentence)}</b></p><ul>{said}</ul>"
+            f"<div style='overflow-x: auto'>{ranked}</div><p>{html.escape(self._unknown_said)}</p>"
+            f"<details><summary>Each number's formula</summary>{formulas}</details>"
+            f"<details><summary>Each figure, and where it is from</summary>{sources}</details>"
+            f"<p><small>{html.escape(self.note)}</small></p>"
+        )

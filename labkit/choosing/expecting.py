@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -12,6 +13,7 @@ from labkit.theory import Expectation, Path, Silent
 from labkit.theory.path import HEARTBEAT_S
 
 
+@functools.lru_cache(32)
 def path_of(needs: Needs, heartbeat_s: float = HEARTBEAT_S) -> Path:
     """What theory is told of the way: TLS adds a round trip to the handshake of a new connection (RFC 8446)."""
     idle_s = needs.idle_timeout_s if math.isfinite(needs.idle_timeout_s) else None

@@ -16,19 +16,36 @@ from labkit.techniques.sse import SSE
 from labkit.techniques.websocket import WEBSOCKET
 from labkit.theory.path import HOLD_S
 
-PROVENANCE = (
-    "measured with this kit (labkit 0.1, Python 3.11, Tornado 6.6): bytes from the ledger of a run with its own "
-    "clients, whose requests carry three short headers; CPU and resident memory of a server process with 60 clients of "
-    "each technique elsewhere, on two cores of a shared machine, the sockets' memory in the system not included"
+KIT, HERE, ESTIMATED = "measured by the kit", "measured here", "estimated"
+"""Where a figure is from; of what was estimated the range says how well it is known."""
+RECORDED = (
+    "on 2026-11-27, on two cores of a shared Intel Xeon (one for the server, one for its clients), with labkit 0.1.0, "
+    "Python 3.11.7, Tornado 6.6.1, OpenSSL 3.0.19: CPU and resident memory of the server's process with 200 to 19 500 "
+    "clients, from the least round to the most; bytes from the ledger of its own clients, whose requests carry three "
+    "short headers"
 )
+PROVENANCE = f"{KIT} {RECORDED}"
 BROWSER_EXCHANGE_BYTES = 850.0
 """Headers of one poll as *High Performance Browser Networking* gives them: what a browser with cookies may send."""
 EMPTY_ANSWER_BYTES = 33
 """``{"events":[],"cursor":"17@k3f9"}``, which every answer to a poll has."""
+HTTP2_EXCHANGE_BYTES = (104.0, 205.0)
+"""One poll and an empty answer over HTTP/2, after the first: this kit's, 14's 62 of headers; a browser's, through an
+edge that writes its answers' fields out each time."""
 TLS_RECORD_BYTES = 22
 """Derived, TLS 1.3 (RFC 8446 section 5.2): 5 of header, 1 of content type, 16 of tag for each record, one a write."""
 TLS_HANDSHAKE_BYTES = 4000
 """Assumed: both hellos, a chain of two certificates and the Finished messages; resumption needs far less."""
+KEPT_ALIVE_S = 60.0
+"""A poller asks on a connection that it keeps, up to this interval; servers end one that is idle for longer."""
+LIFETIME_S = 3600.0
+"""A stream is assumed to be opened again once an hour."""
+ANSWER_TO_FINITE_S = 10.0
+"""How long a stream that ends is assumed to last: 500 tokens at 50 a second."""
+RETRY_S = 1.0
+"""How long a client waits before it connects again: at random, of a second at the most."""
+POST_MEMORY_KIB = 9.3
+"""Of a connection that is kept alive between requests, as measured for polling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +68,13 @@ class Figures:
         heartbeat_bytes: one heartbeat, both directions.
         message_bytes: a message upstream beside its payload, its answer included.
         exchange_us: server CPU of one request and its answer.
-        event_us: server CPU of one delivery.
+        event_us: server CPU of one delivery, by direct fan-out.
+        heartbeat_us: server CPU of one heartbeat, and of what answers it.
+        further_us: server CPU of each further event in the same write or answer.
         message_us: server CPU of one message upstream.
         memory_kib: server memory of one client's connection held.
+        pings: whether a heartbeat is sent among events as well: a ping, and its pong.
+        here: the figures that a run of one's own has measured.
     """
 
     open_bytes: float
@@ -63,33 +84,81 @@ class Figures:
     message_bytes: float
     exchange_us: Range
     event_us: Range
+    heartbeat_us: Range
+    further_us: Range
     message_us: Range
+    memory_kib: Range
+    pings: bool = False
+    here: tuple[str, ...] = ()
+
+    def origin(self, name: str) -> str:
+        """Where a figure is from."""
+        return HERE if name in self.here else KIT
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """What TLS adds, whatever the technique.
+
+    Attributes:
+        handshake_us: server CPU of a handshake.
+        write_us: server CPU that a delivery costs more, since direct fan-out cannot write what is encrypted.
+        heartbeat_us: server CPU that a heartbeat costs more.
+        further_us: server CPU that each further event in the same write costs more.
+        exchange_us: server CPU that a request and its answer, or a message upstream and its, cost more.
+        memory_kib: server memory of a connection more.
+    """
+
+    handshake_us: Range
+    write_us: Range
+    heartbeat_us: Range
+    further_us: Range
+    exchange_us: Range
     memory_kib: Range
 
 
-_POST_BYTES, _POST_US = 318.0, Range(430, 300, 600)
+TLS = Secured(
+    Range(650, 550, 900), Range(54, 24, 73), Range(11, 8, 15), Range(0.5, 0.2, 1.1), Range(45, 25, 100),
+    Range(15.6, 15, 16),
+)  # fmt: skip
+"""A handshake with a P-256 certificate and no resumption; a delivery with 5 000 clients (33 more with 1 000, 64 with
+10 000)."""
+SPAN = 1.25
+"""An event is written to the last of its clients so much later than the server's CPU for them alone would have it."""
+_POST_BYTES, _POST_US = 318.0, Range(450, 183, 730)
 _NONE = Range(0, 0, 0)
+_DELIVERY_US, _FURTHER_US, _ANSWERED_US = Range(5.3, 4.2, 6.1), Range(0, 0, 0.05), Range(0.3, 0, 0.9)
 MEASURED: dict[str, Figures] = {
     POLLING.name: Figures(
-        0, Range(296, 296, BROWSER_EXCHANGE_BYTES), 20, 0, _POST_BYTES, Range(400, 340, 500), Range(2, 1, 4), _POST_US,
-        Range(6.5, 5.5, 7.5),
+        0, Range(296, 296, BROWSER_EXCHANGE_BYTES), 20, 0, _POST_BYTES, Range(400, 195, 650), _NONE, _NONE,
+        _ANSWERED_US, _POST_US, Range(9.3, 6.4, 9.5),
     ),
     LONG_POLLING.name: Figures(
-        0, Range(300, 300, BROWSER_EXCHANGE_BYTES), 19, 0, _POST_BYTES, Range(180, 150, 240), Range(2, 1, 4), _POST_US,
-        Range(12.5, 10, 15),
+        0, Range(300, 300, BROWSER_EXCHANGE_BYTES), 19, 0, _POST_BYTES, Range(280, 214, 560), _NONE, _NONE,
+        _ANSWERED_US, _POST_US, Range(16.7, 12.5, 17),
     ),
     HTTP_STREAMING.name: Figures(
-        309, _NONE, 26, 6, _POST_BYTES, Range(500, 300, 800), Range(11.5, 9, 14), _POST_US, Range(13.4, 12.5, 14.5)
+        349, _NONE, 26, 6, _POST_BYTES, Range(300, 228, 695), _DELIVERY_US, Range(40, 28, 47), _FURTHER_US, _POST_US,
+        Range(17.4, 16.4, 17.6),
     ),
     SSE.name: Figures(
-        301, _NONE, 27.5, 7, _POST_BYTES, Range(500, 300, 800), Range(11.5, 9, 14), _POST_US, Range(13.3, 12.4, 14.3)
+        341, _NONE, 27.5, 7, _POST_BYTES, Range(300, 228, 695), _DELIVERY_US, Range(39, 33, 47), _FURTHER_US, _POST_US,
+        Range(16.7, 16.4, 17.0),
     ),
     WEBSOCKET.name: Figures(
-        425, _NONE, 20.5, 8, 58, Range(600, 400, 900), Range(11.5, 9, 14), Range(300, 180, 420), Range(16.2, 13.5, 19)
+        425, _NONE, 20.5, 8, 58, Range(450, 322, 955), _DELIVERY_US, Range(98, 76, 105), _FURTHER_US,
+        Range(240, 83, 414), Range(20.1, 19.9, 20.7), pings=True,
     ),
 }  # fmt: skip
-"""By technique; see :data:`PROVENANCE`. The CPU of beginning a stream and of a message upstream is an estimate from
-shorter measurements, and its range is wide."""
+"""By technique; see :data:`PROVENANCE`. An exchange costs its low end in a burst, on a busy server, and its high end on
+an idle one, one by one."""
+ASSUMED: dict[str, Range] = {
+    "TLS handshake, bytes": Range(TLS_HANDSHAKE_BYTES, 1000, 6000),
+    "a stream's life, s": Range(LIFETIME_S, 600, 86_400),
+    "a first wait after a cut, s": Range(RETRY_S, 0, 5),
+    "a stream that a POST begins, s": Range(ANSWER_TO_FINITE_S, 1, 60),
+}
+"""What nobody has measured here, and between what it may lie."""
 
 
 def figures_of(run: Any) -> dict[str, Figures]:
@@ -128,15 +197,20 @@ def _with_bytes(figures: Figures, technique: str, records: list[Any], events: in
         exchange = headers / requests + EMPTY_ANSWER_BYTES
         each = max(0.0, (envelope + framing - EMPTY_ANSWER_BYTES * requests) / events)
         high = max(exchange, figures.exchange_bytes.high)
-        return replace(figures, exchange_bytes=Range(exchange, exchange, high), event_bytes=each)
-    return replace(figures, open_bytes=headers / len(records), event_bytes=(envelope + framing) / events)
+        told = Range(exchange, exchange, high)
+        return _here(figures, exchange_bytes=told, event_bytes=each)
+    return _here(figures, open_bytes=headers / len(records), event_bytes=(envelope + framing) / events)
+
+
+def _here(figures: Figures, **measured: Any) -> Figures:
+    return replace(figures, here=(*figures.here, *measured), **measured)
 
 
 def _with_work(figures: Figures, technique: str, server: Any) -> Figures:
     """CPU per client and second, by how many exchanges or deliveries there were in it."""
     told, cpu, memory = server.settings, server.cpu(technique), server.memory(technique)
     held = Range(memory.value, max(0.0, memory.low), memory.high)
-    rate_per_s, each = float(told["rate_per_s"]), figures.event_us
+    rate_per_s, each = float(told["rate_per_s"]), figures.further_us
     kind = find(technique).kind
     if kind == "poll":
         per_s = 1 / float(told["poll_interval_s"])
@@ -150,5 +224,5 @@ def _with_work(figures: Figures, technique: str, server: Any) -> Figures:
     if figures.exchange_bytes.value:
         share = each.value * rate_per_s / per_s  # of the events in an answer
         work = Range(*(max(1.0, end - share) for end in (work.value, work.low, work.high)))
-        return replace(figures, exchange_us=work, memory_kib=held)
-    return replace(figures, event_us=work, memory_kib=held)
+        return _here(figures, exchange_us=work, memory_kib=held)
+    return _here(figures, event_us=work, memory_kib=held)

@@ -1,4 +1,8 @@
-"""Where the winner changes as one input is changed and the others are kept."""
+"""Where the winner changes as one input is changed and the others are kept.
+
+What is printed is true as it is printed: the value before a change is rounded towards the present input, the one behind
+it away from it, and the winner is asked for at both.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,9 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from labkit.charts import style
 from labkit.choosing.figures import Figures
 from labkit.choosing.needs import Needs
-from labkit.choosing.options import evaluate
+from labkit.choosing.options import NOTHING, winner
 from labkit.techniques import find
 
 STEPS_A_DECADE = 8
@@ -22,27 +25,35 @@ SCANNED: dict[str, tuple[float, float]] = {
     "upstream_per_s": (1e-5, 1e2),
     "one_way_s": (1e-4, 2),
 }
-NOTHING = "nothing"
+DIGITS = (3, 4, 5, 6)
+"""Of a printed value: as few as leave it true."""
 
 
 @dataclass(frozen=True)
 class Flip:
-    """Where the winner changes as one input is changed and the others are kept."""
+    """Where the winner changes as one input is changed and the others are kept.
+
+    Attributes:
+        at: the last value, as it is printed, at which *before* wins; of a switch or an obstacle, that.
+        then: the first one, as it is printed, at which *after* does; None for a switch.
+    """
 
     parameter: str
     at: float | str
     before: str
     after: str
     rises: bool = True
+    then: float | None = None
 
     @property
     def text(self) -> str:
-        """``polling wins until 0.4 events/h, then SSE``."""
-        if isinstance(self.at, str):
+        """``interval polling wins down to 97.2 s tolerated; at 97 s, SSE``."""
+        if isinstance(self.at, str) or self.then is None:
             return f"{self.parameter}={self.at}: {named(self.after)} instead of {named(self.before)}"
         word = "up to" if self.rises else "down to"
-        after = "nothing can do it" if self.after == NOTHING else named(self.after)
-        return f"{named(self.before)} wins {word} {shown(self.parameter, self.at)}, then {after}"
+        after = "nothing does" if self.after == NOTHING else named(self.after)
+        then = shown(self.parameter, self.then, what=False)
+        return f"{named(self.before)} wins {word} {shown(self.parameter, self.at)}; at {then}, {after}"
 
     def __str__(self) -> str:
         return self.text
@@ -64,20 +75,26 @@ def flips_of(needs: Needs, figures: Mapping[str, Figures]) -> Flips:
     return Flips([*_number_flips(needs, figures), *_switch_flips(needs, figures)])
 
 
+def first_at(needs: Needs, figures: Mapping[str, Figures], parameter: str, wanted: str, most: float) -> float | None:
+    """The next larger value, as it is printed, from which on *wanted* wins; None if nothing or another does first."""
+    found = _next_change(needs, figures, parameter, most)
+    return found.then if found is not None and found.after == wanted else None
+
+
 def _number_flips(needs: Needs, figures: Mapping[str, Figures]) -> Iterator[Flip]:
     for parameter, (low, high) in SCANNED.items():
-        for rises in (True, False):
-            found = _next_change(needs, figures, parameter, high if rises else low)
+        for end in (high, low):
+            found = _next_change(needs, figures, parameter, end)
             if found is not None:
-                yield Flip(parameter, found[0], winner(needs, figures), found[1], rises)
+                yield found
 
 
 def _switch_flips(needs: Needs, figures: Mapping[str, Figures]) -> Iterator[Flip]:
     present, others = winner(needs, figures), list[tuple[str, str, Needs]]()
-    for name in ("latest_only", "tls"):
+    for name in ("latest_only", "tls", *(["ordered"] if needs.upstream_per_s else [])):
         other = not getattr(needs, name)
         others.append((name, str(other), needs.changed(name, other)))
-    for obstacle in ("buffering-proxy", "blocks-upgrade", "idle-timeout:30"):
+    for obstacle in ("buffering-proxy", "blocks-upgrade", "http2-edge", "idle-timeout:30"):
         if obstacle not in needs.path:
             others.append(("path", obstacle, needs.changed("path", (*needs.path, obstacle))))
     for name, value, changed in others:
@@ -86,50 +103,83 @@ def _switch_flips(needs: Needs, figures: Mapping[str, Figures]) -> Iterator[Flip
             yield Flip(name, value, present, after)
 
 
-def winner(needs: Needs, figures: Mapping[str, Figures]) -> str:
-    best = evaluate(needs, figures)[0]
-    return best.technique if best.feasible else NOTHING
-
-
-def _next_change(needs: Needs, figures: Mapping[str, Figures], parameter: str, end: float) -> tuple[float, str] | None:
-    """The nearest value towards *end* at which another technique wins, to one per cent, and which."""
+def _next_change(needs: Needs, figures: Mapping[str, Figures], parameter: str, end: float) -> Flip | None:
+    """The nearest change towards *end*."""
     present, start = winner(needs, figures), float(getattr(needs, parameter))
     rises, last = end > start, start or SCANNED[parameter][0]
     if start == 0 and not rises:
         return None
     step = 10 ** ((1 if rises else -1) / STEPS_A_DECADE)
     while (at := last * step) <= end if rises else (at := last * step) >= end:
-        after = winner(needs.changed(parameter, at), figures)
-        if after != present:
-            return _bisect(needs, figures, parameter, last, at, present)
+        if winner(needs.changed(parameter, at), figures) != present:
+            return _between(needs, figures, parameter, (last, at), present)
         last = at
     return None
 
 
-def _bisect(
-    needs: Needs, figures: Mapping[str, Figures], parameter: str, before: float, beyond: float, present: str
-) -> tuple[float, str]:
-    while abs(math.log(beyond / before)) > 0.01:
+def _between(
+    needs: Needs, figures: Mapping[str, Figures], parameter: str, ends: tuple[float, float], present: str
+) -> Flip | None:
+    """The change between two values, to a thousandth, and as it may be printed."""
+    before, beyond = ends
+    while abs(math.log(beyond / before)) > 1e-3:
         middle = math.sqrt(before * beyond)
         if winner(needs.changed(parameter, middle), figures) == present:
             before = middle
         else:
             beyond = middle
-    return beyond, winner(needs.changed(parameter, beyond), figures)
+    rises, start = beyond > before, float(getattr(needs, parameter))
+    for digits in DIGITS:
+        inside = printed(parameter, before, digits, up=not rises)
+        if inside < start if rises else inside > start:
+            continue
+        next_one = printed(parameter, inside, digits, up=rises, further=True)
+        for outside in (next_one, printed(parameter, beyond, digits, up=rises)):
+            after = winner(needs.changed(parameter, outside), figures) if outside > 0 else present
+            if after != present and winner(needs.changed(parameter, inside), figures) == present:
+                return Flip(parameter, inside, present, after, rises, outside)
+    return None
 
 
-def shown(parameter: str, value: float) -> str:
-    """An input's value for people: ``0.4 events/h``."""
+def _unit(parameter: str, value: float) -> tuple[float, str, str]:
+    """In what a value is printed: how many of it make one of the parameter's own, its name, and of what it is."""
     if parameter in ("rate_per_s", "upstream_per_s"):
         noun = "events" if parameter == "rate_per_s" else "messages upstream"
-        return f"{value * 3600:.3g} {noun}/h" if value < 0.01 else f"{value:.3g} {noun}/s"
+        return (3600.0, f" {noun}/h", "") if value < 0.01 else (1.0, f" {noun}/s", "")
     if parameter in ("staleness_s", "one_way_s"):
-        what = "tolerated" if parameter == "staleness_s" else "one way"
-        return f"{style.seconds(value)} {what}"
-    return f"{float(f'{value:.2g}'):,.0f} {'bytes' if parameter == 'payload_bytes' else parameter}"
+        what = " tolerated" if parameter == "staleness_s" else " one way"
+        return (1e3, "\u00a0ms", what) if value < 1 else (1.0, "\u00a0s", what)
+    return 1.0, " bytes" if parameter == "payload_bytes" else f" {parameter}", ""
+
+
+def printed(parameter: str, value: float, digits: int, *, up: bool, further: bool = False) -> float:
+    """The value, rounded up or down to so many digits in the unit in which it is printed; clients and bytes whole.
+
+    Args:
+        further: the next one that can be printed so.
+    """
+    factor = _unit(parameter, value)[0]
+    number = value * factor
+    places = digits - 1 - math.floor(math.log10(number))
+    if parameter in ("clients", "payload_bytes"):
+        places = min(places, 0)
+    scaled = number * 10.0**places
+    whole = math.ceil(scaled - 1e-6) if up else math.floor(scaled + 1e-6)
+    whole += (1 if up else -1) if further else 0
+    return whole / 10.0**places / factor
+
+
+def shown(parameter: str, value: float, *, what: bool = True) -> str:
+    """An input's value for people: ``0.4 events/h``, ``97 s tolerated``."""
+    factor, unit, of_what = _unit(parameter, value)
+    number = value * factor
+    text = f"{number:,.0f}" if abs(number) >= 1000 and number == round(number) else f"{float(f'{number:.6g}'):,.10g}"
+    return f"{text}{unit}{of_what if what else ''}"
 
 
 def named(technique: str) -> str:
-    """Its name in a sentence: of a poll the title, since other techniques poll too."""
+    """Its name in a sentence: of a poll the title, since other techniques poll too; of none, that."""
+    if technique == NOTHING:
+        return NOTHING
     found = find(technique)
     return found.title[:1].lower() + found.title[1:] if found.kind == "poll" else found.short

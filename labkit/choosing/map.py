@@ -1,10 +1,11 @@
-"""The decision map: event rate against tolerated staleness, coloured by the cheapest technique that can do it."""
+"""The decision map: event rate against tolerated staleness, coloured by the technique that costs the least."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from labkit.choosing.flips import named
 from labkit.choosing.needs import Needs
 from labkit.choosing.options import Option, evaluate
 from labkit.measuring.natures import Natures
+from labkit.measuring.rounding import counted
 from labkit.measuring.tallies import BROWSER
 from labkit.techniques import find
 
@@ -34,8 +36,8 @@ YOURS = "your prices"
 NAMES = tuple(MEASURED)
 ALIKE = len(NAMES)
 """The number of an area in which a stream is the cheapest, but not beyond the ranges of another stream's figures."""
-NOTHING = -1
-ALIKE_COLOR, ALIKE_NAME = "#44AA99", "the streams, alike"
+NOTHING, HATCHED = -1, -2
+ALIKE_COLOR, ALIKE_NAME = "#44AA99", "streams, alike"
 RATE_TICKS = {1 / 3600: "1/h", 1 / 60: "1/min", 0.1: "0.1/s", 1.0: "1/s", 10.0: "10/s", 100.0: "100/s"}
 STALENESS_TICKS = {
     0.05: "50 ms",
@@ -49,7 +51,7 @@ STALENESS_TICKS = {
 
 
 def decision_map(choice: Choice, comparison: Any = None) -> go.Figure:
-    """Which technique is the cheapest, for every event rate and every tolerated staleness.
+    """Which technique costs the least, for every event rate and every tolerated staleness.
 
     Args:
         choice: what :func:`labkit.choose` gave; its other inputs hold for the whole map.
@@ -57,7 +59,7 @@ def decision_map(choice: Choice, comparison: Any = None) -> go.Figure:
             latest event that each had. What a page received did not come through the run's network: left out.
 
     Returns:
-        A figure with a slider over what is paid for. Solid: where interval polling begins to be the cheapest, by the
+        A figure with a slider over what is paid for. Solid: where interval polling begins to cost the least, by the
         models; the hatched band beside it is as wide as the figures' ranges. The star is the choice itself.
     """
     grey = style.GREY
@@ -82,10 +84,12 @@ def decision_map(choice: Choice, comparison: Any = None) -> go.Figure:
     figure.update_xaxes(
         type="log", range=[math.log10(end) for end in RATES_PER_S], title_text="events, each to every client",
         tickvals=list(RATE_TICKS), ticktext=list(RATE_TICKS.values()), showgrid=False, ticks="outside",
+        showline=True, mirror=True,
     )  # fmt: skip
     figure.update_yaxes(
         type="log", range=[math.log10(end) for end in STALENESS_S], title_text="tolerated staleness at the worst",
         tickvals=list(STALENESS_TICKS), ticktext=list(STALENESS_TICKS.values()), showgrid=False, ticks="outside",
+        showline=True, mirror=True,
     )  # fmt: skip
     return finished(figure)
 
@@ -107,8 +111,12 @@ def _add_areas(
         x=np.array(rates), y=np.array(stalenesses), z=np.array(cells, dtype=np.int8), zmin=-1.5, zmax=ALIKE + 0.5,
         colorscale=_colors(grey), showscale=False, opacity=0.55, visible=shown, hoverinfo="skip",
     )  # fmt: skip
-    _add_names(figure, cells, rates, stalenesses, grey, shown)
-    _add_border(figure, needs, figures, rates, grey, shown)
+    borders = [
+        [_polling_from(replace(needs, rate_per_s=rate), figures, ends) for rate in rates]
+        for ends in (("low", "high"), ("value", "value"), ("high", "low"))
+    ]
+    _add_names(figure, _beside(cells, stalenesses, borders), rates, stalenesses, grey, shown)
+    _add_border(figure, borders, rates, grey, shown)
     flat = [cell for row in cells for cell in row]
     return {_area_name(number): flat.count(number) / len(flat) for number in range(ALIKE + 1)}
 
@@ -117,14 +125,13 @@ def _area(options: list[Option]) -> int:
     best = options[0]
     if not best.feasible:
         return NOTHING
-    streams = [o for o in options[1:] if o.feasible and find(o.technique).kind == "stream"]
-    alike = find(best.technique).kind == "stream" and any(o.cost_low <= best.cost_high for o in streams)
+    alike = best.kind == "stream" and any(o.kind == "stream" and o.is_alike(best) for o in options[1:])
     return ALIKE if alike else NAMES.index(best.technique)
 
 
 def _area_name(number: int) -> str:
     if number == NOTHING:
-        return "nothing"
+        return "none can do it, or pays"
     return ALIKE_NAME if number == ALIKE else named(NAMES[number])
 
 
@@ -140,8 +147,9 @@ def _add_names(
     """Each area's name in its middle, so that nothing is said by colour alone."""
     x, y, text = [], [], []
     for number in range(NOTHING, ALIKE + 1):
-        column, row = max(_places(cells, number), key=lambda place: _room(cells, *place), default=(0, 0))
-        if cells[row][column] == number and _room(cells, column, row) >= (1 if number == NOTHING else 2):
+        room = partial(_room, cells, len(_area_name(number)))
+        column, row = max(_places(cells, number), key=lambda place: room(*place), default=(0, 0))
+        if cells[row][column] == number and room(column, row) >= (1 if number == NOTHING else 2):
             x.append(rates[column])
             y.append(stalenesses[row])
             text.append(f"<b>{_area_name(number)}</b>")
@@ -151,14 +159,26 @@ def _add_names(
     )  # fmt: skip
 
 
+def _beside(cells: list[list[int]], stalenesses: list[float], borders: list[list[float | None]]) -> list[list[int]]:
+    """The cells without those that the hatched band covers: no name is to stand there."""
+    least, _, most = borders
+    return [
+        [
+            HATCHED if low is not None and low <= y <= (high or math.inf) else cell
+            for cell, low, high in zip(row, least, most, strict=True)
+        ]
+        for row, y in zip(cells, stalenesses, strict=True)
+    ]
+
+
 def _places(cells: list[list[int]], number: int) -> Iterator[tuple[int, int]]:
     return ((c, r) for r, row in enumerate(cells) for c, cell in enumerate(row) if cell == number)
 
 
-def _room(cells: list[list[int]], column: int, row: int) -> float:
-    """How many rows of text would fit around a cell: a name is about five times as wide as it is high."""
+def _room(cells: list[list[int]], letters: int, column: int, row: int) -> float:
+    """How many times a name of so many letters would fit around a cell: some 110 are as wide as the map."""
     line, stack = cells[row], [some[column] for some in cells]
-    across = min(_run(line[column:]), _run(line[column::-1])) / 5
+    across = min(_run(line[column:]), _run(line[column::-1])) / (letters * COLUMNS / 220)
     return min(across, _run(stack[row:]), _run(stack[row::-1]))
 
 
@@ -168,13 +188,13 @@ def _run(values: list[int]) -> int:
 
 
 def _add_border(
-    figure: go.Figure, needs: Needs, figures: Mapping[str, Any], rates: list[float], grey: style.Greys, shown: bool
+    figure: go.Figure, borders: list[list[float | None]], rates: list[float], grey: style.Greys, shown: bool
 ) -> None:
     """Where interval polling begins to win, as the models have it and as the figures' ranges allow."""
-    least, value, most = (
-        [_polling_from(replace(needs, rate_per_s=rate), figures, ends) for rate in rates]
-        for ends in (("low", "high"), ("value", "value"), ("high", "low"))
-    )
+    least, value, most = borders
+    most = [
+        STALENESS_S[1] if last is None and first is not None else last for first, last in zip(least, most, strict=True)
+    ]
     band = {"color": grey.muted, "width": 1, "dash": "dot"}
     for border, fill in ((least, None), (most, "tonexty")):
         figure.add_scatter(
@@ -186,7 +206,7 @@ def _add_border(
     figure.add_scatter(
         x=np.array(rates), y=np.array(value, dtype=float), mode="lines", line={"color": grey.ink, "width": 2},
         visible=shown, hoverinfo="skip",
-        name="from here up interval polling is the cheapest (theory)",
+        name="from here up interval polling costs the least (theory)",
     )  # fmt: skip
 
 
@@ -206,8 +226,9 @@ def _polling_from(needs: Needs, figures: Mapping[str, Any], ends: tuple[str, str
 
 def _polling_wins(needs: Needs, figures: Mapping[str, Any], ends: tuple[str, str]) -> bool:
     options = evaluate(needs, figures)
-    mine = next(option for option in options if find(option.technique).kind == "poll")
-    others = [(_cost(option, ends[1]), option.work_s) for option in options if option.feasible and option is not mine]
+    mine = next(option for option in options if option.kind == "poll")
+    rivals = [o for o in options if o is not mine and o.feasible and bool(o.burden) <= bool(mine.burden)]
+    others = [(_cost(option, ends[1]), option.work_s) for option in rivals]
     return mine.feasible and all((_cost(mine, ends[0]), mine.work_s) <= other for other in others)
 
 
@@ -252,12 +273,14 @@ def _step(choice: Choice, name: str, layers: dict[str, Any], always: int, traces
 
 def _heading(choice: Choice, paid: str, won: Mapping[str, float]) -> dict[str, Any]:
     best = max(won, key=lambda name: won[name])
-    said = "the three streams are" if best == ALIKE_NAME else f"{best} is"
+    said = "a stream costs" if best == ALIKE_NAME else f"{best} costs"
     title = f"Where {paid} are paid for" if paid != "the server's work" else "Where the server's work is paid for"
     needs = choice.needs
     note = (
-        f"{style.number(needs.clients)} clients, {style.number(needs.payload_bytes)} bytes an event, one transit "
-        f"{style.seconds(needs.one_way_s)}{', newest only' if needs.latest_only else ''}; "
+        f"{counted(needs.clients, 'client', style.number(needs.clients))}, "
+        f"{counted(needs.payload_bytes, 'byte', style.number(needs.payload_bytes))} an event, one transit "
+        f"{style.seconds(needs.one_way_s)}{', newest only' if needs.latest_only else ''}"
+        f"{', TLS' if needs.tls else ''}; "
         "background and lines: theory with measured figures; marks: measured"
     )
-    return style.heading(f"{title}, {said} the cheapest on {won[best]:.0%} of this map", note)
+    return style.heading(f"{title}, {said} the least on {won[best]:.0%} of this map", note)

@@ -8,15 +8,31 @@ from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
+from labkit.choosing.probed import is_probe, probed
 from labkit.errors import LabkitError
+from labkit.theory.path import HEARTBEAT_S
 
-OBSTACLES = ("plain", "buffering-proxy", "blocks-upgrade", "ends-tls")
+OBSTACLES = ("plain", "buffering-proxy", "blocks-upgrade", "ends-tls", "http2-edge")
+SIX = 6
+"""Connections that a browser gives one host over HTTP/1.1, over all of its tabs (02, 14)."""
+SAFE = 0.8
+"""Share of an idle time-out after which something is sent."""
+MOBILE_HEARTBEAT_S = 240.0
+"""For phones a heartbeat is as rare as the path allows, and this at the most: each one wakes the radio."""
+POST_KEPT_S = 10.0
+"""A POST's connection is worth keeping where the next one comes within so long; servers end it soon after."""
 PRICES = {"per_gb": "per 10^9 bytes", "per_million_requests": "per 10^6 requests", "per_connection_hour": "per hour"}
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """The inputs of :func:`labkit.choose`, with the path taken apart."""
+    """The inputs of :func:`labkit.choose`, with the path taken apart.
+
+    Attributes:
+        servers: how many there may be; None: as many as it takes.
+        heartbeat_s: None: as often as the path asks for.
+        taken: what was taken from a probe, and what was not, as sentences.
+    """
 
     rate_per_s: float
     staleness_s: float
@@ -28,12 +44,40 @@ class Needs:
     tls: bool = False
     path: tuple[str, ...] = ("plain",)
     prices: tuple[tuple[str, float], ...] = ()
-    servers: float = 1
+    servers: float | None = None
+    held_per_browser: float = 1
+    ordered: bool = False
+    finite: bool = False
+    mobile: bool = False
+    heartbeat_s: float | None = None
+    taken: tuple[str, ...] = ()
 
     @property
     def idle_timeout_s(self) -> float:
         """The shortest time after which something on the path ends an idle connection; endless if nothing does."""
         return min((float(item.partition(":")[2]) for item in self.path if ":" in item), default=math.inf)
+
+    @property
+    def beat_s(self) -> float:
+        """How often a stream that is silent says something."""
+        if self.heartbeat_s is not None:
+            return self.heartbeat_s
+        return min(MOBILE_HEARTBEAT_S if self.mobile else HEARTBEAT_S, SAFE * self.idle_timeout_s)
+
+    @property
+    def posts_keep_a_connection(self) -> bool:
+        """Whether messages upstream are so many that a POST's connection is kept for the next one."""
+        return self.upstream_per_s * POST_KEPT_S >= 1
+
+    @property
+    def serves_tls(self) -> bool:
+        """Whether the servers encrypt themselves: nothing on the path ends TLS for them."""
+        return self.tls and "ends-tls" not in self.path
+
+    @property
+    def http2(self) -> bool:
+        """Whether what is nearest the clients speaks HTTP/2 to them."""
+        return "http2-edge" in self.path
 
     def changed(self, name: str, value: Any) -> Needs:
         """The same, but for one input."""
@@ -45,38 +89,39 @@ class Needs:
         return obstacle in self.path and (not self.tls or "ends-tls" in self.path)
 
 
-def checked(
-    rate_per_s: Any,
-    staleness_s: Any,
-    payload_bytes: Any,
-    clients: Any,
-    latest_only: Any,
-    upstream_per_s: Any,
-    one_way_s: Any,
-    tls: Any,
-    path: Any,
-    prices: Any,
-    servers: Any,
-) -> Needs:
+_NUMBERS: dict[str, dict[str, Any]] = {
+    "rate_per_s": {"above": 0, "unit": "events a second"},
+    "staleness_s": {"above": 0, "unit": "seconds"},
+    "payload_bytes": {"least": 0, "unit": "bytes"},
+    "clients": {"least": 1, "unit": "clients"},
+    "upstream_per_s": {"least": 0, "unit": "messages a second of one client"},
+    "one_way_s": {"least": 0, "unit": "seconds"},
+    "servers": {"least": 1, "unit": "server processes"},
+    "held_per_browser": {"least": 1, "unit": "streams or held requests of one browser"},
+    "heartbeat_s": {"above": 0, "unit": "seconds"},
+}
+_OPTIONAL = ("servers", "heartbeat_s")
+_SWITCHES = ("latest_only", "tls", "ordered", "finite", "mobile")
+
+
+def checked(path: Any, prices: Any, **inputs: Any) -> Needs:
     """The needs, if every one of them makes sense.
 
     Raises:
         LabkitError: one does not; it names the parameter.
     """
-    _number("rate_per_s", rate_per_s, above=0, unit="events a second")
-    _number("staleness_s", staleness_s, above=0, unit="seconds")
-    _number("payload_bytes", payload_bytes, least=0, unit="bytes")
-    _number("clients", clients, least=1, unit="clients")
-    _number("upstream_per_s", upstream_per_s, least=0, unit="messages a second of one client")
-    _number("one_way_s", one_way_s, least=0, unit="seconds")
-    _number("servers", servers, least=1, unit="server processes")
-    for name, value in (("latest_only", latest_only), ("tls", tls)):
-        if not isinstance(value, bool):
-            raise LabkitError(f"choose: {name}={value!r}, expected True or False")
-    return Needs(
-        float(rate_per_s), float(staleness_s), float(payload_bytes), float(clients), latest_only,
-        float(upstream_per_s), float(one_way_s), tls, _path(path), _prices(prices), float(servers),
-    )  # fmt: skip
+    for name, wanted in _NUMBERS.items():
+        if inputs[name] is not None or name not in _OPTIONAL:
+            _number(name, inputs[name], **wanted)
+            inputs[name] = float(inputs[name])
+    for name in _SWITCHES:
+        if not isinstance(inputs[name], bool):
+            raise LabkitError(f"choose: {name}={inputs[name]!r}, expected True or False")
+    if is_probe(path):
+        found = probed(path)
+        inputs["tls"] = inputs["tls"] or found.tls
+        return Needs(**inputs, path=found.path, prices=_prices(prices), taken=found.said)
+    return Needs(**inputs, path=_path(path), prices=_prices(prices))
 
 
 def _number(name: str, value: Any, *, unit: str, above: float | None = None, least: float = -math.inf) -> None:
@@ -94,7 +139,8 @@ def _path(path: Any) -> tuple[str, ...]:
         timed = head == "idle-timeout" and colon and _seconds(seconds)
         if not isinstance(item, str) or not (item in OBSTACLES or timed):
             known = ", ".join(OBSTACLES)
-            raise LabkitError(f"choose: path={item!r}, expected some of {known}, idle-timeout:SECONDS")
+            said = f"{item!r:.80}, expected some of {known}, idle-timeout:SECONDS"
+            raise LabkitError(f"choose: path={said}, or what `labkit probe --json` wrote")
     return items or ("plain",)
 
 

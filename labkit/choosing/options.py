@@ -1,53 +1,35 @@
-"""The arithmetic of a choice: what each technique would do and cost, and whether it can do it at all."""
+"""What each technique would do and cost for given needs, on how many servers, and whether it can do it at all."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-from labkit import theory
-from labkit.choosing.expecting import expected, path_of
-from labkit.choosing.figures import MEASURED, TLS_HANDSHAKE_BYTES, TLS_RECORD_BYTES, Figures, Range
-from labkit.choosing.needs import Needs
+from labkit.charts import style
+from labkit.choosing.figures import MEASURED, Figures
+from labkit.choosing.hours import Estimate, Hour, hour_of
+from labkit.choosing.needs import SIX, Needs
+from labkit.measuring.rounding import counted
 from labkit.techniques import Technique, find
 from labkit.techniques.http_streaming import HTTP_STREAMING
-from labkit.techniques.long_polling import LONG_POLLING
-from labkit.techniques.polling import POLLING
 from labkit.techniques.sse import SSE
 from labkit.techniques.websocket import WEBSOCKET
-from labkit.theory import Kind
-from labkit.theory.path import HEARTBEAT_S, HOLD_S
 
-KEPT_ALIVE_S = 60.0
-"""A poller asks on a connection that it keeps, up to this interval; servers end one that is idle for longer."""
-SAFE = 0.8
-"""Share of an idle time-out after which something is sent."""
-LIFETIME_S = 3600.0
-"""A stream is assumed to be opened again once an hour."""
 UTILISATION = 0.7
 """Share of a core that one server process may be busy."""
 CONNECTIONS = 20_000
 """That one server process may hold: the limit of descriptors on the machines where this was measured."""
 CORE_BYTES = 4 << 30
 """The memory that goes with one core: holding it all for a second is valued as one core-second."""
-
-NOTEBOOKS = {
-    POLLING.name: "01_polling",
-    LONG_POLLING.name: "02_long_polling",
-    HTTP_STREAMING.name: "03_http_streaming",
-    SSE.name: "04_server_sent_events",
-    WEBSOCKET.name: "05_websocket",
-}
-OF_THE_SERVER = ("connections", "work")
-"""What 08_side_by_side measured; the other figures stand on the notebook of their technique."""
-Estimate = Literal["value", "low", "high"]
-
-
-def measured_in(technique: str, figure: str) -> str:
-    """The notebook that measured what a figure stands on."""
-    return "08_side_by_side" if figure in OF_THE_SERVER else NOTEBOOKS[technique]
+FEWEST = 100
+"""Clients of a server below which nobody starts another one, so that a fan-out is over sooner: a judgement."""
+ALIKE = 2.0
+"""Two costs further apart than this factor are not alike, however wide their ranges: a judgement."""
+NOTHING = "nothing"
+UNPAYING = "does not pay"
+PAYS = 1000
+"""Polls, holds or heartbeats for one event, from which on none of it pays: a judgement, not a measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +38,17 @@ class Option:
 
     Attributes:
         why_not: why it cannot be used; empty if it can.
+        burden: what it asks of whoever builds it and others do not; an option without one goes first.
         every_s: poll interval, hold time-out or heartbeat interval.
         kept: whether each client holds a connection.
+        window_s: for how long a stream gathers events before a write.
+        fan_out_s: from the first client's delivery to the last one's on one server.
+        after_cut_s: how late an event may be that falls into a cut, from the cut's end on.
+        upkeep: polls, holds or heartbeats for one event.
+        servers: server processes, as many as it takes.
+        servers_for: what asks for more than one; empty of one.
+        again_s, again_low_s, again_high_s: CPU of one server when all of its clients come back at once, and between
+            what that may lie.
         work_s: the server's core-seconds an hour, memory valued as CPU.
         cost: what it is ranked by: *work_s*, or money an hour where prices were given.
         cost_low, cost_high: between what it may lie, by the figures' ranges.
@@ -65,10 +56,20 @@ class Option:
 
     technique: str
     why_not: str
+    burden: str
     every_s: float
     kept: bool
     mean_s: float
     worst_s: float
+    window_s: float
+    fan_out_s: float
+    after_cut_s: float
+    upkeep: float
+    servers: float
+    servers_for: str
+    again_s: float
+    again_low_s: float
+    again_high_s: float
     requests_per_h: float
     bytes_per_h: float
     connections: float
@@ -83,48 +84,97 @@ class Option:
     def feasible(self) -> bool:
         return not self.why_not
 
+    @property
+    def kind(self) -> str:
+        return find(self.technique).kind
 
-@dataclass(slots=True)
-class _Client:
-    """One client's hour."""
+    @property
+    def rank(self) -> tuple[bool, bool, float, float, float]:
+        return not self.feasible, bool(self.burden), self.cost, self.work_s, self.bytes_per_h
 
-    every_s: float
-    mean_s: float
-    worst_s: float
-    requests: float
-    bytes: float
-    held: float
-    cpu_us: float
-    connections_opened: float
-    records: float
-    memory_kib: float
-    why_not: str = ""
-    kept: bool = True
+    def is_alike(self, other: Option) -> bool:
+        """Whether it costs as much as *other*, within the figures' ranges, and asks for nothing more.
+
+        Ranges that are wider than a factor of :data:`ALIKE` tell of a machine that was busy, not of what is alike.
+        """
+        same = self.feasible and other.feasible and bool(self.burden) == bool(other.burden)
+        near = max(self.cost, other.cost) <= ALIKE * min(self.cost, other.cost)
+        return same and near and self.cost_low <= other.cost_high and other.cost_low <= self.cost_high
 
 
 def evaluate(needs: Needs, figures: Mapping[str, Figures]) -> list[Option]:
-    """Every technique, the cheapest feasible one first, those that cannot be used last."""
-    options = [_option(technique, needs, figures[technique]) for technique in MEASURED]
-    return sorted(options, key=lambda o: (not o.feasible, o.cost, o.work_s, o.bytes_per_h))
+    """Every technique, the best first, those that cannot be used last.
+
+    The cheapest is the best; of streams that are alike, SSE is, or the WebSocket where clients have something to say.
+    """
+    options = sorted((_option(find(name), needs, figures[name]) for name in MEASURED), key=lambda o: o.rank)
+    best = options[0]
+    if best.feasible and best.kind == "stream":
+        wanted = (WEBSOCKET.name, SSE.name) if needs.upstream_per_s else (SSE.name, WEBSOCKET.name)
+        alike = {o.technique: o for o in options if o.kind == "stream" and o.is_alike(best)}
+        first = next((alike[name] for name in wanted if name in alike), best)
+        options.sort(key=lambda option: option is not first)
+    return options
 
 
-def _option(technique: str, needs: Needs, figures: Figures) -> Option:
-    hours = {which: _hour(technique, needs, figures, which) for which in ("value", "low", "high")}
+def winner(needs: Needs, figures: Mapping[str, Figures]) -> str:
+    """The best technique; ``nothing`` where none can do it, or pays."""
+    best = evaluate(needs, figures)[0]
+    return best.technique if best.feasible else NOTHING
+
+
+def _option(technique: Technique, needs: Needs, figures: Figures) -> Option:
+    hour, servers, servers_for, wants = _on_servers(technique, needs, figures)
+    hours: dict[Estimate, Hour] = {"value": hour}
+    for which in ("low", "high"):
+        hours[which] = hour_of(technique, needs, figures, which, servers)
     totals = {which: _total(hour, needs) for which, hour in hours.items()}
-    hour, (requests, sent, held, cpu_s, memory_mib, work_s, cost) = hours["value"], totals["value"]
-    why_not = hour.why_not or _too_much(needs, cpu_s, held)
+    requests, sent, held, cpu_s, memory_mib, work_s, cost = totals["value"]
+    upkeep = 0.0 if needs.finite else hour.upkeep / (3600 * needs.rate_per_s)
+    why_not = _stopped(technique, needs) or hour.why_not or wants or _does_not_pay(technique, upkeep)
+    again_s, again_low_s, again_high_s = (needs.clients / servers * each.again_us / 1e6 for each in hours.values())
     return Option(
-        technique, why_not, hour.every_s, hour.kept, hour.mean_s, hour.worst_s, requests, sent, held, cpu_s,
-        memory_mib, work_s, cost, totals["low"][-1], totals["high"][-1],
+        technique.name, why_not, _burden(technique, needs), hour.every_s, hour.kept, hour.mean_s, hour.worst_s,
+        hour.window_s, hour.fan_out_s, hour.after_cut_s, upkeep, servers, servers_for, again_s,
+        again_low_s, again_high_s, requests, sent, held, cpu_s, memory_mib, work_s, cost,
+        min(totals["low"][-1], cost), max(totals["high"][-1], cost),
     )  # fmt: skip
 
 
-def _total(hour: _Client, needs: Needs) -> tuple[float, ...]:
+def _on_servers(technique: Technique, needs: Needs, figures: Figures) -> tuple[Hour, float, str, str]:
+    """A client's hour with as many servers as it takes; how many, what for, and why those that were given do not do."""
+    servers, what_for = needs.servers or 1.0, ""
+    hour = hour_of(technique, needs, figures, "value", servers)
+    for _ in range(5):
+        wanted, what = max(_limits(hour, needs))
+        if wanted <= servers or hour.why_not:
+            late = hour.fan_out_s and hour.worst_s > needs.staleness_s * (1 + 1e-9)
+            said = f"its last client is {style.seconds(hour.worst_s)} late, by the fan-out" if late else ""
+            return hour, servers, what_for, said
+        if needs.servers is not None:
+            said = f"needs {counted(wanted, 'server', f'{wanted:,.0f}')} for {what}, {servers:,.0f} given"
+            return hour, servers, "", said
+        servers, what_for = wanted, what
+        hour = hour_of(technique, needs, figures, "value", servers)
+    return hour, servers, what_for, ""
+
+
+def _limits(hour: Hour, needs: Needs) -> list[tuple[float, str]]:
+    """Servers for the CPU, for the connections, and for a fan-out that is over in time."""
+    clients, slack_s = needs.clients, needs.staleness_s - hour.least_s
+    rounds = clients * hour.round_us / 1e6 / slack_s if slack_s > 0 else math.inf
+    rounds = min(rounds, max(1.0, clients / FEWEST)) if hour.round_us else 0.0
+    held = clients * hour.held
+    return [
+        (math.ceil(clients * hour.cpu_us / 3.6e9 / UTILISATION - 1e-9), "its CPU"),
+        (math.ceil(held / CONNECTIONS - 1e-9), f"its {held:,.0f} connections"),
+        (math.ceil(rounds - 1e-9), "a fan-out that is over in time"),
+    ]
+
+
+def _total(hour: Hour, needs: Needs) -> tuple[float, ...]:
     clients, held = needs.clients, needs.clients * hour.held
-    sent = hour.bytes
-    if needs.tls:
-        sent += hour.records * TLS_RECORD_BYTES + hour.connections_opened * TLS_HANDSHAKE_BYTES
-    requests, sent, cpu_s = clients * hour.requests, clients * sent, clients * hour.cpu_us / 1e6
+    requests, sent, cpu_s = clients * hour.requests, clients * hour.bytes, clients * hour.cpu_us / 1e6
     memory_mib = clients * hour.memory_kib / 1024
     work_s = cpu_s + memory_mib * (1 << 20) / CORE_BYTES * 3600
     prices = dict(needs.prices)
@@ -133,146 +183,36 @@ def _total(hour: _Client, needs: Needs) -> tuple[float, ...]:
     return requests, sent, held, cpu_s, memory_mib, work_s, money if prices else work_s
 
 
-def _too_much(needs: Needs, cpu_s: float, held: float) -> str:
-    cores = cpu_s / 3600 / UTILISATION
-    if cores > needs.servers:
-        return f"needs {cores:.2g} server processes for its CPU, {needs.servers:g} given"
-    if held > CONNECTIONS * needs.servers:
-        return f"holds {held:,.0f} connections, {CONNECTIONS * needs.servers:,.0f} can be held"
-    return ""
-
-
-def _hour(technique: str, needs: Needs, figures: Figures, which: Estimate) -> _Client:
-    described = find(technique)
-    hour = _HOURS[described.kind](needs, figures, which)
-    hour.why_not = _stopped(described, needs) or hour.why_not
-    if needs.upstream_per_s:
-        _add_upstream(hour, described, needs, figures, which)
-    return hour
-
-
-def _at(range_: Range, which: Estimate) -> float:
-    return range_.value if which == "value" else range_.low if which == "low" else range_.high
-
-
-def polling_hour(needs: Needs, figures: Figures, which: Estimate) -> _Client:
-    """A poll every S - d: the worst latency, T + d, is then what is tolerated."""
-    d, interval_s = needs.one_way_s, needs.staleness_s - needs.one_way_s
-    kept = interval_s <= min(KEPT_ALIVE_S, SAFE * needs.idle_timeout_s)
-    path = path_of(needs)
-    gap_s = path.gap_s(fresh=not kept)
-    why_not = ""
-    if interval_s < gap_s or interval_s <= 0:
-        why_not = f"a poll is answered after {gap_s / d if d else 0:.0f}d: later than is tolerated"
-        interval_s = max(gap_s, 1e-3)
-    polls = 3600 / interval_s
-    carried = needs.rate_per_s * interval_s
-    if needs.latest_only:
-        carried = -math.expm1(-carried)
-    sent = polls * (_at(figures.exchange_bytes, which) + carried * (needs.payload_bytes + figures.event_bytes))
-    cpu_us = polls * (_at(figures.exchange_us, which) + carried * _at(figures.event_us, which))
-    held = 1.0 if kept else min(1.0, gap_s / interval_s)
-    told = expected(POLLING, path, interval_s=interval_s, keep_alive=kept, conflate=needs.latest_only)
-    opened = 3600 / LIFETIME_S if kept else polls
-    memory = held * _at(figures.memory_kib, which)
-    return _Client(interval_s, told.mean_s, told.max_s, polls, sent, held, cpu_us, opened, 2 * polls, memory,
-                   why_not, kept)  # fmt: skip
-
-
-def long_polling_hour(needs: Needs, figures: Figures, which: Estimate) -> _Client:
-    d, rate_per_s = needs.one_way_s, needs.rate_per_s
-    hold_s, gap_s = min(HOLD_S, SAFE * needs.idle_timeout_s), theory.request_gap(needs.one_way_s)
-    told = expected(LONG_POLLING, path_of(needs), hold_s=hold_s, conflate=needs.latest_only)
-    late = "an event just after an answer takes 3d: later than is tolerated"
-    why_not = "" if needs.staleness_s >= told.max_s else late
-    asked = 3600 * theory.long_polling_requests_per_s(rate_per_s, d, hold_s)
-    carried = rate_per_s * 3600
-    if needs.latest_only:
-        carried = asked * (1 - theory.long_polling_empty_fraction(rate_per_s, hold_s, gap_s))
-    sent = asked * _at(figures.exchange_bytes, which) + carried * (needs.payload_bytes + figures.event_bytes)
-    cpu_us = asked * _at(figures.exchange_us, which) + carried * _at(figures.event_us, which)
-    return _Client(hold_s, told.mean_s, told.max_s, asked, sent, 1.0, cpu_us, 3600 / LIFETIME_S, 2 * asked,
-                   _at(figures.memory_kib, which), why_not)  # fmt: skip
-
-
-def stream_hour(needs: Needs, figures: Figures, which: Estimate) -> _Client:
-    beat_s = min(HEARTBEAT_S, SAFE * needs.idle_timeout_s)
-    deliveries, opened = needs.rate_per_s * 3600, 3600 / LIFETIME_S
-    beats = 3600 * _whole_pauses_per_s(needs.rate_per_s, beat_s)
-    sent = deliveries * (needs.payload_bytes + figures.event_bytes) + beats * figures.heartbeat_bytes
-    sent += opened * figures.open_bytes
-    cpu_us = (deliveries + beats) * _at(figures.event_us, which) + opened * _at(figures.exchange_us, which)
-    told = expected(SSE, path_of(needs, beat_s))  # of every stream: one transit
-    why_not = "" if needs.staleness_s >= told.max_s else "one transit is later than is tolerated"
-    return _Client(beat_s, told.mean_s, told.max_s, opened, sent, 1.0, cpu_us, opened, deliveries + beats,
-                   _at(figures.memory_kib, which), why_not)  # fmt: skip
-
-
 def _stopped(technique: Technique, needs: Needs) -> str:
     """Why something on the path lets none of it through; empty where it does."""
     if needs.meets("buffering-proxy") and not technique.through_buffering:
         return "a proxy on the path holds an answer back until its end"
     if needs.meets("blocks-upgrade") and "Upgrade" in technique.http1_only:
         return "something on the path refuses the Upgrade"
+    if technique.kind != "poll" and "Upgrade" not in technique.http1_only and not needs.http2:
+        if needs.held_per_browser > SIX:
+            return f"a browser gives a host {SIX} connections over HTTP/1.1: {needs.held_per_browser:g} would wait"
     return ""
 
 
-def _whole_pauses_per_s(rate_per_s: float, beat_s: float) -> float:
-    """Heartbeats: one for each whole *beat_s* without an event, lambda / (e^(lambda B) - 1) with Poisson events."""
-    load = rate_per_s * beat_s
-    return rate_per_s / math.expm1(load) if 1e-9 < load < 500 else 1 / beat_s if load <= 1e-9 else 0.0
+def _does_not_pay(technique: Technique, upkeep: float) -> str:
+    what = {"poll": "polls", "hold": "held requests", "stream": "heartbeats"}[technique.kind]
+    return f"{UNPAYING}: {upkeep:,.0f} {what} for one event" if upkeep >= PAYS else ""
 
 
-def _add_upstream(hour: _Client, technique: Technique, needs: Needs, figures: Figures, which: Estimate) -> None:
-    """On the connection itself where both sides send, or by POST on one beside the one that is held."""
-    messages = needs.upstream_per_s * 3600
-    hour.bytes += messages * (needs.payload_bytes + figures.message_bytes)
-    hour.cpu_us += messages * _at(figures.message_us, which)
-    hour.records += 2 * messages
-    if technique.bidirectional:
-        return
-    hour.requests += messages
-    if technique.kind != "poll" or not hour.kept:
-        beside = min(1.0, needs.upstream_per_s * KEPT_ALIVE_S)
-        hour.held += beside
-        hour.memory_kib += beside * POST_MEMORY_KIB
-        hour.connections_opened += min(messages, 3600 / KEPT_ALIVE_S)
+def _burden(technique: Technique, needs: Needs) -> str:
+    """What it asks for that others do not; empty for one that does the whole."""
+    if needs.finite:
+        return _BESIDE_A_POST.get(technique.name, "asks at a second address for what the POST's own answer carries")
+    if needs.ordered and needs.upstream_per_s and not technique.bidirectional:
+        return "POSTs on several connections overtake each other (A10): number them, or send one at a time"
+    if technique is HTTP_STREAMING:
+        return "reading, resuming and heartbeats are yours to write: SSE costs the same and has them"
+    return ""
 
 
-POST_MEMORY_KIB = 6.5
-"""Of a connection that is kept alive between requests, as measured for polling."""
-_HOURS: dict[Kind, Callable[[Needs, Figures, Estimate], _Client]] = {
-    "poll": polling_hour,
-    "hold": long_polling_hour,
-    "stream": stream_hour,
+_BESIDE_A_POST = {
+    HTTP_STREAMING.name: "",
+    SSE.name: "EventSource cannot POST",
+    WEBSOCKET.name: "a connection beside the POST, whose answers have to be told apart",
 }
-
-_FORMULAS: dict[Kind, dict[str, str]] = {
-    "poll": {
-        "mean": "T/2 + d, T = S - d; newest only: d + 1/lambda - T / (e^(lambda T) - 1)",
-        "worst": "T + d = S",
-        "requests/h": "N 3600/T",
-        "bytes/h": "N 3600 (lambda (p + e) + x/T); newest only: at most one event a poll",
-        "connections": "N kept alive up to T = 60 s, else N 4d/T",
-        "work": "N 3600 (exchange/T + lambda event) + memory",
-    },
-    "hold": {
-        "mean": "d + (g/2) a / (a + e^-a (1 - e^(-lambda H))), a = lambda g, g = 2d",
-        "worst": "d + g = 3d",
-        "requests/h": "N 3600 / (g + e^-a (1 - e^(-lambda H)) / lambda)",
-        "bytes/h": "x requests/h + N 3600 lambda (p + e)",
-        "connections": "N",
-        "work": "requests/h exchange + N 3600 lambda event + memory",
-    },
-    "stream": {
-        "mean": "d",
-        "worst": "d; a cut adds the time to reconnect",
-        "requests/h": "N, opened again once an hour",
-        "bytes/h": "N (3600 (lambda (p + e) + lambda b / (e^(lambda B) - 1)) + open)",
-        "connections": "N",
-        "work": "N 3600 (lambda + heartbeats) delivery + memory",
-    },
-}
-FORMULAS = {name: _FORMULAS[find(name).kind] for name in MEASURED}
-"""Per technique and figure: S tolerated, d transit, T interval, H hold, N clients, p payload, e what an event adds, x
-an exchange, b a heartbeat, B its interval."""

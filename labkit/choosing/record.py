@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
 from labkit.charts import style
+from labkit.choosing.figures import Figures
 from labkit.choosing.flips import Flips
+from labkit.choosing.formulas import FORMULAS, measured_in, stands_on
 from labkit.choosing.needs import Needs
-from labkit.choosing.options import FORMULAS, Option, measured_in
+from labkit.choosing.options import Option
+from labkit.measuring.rounding import counted, rounded
 from labkit.techniques import find
 
 NOT_RUN = (
-    "TLS itself: its bytes are derived, its CPU and memory were not measured",
     "loss, retransmission and slow start: the network here is a relay that loses nothing",
     "requests with a browser's own headers and cookies, which are several times as long as this kit's",
-    "more than one server process, and a backplane between several",
-    "HTTP/2 and HTTP/3, on which a page's streams share one connection",
+    "several server processes at once: what was measured is one",
+    "HTTP/3; and over HTTP/2 the server's own work, which is taken to be HTTP/1's",
     "the sockets' memory in the operating system, and TCP/IP headers",
 )
 
@@ -41,6 +43,15 @@ class Chosen(Protocol):
     @property
     def sentence(self) -> str: ...
 
+    @property
+    def reasons(self) -> list[str]: ...
+
+    @property
+    def unknown(self) -> list[str]: ...
+
+    @property
+    def figures(self) -> Mapping[str, Figures]: ...
+
     def flips(self) -> Flips: ...
 
 
@@ -59,34 +70,55 @@ def _lines(choice: Chosen) -> Iterator[str]:
     yield f"- tolerated: {needs.staleness_s:g} s at the worst; {wanted}"
     yield f"- clients: {needs.clients:,.0f}, one network transit {needs.one_way_s * 1e3:g} ms away"
     yield f"- upstream: {needs.upstream_per_s:g} messages a second from each client"
+    if needs.held_per_browser > 1:
+        yield f"- one browser: {needs.held_per_browser:g} streams or held requests at a time"
     yield f"- on the path: {', '.join(needs.path)}; TLS: {'yes' if needs.tls else 'no'}"
-    yield f"- servers: {needs.servers:g} process, one core and 20 000 connections each"
+    given = "as many as it takes" if needs.servers is None else f"{needs.servers:g} at the most"
+    yield f"- servers: {given}, one core and 20 000 connections each"
+    yield from (f"- {text}" for applies, text in _switches(needs) if applies)
     yield from ("", "## Options", "", choice.note, "")
-    yield "| technique | can it | mean | worst | requests/h | MB/h | connections | cost (from to) |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "| technique | can it | mean | worst | servers | requests/h | MB/h | connections | cost (from to) |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     yield from (_row(option) for option in options)
-    yield from ("", "## Decision", "", choice.sentence, "", "## Consequences", "")
-    yield from (f"- {line}" for line in _consequences(choice, best))
+    yield from ("", "## Decision", "", choice.sentence, "")
+    yield from (f"- {reason}" for reason in choice.reasons)
+    yield from ("", "## Consequences", "")
+    yield from (f"- {line}" for line in _consequences(best))
     yield from ("", "The answer changes where:", "")
     yield from (f"- {flip}" for flip in choice.flips()) if choice.flips() else ("- no single input changes it",)
     yield from ("", "## Evidence", "")
     yield from (f"- {line}" for line in _evidence(choice, best))
+    if choice.unknown:
+        yield from ("", "Not in the arithmetic, and it could change the decision:", "")
+        yield from (f"- {each}" for each in choice.unknown)
     yield from ("", "Not run:", "")
     yield from (f"- {line}" for line in NOT_RUN)
 
 
+def _switches(needs: Needs) -> tuple[tuple[bool, str], ...]:
+    return (
+        (needs.ordered, "messages upstream have to arrive in order"),
+        (needs.finite, "a POST begins each stream, and it ends"),
+        (needs.mobile, "the clients are phones"),
+    )
+
+
 def _row(option: Option) -> str:
-    can = "yes" if option.feasible else option.why_not
+    can = option.why_not or (f"yes, but: {option.burden}" if option.burden else "yes")
     cells = (
         find(option.technique).short, can, style.seconds(option.mean_s), style.seconds(option.worst_s),
-        f"{option.requests_per_h:,.0f}", style.number(option.bytes_per_h / 1e6), f"{option.connections:,.0f}",
-        f"{option.cost:.3g} ({option.cost_low:.3g} to {option.cost_high:.3g})",
+        f"{option.servers:,.0f}", f"{option.requests_per_h:,.0f}", style.number(option.bytes_per_h / 1e6),
+        f"{option.connections:,.0f}", _cost(option),
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
 
-def _consequences(choice: Chosen, best: Option) -> Iterator[str]:
-    needs = choice.needs
+def _cost(option: Option) -> str:
+    cost, *ends = (rounded(value) for value in (option.cost, option.cost_low, option.cost_high))
+    return cost if {cost} == set(ends) else f"{cost} ({' to '.join(ends)})"
+
+
+def _consequences(best: Option) -> Iterator[str]:
     if not best.feasible:
         yield "the needs have to change: see where the answer does"
         return
@@ -99,17 +131,17 @@ def _consequences(choice: Chosen, best: Option) -> Iterator[str]:
         yield f"the server holds each request for at most {style.seconds(best.every_s)}"
     else:
         beat = style.seconds(best.every_s)
-        yield f"the server holds {best.connections:,.0f} connections, and says something at least every {beat}"
+        held = counted(best.connections, "connection", f"{best.connections:,.0f}")
+        yield f"the server holds {held}, and says something at least every {beat}"
     if technique.kind == "stream" and "Upgrade" not in technique.http1_only:
         yield "a page has six connections to a host in HTTP/1.1, over all tabs: each stream takes one of them"
-    if needs.upstream_per_s and not technique.bidirectional:
-        yield "messages upstream are POSTs; on several connections they can arrive out of order"
     yield "events carry ids, and clients come back with a cursor: otherwise every reconnection loses events"
 
 
 def _evidence(choice: Chosen, best: Option) -> Iterator[str]:
     for figure, formula in FORMULAS[best.technique].items():
-        yield f"{figure}: {formula} ({measured_in(best.technique, figure)})"
+        whose = stands_on(best.technique, figure, choice.figures[best.technique])
+        yield f"{figure}: {formula} ({measured_in(best.technique, figure)}; {whose})"
     found = {"python": platform.python_version()}
     for name in ("labkit", "tornado"):
         try:

@@ -13,6 +13,8 @@ predicting   predictions, each for its question
 told         a verdict as people read it
 logbook      the files that they are kept in
 exercises    an exercise, and the report on an answer
+entry        one claim of the book, with its newest record and prediction
+page         the book as a notebook shows it
 verdicts     the book: all claims and what came of them on this machine
 ===========  ====================================================================
 """

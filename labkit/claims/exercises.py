@@ -1,11 +1,19 @@
-"""An exercise, and the report on an answer to it."""
+"""An exercise, the numbers in it that may be a student's own, and the report on an answer to it."""
 
 from __future__ import annotations
 
+import hashlib
 import html
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+
+def paragraph(text: str) -> str:
+    """As HTML: what stands in backquotes is code, and keeps each of its spaces."""
+    code = re.sub("`([^`]*)`", r'<code style="white-space: pre-wrap">\1</code>', html.escape(text))
+    return f"<p>{code}</p>"
 
 
 @dataclass(frozen=True)
@@ -22,7 +30,7 @@ class Report:
 
     def _repr_html_(self) -> str:
         mark = {True: "✓", False: "✗", None: "…"}[self.right]
-        return f"<p>{mark} {html.escape(str(self))}</p>"
+        return paragraph(f"{mark} {self}")
 
 
 @dataclass(frozen=True)
@@ -37,3 +45,32 @@ class Exercise:
     read: Callable[[Any], Any] = float
     """Turns what was handed in into what is judged; ValueError or TypeError if it cannot."""
     kind: str = "a number"
+    question: str = ""
+    """As the notebook has it, with the numbers of whoever is asked."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """An exercise whose numbers are drawn for each student.
+
+    Attributes:
+        make: the exercise with these numbers, by name.
+        among: what each number may be, by its name; of the first ones the notebook's text speaks.
+    """
+
+    make: Callable[..., Exercise]
+    among: Mapping[str, tuple[Any, ...]]
+
+    def numbers(self, id: str, student: str | None = None, own: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The numbers of a student in the exercise *id*: the same on every machine. The first ones for nobody.
+
+        Args:
+            own: numbers that are that student's everywhere, by name.
+        """
+        if student is None:
+            return {name: choices[0] for name, choices in self.among.items()}
+        found = {}
+        for name, choices in self.among.items():
+            digest = hashlib.sha256(f"{student.strip().lower()}/{id}/{name}".encode()).digest()
+            found[name] = choices[digest[0] % len(choices)]
+        return found | {name: value for name, value in (own or {}).items() if name in found}

@@ -16,6 +16,7 @@ from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from labkit.claims.judging import Part
+from labkit.measuring.rounding import counted
 
 if TYPE_CHECKING:
     from labkit.measuring.run import Run
@@ -58,7 +59,7 @@ def runs(seen: Any) -> Iterator[Run]:
 
 
 def _of(run: Run) -> Iterator[tuple[str, str]]:
-    from labkit.measuring.tallies import BROWSER, groups, tally
+    from labkit.measuring.tallies import BROWSER, groups
 
     if run.foreign:
         return  # which events there were at somebody else's server is unknown
@@ -68,15 +69,23 @@ def _of(run: Run) -> Iterator[tuple[str, str]]:
     published = set(run.published)
     for group in groups(run):
         name = group.technique + (BROWSER if group.browser else "")
-        tallies = [tally(arrivals, published) for arrivals in group.subscribers.values()]
+        tallies = group.tallied(published)
         if twice := sum(each.duplicated for each in tallies):
-            yield DUPLICATED, f"{name}: {twice} events came twice"
+            yield DUPLICATED, f"{name}: {counted(twice, 'event')} came twice"
         if swapped := sum(each.out_of_order for each in tallies):
-            yield OUT_OF_ORDER, f"{name}: {swapped} events out of order"
+            yield OUT_OF_ORDER, f"{name}: {counted(swapped, 'event')} out of order"
         if lost := _lost(run, group, published):
-            yield LOST, f"{name}: {lost} events lost, and no gap told"
+            yield LOST, f"{name}: {counted(lost, 'event')} lost, and no gap told"
     yield from _impossible(run)
     yield from _unasked(run)
+
+
+def lost_untold(run: Run, technique: str) -> int:
+    """How many events the technique's own subscribers lost of which no gap told; none where nobody could tell."""
+    from labkit.measuring.tallies import groups
+
+    published = set(run.published)
+    return sum(_lost(run, group, published) for group in groups(run, technique))
 
 
 def _lost(run: Run, group: Group, published: set[tuple[str, int]]) -> int:
@@ -112,12 +121,12 @@ def _impossible(run: Run) -> Iterator[tuple[str, str]]:
         page, error_ns = client == "browser", (CLOCK_MS + (error_ms or 0.0)) * 1e6
         least_ns = -error_ns if page else transit_ns  # a page need not come through the link
         name = technique + BROWSER * page
-        found[name, "came before they can have"] += received_ns - published_ns < least_ns
-        found[name, "were published before they were due"] += published_ns < due_ns - CLOCK_MS * 1e6
-        found[name, "came after the run was over"] += page and received_ns > ended_ns + error_ns
+        found[name, "that came too early to be true"] += received_ns - published_ns < least_ns
+        found[name, "published before being due"] += published_ns < due_ns - CLOCK_MS * 1e6
+        found[name, "that came after the run was over"] += page and received_ns > ended_ns + error_ns
     for (name, what), count in found.items():
         if count:
-            yield IMPOSSIBLE, f"{name}: {count} events {what}"
+            yield IMPOSSIBLE, f"{name}: {counted(count, 'event')} {what}"
 
 
 def _rows(run: Run, *names: str) -> Iterator[Any]:
@@ -137,4 +146,4 @@ def _unasked(run: Run) -> Iterator[tuple[str, str]]:
     for technique, answers in frame["technique"].value_counts().items():
         asked = sum(record.requests for record in run.ledger.of(str(technique)))
         if natures.kind(str(technique)) in ("poll", "hold") and asked < answers:
-            yield IMPOSSIBLE, f"{technique}: {answers} answers with events to {asked} requests"
+            yield IMPOSSIBLE, f"{technique}: {counted(answers, 'answer')} with events to {counted(asked, 'request')}"

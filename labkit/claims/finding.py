@@ -40,8 +40,11 @@ class Finding:
         return replace(self, verdict="refuted", reason="\n".join(faults), holds=tuple(self.whole.split("\n")))
 
     def folded(self) -> Finding:
-        """The same, where it stands with only the first line of its reason: the others hold besides."""
-        if self.verdict in ("refuted", "undecided", "not run"):
+        """The same, where it stands with only the first line of its reason: the others hold besides.
+
+        What its judge has folded, the exceptions of a refined claim before it, stays as it is.
+        """
+        if self.verdict in ("refuted", "undecided", "not run") or (self.verdict == "refined" and self.holds):
             return self
         first, *rest = self.reason.split("\n")
         return replace(self, reason=first, holds=(*rest, *self.holds))

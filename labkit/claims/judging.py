@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.finding import Finding
 from labkit.claims.values import shown
+from labkit.measuring.rounding import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,10 +29,11 @@ LEAST_EVENTS = 8
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One thing that a claim says, and whether it was so."""
+    """One thing that a claim says, and whether it was so; ``noise``: why the machine leaves that undecided."""
 
     verdict: Verdict
     text: str
+    noise: str = ""
 
 
 def said(is_so: bool, text: str, otherwise: str | None = None) -> Part:
@@ -40,7 +43,15 @@ def said(is_so: bool, text: str, otherwise: str | None = None) -> Part:
 
 def named(name: object, part: Part) -> Part:
     """The part, with whom it is about."""
-    return Part(part.verdict, f"{name}: {part.text}")
+    return replace(part, text=f"{name}: {part.text}")
+
+
+def timed(part: Part, noise: str) -> Part:
+    """A part about time, which a machine that was too busy (*noise*) leaves undecided.
+
+    It must be about nothing else: what a client does wrong, asking too often or dropping an event, no machine excuses.
+    """
+    return replace(part, verdict="undecided", noise=noise) if noise else part
 
 
 def near(found: Interval, expected: float, margin: float, effect: float, text: str) -> Part:
@@ -57,7 +68,7 @@ def less(one: Interval, other: Interval, text: str) -> Part:
 
 def none_lost(lost: int, text: str = "lost") -> list[Part]:
     """A part that refutes if anything was lost, and none if nothing was."""
-    return [Part("refuted", f"{lost} {text}")] if lost else []
+    return [Part("refuted", f"{counted(lost, 'event')} {text}")] if lost else []
 
 
 def more(interval: Interval, below: float, above: float, n: int) -> str:
@@ -67,6 +78,9 @@ def more(interval: Interval, below: float, above: float, n: int) -> str:
 
 
 def ends(interval: Interval) -> str:
+    """Of an interval of times, its ends; too few values rule nothing out."""
+    if math.isinf(interval.low) and math.isinf(interval.high):
+        return "any value"
     return f"{shown(interval.low, 's')} to {shown(interval.high, 's')}"
 
 
@@ -82,20 +96,25 @@ def together(parts: Iterable[Part]) -> Part:
     """All parts as one: the verdict of :func:`confidence.combine`, one a line, those that decided it first."""
     parts = list(parts)
     verdict = confidence.combine(part.verdict for part in parts)
-    return Part(verdict, "\n".join(part.text for part in sorted(parts, key=lambda part: part.verdict != verdict)))
+    return Part(verdict, "\n".join(_told(sorted(parts, key=lambda part: part.verdict != verdict))))
+
+
+def _told(parts: Sequence[Part]) -> list[str]:
+    """What they say, below what the machine was too busy for; that is said once."""
+    return [*dict.fromkeys(part.noise for part in parts if part.noise), *(part.text for part in parts)]
 
 
 def divided(parts: Sequence[Part]) -> tuple[list[str], tuple[str, ...]]:
     """What the parts say: the guilty, those that decided it first, and those that hold; of all that hold, one leads."""
     verdict = confidence.combine(part.verdict for part in parts)
     guilty = [p for p in parts if p.verdict != "confirmed"] or list(parts[:1])
-    told = [part.text for part in sorted(guilty, key=lambda part: part.verdict != verdict)]
+    told = _told(sorted(guilty, key=lambda part: part.verdict != verdict))
     return told, tuple(part.text for part in parts if part not in guilty)
 
 
 def guilty(parts: Sequence[Part]) -> str:
     """What the parts say, one a line; only those that are not confirmed, if there are any."""
-    return "\n".join([p.text for p in parts if p.verdict != "confirmed"] or [p.text for p in parts])
+    return "\n".join(_told([p for p in parts if p.verdict != "confirmed"] or parts))
 
 
 def finding(
@@ -105,6 +124,7 @@ def finding(
     measured: Interval | float | Mapping[str, float] | None = None,
     unit: str = "s",
     reason: str = "{}",
+    lead: str = "",
 ) -> Finding:
     """The verdict on all parts.
 
@@ -112,11 +132,14 @@ def finding(
         n: how many events, or other samples, it rests on.
         expected, measured: in *unit*; *measured* as an interval where there is one.
         reason: what the guilty parts stand in, at ``{}``; those that hold are folded away.
+        lead: what was found, in the claim's own words: the reason of one that stands, all parts folded away.
     """
     parts = list(parts)
     verdict, (told, holds) = confidence.combine(part.verdict for part in parts), divided(parts)
     interval = measured if isinstance(measured, Interval) else None
     value = measured.value if isinstance(measured, Interval) else measured
+    if lead and verdict == "confirmed":
+        return Finding(expected, value, interval, n, verdict, lead, unit, (*told, *holds))
     return Finding(expected, value, interval, n, verdict, reason.replace("{}", "\n".join(told)), unit, holds)
 
 

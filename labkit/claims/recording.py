@@ -17,8 +17,8 @@ from labkit.claims import logbook, told
 from labkit.claims.claim import DECLARED
 from labkit.claims.confidence import VERDICTS, Interval, Verdict
 from labkit.claims.predicting import Prediction, prediction
-from labkit.claims.values import shown
-from labkit.errors import LabkitError
+from labkit.claims.values import between, shown
+from labkit.errors import LabkitError, package
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,8 +63,8 @@ class Record:
         yield "looked at", claim.measures if claim else ""
         yield "expected", shown(self.expected, self.unit)
         value, counted = shown(self.measured, self.unit), "" if self.n is None else f"n = {self.n}"
-        ends = self.interval if self.interval and self.interval[0] != self.interval[1] else ()
-        aside = ", ".join(filter(None, (" to ".join(shown(end, self.unit) for end in ends), counted)))
+        interval = between(self.interval, self.unit)
+        aside = ", ".join(filter(None, ("" if interval == value else interval, counted)))
         yield "measured", f"{value} ({aside})" if value and aside else value
         yield "n", "" if value or self.n is None else str(self.n)
         predicted = prediction(self.id, self.notebook)
@@ -145,14 +145,14 @@ def records(*notebooks: str | None) -> dict[str, Record]:
 
 def table() -> pd.DataFrame:
     """The newest records as a table, with predictions and by what factor they missed."""
-    import pandas as pd
+    pd = package("pandas")
 
     columns = ["claim", "source", "expected", "measured", "interval", "n", "verdict", "reason"]
     columns += ["predicted", "missed", "notebook", "time"]
     rows = []
     for id, found in records().items():
         guess = prediction(id, found.notebook)
-        interval = " to ".join(shown(end, found.unit) for end in found.interval or ())
+        interval = between(found.interval, found.unit)
         expected, measured = shown(found.expected, found.unit), shown(found.measured, found.unit)
         predicted, by = (guess.text, missed(found, guess)) if guess else ("", "")
         row = [id, found.source, expected, measured, interval, found.n, found.verdict, found.reason]
@@ -193,20 +193,33 @@ def ratio(found: Record, guess: Prediction) -> float | None:
 # Answers to exercises
 
 
-def keep_answer(id: str, value: object, right: bool) -> None:
+def keep_answer(id: str, value: object, right: bool, **more: Any) -> None:
     """Keep what was handed in as the answer to an exercise.
+
+    Args:
+        more: ``student``, whoever handed it in, if somebody was named; ``numbers_of``, the student with whose numbers
+            it was judged, empty for those of nobody in particular; of code its ``source`` and its ``promises``.
 
     Raises:
         LabkitError: the file cannot be written.
     """
-    entry = {"id": id, "value": f"{value!r:.200}", "right": right, "time": logbook.now()}
+    entry = {"id": id, "value": f"{value!r:.200}", "right": right, "time": logbook.now()} | more
     logbook.append(logbook.answers_path(), entry)
 
 
-def answers() -> dict[str, dict[str, Any]]:
-    """The newest answer to each exercise: ``value``, ``right`` and ``time``."""
-    kept = logbook.entries(logbook.answers_path())
-    return {entry.pop("id"): entry for entry in kept if isinstance(entry.get("right"), bool)}
+def answers(student: str | None = None) -> dict[str, dict[str, Any]]:
+    """The newest answer to each exercise: ``value``, ``right``, ``time``, and what else was kept of it.
+
+    Args:
+        student: only those that this student handed in, or that somebody did before saying who; else everybody's.
+    """
+    kept = (entry for entry in logbook.entries(logbook.answers_path()) if isinstance(entry.get("right"), bool))
+    return {entry.pop("id"): entry for entry in kept if student is None or _is_by(entry, student)}
+
+
+def _is_by(entry: dict[str, Any], student: str) -> bool:
+    by = str(entry.get("student") or entry.get("numbers_of") or "")
+    return by.strip().lower() in ("", student.strip().lower())
 
 
 def _known(kind: type, entry: dict[str, Any]) -> dict[str, Any]:

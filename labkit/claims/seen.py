@@ -10,7 +10,8 @@ What a check allows the apparatus, since a laptop with two cores is no laborator
   as one stall delays all that was on its way. More refutes; a quarter of them late, where a check names no other
   share, is what must be told from that. Nothing excuses an event that is lost, or earlier than can be.
 - *Noise*: where the floor's 95th percentile is itself a large part of what is to be told apart, or the receiving loop
-  stood still for more than a tenth of the run, nothing is decided.
+  stood still for more than a tenth of the run, nothing is decided of what came late. What else a claim says is judged
+  all the same, and so is what came sooner, or more often, than it should: no machine makes that.
 """
 
 from __future__ import annotations
@@ -22,9 +23,13 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
+from labkit.claims.faults import lost_untold
 from labkit.claims.finding import NoVerdict
-from labkit.claims.judging import EARLY, LEAST_EVENTS, TOLERANCE, Part, ends, listed, more
+from labkit.claims.judging import EARLY, LEAST_EVENTS, TOLERANCE, Part, ends, listed, more, timed
 from labkit.claims.values import shown
+from labkit.errors import package
+from labkit.measuring.recording import stalls
+from labkit.measuring.rounding import counted
 from labkit.measuring.tallies import groups, tally
 
 if TYPE_CHECKING:
@@ -44,16 +49,21 @@ HOPS = 4
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The scheduled deliveries of one technique to the kit's own clients, each event once per subscriber."""
+    """The scheduled deliveries of one technique to the kit's own clients, each event once per subscriber.
+
+    ``skipped``: events that did not come, as a gap told or since the run was interrupted; of those lost without a word
+    :mod:`labkit.claims.faults` tells, whatever the claim. ``noise``: why nothing about time can be decided.
+    """
 
     frame: pd.DataFrame
     one_way_s: float
     slack_s: float
     shift_s: float
     late_share: float
-    lost: int
+    skipped: int
     fresh: bool
     interrupted: bool
+    noise: str = ""
 
     @property
     def latency_s(self) -> pd.Series[float]:
@@ -62,11 +72,16 @@ class Seen:
     @property
     def event(self) -> pd.Series[int]:
         """A number for each event, the same at every subscriber."""
-        import pandas as pd
+        pd = package("pandas")
 
         numbers: dict[tuple[str, int], int] = {}
         keys = zip(self.frame["topic"].tolist(), self.frame["event_id"].tolist(), strict=True)
         return pd.Series([numbers.setdefault(key, len(numbers)) for key in keys], index=self.frame.index, dtype="int64")
+
+    @property
+    def median(self) -> Interval:
+        """Of the events, each at all its subscribers."""
+        return confidence.median_interval(listed(self.latency_s.groupby(self.event).mean()))
 
     @property
     def n(self) -> int:
@@ -85,10 +100,10 @@ def see(run: Run, technique: str, noise_limit_s: float | None = None) -> Seen:
     """What is to be judged.
 
     Args:
-        noise_limit_s: the floor's 95th percentile above which nothing is decided; a fifth of d by default.
+        noise_limit_s: the floor's 95th percentile above which nothing about time is decided; a fifth of d by default.
 
     Raises:
-        NoVerdict: it failed or was not in the run, there was no injected delay, too few events, or too much noise.
+        NoVerdict: it failed or was not in the run, there was no injected delay, or too few events.
     """
     settings = run.settings
     d = float(settings.get("one_way_s") or 0.0)
@@ -101,38 +116,32 @@ def see(run: Run, technique: str, noise_limit_s: float | None = None) -> Seen:
     subscribers = {record.subscriber for record in run.ledger.of(technique)} | set(frame["subscriber"].tolist())
     whole = len(run.published) * max(len(subscribers), settings.get("subscribers") or 1)
     lost = 0 if len(frame) == whole else lost_events(run, technique)
+    skipped = lost and lost - lost_untold(run, technique)
     if not len(frame) and not lost:
         raise NoVerdict("not run", f"the run has no {technique} events with a latency")
     if d <= 0:
         raise NoVerdict("not run", "no delay was injected: measure with one_way_s=0.05 or more", len(frame))
     if len(frame) < LEAST_EVENTS:
-        lost_too = f", {lost} lost" if lost else ""
-        raise NoVerdict("undecided", f"{len(frame)} events are too few{lost_too}: at least {LEAST_EVENTS}", len(frame))
+        raise NoVerdict("undecided", f"too few events, {len(frame)}: at least {LEAST_EVENTS}", len(frame))
     floor = {name: value if math.isfinite(value) else 0.0 for name, value in run.floor.items()}
     floor_s, limit_s = floor["p95"] / 1e3, d / 5 if noise_limit_s is None else noise_limit_s
+    noise = too_busy(settings)
     if floor_s > limit_s:
-        why = f"this machine is too busy: a bare socket alone took {shown(floor_s, 's')} (95th percentile)"
-        raise NoVerdict("undecided", why, len(frame))
-    stalled, stalls_s = not_too_busy(settings, len(frame))
+        noise = f"this machine is too busy: a bare socket alone took {shown(floor_s, 's')} (95th percentile)"
+    stalled, stalls_s = stood_still(settings)
     may_s = TOLERANCE * d + 3 * float(settings.get("jitter_s") or 0.0)
     mean_s = sum(run.floor_ms) / max(1, len(run.floor_ms)) / 1e3
     shift_s = may_s + mean_s + stalls_s
     fresh = not options_of(run, technique).get("keep_alive", True)
     share = OUTSIDE + HOPS * stalled
-    return Seen(frame, d, may_s + floor_s, shift_s, share, lost, fresh, run.interrupted)
+    return Seen(frame, d, may_s + floor_s, shift_s, share, skipped, fresh, run.interrupted, noise)
 
 
-def not_too_busy(settings: Mapping[str, Any], n: int) -> tuple[float, float]:
-    """What :func:`stood_still` gives.
-
-    Raises:
-        NoVerdict: the loop stood still for so much of the run that nothing is decided.
-    """
-    stalled, stalls_s = stood_still(settings)
-    if stalled > HELD_UP:
-        why = f"this machine is too busy: the receiving loop stood still for {stalled:.0%} of the run"
-        raise NoVerdict("undecided", why, n)
-    return stalled, stalls_s
+def too_busy(settings: Mapping[str, Any]) -> str:
+    """Why nothing about time can be decided by a run, if its loop stood still for so long; empty if it did not."""
+    if stood_still(settings)[0] <= HELD_UP:
+        return ""
+    return f"this machine is too busy: {stalls(settings)} in a run of {shown(settings['duration_s'], 's')}"
 
 
 def stood_still(settings: Mapping[str, Any]) -> tuple[float, float]:
@@ -198,22 +207,24 @@ def mean_part(seen: Seen, mean: Interval, expected_s: float, below_s: float, abo
     """The mean as theory has it, the apparatus allowed for, and told from the worlds at *below_s* and *above_s*."""
     low_s = expected_s - EARLY * seen.one_way_s
     verdict = confidence.agrees(mean, low_s, expected_s + seen.shift_s, below_s, above_s)
-    text = f"mean {shown(mean.value, 's')}, {ends(mean)} at 99.8 %, against {shown(expected_s, 's')}"
-    return Part(verdict, text + (more(mean, below_s, above_s, seen.n) if verdict == "undecided" else ""))
+    text = f"mean {shown(mean.value, 's')}, {ends(mean)} at 99.8 %, theory {shown(expected_s, 's')}"
+    part = Part(verdict, text + (more(mean, below_s, above_s, seen.n) if verdict == "undecided" else ""))
+    return timed(part, seen.noise if mean.value > expected_s else "")
 
 
 def median_part(seen: Seen, each_s: pd.Series[float], expected_s: float, which: str) -> Part:
     """The median as theory has it, the apparatus allowed for, and told from a world that is half a transit off."""
     values = listed(each_s)
     if len(values) < LEAST_EVENTS:
-        return Part("undecided", f"median {which}: {len(values)} events are too few, at least {LEAST_EVENTS}")
+        return Part("undecided", f"median {which}: too few events, {len(values)}: at least {LEAST_EVENTS}")
     median, half_s = confidence.median_interval(values), seen.one_way_s / 2
     below_s, above_s = expected_s - half_s, expected_s + half_s
     low_s = expected_s - EARLY * seen.one_way_s
     verdict = confidence.agrees(median, low_s, expected_s + seen.shift_s, below_s, above_s)
     text = f"median {which} {shown(median.value, 's')}, {ends(median)} at 99.8 %".replace("  ", " ")
-    text += f", against {shown(expected_s, 's')} (n = {len(values)})"
-    return Part(verdict, text + (more(median, below_s, above_s, seen.n) if verdict == "undecided" else ""))
+    text += f", theory {shown(expected_s, 's')} (n = {len(values)})"
+    part = Part(verdict, text + (more(median, below_s, above_s, seen.n) if verdict == "undecided" else ""))
+    return timed(part, seen.noise if median.value > expected_s else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,12 +250,13 @@ def outside(seen: Seen, low_s: float, high_s: float) -> Outside:
     return Outside(len(received_ns), early, len(late_ns), seen.arrivals(received_ns), seen.arrivals(late_ns))
 
 
-def outside_part(found: Outside, allowed: float, text: str, effect: float = LATE) -> Part:
+def outside_part(found: Outside, allowed: float, text: str, effect: float = LATE, noise: str = "") -> Part:
     """None early, and no more late arrivals than the share that is *allowed*, told from *effect*."""
     verdict: Verdict = "refuted" if found.early else rare(found.late_arrivals, found.arrivals, allowed, effect)
     text = f"{found.n - found.early - found.late} of {found.n} latencies {text}, {found.early} earlier"
     text += f", {found.late} later in {found.late_arrivals} of {found.arrivals} arrivals"
-    return Part(verdict, text + f"; too few to tell {allowed:.0%} from {effect:.0%}" * (verdict == "undecided"))
+    part = Part(verdict, text + f"; too few to tell {allowed:.0%} from {effect:.0%}" * (verdict == "undecided"))
+    return part if found.early else timed(part, noise)
 
 
 def rare(found: int, n: int, allowed: float = OUTSIDE, effect: float = LATE) -> Verdict:
@@ -255,11 +267,15 @@ def rare(found: int, n: int, allowed: float = OUTSIDE, effect: float = LATE) -> 
 
 def range_part(seen: Seen, low_s: float, high_s: float, effect: float = LATE) -> Part:
     """Every latency from *low_s* to *high_s*, but for the slack and the share that the module's docstring names."""
-    text = f"from {shown(low_s, 's')} to {shown(high_s, 's')} (+ {shown(seen.slack_s, 's')} slack)"
-    return outside_part(outside(seen, low_s, high_s), seen.late_share, text, effect)
+    text = f"of {shown(low_s, 's')}" if low_s == high_s else f"from {shown(low_s, 's')} to {shown(high_s, 's')}"
+    text += f" (+ {shown(seen.slack_s, 's')} slack)"
+    return outside_part(outside(seen, low_s, high_s), seen.late_share, text, effect, seen.noise)
 
 
-def lost_part(seen: Seen) -> Part:
-    if seen.lost and seen.interrupted:
-        return Part("confirmed", f"{seen.lost} not delivered when the run was interrupted")
-    return Part("refuted" if seen.lost else "confirmed", f"{seen.lost} lost")
+def skipped_part(seen: Seen) -> Part:
+    """Nothing was left out, but by an interrupt."""
+    if seen.skipped and seen.interrupted:
+        return Part("confirmed", f"{seen.skipped} not delivered when the run was interrupted")
+    if not seen.skipped:
+        return Part("confirmed", "no gap told")
+    return Part("refuted", f"{counted(seen.skipped, 'event')} not delivered, as gaps told")

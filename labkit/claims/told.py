@@ -25,6 +25,13 @@ def folded(holds: Sequence[str]) -> str:
     return f"and {len(holds)} more that hold" if len(holds) > 1 else "and 1 more that holds"
 
 
+def parted(reason: str) -> tuple[str, list[str]]:
+    """What decided it first, and the lines after that; one that ends in a colon brings the next."""
+    lines = (reason or "").split("\n")
+    whole = next((at for at, line in enumerate(lines, 1) if not line.endswith(":")), len(lines))
+    return "\n".join(lines[:whole]), lines[whole:]
+
+
 def as_text(heading: str, rows: Iterable[tuple[str, str]], reason: str, holds: Sequence[str]) -> str:
     """For a terminal: one row a line, the reason one part a line."""
     told = [*(reason or "").split("\n"), *filter(None, [folded(holds)])]
@@ -36,8 +43,9 @@ def as_text(heading: str, rows: Iterable[tuple[str, str]], reason: str, holds: S
 def as_html(heading: str, rows: Iterable[tuple[str, str]], reason: str, holds: Sequence[str]) -> str:
     """For a notebook: the same as a table; a click unfolds what holds besides."""
     left = "text-align:left;vertical-align:top"
+    label = f"{left};white-space:nowrap"
     cells = [(name, html.escape(text)) for name, text in rows if text] + [("reason", reason_html(reason, holds))]
-    body = "".join(f"<tr><th style='{left}'>{name}</th><td style='{left}'>{cell}</td></tr>" for name, cell in cells)
+    body = "".join(f"<tr><th style='{label}'>{name}</th><td style='{left}'>{cell}</td></tr>" for name, cell in cells)
     caption = f"<caption style='text-align:left'><b>{html.escape(heading)}</b></caption>"
     return f"<table>{caption}{body}</table>"
 

@@ -5,98 +5,27 @@ Pure: it reads what :mod:`labkit.claims` keeps. ``python -m labkit verdicts`` ru
 
 from __future__ import annotations
 
-import html
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit import files
-from labkit.claims import logbook, predicting, recording, told
+from labkit.claims import logbook, page, predicting, recording, told
 from labkit.claims.claim import DECLARED, Claim
 from labkit.claims.confidence import VERDICTS
-from labkit.claims.predicting import Prediction
-from labkit.claims.recording import Record
-from labkit.claims.values import shown
-from labkit.errors import LabkitError
+from labkit.claims.entry import OPEN, Entry
+from labkit.errors import LabkitError, package
+from labkit.measuring.rounding import counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
-OPEN = "open"
-"""What a claim is that nothing has been recorded of."""
-NOTHING_YET = (
-    "Run a notebook of the course and come back: each of its checks fills a row of this table. "
-    "<code>python -m labkit verdicts</code> runs them all, in about ten minutes."
-)
 COLUMNS = ["claim", "sentence", "source", "expected", "measured", "interval", "n", "verdict", "reason", "predicted"]
 COLUMNS += ["missed", "notebook"]
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One claim: where it comes from, the newest record if there is one, the newest prediction if there is one.
-
-    ``asked`` is the newest record of the notebook in which the prediction was typed: what that is scored by.
-    """
-
-    id: str
-    claim: Claim
-    record: Record | None
-    prediction: Prediction | None
-    asked: Record | None = None
-
-    @property
-    def verdict(self) -> str:
-        if self.record:
-            return self.record.verdict
-        return "not run" if self.claim.not_run else OPEN
-
-    @property
-    def reason(self) -> str:
-        return self.record.reason if self.record else self.claim.not_run
-
-    @property
-    def missed(self) -> str:
-        """By what factor the prediction missed, in words."""
-        return recording.missed(self.asked, self.prediction) if self.asked and self.prediction else ""
-
-    @property
-    def ratio(self) -> float | None:
-        """The prediction over what was measured; None where they cannot be compared."""
-        return recording.ratio(self.asked, self.prediction) if self.asked and self.prediction else None
-
-    def cells(self) -> dict[str, str]:
-        """What a table says of it."""
-        found, guess = self.record, self.prediction
-        interval = " to ".join(shown(end, found.unit) for end in found.interval or ()) if found else ""
-        return {
-            "claim": self.id,
-            "sentence": self.claim.sentence,
-            "source": self.claim.source,
-            "expected": shown(found.expected, found.unit) if found else "",
-            "measured": shown(found.measured, found.unit) if found else "",
-            "interval": interval,
-            "n": "" if found is None or found.n is None else str(found.n),
-            "verdict": self.verdict,
-            "reason": self.reason,
-            "predicted": guess.text if guess else "",
-            "missed": self.missed,
-            "notebook": (found.notebook if found else None) or self.claim.notebook,
-        }
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "claim": {name: getattr(self.claim, name) for name in ("source", "sentence", "unit", "notebook")},
-            "verdict": self.verdict,
-            "record": asdict(self.record) if self.record else None,
-            "prediction": asdict(self.prediction) if self.prediction else None,
-            "ratio": self.ratio,
-        }
 
 
 @dataclass(frozen=True)
@@ -136,7 +65,7 @@ class Book:
 
     def table(self) -> pd.DataFrame:
         """One row for each claim, all that is known of it."""
-        import pandas as pd
+        pd = package("pandas")
 
         return pd.DataFrame([entry.cells() for entry in self], columns=COLUMNS).set_index("claim")
 
@@ -188,20 +117,13 @@ class Book:
         """One sentence of how the claims stand."""
         counts = self.counts()
         found = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
-        return f"{len(self)} claims: {found}."
+        return f"{counted(len(self), 'claim')}: {found}."
 
     def __repr__(self) -> str:
         return f"<Book: {self.said()}>"
 
     def _repr_html_(self) -> str:
-        names = ["claim", "sentence", "source", "expected", "measured", "n", "verdict", "reason", "predicted"]
-        names += ["missed", "notebook"]
-        head = "".join(f"<th style='text-align:left'>{name}</th>" for name in names)
-        rows = "".join(f"<tr>{''.join(_cell(name, entry) for name in names)}</tr>" for entry in self)
-        said = f"<p>{html.escape(self.said())}</p>"
-        if not any(entry.record for entry in self):
-            said = f"<p><b>Nothing has been recorded on this machine yet.</b> {NOTHING_YET}</p>" + said
-        return f"{said}<table><tr>{head}</tr>{rows}</table>"
+        return page.book_html(self.said(), self.entries)
 
 
 @dataclass(frozen=True)
@@ -216,8 +138,14 @@ class Reasons:
         )
 
     def _repr_html_(self) -> str:
-        said = (f"<li><b>{id}</b> {verdict}: {told.reason_html(reason, ())}</li>" for id, verdict, reason in self.rows)
+        said = (f"<li><b>{id}</b> {verdict}: {self._told(verdict, reason)}</li>" for id, verdict, reason in self.rows)
         return f"<ul>{''.join(said)}</ul>" if self.rows else "<p>none</p>"
+
+    @staticmethod
+    def _told(verdict: str, reason: str) -> str:
+        """In full; of what is undecided first what kept it from a verdict, and the rest folded."""
+        first, rest = told.parted(reason) if verdict == "undecided" else (reason, [])
+        return told.reason_html(first, rest, "more")
 
 
 def book() -> Book:
@@ -232,16 +160,6 @@ def book() -> Book:
         asked = recording.records(guess.notebook).get(id) if guess else None
         entries.append(Entry(id, claim, record, guess, asked))
     return Book(tuple(sorted(entries, key=lambda entry: entry.claim.notebook)))
-
-
-def _cell(name: str, entry: Entry) -> str:
-    text = entry.cells()[name]
-    content = html.escape(f"{told.sign(text)}\N{NO-BREAK SPACE}{text}" if name == "verdict" else text)
-    if name == "reason" and entry.record:
-        first, *rest = entry.record.reason.split("\n")
-        content = told.reason_html(first, (*rest, *entry.record.holds), "more")
-    wrap = ";white-space:nowrap" if name == "verdict" else ""
-    return f"<td style='text-align:left;vertical-align:top{wrap}'>{content}</td>"
 
 
 def _item(entry: Entry) -> str:

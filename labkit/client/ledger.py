@@ -10,7 +10,12 @@ payload     the event's own data
 envelope    the event's id and the JSON around the data
 framing     chunk headers, SSE fields, frame headers, boundaries, NULs
 headers     HTTP requests, status lines and header fields
+tls         TLS handshakes, and of each record what is not its content (RFC 8446
+            section 5.2: its header, its padding, its tag)
 ==========  =====================================================================
+
+Where there is TLS, ``bytes_in`` and ``bytes_out`` count what is on the wire; transfers and marks lie in what it
+carries, whose bytes keep their sizes when they are encrypted.
 
 TCP and IP headers are not among the bytes read from a socket. They are *derived* from the kernel's count of
 segments (``TCP_INFO``, Linux) as 40 bytes a segment, 52 with TCP timestamps, and a SYN's options; what follows the
@@ -57,8 +62,11 @@ class ConnectionRecord:
     connected_ns: int | None = None
     closed_ns: int | None = None
     closed_by: str | None = None  # "client", "server", "reset"
-    bytes_out: int = 0
+    ended_ns: int | None = None  # of a relay's: when the first FIN or RST came; the other direction may go on
+    bytes_out: int = 0  # on the wire
     bytes_in: int = 0
+    carried_out: int = 0  # without those of TLS: where the next transfer begins
+    carried_in: int = 0
     writes: int = 0
     reads: int = 0
     requests: int = 0
@@ -67,6 +75,14 @@ class ConnectionRecord:
     segments_in: int | None = None
     segment_header_bytes: int = 40
     syn_option_bytes: int = 0  # what both SYN carry beyond that
+    duplicates: int = 0  # events that came again and were not handed over
+    duplicate_bytes: int = 0  # of their payload, which is counted as such too
+    heard_ns: int = 0  # when the newest byte came
+    tls_version: str = ""  # and cipher suite, once the handshake is done
+    http_version: str = ""  # 1.0, 1.1 or 2, as its server has spoken it; empty before it has, or without HTTP
+    shared: bool = False  # by several subscribers of its technique: whose a byte is, its exchange says
+    alpn: str = ""  # the protocol that was agreed on in it (RFC 7301)
+    handshake_bytes: int = 0  # of TLS, both ways
     by_category: dict[Category, int] = field(default_factory=lambda: dict.fromkeys(CATEGORIES, 0))
     by_route: dict[str, dict[str, int]] = field(default_factory=dict)
     """Of a relay's: requests and bytes by category, by path and topic with a space between."""
@@ -76,12 +92,22 @@ class ConnectionRecord:
     held_bytes: int = 0
     dropped_bytes: int = 0
 
-    def transferred(self, direction: Direction, data: bytes, t_ns: int) -> None:
-        """Put down one write (``out``) or one read (``in``)."""
+    def transferred(self, direction: Direction, data: bytes, t_ns: int, wire_bytes: int | None = None) -> None:
+        """Put down one write (``out``) or one read (``in``).
+
+        Args:
+            data: what it carried.
+            wire_bytes: its size where TLS makes that another one; what is whole of it, :meth:`sealed` is told.
+        """
+        size = len(data) if wire_bytes is None else wire_bytes
         if direction == "out":
-            start, self.bytes_out, self.writes = self.bytes_out, self.bytes_out + len(data), self.writes + 1
+            self.bytes_out, self.writes = self.bytes_out + size, self.writes + 1
+            start, self.carried_out = self.carried_out, self.carried_out + len(data)
         else:
-            start, self.bytes_in, self.reads = self.bytes_in, self.bytes_in + len(data), self.reads + 1
+            self.bytes_in, self.reads, self.heard_ns = self.bytes_in + size, self.reads + 1, t_ns
+            start, self.carried_in = self.carried_in, self.carried_in + len(data)
+        if wire_bytes is not None and not data:
+            return
         if self.keep_bytes <= 0:
             self.dropped_bytes += len(data)
             return
@@ -91,6 +117,10 @@ class ConnectionRecord:
             oldest = self.transfers.popleft()
             self.held_bytes -= len(oldest.data)
             self.dropped_bytes += len(oldest.data)
+
+    def sealed(self, size: int) -> None:
+        """Put down bytes that TLS has added to what it carries: read or written already, and now of a whole record."""
+        self.by_category["tls"] += size
 
     def mark_all(self, marks: Sequence[Mark]) -> None:
         """Say what bytes were for that one read or write brought."""
@@ -142,6 +172,14 @@ class Ledger:
         record = ConnectionRecord(technique, subscriber, hop, local, remote, t_ns, keep_bytes=self.keep_bytes)
         self.connections.append(record)
         return record
+
+    def held_back(self, technique: str, subscriber: int, payload_bytes: int) -> None:
+        """Put down that an event came again, on the newest connection of that client."""
+        for record in reversed(self.connections):
+            if record.technique == technique and (record.subscriber == subscriber or record.shared):
+                record.duplicates += 1
+                record.duplicate_bytes += payload_bytes
+                return
 
     def of(self, technique: str | None = None, hop: str = "client") -> Iterator[ConnectionRecord]:
         """The connections of one technique (of all, by default) at one hop."""

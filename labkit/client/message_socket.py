@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from labkit.client.connection import Connection, Wiring
+from labkit.client.connection import Connection
+from labkit.client.wiring import Wiring
+from labkit.errors import WireError
 from labkit.wire.bodies import Reading
 from labkit.wire.lane import Carrier, Lane
-from labkit.wire.spans import Exchange, Mark
+from labkit.wire.spans import MAX_ITEM_BYTES, Exchange, Mark
 
 
 class MessageSocket:
@@ -30,7 +32,7 @@ class MessageSocket:
         try:
             await self.connection.write(request)
         finally:
-            Carrier("out", self._exchange).beside(0, record.bytes_out, "envelope", "subscribe", marks)
+            Carrier("out", self._exchange).beside(0, record.carried_out, "envelope", "subscribe", marks)
             record.mark_all(marks)
 
     async def values(self, reading: Reading) -> AsyncIterator[Any]:
@@ -38,10 +40,12 @@ class MessageSocket:
 
         Raises:
             ConnectionLost: the connection was reset.
+            WireError: one message is too long for any client.
         """
         lane = self._lane
         lane.begin_body(self._exchange, reading, "close")
-        while data := await self.connection.read():
+        data = await self.connection.answer(self.connection.read())
+        while data:
             self.connection.accepted()
             lane.buffer += data
             lane.seen += len(data)
@@ -50,6 +54,9 @@ class MessageSocket:
             values, lane.values = lane.values, []
             for _, value in values:
                 yield value
+            if lane.has_passed_over:
+                raise WireError(f"a message of over {MAX_ITEM_BYTES >> 20} MiB", clause="Adobe Flash XMLSocket")
+            data = await self.connection.read()
 
     def close(self) -> None:
         """End the connection; what never became whole gets its marks."""

@@ -1,7 +1,8 @@
-"""A WebSocket client over a counted socket (RFC 6455).
+"""A WebSocket client over a counted socket (RFC 6455), or over one stream of HTTP/2 (RFC 8441).
 
-The Sans-I/O core of the ``websockets`` library shakes hands, permessage-deflate (RFC 7692) included. After that
-``wire`` reads the bytes, once: what messages say, and what each byte was for. What is sent is never deflated.
+It shakes hands as any HTTP exchange begins (``upgrading``), permessage-deflate (RFC 7692) included. After that
+``wire`` reads the bytes, once: what messages say, and what each byte was for. What is sent is never deflated. What
+breaks a rule fails the connection, and is raised with its clause.
 """
 
 from __future__ import annotations
@@ -12,28 +13,21 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any
 
-from websockets.client import ClientProtocol
-from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
-from websockets.http11 import Response
-from websockets.uri import parse_uri
-
 from labkit.client import address
-from labkit.client.connection import Connection, Wiring
 from labkit.client.http import target
-from labkit.errors import ConnectionLost, Refused, WireError
-from labkit.wire.frames import Frame, Message, Opcode, decode_close, encode_close, encode_frame, failure_code
-from labkit.wire.http1 import Head
+from labkit.client.ledger import ConnectionRecord
+from labkit.client.speaking import speaking
+from labkit.client.upgrading import Pipe, shaken
+from labkit.client.wiring import Wiring
+from labkit.errors import ConnectionLost, WireError
+from labkit.wire.first_word import Messages
+from labkit.wire.frames import UTF8, Frame, Message, Opcode, decode_close, encode_close, encode_frame, failure_code
 from labkit.wire.lane import Carrier
-from labkit.wire.messages import MessageReader, Tell, told_message
-from labkit.wire.spans import Category, Exchange, Item, Mark
+from labkit.wire.messages import MessageReader, Tell
+from labkit.wire.spans import Category, Item, Mark
 
 MAX_MESSAGE_BYTES = 16 << 20
 CLOSE_TIMEOUT_S = 1.0
-
-
-def as_it_came(message: Message) -> Item:
-    """A message as text or bytes, whoever's it is."""
-    return None, told_message(message)[1]
 
 
 class WebSocketConnection:
@@ -44,16 +38,27 @@ class WebSocketConnection:
         close_reason: what it said besides.
     """
 
-    def __init__(self, connection: Connection, exchange: Exchange) -> None:
-        self.connection = connection
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
         self.close_code = 1006
         self.close_reason = ""
-        self._exchange = exchange
         self._reader: MessageReader | None = None
         self._said: deque[Any] = deque()
-        self._has_sent_close = False
+        self._error: WireError | None = None
+        self._has_heard_close = False
+        self._ends_s: float | None = None  # when the server is to have ended it, once a close was sent
         self._writing = asyncio.Lock()
         self._pongs: dict[bytes, asyncio.Future[None]] = {}
+
+    @property
+    def record(self) -> ConnectionRecord:
+        """What went over its connection."""
+        return self._pipe.record
+
+    @property
+    def received_ns(self) -> int:
+        """When the read returned that brought the newest message."""
+        return self._pipe.received_ns
 
     @classmethod
     async def open(
@@ -64,97 +69,75 @@ class WebSocketConnection:
         topic: str = "",
         token: str | None = None,
         deflate: bool = False,
-        tell: Tell = as_it_came,
+        tell: Tell | None = None,
         **query: object,
     ) -> WebSocketConnection:
         """Connect and shake hands (RFC 6455 section 4.1).
 
         Args:
-            tell: reads each message of the server's.
+            tell: reads each message of the server's; by default it is handed over as it came.
 
         Raises:
-            AddressError: neither ``ws://`` nor ``http://``.
+            AddressError: another scheme, or no address.
             ConnectionLost: nobody listens there, or the connection ended during the handshake.
             Refused: any answer but 101.
+            WireError: an answer of 101 that breaks the rules.
         """
-        parts = address.split(url)
-        path = target(parts, topic=topic, deflate="1" if deflate else None, **query)
-        core = ClientProtocol(
-            parse_uri(f"ws://{parts.netloc}{path}"),
-            extensions=[ClientPerMessageDeflateFactory()] if deflate else None,
-        )
-        request = core.connect()
-        if token is not None:
-            request.headers["Authorization"] = f"Bearer {token}"
-        exchange = Exchange(1)
-        exchange.ask(Head("HTTP/1.1", tuple(request.headers.raw_items()), 0, method="GET", target=path))
-        self = cls(await Connection.open(parts.hostname or "", parts.port or 80, wiring), exchange)
+        place = address.split(url)
+        path = target(place, topic=topic, deflate="1" if deflate else None, **query)
+        authorization = place.authorization if token is None else f"Bearer {token}"
+        fields = {} if authorization is None else {"Authorization": authorization}
+        fields |= wiring.fields
+        http = await speaking(place, wiring)
         try:
-            core.send_request(request)
-            await self._write(b"".join(core.data_to_send()), "headers", f"GET {exchange.path}, upgrade")
-            self.connection.record.requests += 1
-            await self._shake(core, tell)
+            pipe, data, deflated = await shaken(http, place.authority, path, fields, deflate=deflate)
+            self = cls(pipe)
+            self._reader = MessageReader(
+                Carrier("in", pipe.exchange), pipe.start, deflated=deflated, tell=tell or as_it_came(),
+                max_message_bytes=MAX_MESSAGE_BYTES, passes_over=False,
+            )  # fmt: skip
+            await self._take(data)
         except BaseException:
-            self.connection.close()
+            http.close()
             raise
         return self
 
-    async def _shake(self, core: ClientProtocol, tell: Tell) -> None:
-        """Read the answer; what follows it in the same read is the server's first messages."""
-        head = b""
-        answer: Response | None = None
-        while answer is None and not self.connection.closed:
-            data = await self.connection.read()
-            core.receive_data(data) if data else core.receive_eof()
-            head += data
-            answer = next((event for event in core.events_received() if isinstance(event, Response)), None)
-        record, marks, carrier = self.connection.record, list[Mark](), Carrier("in", self._exchange)
-        if core.handshake_exc is not None or answer is None:
-            carrier.beside(0, len(head), "headers", "answer", marks)
-            record.mark_all(marks)
-            if answer is None:
-                raise ConnectionLost("the connection ended during the handshake")
-            body = bytes(answer.body or b"").decode("utf-8", "replace").strip()
-            raise Refused(
-                f"the server answered {answer.status_code} {answer.reason_phrase}: {body}".rstrip(": "),
-                status=answer.status_code,
-            )
-        end = head.find(b"\r\n\r\n") + 4
-        self._exchange.status = answer.status_code
-        record.responses += 1
-        self.connection.accepted()
-        carrier.beside(0, end, "headers", "101, headers", marks)
-        record.mark_all(marks)
-        self._reader = MessageReader(
-            carrier, end, deflated=bool(core.extensions), tell=tell,
-            max_message_bytes=MAX_MESSAGE_BYTES, passes_over=False,
-        )  # fmt: skip
-        await self._take(head[end:])
-
     async def __aiter__(self) -> AsyncIterator[Any]:
-        """What messages say, in order, until the connection is closed."""
+        """What messages say, in order, until the connection is closed.
+
+        Raises:
+            WireError: the server has broken a rule; what came before that has been handed over.
+            ConnectionLost: the connection was reset.
+        """
         while True:
             while self._said:
                 yield self._said.popleft()
             if not await self._receive():
-                return
+                break
+        if self._error is not None:
+            raise self._error
 
     async def _receive(self) -> bool:
         """Read once. False when the connection has ended."""
-        if self.connection.closed:
+        if self._pipe.closed:
             return False
         try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S if self._has_sent_close else None):
-                data = await self.connection.read()
+            if self._ends_s is not None and self._ends_s < asyncio.get_running_loop().time():
+                raise TimeoutError
+            async with asyncio.timeout_at(self._ends_s):
+                data = await self._pipe.read()
         except TimeoutError:  # it is for the server to end the connection (RFC 6455 section 7.1.1), but it does not
-            self.connection.close()
+            self._end()
             return False
         except ConnectionLost:
-            if self.close_code == 1006:
+            self._end()
+            if self.close_code == 1006 and self._error is None:
                 raise
             return False  # the server had said why, and did not wait for our half
         if data:
             await self._take(data)
+        else:
+            self._end()
         return bool(data)
 
     async def _take(self, data: bytes) -> None:
@@ -162,10 +145,12 @@ class WebSocketConnection:
         assert self._reader is not None
         marks: list[Mark] = []
         said = self._reader.feed(data, marks)
-        self.connection.record.mark_all(marks)
+        self._pipe.put_down(marks)
         for value in said:
+            if self._has_heard_close:
+                break  # right or wrong, it was the last that counts (RFC 6455 sections 5.5.1 and 7.1.7)
             if not isinstance(value, Frame):
-                if not self._has_sent_close:
+                if self._ends_s is None:
                     self._said.append(value)
             elif value.opcode is Opcode.PING:
                 await self._control(Opcode.PONG, value.payload)
@@ -175,76 +160,114 @@ class WebSocketConnection:
                     waiter.set_result(None)
             else:
                 await self._closed(value)
-        if self._reader.error is not None:
+        if self._reader.error is not None and self._ends_s is None:
             await self._fail(self._reader.error)
 
     async def _closed(self, frame: Frame) -> None:
         """The server closes: answer with its own code (RFC 6455 section 5.5.1)."""
+        self._has_heard_close = True
         try:
             self.close_code, self.close_reason = decode_close(frame.payload)
         except WireError as error:
-            await self._fail(error)
+            if self._ends_s is None:
+                await self._fail(error)
             return
         await self._control(Opcode.CLOSE, frame.payload)
 
     async def _fail(self, error: WireError) -> None:
-        """Fail the connection (RFC 6455 section 7.1.7)."""
+        """Fail the connection (RFC 6455 section 7.1.7): nothing more of it is handed over."""
+        self._error = error
         await self._control(Opcode.CLOSE, encode_close(failure_code(error), str(error)[:100]))
 
     async def _control(self, opcode: Opcode, payload: bytes) -> None:
         """Send a control frame; nothing follows a close."""
-        if self._has_sent_close:
+        if self._ends_s is not None:
             return
-        self._has_sent_close = opcode is Opcode.CLOSE
+        if opcode is Opcode.CLOSE:
+            self._ends_s = asyncio.get_running_loop().time() + CLOSE_TIMEOUT_S
         try:
             await self._write(_masked(opcode, payload), "framing", opcode.name.lower())
         except ConnectionLost:
             pass  # what came before that is still to be handed over
 
     async def send(self, message: str | bytes) -> None:
-        """Send one message. Raises ConnectionLost when the connection has ended."""
-        if self._has_sent_close:
-            raise ConnectionLost("the WebSocket is closed")
-        data = message.encode() if isinstance(message, str) else message
+        """Send one message.
+
+        Raises:
+            ConnectionLost: the connection has ended, or is about to.
+            WireError: text that cannot be UTF-8.
+        """
+        self._check_open()
+        try:
+            data = message.encode() if isinstance(message, str) else message
+        except UnicodeEncodeError:
+            raise WireError("text with a lone surrogate cannot be UTF-8", clause=UTF8) from None
         opcode = Opcode.TEXT if isinstance(message, str) else Opcode.BINARY
-        await self._write(_masked(opcode, data), "framing", "message to the server", len(data))
+        if not await self._write(_masked(opcode, data), "framing", "message to the server", len(data)):
+            raise ConnectionLost("the WebSocket is closed")
 
     async def ping(self, data: bytes = b"") -> asyncio.Future[None]:
-        """Send a ping; the future is done when its pong is read (somebody has to be reading)."""
-        waiter = self._pongs[data] = asyncio.get_running_loop().create_future()
-        await self._control(Opcode.PING, data)
+        """Send a ping; the future is done when its pong is read (somebody has to be reading).
+
+        Raises:
+            ConnectionLost: the connection has ended; the future's, when it ends without a pong.
+            WireError: over 125 bytes.
+        """
+        self._check_open()
+        frame = _masked(Opcode.PING, data)
+        waiter = self._pongs.setdefault(data, asyncio.get_running_loop().create_future())
+        if not await self._write(frame, "framing", "ping"):
+            self._end()
         return waiter
+
+    def _check_open(self) -> None:
+        if self._ends_s is not None or self._pipe.closed:
+            raise ConnectionLost("the WebSocket is closed")
+
+    def _end(self) -> None:
+        """Nothing more comes: who waits for a pong waits in vain."""
+        self._pipe.close()
+        for waiter in self._pongs.values():
+            if not waiter.done():
+                waiter.set_exception(ConnectionLost("the WebSocket ended before the pong"))
+                waiter.exception()  # nobody need look at it
+        self._pongs.clear()
 
     async def close(self, code: int = 1000, reason: str = "", *, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Close with the closing handshake (RFC 6455 section 7.1.2), for at most *timeout_s* seconds."""
         try:
             async with asyncio.timeout(timeout_s):
-                if not self.connection.closed:
+                if not self._pipe.closed:
                     await self._control(Opcode.CLOSE, encode_close(code, reason))
-                while not self.connection.closed and await self._receive():
+                while not self._pipe.closed and await self._receive():
                     self._said.clear()
         except (TimeoutError, ConnectionLost):
             pass
         finally:
-            self.connection.close()
+            self._end()
             marks: list[Mark] = []
             if self._reader is not None:
                 self._reader.end(marks)
-            self.connection.record.mark_all(marks)
+            self._pipe.put_down(marks)
 
-    async def _write(self, data: bytes, category: Category, label: str, payload_bytes: int = 0) -> None:
+    async def _write(self, data: bytes, category: Category, label: str, payload_bytes: int = 0) -> bool:
+        """Write it, unless the connection has ended meanwhile; tells whether it was."""
         async with self._writing:  # a lock lets them in in the order in which they came
-            if self.connection.closed:
-                return
-            record, start, marks = self.connection.record, self.connection.record.bytes_out, list[Mark]()
-            try:
-                await self.connection.write(data)
-            finally:  # a write that fails has sent a part
-                sent, carrier = record.bytes_out, Carrier("out", self._exchange)
-                head = min(start + len(data) - payload_bytes, sent)
-                carrier.beside(start, head, category, label, marks)
-                carrier.beside(head, sent, "payload", label, marks)
-                record.mark_all(marks)
+            if self._pipe.closed:
+                return False
+            head = len(data) - payload_bytes
+            await self._pipe.write(data, [(head, category, label, None), (payload_bytes, "payload", label, None)])
+        return True
+
+
+def as_it_came() -> Tell:
+    """Hands each message over as text or bytes, whoever's it is."""
+    words = Messages()
+
+    def tell(message: Message) -> Item:
+        return None, words.message(message)[1]
+
+    return tell
 
 
 def _masked(opcode: Opcode, payload: bytes) -> bytes:

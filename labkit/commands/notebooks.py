@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from labkit.errors import LabkitError
+from labkit.measuring.rounding import counted
 
 HELP = "copy the course: the notebooks, their solutions, the glossary"
 FIRST = "00_start_here.ipynb"
+LEFT_BY_RUNS = (".pcapng", ".har", ".parquet")
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -32,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     folder: Path = arguments.folder
     copied = copy(folder)
-    print(f"{folder}: {len(copied.written)} files copied, {len(copied.same)} were there")
+    print(f"{folder}: {counted(len(copied.written), 'file')} copied, {len(copied.same)} there already")
     if copied.left:
         print(f"left as they are, since they differ from this release's: {', '.join(copied.left)}")
     print(f"open it:  cd {shlex.quote(str(folder))} && python -m labkit lab")
@@ -86,8 +88,8 @@ def course() -> Path:
 
 
 def files(folder: Path) -> list[Path]:
-    """Every file of the course in *folder*, without what Jupyter leaves behind."""
-    found = (path for path in folder.rglob("*") if path.is_file())
+    """Every file of the course in *folder*, without what Jupyter and runs leave behind."""
+    found = (path for path in folder.rglob("*") if path.is_file() and path.suffix not in LEFT_BY_RUNS)
     return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
 
 
@@ -110,7 +112,10 @@ def find_notebook_to_open(notebook: str) -> Path:
         return find_notebook(notebook)
     folder = Path.home() / "labkit-notebooks"
     copied = copy(folder)
-    print(f"Your copy of the course: {folder}" + (f" ({len(copied.written)} files are new)" if copied.written else ""))
+    print(
+        f"Your copy of the course: {folder}"
+        + (f" ({counted(len(copied.written), 'new file')})" if copied.written else "")
+    )
     return _find(notebook, [*_here(), folder])
 
 

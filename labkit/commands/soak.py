@@ -24,10 +24,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from labkit.errors import LabkitError
+from labkit.errors import LabkitError, package
+from labkit.measuring.rounding import counted
 
 HELP = "put claims to the test again and again beside a busy core"
 TIMEOUT_S = 300.0
+NEEDED = ("pandas", "scipy")
+"""By what experiments are judged: the plain installation goes without."""
 DECIDED, ALL_DECIDED = 0.7, 0.95
 """On an idle machine, the least share of a claim's verdicts, and of all, that must be decided."""
 
@@ -48,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         LabkitError: a claim that has no experiment.
     """
+    for name in () if arguments.once else NEEDED:
+        package(name)
     known = experiments()
     ids = [arguments.once] if arguments.once else arguments.ids or list(known)
     unknown = [id for id in ids if id not in known]
@@ -88,11 +93,12 @@ def soak(ids: Sequence[str], times: int, file: Path) -> dict[str, list[dict[str,
     done = _read(file)
     for id in ids:
         while len(done.setdefault(id, [])) < times:
+            print(f"{id} {len(done[id]) + 1}/{times}: ", end="", flush=True)  # a try may take a minute
             result = _apart(id)
             done[id].append(result)
             with file.open("a", encoding="utf-8") as out:
                 out.write(json.dumps(result, ensure_ascii=False) + "\n")
-            print(f"{id} {len(done[id])}/{times}: {result['verdict']} ({result['seconds']} s)", flush=True)
+            print(f"{result['verdict']} ({result['seconds']} s)", flush=True)
     return {id: done[id][:times] for id in ids}
 
 
@@ -169,4 +175,4 @@ def _report(results: dict[str, list[dict[str, Any]]], idle: bool) -> Iterator[st
             told = [r["reason"].replace("\n", "\n         ") for r in tried if r["verdict"] == rarest]
             yield from (f"       {rarest}: {reason}" for reason in told)
     every = list(chain.from_iterable(results.values()))
-    yield f"{decided(every):.0%} of {len(every)} verdicts are decided"
+    yield f"{decided(every):.0%} of {counted(len(every), 'verdict')} decided"

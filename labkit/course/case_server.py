@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from labkit import loop
+from labkit.charts import ground
 from labkit.course.background import cancelled
 from labkit.progress import Progress
 from labkit.webpage.settings import NO_PAGE
@@ -177,10 +178,8 @@ def why_not(wait_s: float) -> str:
 
 def show(server: CaseServer, jobs: Sequence[Mapping[str, Any]], **task: Any) -> None:
     """Put the page into the notebook, with what it has to do."""
-    from IPython.display import IFrame, display
-
     server.task = {"jobs": list(jobs), **task}
-    display(IFrame(server.url(f"{server.token}/page"), width="100%", height=46))  # type: ignore[no-untyped-call]
+    ground.frame(server.url(f"{server.token}/page"), height=46)
 
 
 async def page_runs(

@@ -8,7 +8,7 @@ from labkit.claims.predicting import predict
 from labkit.claims.verdicts import book
 from labkit.course.control_room.claims import CLAIMS as CONTROL_ROOM
 from labkit.course.http_streaming.claims import CLAIMS as HTTP_STREAMING
-from labkit.course.later import CLAIMS as LATER
+from labkit.course.later_http.claims import CLAIMS as LATER_HTTP
 from labkit.course.long_polling.claims import CLAIMS as LONG_POLLING
 from labkit.course.polling.claims import CLAIMS as POLLING
 from labkit.course.relatives.claims import CLAIMS as RELATIVES
@@ -30,7 +30,7 @@ declare(
         *CONTROL_ROOM,
         *SIDE_BY_SIDE,
         *WHERE_THE_SERVER_LIVES,
-        *LATER,
+        *LATER_HTTP,
     ]
 )
 CLAIMS: dict[str, Claim] = DECLARED

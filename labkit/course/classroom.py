@@ -1,26 +1,29 @@
-"""For a course: settings of each student's own, what a student hands in, and a class's hand-ins side by side.
+"""For a course: what a student hands in, and a class's hand-ins side by side.
 
 Nothing is sent anywhere: a hand-in is a file of what :mod:`labkit.claims` keeps.
 """
 
 from __future__ import annotations
 
-import hashlib
+import html
 import json
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from labkit import files
 from labkit.claims import recording
 from labkit.course.claims import book
-from labkit.course.shown import sentence
+from labkit.course.hand_ins import FORMAT, LeftOut, read_all
+from labkit.course.students import present
 from labkit.errors import LabkitError
+from labkit.measuring.rounding import counted, rounded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,69 +31,11 @@ if TYPE_CHECKING:
 
     from labkit.measuring.run import Run
 
-ONE_WAY_S = (0.05, 0.06, 0.07, 0.08, 0.09, 0.1)
-POLL_INTERVAL_S = (0.5, 0.6, 0.8, 1.0, 1.2)
-RATE_PER_S = (3.0, 4.0, 5.0, 6.0, 8.0)
-FORMAT = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Student:
-    """One student's own settings: the same for the same name, on every machine.
-
-    ``one_way_s`` is d, ``poll_interval_s`` T, ``rate_per_s`` lambda, ``seed`` what schedules are drawn with.
-    """
-
-    id: str
-    one_way_s: float
-    poll_interval_s: float
-    rate_per_s: float
-    seed: int
-
-    def measure(self, lab: Any, techniques: Any = None, *, duration_s: float = 8.0, **options: Any) -> Run:
-        """:func:`labkit.measure` with these settings; whatever is given wins."""
-        from labkit.measuring.measurement import measure
-        from labkit.measuring.schedules import poisson
-
-        own = {"one_way_s": self.one_way_s, "poll_interval_s": self.poll_interval_s}
-        own["schedule"] = poisson(self.rate_per_s, duration_s, seed=self.seed)  # type: ignore[assignment]
-        return measure(lab, techniques, **{**own, **options})
-
-    def __str__(self) -> str:
-        return (
-            f"{self.id}: d = {self.one_way_s * 1e3:g} ms, T = {self.poll_interval_s:g} s, "
-            f"lambda = {self.rate_per_s:g} events/s, seed {self.seed}"
-        )
-
-    def _repr_html_(self) -> str:
-        return sentence(str(self))
-
-
-_student: Student | None = None
-
-
-def student(id: str) -> Student:
-    """Say who works in this kernel, and get that student's own d, T, lambda and seed.
-
-    Raises:
-        LabkitError: *id* is empty.
-    """
-    global _student
-    if not isinstance(id, str) or not id.strip():
-        raise LabkitError(f'student({id!r}): expected a name or number as text, such as "s1234567"')
-    digest = hashlib.sha256(id.strip().lower().encode()).digest()
-    _student = Student(
-        id.strip(),
-        ONE_WAY_S[digest[0] % len(ONE_WAY_S)],
-        POLL_INTERVAL_S[digest[1] % len(POLL_INTERVAL_S)],
-        RATE_PER_S[digest[2] % len(RATE_PER_S)],
-        int.from_bytes(digest[3:5], "big"),
-    )
-    return _student
-
 
 def submit(path: str | Path | None = None) -> Path:
     """Write what this student has recorded: settings, predictions, verdicts, answers to exercises.
+
+    Of the answers those of this student, and those from before anybody was named; the newest to each exercise.
 
     Args:
         path: the file; ``labkit-ID.json`` here by default.
@@ -100,27 +45,29 @@ def submit(path: str | Path | None = None) -> Path:
     """
     if path is not None and not isinstance(path, str | os.PathLike):
         raise LabkitError(f"submit: expected a file to write, not {path!r:.60} (a coroutine goes to labkit.run)")
-    if _student is None:
+    who = present()
+    if who is None:
         raise LabkitError('Say first who you are: labkit.student("your id")')
-    safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", _student.id)
+    safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", who.id)
     file = Path(path) if path is not None else Path(f"labkit-{safe}.json")
     entries = [entry.to_json() for entry in book() if entry.record or entry.prediction]
     content = {
         "labkit": FORMAT,
-        "student": asdict(_student),
+        "student": asdict(who),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": recording.versions(),
         "claims": entries,
-        "answers": recording.answers(),
+        "answers": recording.answers(who.id),
     }
     return files.write(file, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
 @dataclass(frozen=True)
 class Class:
-    """Hand-ins side by side. ``handed_in`` are the contents of the files."""
+    """Hand-ins side by side. ``handed_in`` are the contents of the files, ``left_out`` those that do not count."""
 
     handed_in: tuple[dict[str, Any], ...]
+    left_out: tuple[LeftOut, ...] = ()
 
     def table(self) -> pd.DataFrame:
         """One row for each student and claim: prediction, measurement, ratio of the two, verdict."""
@@ -128,6 +75,26 @@ class Class:
 
         columns = ["student", "claim", "predicted", "measured", "unit", "ratio", "verdict"]
         return pd.DataFrame(list(self._rows()), columns=columns)
+
+    def students(self) -> pd.DataFrame:
+        """One row for each student: how many claims were measured and predicted, the median factor that the
+        predictions missed by, how many exercises were answered and how many of them right, and how many of the right
+        ones with numbers that are not that student's own."""
+        import pandas as pd
+
+        rows = {}
+        for who in self.handed_in:
+            id, answers = who["student"]["id"], who["answers"].values()
+            factors = [_factor(claim["ratio"]) for claim in who["claims"] if claim["ratio"] is not None]
+            rows[id] = {
+                "measured": sum(bool(claim.get("record")) for claim in who["claims"]),
+                "predicted": sum(bool(claim.get("prediction")) for claim in who["claims"]),
+                "median_factor": median(factors) if factors else math.nan,
+                "answered": len(answers),
+                "right": sum(answer["right"] for answer in answers),
+                "not_own_numbers": sum(answer["right"] and _whose(answer, id) not in OWN for answer in answers),
+            }
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("student")
 
     def misses(self) -> pd.DataFrame:
         """One row for each claim, the worst predicted first: how many predicted it, the median factor they missed by.
@@ -137,7 +104,7 @@ class Class:
         import pandas as pd
 
         frame = self.table().dropna(subset=["ratio"])
-        factor = frame["ratio"].map(lambda ratio: math.exp(abs(math.log(ratio))))
+        factor = frame["ratio"].map(_factor)
         grouped = factor.groupby(frame["claim"])
         found = pd.DataFrame({"students": grouped.size(), "median_factor": grouped.median(), "worst": grouped.max()})
         return found.sort_values("median_factor", ascending=False)
@@ -152,23 +119,62 @@ class Class:
 
     def answered(self) -> pd.DataFrame:
         """One row for each student, one column for each exercise: whether the newest answer was right."""
+        return self._of_answers(lambda answer, _: answer["right"])
+
+    def numbers(self) -> pd.DataFrame:
+        """The same: whose numbers the newest answer was judged with: ``own``, ``everybody's``, another's name; ``the
+        same for all`` where an exercise has none, or where the file does not say."""
+        return self._of_answers(_whose)
+
+    def _of_answers(self, of: Callable[[dict[str, Any], str], object]) -> pd.DataFrame:
         import pandas as pd
 
-        rows = {who["student"]["id"]: {e: a["right"] for e, a in who["answers"].items()} for who in self.handed_in}
+        rows = {
+            (id := who["student"]["id"]): {exercise: of(answer, id) for exercise, answer in who["answers"].items()}
+            for who in self.handed_in
+        }
         return pd.DataFrame.from_dict(rows, orient="index").sort_index(axis=1)
 
     def _rows(self) -> Iterator[tuple[Any, ...]]:
         for who in self.handed_in:
             for entry in who["claims"]:
-                record, guess, off = entry["record"] or {}, entry["prediction"] or {}, entry["ratio"]
+                record, guess, off = entry.get("record") or {}, entry.get("prediction") or {}, entry["ratio"]
                 measured, unit = record.get("measured"), record.get("unit", "")
                 yield who["student"]["id"], entry["id"], guess.get("value"), measured, unit, off, entry["verdict"]
 
     def __len__(self) -> int:
         return len(self.handed_in)
 
+    def __repr__(self) -> str:
+        table = self.students().to_string(float_format=rounded, na_rep="")
+        return "\n".join([f"{counted(len(self), 'hand-in')}", table, *self._said()])
+
     def _repr_html_(self) -> str:
-        return f"<p>{len(self)} hand-ins</p>{self.misses().to_html()}"
+        tables = [
+            frame.to_html(float_format=rounded, na_rep="") for frame in (self.students(), self.misses()) if len(frame)
+        ]
+        said = "".join(f"<p>{html.escape(line)}</p>" for line in self._said())
+        return f"<p>{counted(len(self), 'hand-in')}</p>{''.join(tables)}{said}"
+
+    def _said(self) -> list[str]:
+        return [f"left out: {one}" for one in self.left_out]
+
+
+OWN = ("own", "the same for all")
+"""Whose numbers an answer may be judged with, in a class of which each has numbers of their own."""
+
+
+def _whose(answer: dict[str, Any], student: str) -> str:
+    said = answer.get("numbers_of")
+    if said is None:
+        return "the same for all"
+    if not said:
+        return "everybody's"
+    return "own" if said.strip().lower() == student.strip().lower() else str(said)
+
+
+def _factor(ratio: float) -> float:
+    return math.exp(abs(math.log(ratio)))
 
 
 def compare(*things: Run | str | Path, names: Iterable[str] | None = None) -> pd.DataFrame | Class:
@@ -180,10 +186,10 @@ def compare(*things: Run | str | Path, names: Iterable[str] | None = None) -> pd
 
     Returns:
         For runs, one row per technique and measure (see :func:`labkit.measuring.summaries.compare`); for hand-ins a
-        :class:`Class`.
+        :class:`Class`, which says what of them it left out: of a student who handed in twice, the older file.
 
     Raises:
-        LabkitError: fewer than two runs, no hand-in, or a file that is none.
+        LabkitError: fewer than two runs, or no hand-in that can be read.
     """
     from labkit.measuring.run import Run
     from labkit.measuring.summaries import compare as compare_runs
@@ -194,29 +200,23 @@ def compare(*things: Run | str | Path, names: Iterable[str] | None = None) -> pd
     paths = [Path(thing) for thing in things if isinstance(thing, str | Path)]
     if len(paths) < len(things) or not paths:
         raise LabkitError("compare: expected two or more runs, or the files that labkit.submit() wrote")
-    files = [file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
-    if not files:
-        raise LabkitError(f"no hand-in (*.json) in {', '.join(map(str, paths))}")
-    return read(files)
+    return read(paths)
 
 
 def read(paths: Sequence[str | Path]) -> Class:
-    """Read hand-ins.
+    """Read hand-ins, from files and from folders of them.
 
     Raises:
-        LabkitError: a file that cannot be read or is none of :func:`submit`; the message names it.
+        LabkitError: none of them can be read; the message says of each why not.
     """
-    found = []
-    for path in paths:
-        try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise LabkitError(f"{path} cannot be read as a hand-in: {error}") from error
-        if not isinstance(content, dict) or content.get("labkit") != FORMAT:
-            raise LabkitError(f"{path} is not a file that labkit.submit() of this version wrote")
-        found.append(content)
-    names = [content["student"]["id"] for content in found]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise LabkitError(f"two hand-ins of {', '.join(sorted(twice))}: keep one of each")
-    return Class(tuple(found))
+    found: list[Path] = []
+    bare: list[LeftOut] = []
+    for path in map(Path, paths):
+        inside = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        bare += [] if inside else [LeftOut(path, "no hand-in (*.json) in it")]
+        found += inside
+    handed_in, left = read_all(found)
+    left = bare + left
+    if not handed_in:
+        raise LabkitError("no hand-in that can be read:\n" + "\n".join(map(str, left)))
+    return Class(tuple(one.content for one in handed_in), tuple(left))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 from labkit.lab.lab import Lab
 
@@ -36,14 +37,13 @@ def growth(lab: Lab, add: Callable[[int], None], batch: int, batches: int) -> tu
     Args:
         add: lets so many clients more come. What the first batch adds is not counted: all is done once before.
     """
-    add(batch)
-    kib, held = [], []
-    for _ in range(batches):
-        before = rss_bytes(lab), _descriptors(lab)
+    taken = []
+    for _ in range(batches + 1):
         add(batch)
-        kib.append((rss_bytes(lab) - before[0]) / 1024 / batch)
-        held.append((_descriptors(lab) - before[1]) / batch)
-    return tuple(kib), tuple(held)
+        count = _descriptors(lab)  # which waits for what is on its way to be gone
+        taken.append((rss_bytes(lab), count))
+    each = [((after[0] - before[0]) / batch, (after[1] - before[1]) / batch) for before, after in pairwise(taken)]
+    return tuple(size / 1024 for size, _ in each), tuple(held for _, held in each)
 
 
 def _descriptors(lab: Lab) -> int:

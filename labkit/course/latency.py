@@ -11,8 +11,8 @@ from labkit.claims import confidence
 from labkit.claims.finding import Finding, NoVerdict
 from labkit.claims.judging import Part, finding, listed, refined
 from labkit.claims.seen import (
+    Seen,
     answers,
-    lost_part,
     mean_part,
     median_part,
     options_of,
@@ -20,6 +20,7 @@ from labkit.claims.seen import (
     range_part,
     schedule_of,
     see,
+    skipped_part,
 )
 from labkit.measuring.natures import asked
 from labkit.techniques import Technique
@@ -66,7 +67,7 @@ def polling_is_late(run: Run) -> Finding:
         if spread
         else Part("undecided", f"the mean says nothing: a {name} source may keep step with the polls (dither it)"),
         range_part(seen, expected.min_s, expected.max_s, OF_POLLS),
-        lost_part(seen),
+        skipped_part(seen),
     ]
     return finding(parts, seen.n, expected.mean_s, mean)
 
@@ -97,7 +98,7 @@ def long_polling_is_near_one_transit(run: Run) -> Finding:
         if name == "poisson"
         else Part("undecided", f"the closed form is about Poisson events, not a {name} source"),
         range_part(seen, expected.min_s, expected.max_s),
-        lost_part(seen),
+        skipped_part(seen),
     ]
     found = finding(parts, seen.n, expected.mean_s, mean)
     return refined(found, "each request opened a connection: up to five transits") if seen.fresh else found
@@ -105,17 +106,21 @@ def long_polling_is_near_one_transit(run: Run) -> Finding:
 
 def streaming_is_one_transit(run: Run) -> Finding:
     """S3: the median of streaming is d, and so is the maximum as long as nothing is recycled."""
-    seen = see(run, HTTP_STREAMING.name)
-    d = seen.one_way_s
-    each = seen.latency_s.groupby(seen.event).mean()
+    seen, parts = one_stream(run)
+    return finding(parts, seen.n, seen.one_way_s, seen.median)
+
+
+def one_stream(run: Run) -> tuple[Seen, list[Part]]:
+    """What was seen of HTTP streaming, and whether it was as theory has it for a stream that is not recycled."""
+    seen, expected = see(run, HTTP_STREAMING.name), _expected(run, HTTP_STREAMING)
     connections = run.connections
     opened = int((connections["technique"] == HTTP_STREAMING.name).sum())
     streams = len(seen.frame[["subscriber", "topic"]].drop_duplicates())
-    parts = [
-        median_part(seen, each, d, ""),
-        range_part(seen, d, d)
+    each = seen.latency_s.groupby(seen.event).mean()
+    return seen, [
+        median_part(seen, each, expected.mean_s, ""),
+        range_part(seen, expected.min_s, expected.max_s)
         if opened <= streams
         else Part("undecided", f"the stream was opened {opened} times: what is near 3d may belong to that"),
-        lost_part(seen),
+        skipped_part(seen),
     ]
-    return finding(parts, seen.n, d, confidence.median_interval(listed(each)))

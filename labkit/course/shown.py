@@ -6,6 +6,8 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from labkit.measuring.rounding import plain, rounded
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -27,10 +29,10 @@ class OfRun:
 
 
 def as_table(rows: Any, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """A table of rows; pandas is loaded when the first one is made."""
-    import pandas as pd
+    """A table of rows, which shows itself rounded; pandas is loaded when the first one is made."""
+    from labkit.measuring.tables import Table
 
-    return pd.DataFrame(rows, columns=columns)
+    return Table(rows, columns=columns)
 
 
 class Shown:
@@ -39,12 +41,10 @@ class Shown:
     Attributes:
         caption: a sentence above the table.
         note: sentences below it.
-        decimals: that numbers are rounded to, as pandas shows them; four significant digits where it is None.
         left: whether cells stand at the left, since they are text.
         index: whether the index is shown with its ``name``, ``bare``, or as a ``column`` like others.
     """
 
-    decimals: ClassVar[int | None] = None
     left: ClassVar[bool] = False
     index: ClassVar[Literal["name", "bare", "column"]] = "name"
 
@@ -68,11 +68,10 @@ class Shown:
         return "\n".join(filter(None, (self.caption, self._text(), self.note)))
 
     def _text(self) -> str:
-        frame = self.table() if self.decimals is None else self.table().round(self.decimals)
-        return str(frame.to_string(float_format=None if self.decimals is not None else _four_digits))
+        return str(plain(self.table()).to_string(float_format=rounded))
 
     def _repr_html_(self) -> str:
-        frame = self.on_page() if self.decimals is None else self.on_page().round(self.decimals)
+        frame = plain(self.on_page())
         if self.index == "column":
             frame = frame.reset_index().rename_axis(columns=None)
         shown = frame.to_html(
@@ -80,16 +79,11 @@ class Shown:
             na_rep="",
             index=self.index != "column",
             index_names=self.index == "name",
-            float_format=None if self.decimals is not None else _four_digits,
+            float_format=rounded,
         )
         for cell in ("td", "th") if self.left else ():
             shown = shown.replace(f"<{cell}>", f"<{cell} style='text-align:left'>")
         return f'{sentence(self.caption)}<div style="overflow-x: auto">{shown}</div>{sentence(self.note)}'
-
-
-def _four_digits(value: float) -> str:
-    text = f"{value:.4g}"
-    return f"{float(text):,.0f}" if "e+" in text else text
 
 
 def sentence(text: str) -> str:

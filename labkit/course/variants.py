@@ -8,9 +8,9 @@ from itertools import islice
 from typing import Any
 from urllib.parse import parse_qs
 
-from labkit.client.connection import Wiring
 from labkit.client.http import HTTPClient
 from labkit.client.ledger import ConnectionRecord, Ledger
+from labkit.client.wiring import Wiring
 from labkit.measuring.schedules import Planned, Schedule
 from labkit.techniques import Technique, find
 

@@ -6,16 +6,18 @@ import asyncio
 import html
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from labkit import loop
 from labkit.errors import LabClosed, LabkitError
 from labkit.lab.attached import Attached
+from labkit.lab.listening import spoken
 from labkit.lab.process import Child
 from labkit.lab.served import served
 from labkit.lab.server import Server
 from labkit.server.limits import check_data, check_topic
+from labkit.server.tls import forget, throw_away
 from labkit.techniques import TECHNIQUES, Technique, find
 from labkit.theory.path import HEARTBEAT_S, HOLD_S
 from labkit.wire.events import Event, now_ns
@@ -36,14 +38,20 @@ class Lab:
         process: serve from a child process, whose CPU and memory can be measured and which the kernel's interrupt
             does not reach.
         port, plugin_port: fixed ports; 0 takes those of the lab that is replaced, or free ones.
+        tls: speak TLS on the HTTP port, with a certificate of a throw-away authority whose own is in the file
+            ``lab.cafile``: ``curl --cacert``, or ``ssl.create_default_context(cafile=lab.cafile)``; a browser takes
+            ``lab.fingerprint``.
+        http: the versions of HTTP on that port: ``(1,)``, ``(1, 2)`` or ``(2,)``. HTTP/2 over TLS if the client offers
+            it (ALPN), in clear text if it begins with it (prior knowledge: no browser does). Needs ``labkit[http2]``.
         techniques: which to serve, by name too; add your own with ``(*labkit.TECHNIQUES, mine)``.
         options: those of :class:`labkit.lab.server.Server`: ``slow``, ``queue``, ``history_events``,
             ``history_bytes``, ``history_total_bytes``, ``max_event_bytes``, ``max_topics``, ``max_connections``,
-            ``allow_origins``, ``hold_s``, ``heartbeat_s``, ``write_timeout_s``, ``fanout``, ``mss``,
-            ``send_buffer_bytes``.
+            ``allow_origins``, ``hold_s``, ``heartbeat_s``, ``write_timeout_s``, ``fanout``,
+            ``buffering_hint``, ``mss``, ``send_buffer_bytes``.
 
     Raises:
-        LabkitError: a fixed port is in use.
+        LabkitError: a fixed port is in use; TLS without the extra that makes certificates (``labkit[tls]``).
+        MissingPackage: HTTP/2 without the extra that speaks it (``labkit[http2]``).
         BadTechnique: two of one name, a route that is taken or begins with no slash, no handler, or no technique.
     """
 
@@ -52,26 +60,39 @@ class Lab:
         name: str = "lab",
         *,
         process: bool = False,
+        tls: bool = False,
+        http: Collection[int] = (1,),
         port: int = 0,
         plugin_port: int = 0,
         techniques: Iterable[Technique | str] = TECHNIQUES,
         **options: Any,
     ) -> None:
         self.name = name
+        self.http = options["http"] = spoken(http)
         self.process = process
         self.techniques = served(techniques)
         self.max_event_bytes: int = options.get("max_event_bytes", 1 << 20)
         self.hold_s: float = options.get("hold_s", HOLD_S)
         self.heartbeat_s: float = options.get("heartbeat_s", HEARTBEAT_S)
         self._closed = False
+        self.cafile: str | None = None
+        """Where the certificate of the authority is that vouches for a lab that speaks TLS, as PEM."""
+        self.fingerprint: str | None = None
+        """Of its key, for ``chromium --user-data-dir=FOLDER --ignore-certificate-errors-spki-list=FINGERPRINT``."""
+        if tls:
+            identity = throw_away()
+            self.fingerprint = identity.fingerprint
+            options["tls"], self.cafile = identity, identity.publish_authority()
         self.attached: list[Attached] = []
         """Subscribers elsewhere, such as a notebook's page, which every measurement of this lab includes."""
         self._server: Server | Child
         with _lock:
-            made = None if process else self._make(options)  # a bad option leaves the earlier lab as it is
+            made = None
             try:
+                made = None if process else self._make(options)  # a bad option leaves the earlier lab as it is
                 self._server = self._start(made, {"http": port, "plugin": plugin_port}, options)
             except BaseException:
+                forget(self.cafile)
                 if made is not None:
                     loop.run(made.close())
                 raise
@@ -126,12 +147,15 @@ class Lab:
 
     @property
     def url(self) -> str:
-        """``http://127.0.0.1:PORT``; open it in a browser to see every technique live."""
-        return f"http://127.0.0.1:{self.port}"
+        """``http://127.0.0.1:PORT``, or ``https://``; open it in a browser to see every technique live."""
+        return f"{'http' if self.cafile is None else 'https'}://127.0.0.1:{self.port}"
 
     def url_of(self, technique: str) -> str:
         """The full address of one technique."""
-        return find(technique, self.techniques).url("127.0.0.1", self.ports)
+        return self._url_of(find(technique, self.techniques))
+
+    def _url_of(self, technique: Technique) -> str:
+        return technique.url("127.0.0.1", self.ports, tls=self.cafile is not None)
 
     # -- publishing -------------------------------------------------------------------------------------------
 
@@ -239,6 +263,7 @@ class Lab:
             for subscriber in list(self.attached):
                 subscriber.lab_closes()
             self._closed = True
+            forget(self.cafile)
             if _labs.get(self.name) is self:
                 del _labs[self.name]
         server = self._server
@@ -277,7 +302,7 @@ class Lab:
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td style='text-align:left'>{html.escape(t.title)}</td>"
-            f"<td style='text-align:left'><code>{html.escape(t.url('127.0.0.1', self.ports))}</code></td>"
+            f"<td style='text-align:left'><code>{html.escape(self._url_of(t))}</code></td>"
             f"<td style='text-align:left'>{html.escape(t.spec)}</td></tr>"
             for t in self.techniques
         )

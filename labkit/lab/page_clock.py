@@ -17,7 +17,7 @@ class Clock:
 
     Each trip bounds the offset from both sides: the page cannot have had the answer before it was sent, nor the lab
     the question before it was asked. The narrowest trip alone leaves half of its length as the error; all together
-    leave less, since their delays fall unevenly.
+    leave less, since their delays fall unevenly. An older trip that a newer one contradicts is forgotten.
     """
 
     def __init__(self) -> None:
@@ -26,8 +26,15 @@ class Clock:
     def add(self, asked_ms: float, answered_ms: float, received_ns: int, sent_ns: int) -> None:
         """One round trip: two times of the page's clock, two of the lab's."""
         low, high = sent_ns / 1e6 - answered_ms - TICK_MS, received_ns / 1e6 - asked_ms + TICK_MS
-        if low <= high:
-            self._bounds.append((low, high))
+        if low > high:
+            return
+        self._bounds.append((low, high))
+        for number, (older_low, older_high) in enumerate(reversed(list(self._bounds))):
+            low, high = max(low, older_low), min(high, older_high)
+            if low > high:  # a clock has drifted, was set, or has stood still: what came before says nothing any more
+                while len(self._bounds) > number:
+                    self._bounds.popleft()
+                return
 
     @property
     def trips(self) -> int:
@@ -44,6 +51,4 @@ class Clock:
         if not self._bounds:
             return math.nan, math.nan
         low, high = max(b[0] for b in self._bounds), min(b[1] for b in self._bounds)
-        if low > high:  # the clocks have drifted, or one was set: the shortest trip alone
-            low, high = min(self._bounds, key=lambda b: b[1] - b[0])
         return (low + high) / 2, (high - low) / 2

@@ -22,7 +22,10 @@ TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".s
 
 
 class PageHandler(PushHandler):
-    """One file of the page."""
+    """One file of the page. Browsers send an Origin for modules, which behind an intermediary that rewrites Host is not
+    this lab's: a file is no secret, and the page says by itself what may not use the lab."""
+
+    public = True
 
     def initialize(self, context: Context, techniques: Iterable[Technique] = ()) -> None:
         super().initialize(context)

@@ -19,8 +19,9 @@ import threading
 import time
 from typing import IO, Any
 
-from labkit.errors import LabClosed, LabkitError, NoAnswer
+from labkit.errors import LabClosed, LabkitError, MissingPackage, NoAnswer, package
 from labkit.lab.pipe import Calls, Unanswered, receive, send
+from labkit.loop import run_main
 from labkit.server.hub import CLOSED
 
 START_TIMEOUT_S = 30.0
@@ -96,11 +97,11 @@ class Child:
         return value
 
     def _why_no_answer(self, sent: bool) -> str:
-        import psutil
-
         stopped = False
-        with contextlib.suppress(psutil.Error):
-            stopped = psutil.Process(self.pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+        with contextlib.suppress(MissingPackage):  # then it is not known whether somebody stopped it
+            psutil = package("psutil")
+            with contextlib.suppress(psutil.Error):
+                stopped = psutil.Process(self.pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
         how = f"it stands still. Let it go on (kill -CONT {self.pid})" if stopped else "it is busy. Try again later"
         return (
             f"the lab's process {self.pid} does not answer: {how}, or end it with lab.close() and start another with "
@@ -122,7 +123,7 @@ class Child:
         Raises:
             LabClosed: the child has ended.
         """
-        import psutil
+        psutil = package("psutil")
 
         if not self.alive:
             raise LabClosed(self._why_ended())
@@ -169,7 +170,7 @@ def main() -> None:
     devnull = os.open(os.devnull, os.O_RDONLY)
     os.dup2(devnull, 0)
     os.close(devnull)
-    asyncio.run(_serve(pipe_in, pipe_out))
+    run_main(_serve(pipe_in, pipe_out))
 
 
 def _guard() -> None:

@@ -7,71 +7,32 @@ or of ``python -m labkit serve``. ``labkit.Lab`` is what people use.
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
 from labkit.errors import LabkitError
+from labkit.lab.listening import LabHTTPServer, available_connections, bind, spoken
 from labkit.lab.page_files import PageHandler
 from labkit.lab.page_socket import BrowserSocket
 from labkit.lab.pages import Pages
 from labkit.server.access import Context
 from labkit.server.handler import NotFoundHandler, PublishHandler, PushHandler
-from labkit.server.http1 import LabStream
 from labkit.server.hub import Hub
 from labkit.server.limits import message_limit
 from labkit.server.socket_route import EchoSocket
 from labkit.server.subscriber import SlowPolicy
-from labkit.sockets import MSS, limit_send_buffer, set_mss
+from labkit.server.tls import Identity
+from labkit.sockets import MSS
 from labkit.techniques import TECHNIQUES, Technique
 from labkit.techniques.plugin_socket import PluginSocketServer
 from labkit.theory.path import HEARTBEAT_S, HOLD_S
 from labkit.wire.events import HISTORY_BYTES, HISTORY_EVENTS
 
-BACKLOG = 4096
-SPARE_DESCRIPTORS = 256  # for everything in this process that is not one of the server's connections
 GRACE_S = 0.25  # for farewells at close
-
-
-class LabHTTPServer(HTTPServer):
-    """Tornado's HTTP server with a limit on connections, no Nagle delay, and streams that watch for their peer."""
-
-    def initialize(  # type: ignore[override]
-        self, *args: Any, has_room: Callable[[], bool], send_buffer_bytes: int | None, **kwargs: Any
-    ) -> None:
-        super().initialize(*args, **kwargs)
-        self.has_room = has_room
-        self.send_buffer_bytes = send_buffer_bytes
-        self.streams: set[LabStream] = set()
-
-    def _handle_connection(self, connection: socket.socket, address: Any) -> None:
-        if not self.has_room():
-            turn_away(connection)
-            return
-        limit_send_buffer(connection, self.send_buffer_bytes)
-        stream = LabStream(connection, max_buffer_size=self.max_buffer_size, read_chunk_size=self.read_chunk_size)
-        stream.held_in(self.streams)
-        self.handle_stream(stream, address)
-
-
-def turn_away(connection: socket.socket) -> None:
-    """Answer 503 to a connection that there is no room for."""
-    body = b"this lab holds as many connections as it can: try again later\n"
-    try:
-        connection.send(
-            b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nRetry-After: 1\r\n"
-            b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-        )
-        connection.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
-    connection.close()
 
 
 class Server:
@@ -85,15 +46,24 @@ class Server:
             longest is let go of first, its oldest event first; its ids go on, so an old cursor is a gap.
         max_event_bytes: the largest event, 1 MiB by default.
         max_topics: how many topics may hold a log.
-        max_connections: None takes what the descriptor limit allows.
-        allow_origins: pages of other origins that may use the lab, such as ``https://hub.example.org``.
+        max_connections: None takes what the descriptor limit allows. A stream of HTTP/2 counts as one more.
+        allow_origins: pages of other origins that may use the lab, such as ``https://hub.example.org``; with the
+            scheme's default port or without is the same.
         hold_s: how long a long poll is held by default (RFC 6202 section 5.5).
         heartbeat_s: a stream that was silent for so long gets a heartbeat; a WebSocket is pinged as often.
         write_timeout_s: who takes nothing of a stream or an answer for so long is let go.
         fanout: ``direct``, or ``plain`` for Tornado's own writes only.
+        buffering_hint: ask intermediaries, in 40 bytes of each stream's head, to hand it on as it comes
+            (``Incremental: ?1``, RFC 10036, and nginx's ``X-Accel-Buffering: no``); some do not listen.
         mss: largest TCP segment, bytes of payload; None leaves it to the system.
         send_buffer_bytes: how much the system may hold of what a slow subscriber has not taken yet, for each
             connection (SO_SNDBUF); None leaves it to the system, which makes it larger as it sees fit.
+        http: versions of HTTP to speak on the one port, ``(1,)``, ``(1, 2)`` or ``(2,)``: HTTP/2 over TLS by ALPN, in
+            clear text by prior knowledge (RFC 9113 section 3). Its events go through each handler's own flush, as with
+            ``fanout="plain"``: streams share a connection, which frames the bytes of each.
+        tls: speak TLS on the HTTP port, and prove it by this. Not on the plugin socket's, whose clients knew none.
+            Events then go through each handler's own flush, as with ``fanout="plain"``: TLS seals every connection's
+            bytes apart.
 
     Raises:
         ValueError: names the option that cannot be.
@@ -116,15 +86,20 @@ class Server:
         heartbeat_s: float = HEARTBEAT_S,
         write_timeout_s: float = 60.0,
         fanout: str = "direct",
+        buffering_hint: bool = True,
         mss: int | None = MSS,
         send_buffer_bytes: int | None = None,
+        http: Collection[int] = (1,),
+        tls: Identity | None = None,
     ) -> None:
         if send_buffer_bytes is not None and not send_buffer_bytes > 0:
             raise ValueError(f"send_buffer_bytes={send_buffer_bytes!r}: expected a number of bytes above 0, or None")
         if fanout not in ("direct", "plain"):
             raise ValueError(f"fanout={fanout!r}: expected 'direct' or 'plain'")
+        versions = spoken(http)
         self.id = secrets.token_hex(8)
         self.techniques = tuple(techniques)
+        self.tls = tls
         self.mss = mss
         self.hub = Hub(
             asyncio.get_running_loop(),
@@ -144,6 +119,7 @@ class Server:
             heartbeat_s=heartbeat_s,
             hold_s=hold_s,
             fanout=fanout,
+            buffering_hint=buffering_hint,
         )
         if isinstance(allow_origins, str):
             raise ValueError("allow_origins is a list of origins, not one origin")
@@ -153,8 +129,11 @@ class Server:
         self.max_connections = max_connections or available_connections()
         self.http = LabHTTPServer(
             self._application(),
-            has_room=lambda: self.connections < self.max_connections,
+            has_room=self.has_room,
             send_buffer_bytes=send_buffer_bytes,
+            tls=None if tls is None else tls.context(versions),
+            versions=versions,
+            write_timeout_s=write_timeout_s,
             max_buffer_size=message_limit(max_event_bytes) + (1 << 20),  # a WebSocket's frame is read whole
             max_body_size=2 * max_event_bytes + (1 << 20),
             idle_connection_timeout=600.0,
@@ -162,7 +141,7 @@ class Server:
         )
         self.plugin = PluginSocketServer(
             self.context,
-            has_room=lambda: self.connections < self.max_connections,
+            has_room=self.has_room,
             send_buffer_bytes=send_buffer_bytes,
         )
         self.sockets: dict[str, list[socket.socket]] = {}
@@ -228,6 +207,10 @@ class Server:
         """How many are open now."""
         return len(self.http.streams) + len(self.plugin.streams)
 
+    def has_room(self) -> bool:
+        """Whether one more connection, or stream of one that is shared, may be."""
+        return self.connections + self.http.room.taken < self.max_connections
+
     @property
     def page_calls(self) -> dict[str, Callable[..., Any]]:
         """What concerns pages and their origins, by name; safe from any thread."""
@@ -253,53 +236,17 @@ class Server:
         """Stop listening, say farewell, end every connection. Nothing stays behind."""
         self.http.stop()
         self.plugin.stop()
+        for connection in list(self.http.http2):
+            connection.go_away()
         self.hub.close()
         deadline = self.hub.loop.time() + GRACE_S
         while self.context.exchanges and self.hub.loop.time() < deadline:  # noqa: ASYNC110  handlers end in their time
             await asyncio.sleep(0.002)
         self.plugin.close_all()
+        for connection in list(self.http.http2):
+            connection.flush()
         for stream in list(self.http.streams):
             stream.close()
             stream.end_drain()
         await self.http.close_all_connections()
         await asyncio.sleep(0)
-
-
-def bind(port: int, mss: int | None) -> list[socket.socket]:
-    """Listening sockets on a port of 127.0.0.1.
-
-    Raises:
-        LabkitError: the port is in use, or may not be used; the message names it.
-    """
-    if not 0 <= port <= 65535:
-        raise LabkitError(f"port {port} is not a port: choose one from 1 to 65535, or 0 for a free one")
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        if os.name != "nt":  # where it would let two servers have one port
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if mss is not None:
-            set_mss(sock, mss)  # accepted sockets inherit it
-        sock.bind(("127.0.0.1", port))
-        sock.listen(BACKLOG)
-    except OSError as error:
-        sock.close()
-        why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
-        raise LabkitError(f"port {port} {why}: choose another, or 0 for a free one") from None
-    return [sock]
-
-
-def available_connections() -> int:
-    """Raise the soft descriptor limit to the hard one; how many connections it leaves room for."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return 8192
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
-        except (ValueError, OSError):  # macOS reports an unlimited hard limit that cannot be set
-            pass
-    return max(64, min(soft, 1 << 20) - SPARE_DESCRIPTORS)

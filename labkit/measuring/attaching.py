@@ -58,13 +58,17 @@ class Subscribers(Generic[S]):
         self._options, self._keep_bytes, self._make, self._on_delivery = options, keep_bytes, make, on_delivery
         self._receiving: dict[S, asyncio.Task[None]] = {}
         self._host, self._ports = HOST, dict[str, int]()
+        self._no_port = ""
+        self._tls = False
 
-    def connect_to(self, target: Target) -> None:
-        """Where those that come connect to."""
+    def connect_to(self, target: Target, *, tls: bool) -> None:
+        """Where those that come connect to, and whether its HTTP port speaks TLS."""
+        self._tls = tls
         if isinstance(target, tuple):
             self._host, self._ports = target[0], {"http": target[1]}
         else:
             self._host, self._ports = HOST, dict(target.ports)
+        self._no_port = getattr(target, "missing", "") or "the path has no port for it"
 
     def come(self, start: Start, after: str) -> None:
         """Begin to receive, through every technique."""
@@ -79,11 +83,11 @@ class Subscribers(Generic[S]):
     def _receive(self, subscription: S) -> None:
         technique = subscription.technique
         if technique.port in self._ports:
-            url = technique.url(self._host, self._ports)
+            url = technique.url(self._host, self._ports, tls=self._tls)
             receiving = subscription.receive(url, subscription.cursor, self._on_delivery)
             self._receiving[subscription] = asyncio.ensure_future(receiving)
         else:
-            subscription.failure = "not run: the path has no port for it"
+            subscription.failure = f"not run: {self._no_port}"
             subscription.opened.set()
 
     async def opened(self, patience_s: float) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import math
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
@@ -72,7 +73,9 @@ class LiveRun(UnderWay):
         subscribers = Subscribers(self.techniques, self._options, list(lab.attached), keep_bytes, LiveSubscription)
         super().__init__(lab, self._source, subscribers, keep_bytes=keep_bytes, keep=keep_events)
         self.link = link or Link()
+        here_before = [record for record in self.link.ledger.connections if record.closed_ns is None]  # a page's
         self.link.ledger = Ledger(keep_bytes)
+        self.link.ledger.connections = here_before
         self.link.one_way_s, self.link.jitter_s = settings.one_way_s, settings.jitter_s
         self.link_state = "whole"
         self.path, self._way = [self.link], Way([self.link], lab)
@@ -210,7 +213,8 @@ class LiveRun(UnderWay):
     # -- what goes on -----------------------------------------------------------------------------------------
 
     def _options(self, technique: Technique, number: int) -> dict[str, Any]:
-        return technique.taken_of({"interval_s": self.settings.poll_interval_s, "hold_s": self.settings.hold_s})
+        given = {"interval_s": self.settings.poll_interval_s, "hold_s": self.settings.hold_s}
+        return technique.taken_of(given) | self._given | {"give_up_s": math.inf}
 
     @property
     def _settle_s(self) -> float:
@@ -261,7 +265,7 @@ class LiveRun(UnderWay):
             loop.run(self._turn())  # many at once must not outrun the window
 
     def _hop_records(self) -> Iterator[ConnectionRecord]:
-        return map(frozen_copy, self.link.ledger.connections)
+        return map(frozen_copy, super()._hop_records())
 
     def _settings(self) -> dict[str, Any]:
         common, settings = super()._settings(), self.settings

@@ -56,11 +56,20 @@ class _Index:
             self._placed[topic, places[exchange.number] + event.number].append((record, marks))
 
     def of(self, row: Row) -> list[Arrival]:
+        return [each for each in self._of(row) if _is_of(each, row)]
+
+    def _of(self, row: Row) -> list[Arrival]:
         wire_id, event_id = row.get("wire_id"), row["event_id"]
         if isinstance(wire_id, str):
             return [each for topic in (_ANY, row["topic"]) for each in self._named.get((topic, wire_id), ())]
         found = [each for topic in (_ANY, row["topic"]) for each in self._placed.get((topic, event_id), ())]
         return found or self._named.get((_ANY, str(event_id)), [])
+
+
+def _is_of(arrival: Arrival, row: Row) -> bool:
+    """Whether it came to that subscriber, where several share the connection."""
+    exchange = arrival[1][0].exchange
+    return exchange is None or exchange.subscriber in (None, row.get("subscriber"))
 
 
 def _places(exchanges: dict[int, Exchange], before: dict[str, int], is_known: bool) -> tuple[dict[int, int], bool]:

@@ -7,15 +7,22 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from labkit.client.sharing import SharedConnections
+from labkit.client.speaking import versions_of
+from labkit.errors import LabkitError, UnknownOption
 from labkit.lab.lab import Lab
+from labkit.measuring.apparatus import looking_at_what_is_new
 from labkit.measuring.attaching import Start, Subscribers
+from labkit.measuring.rounding import counted
 from labkit.measuring.run import Run
 from labkit.measuring.schedules import Planned, Schedule, poisson
 from labkit.measuring.source import Timetable
 from labkit.measuring.subscription import Subscription
 from labkit.measuring.under_way import UnderWay
+from labkit.network.between import Between
+from labkit.network.intermediary import Intermediary
 from labkit.network.link import Link
-from labkit.network.relay import Relay
+from labkit.network.real_intermediary import RealIntermediary
 from labkit.network.relay_chain import Hop, chain
 from labkit.progress import Progress
 from labkit.techniques import Delivery, Technique, distinct, find
@@ -57,6 +64,8 @@ def measure(
     at: Mapping[float, Callable[[], object]] | None = None,
     settle_s: float | None = None,
     keep_bytes: int = 1 << 20,
+    http: int | None = 1,
+    share: bool = False,
     progress: bool = True,
 ) -> Run:
     """Publish a schedule, receive it through several techniques at once, and return every delivery.
@@ -70,7 +79,7 @@ def measure(
         schedule: what is published when; by default a Poisson process of 5 events/s for 8 s.
         one_way_s: one network transit, in seconds: puts a Link nearest the clients.
         poll_interval_s: from the start of one poll to the start of the next.
-        through: relays between clients and lab, nearest the clients first.
+        through: relays and real intermediaries between clients and lab, nearest the clients first.
         subscribers: of each technique; pollers start at phases iT/K.
         jitter_s: each read takes up to this much longer.
         hold_s: hold time-out that long polls ask for; the lab's own by default.
@@ -79,12 +88,18 @@ def measure(
         at: what to do at which second of the run: ``{2.0: link.cut, 2.5: link.heal}``.
         settle_s: how long to wait for what is still on its way after the last event.
         keep_bytes: captured bytes to keep for each connection.
+        http: the version of HTTP that the kit's clients speak, 1 or 2: over TLS if what they connect to agrees, in
+            clear text by prior knowledge. None: over TLS what it prefers, else HTTP/1.
+        share: over HTTP/2, the subscribers of a technique share a connection; by default each has its own, as over
+            HTTP/1. The bytes of one delivery are not known then.
         progress: show a line when it takes over two seconds.
 
     Raises:
         UnknownTechnique: names the known ones.
         BadTechnique: something that is none, or two of one name.
-        UnknownOption: one of *options* that its technique does not take; lists those that it takes.
+        UnknownOption: one of *options* that its technique does not take, or not over HTTP/2; lists those that it takes.
+        MissingPackage: HTTP/2, and the extra ``http2`` is not installed.
+        LabkitError: HTTP/2, and the lab, or the intermediary nearest the clients, does not speak it.
         ScheduleError: before anything starts.
         DurationError: one that is negative or makes no sense in seconds; asks whether milliseconds were meant.
         LabClosed: the lab is closed.
@@ -103,6 +118,8 @@ def measure(
         at=at,
         settle_s=settle_s,
         keep_bytes=keep_bytes,
+        http=http,
+        share=share,
     )
     return measurement.conduct(through=through, one_way_s=one_way_s, jitter_s=jitter_s, progress=progress)
 
@@ -127,6 +144,8 @@ class Measurement(UnderWay):
         at: Mapping[float, Callable[[], object]] | None = None,
         settle_s: float | None = None,
         keep_bytes: int = 1 << 20,
+        http: int | None = 1,
+        share: bool = False,
         on_delivery: Callable[[Subscription, Delivery], None] | None = None,
     ) -> None:
         if isinstance(techniques, str | Technique):
@@ -139,6 +158,13 @@ class Measurement(UnderWay):
             for option, value in given.items():
                 if option.endswith("_s") and value not in (None, math.inf):
                     seconds(option, value, max(MAX_HOLD_S, schedule.duration_s))
+        versions_of(http)
+        for technique in self.techniques:
+            technique.check_version(http, self.options.get(technique.name, {}))
+        if share and http != 2:
+            raise UnknownOption("connections are shared over HTTP/2 alone: http=2")
+        self.http = http
+        self._shared = {t.name: SharedConnections() for t in self.techniques if share}
         if subscribers < 1:
             raise ValueError(f"subscribers must be at least 1, not {subscribers!r}")
         longest_s = max(MAX_INTERVAL_S, schedule.duration_s)
@@ -173,6 +199,8 @@ class Measurement(UnderWay):
         path: list[Hop] = _as_path(through)
         if one_way_s or jitter_s:
             path.insert(0, Link(one_way_s=one_way_s, jitter_s=jitter_s))
+        if any(technique.http_version for technique in self.techniques):
+            _check_spoken(path, self.lab, self.http)
         self.path = path
         deadline = time.monotonic() + ATTACH_TIMEOUT_S
         for page in list(self.lab.attached):
@@ -184,7 +212,7 @@ class Measurement(UnderWay):
                 page.keep()
             line.show(self._standing())
 
-        with chain(path, self.lab) as target:
+        with chain(path, self.lab) as target, looking_at_what_is_new():
             self._begin(target)
             self._wait(each=meanwhile)
         line.done()
@@ -201,7 +229,8 @@ class Measurement(UnderWay):
         elapsed_s = (now_ns() - self.started_ns) / 1e9 if self.started_ns else 0.0  # the start may lie ahead
         return (
             f"measuring {', '.join(t.name for t in self.techniques)}: "
-            f"{max(0.0, min(elapsed_s, total_s)):.0f} of {total_s:.0f} s, {self.publisher.count} events published"
+            f"{max(0.0, min(elapsed_s, total_s)):.0f} of {total_s:.0f} s, "
+            f"{counted(self.publisher.count, 'event')} published"
         )
 
     def _options(self, technique: Technique, number: int) -> dict[str, Any]:
@@ -210,7 +239,10 @@ class Measurement(UnderWay):
             "start_delay_s": number * self.poll_interval_s / self.subscribers,
             "hold_s": self.hold_s,
         }
-        return technique.taken_of(common) | self.options.get(technique.name, {})
+        spoken: dict[str, Any] = {"http": self.http} if technique.http_version else {}
+        if technique.name in self._shared:
+            spoken["share"] = self._shared[technique.name]
+        return technique.taken_of(common) | self._given | spoken | self.options.get(technique.name, {})
 
     @property
     def on_its_way_s(self) -> float:
@@ -235,6 +267,8 @@ class Measurement(UnderWay):
             "hold_s": self.lab.hold_s if self.hold_s is None else self.hold_s,
             "subscribers": self.subscribers,
             "options": self.options,
+            "http": self.http,
+            "share": bool(self._shared),
         }
         usage = self.lab.usage() if self._usage is not None and not self.lab.closed else None
         if usage is not None and self._usage is not None:
@@ -251,9 +285,34 @@ def _starts(planned: Sequence[Planned], topic: str, subscribers: int) -> Iterato
         yield Start(starts_s, own, after="0")
 
 
+def _check_spoken(path: Sequence[Hop], lab: Lab, http: int | None) -> None:
+    """Refuse a version of HTTP that what the clients connect to does not speak, as far as that is known.
+
+    Raises:
+        LabkitError: says what does not.
+    """
+    gateways = (hop for hop in path if isinstance(hop, Between) and hop.stretch.gateway)
+    nearest = next(gateways, None)
+    if http == 2 and isinstance(nearest, Intermediary):
+        raise LabkitError(
+            f"{nearest.name} is an Intermediary of the kit, which reads HTTP/1 alone: measure with http=1"
+        )
+    if isinstance(nearest, RealIntermediary) and nearest.http == 2 and not nearest.missing:
+        raise LabkitError(
+            f"{nearest.stretch.name} speaks TLS to its clients, and those of a run do not: listen to it by itself, "
+            "labkit measure --url URL --cafile FILE"
+        )
+    if nearest is not None or any(not isinstance(hop, Between) for hop in path):
+        return
+    if http == 2 and 2 not in lab.http:
+        raise LabkitError("this lab speaks HTTP/1 alone: Lab(http=(1, 2)) speaks both, or measure with http=1")
+    if http == 1 and 1 not in lab.http:
+        raise LabkitError("this lab speaks HTTP/2 alone: Lab(http=(1, 2)) speaks both, or measure with http=2")
+
+
 def _as_path(through: Hop | Sequence[Hop] | None) -> list[Hop]:
     if through is None:
         return []
-    if isinstance(through, (Relay, str)) or (isinstance(through, tuple) and isinstance(through[0], str)):
+    if isinstance(through, (Between, str)) or (isinstance(through, tuple) and isinstance(through[0], str)):
         return [through]  # a URL, which is text, is refused as a whole
     return list(through)  # type: ignore[arg-type]

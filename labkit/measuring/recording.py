@@ -6,13 +6,14 @@ Plain data: no thread, no socket.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from labkit.client.ledger import ConnectionRecord, Ledger
+from labkit.errors import package
 from labkit.measuring.quantiles import quantile
 from labkit.wire.spans import CATEGORIES
 
@@ -45,6 +46,8 @@ _CONNECTION = {
     "technique": "string",
     "subscriber": "int64",
     **dict.fromkeys(("bytes_in", "bytes_out", "reads", "writes", "requests", "responses", *CATEGORIES), "int64"),
+    "duplicates": "int64",
+    "duplicate_bytes": "int64",
     "tcp_ip": "Int64",
     "opened": "datetime64[ns, UTC]",
     "duration_ms": "float64",
@@ -95,22 +98,27 @@ class Recording:
     @cached_property
     def deliveries(self) -> pd.DataFrame:
         """One row per delivery, in the order of arrival; times in ns of the kit's clock or in ms."""
-        import pandas as pd
+        pd = package("pandas")
 
         given = _by_column(self._given)
         frame = pd.DataFrame({name: _column(given.get(name), name) for name in COLUMNS})
         return frame.sort_values("received_ns", kind="stable", ignore_index=True)
 
+    def columns(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        """These columns of the deliveries as they were put down, a tuple for each; pandas is not needed for it."""
+        given = _by_column(self._given)
+        return zip(*(given.get(name, ()) for name in names), strict=True)
+
     @cached_property
     def connections(self) -> pd.DataFrame:
         """One row per client connection: bytes by direction and by category, ``opened`` in wall time, UTC."""
-        import pandas as pd
+        pd = package("pandas")
 
         rows = [self._connection(record) for record in self.ledger.of()]
         return pd.DataFrame(rows, columns=list(_CONNECTION)).astype(_CONNECTION)
 
     def _connection(self, record: ConnectionRecord) -> dict[str, Any]:
-        import pandas as pd
+        pd = package("pandas")
 
         closed_ns = record.closed_ns
         return {
@@ -135,12 +143,7 @@ class Recording:
     @property
     def stalls(self) -> str:
         """How long the loop that receives stood still, and in how many pieces; empty if it did not."""
-        held_up = self.settings.get("held_up_ms") or {}
-        total_ms, times = held_up.get("total", 0.0), held_up.get("times", 0)
-        if not total_ms:
-            return ""
-        pieces = f" in {times} stalls, the longest {held_up['max']:.3g} ms" if times > 1 else ""
-        return f"the receiving loop stood still for {total_ms / 1e3:.3g} s{pieces or ' at once' * times}"
+        return stalls(self.settings)
 
     @property
     def foreign(self) -> bool:
@@ -160,6 +163,18 @@ class Recording:
         return int(kept) if kept is not None else min((c.opened_ns for c in self.ledger.connections), default=0)
 
 
+def stalls(settings: Mapping[str, Any]) -> str:
+    """What :attr:`Recording.stalls` says of a run with these settings."""
+    held_up = settings.get("held_up_ms") or {}
+    total_ms, times = held_up.get("total", 0.0), held_up.get("times", 0)
+    if not total_ms:
+        return ""
+    longest_ms = held_up.get("max", 0.0)
+    longest = f"{longest_ms:.3g} ms" if longest_ms < 999.5 else f"{longest_ms / 1e3:.3g} s"
+    pieces = f" in {times} stalls, the longest {longest}" if times > 1 else ""
+    return f"the receiving loop stood still for {total_ms / 1e3:.3g} s{pieces or ' at once' * times}"
+
+
 def _by_column(given: Any) -> dict[str, list[Any]]:
     """Rows, columns or a frame, as lists by column: pandas would make floats of the integers beside a None."""
     if isinstance(given, Mapping) or hasattr(given, "columns"):
@@ -169,7 +184,7 @@ def _by_column(given: Any) -> dict[str, list[Any]]:
 
 
 def _column(values: list[Any] | None, name: str) -> Any:
-    import pandas as pd
+    pd = package("pandas")
 
     dtype, default = COLUMNS[name], _DEFAULTS.get(name)
     if values is None:

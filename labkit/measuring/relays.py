@@ -11,7 +11,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from labkit.client.ledger import ConnectionRecord
-from labkit.network.relay import Relay, led_through
+from labkit.network.between import Between, led_through
+from labkit.network.relay import Relay
 from labkit.network.relay_chain import Hop
 from labkit.network.relay_target import HOST, HasPorts, Target
 from labkit.theory import Stretch
@@ -23,15 +24,19 @@ class Way:
     """The whole path from clients to lab, with what a relay on it leads through besides; from its start on.
 
     Args:
-        path: relays, nearest the clients first; the last may lead elsewhere, or be an address.
+        path: what stands between, nearest the clients first; the last may lead elsewhere, or be an address.
         lab: where it ends, as far as nothing else is said.
     """
 
     def __init__(self, path: Sequence[Hop], lab: HasPorts) -> None:
         behind, end = led_through(path[-1]) if path else ([], lab)
-        self._relays = [*(hop for hop in path[:-1] if isinstance(hop, Relay)), *behind]
+        self._relays = [*(hop for hop in path[:-1] if isinstance(hop, Between)), *behind]
         self._begun = [relay.disturbed for relay in self._relays]
-        self._beyond = [] if end is None or _leads_to(end, lab) else [Stretch(obstacle=_ELSEWHERE)]
+        is_lab = end is None or _leads_to(end, lab)
+        self.cafile: str | None = getattr(lab, "cafile", None) if is_lab else None
+        """Who vouches for what speaks TLS at its end; None: it does not."""
+        tls = [Stretch("TLS", handshake=False, tls=True)] if self.cafile else []
+        self._beyond = tls if is_lab else [Stretch(obstacle=_ELSEWHERE)]
 
     @property
     def one_way_s(self) -> float:

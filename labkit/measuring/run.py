@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from labkit.measuring import run_file, summaries
 from labkit.measuring.natures import Natures
 from labkit.measuring.recording import Recording
+from labkit.measuring.rounding import blank, counted, rounded
 from labkit.theory import Silent
 
 if TYPE_CHECKING:
@@ -64,31 +65,44 @@ class Run(Recording):
 
         return explain(self, event_id, technique, **where)
 
-    def to_pcapng(self, path: str | Path) -> Path:
-        """Write the client connections as a capture for Wireshark; its TCP headers are synthetic."""
+    def to_pcapng(self, path: str | Path, *, with_secrets: bool = False) -> Path:
+        """Write the client connections as a capture for Wireshark; its TCP headers are synthetic.
+
+        Args:
+            with_secrets: with what ``Authorization``, ``Cookie`` and the like said, for which placeholders stand.
+        """
         from labkit.measuring.export import to_pcapng
 
-        return to_pcapng(self, path)
+        return to_pcapng(self, path, with_secrets=with_secrets)
 
-    def to_har(self, path: str | Path) -> Path:
-        """Write the HTTP exchanges, WebSocket messages included, as HAR 1.2 for a browser's developer tools."""
+    def to_har(self, path: str | Path, *, with_secrets: bool = False) -> Path:
+        """Write the HTTP exchanges, WebSocket messages included, as HAR 1.2 for a browser's developer tools.
+
+        Args:
+            with_secrets: as with :meth:`to_pcapng`.
+        """
         from labkit.measuring.export import to_har
 
-        return to_har(self, path)
+        return to_har(self, path, with_secrets=with_secrets)
 
-    def save(self, path: str | Path) -> Path:
-        """Write everything to one Parquet file: the deliveries as its table, the rest in its metadata."""
-        return run_file.save(self, path)
+    def save(self, path: str | Path, *, with_secrets: bool = False) -> Path:
+        """Write everything to one Parquet file: the deliveries as its table, the rest in its metadata.
+
+        Args:
+            with_secrets: as with :meth:`to_pcapng`.
+        """
+        return run_file.save(self, path, with_secrets=with_secrets)
 
     @property
     def notes(self) -> list[str]:
         """What to know beside the summary: the floor, where theory is silent, what failed, if it was interrupted."""
         floor, notes = self.floor, []
         if self.floor_ms:
+            median, most, longest = (rounded(floor[name]) for name in ("p50", "p95", "max"))
             notes.append(
-                f"Floor of the apparatus, a lower bound: over a bare socket pair {floor['n']} events took a median of "
-                f"{floor['p50']:.3g} ms, 95 % under {floor['p95']:.3g} ms, at most {floor['max']:.3g} ms. What a "
-                f"technique's own server and client take comes on top{self._beyond_theory()}."
+                f"Floor of the apparatus, a lower bound: over a bare socket pair {counted(floor['n'], 'event')} took "
+                f"a median of {median} ms, 95 % under {most} ms, at most {longest} ms. "
+                f"What a technique's own server and client take comes on top{self._beyond_theory()}."
             )
         if not self.foreign:
             notes += Natures(self.settings).silences()
@@ -114,7 +128,8 @@ class Run(Recording):
 
     def __repr__(self) -> str:
         techniques = ", ".join(self.settings.get("techniques") or ()) or "no technique"
-        return f"<Run of {techniques}: {len(self.deliveries)} deliveries{', interrupted' if self.interrupted else ''}>"
+        came = counted(len(self.deliveries), "delivery")
+        return f"<Run of {techniques}: {came}{', interrupted' if self.interrupted else ''}>"
 
     def _repr_html_(self) -> str:
         if self.foreign:
@@ -122,7 +137,7 @@ class Run(Recording):
         else:
             hidden = [] if self.interrupted else ["pending"]
             table = self.summary()[_SHOWN].drop(columns=hidden).rename(columns=_SHORT)
-        shown = table.to_html(na_rep="", float_format=lambda value: f"{value:,.1f}", border=0, index_names=False)
+        shown = blank(table.to_html(na_rep="", float_format=rounded, border=0, index_names=False))
         if self.foreign and table.empty:
             shown = ""  # silence is no measurement; the notes say why
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)

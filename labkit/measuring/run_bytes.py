@@ -17,19 +17,19 @@ from labkit.wire.spans import Exchange, Mark, Sighting
 if TYPE_CHECKING:
     from labkit.measuring.recording import Recording
 
-_EXCHANGE = ("number", "method", "path", "query", "topic", "status", "events", "is_whole", "complaint")
+_EXCHANGE = ("number", "method", "path", "query", "topic", "status", "events", "is_whole", "complaint", "subscriber")
 
 
-def write(run: Recording, out: BufferedIOBase) -> None:
-    """Write it all to *out*."""
-    records = run.ledger.connections
+def write(run: Recording, ledger: Ledger, out: BufferedIOBase) -> None:
+    """Write it all to *out*, with the connections of *ledger* for the run's own."""
+    records = ledger.connections
     _put(
         out,
         {
             "published": [[*key, value] for key, value in run.published.items()],
             "floor_ms": run.floor_ms,
             "missing": run.missing,
-            "keep_bytes": run.ledger.keep_bytes,
+            "keep_bytes": ledger.keep_bytes,
             "connections": len(records),
         },
     )
@@ -69,7 +69,10 @@ def unpacked(plain: dict[str, Any], data: bytes) -> ConnectionRecord:
     """The connection again, of what ``packed`` gave and its bytes."""
     known = {f.name for f in fields(ConnectionRecord)} - {"transfers", "marks"}
     own = {name: value for name, value in plain.items() if name in known}
+    own.setdefault("carried_in", plain["bytes_in"])  # of a file that knows no TLS
+    own.setdefault("carried_out", plain["bytes_out"])
     record = ConnectionRecord(**{**own, "local": tuple(plain["local"]), "remote": tuple(plain["remote"])})
+    record.by_category.setdefault("tls", 0)
     at = 0
     for t_ns, direction, start, size in plain["transfers"]:
         record.transfers.append(Transfer(t_ns, direction, start, data[at : at + size]))
@@ -100,7 +103,7 @@ def _unpack_marks(plain: dict[str, Any]) -> Iterator[Mark]:
     if "exchanges" not in plain:
         yield from _unpack_ids(plain["marks"])
         return
-    exchanges = {values[0]: Exchange(**dict(zip(_EXCHANGE, values, strict=True))) for values in plain["exchanges"]}
+    exchanges = {values[0]: Exchange(**dict(zip(_EXCHANGE, values, strict=False))) for values in plain["exchanges"]}
     events: dict[tuple[int, int], Sighting] = {}
     for direction, start, stop, category, label, wire_id, number, exchange in plain["marks"]:
         event = None if number is None else events.setdefault((exchange, number), Sighting(wire_id, number))

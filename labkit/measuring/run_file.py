@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from labkit.client.ledger import Ledger
-from labkit.errors import LabkitError
+from labkit.errors import LabkitError, package
 from labkit.files import whole
 from labkit.measuring import run_bytes
+from labkit.measuring.masking import without_secrets
 
 if TYPE_CHECKING:
     from labkit.measuring.recording import Recording
@@ -39,14 +40,18 @@ _DIGEST_ENTRY = re.compile(
 _TAIL = b"PAR1"  # behind the footer's length
 
 
-def save(run: Recording, path: str | Path) -> Path:
+def save(run: Recording, path: str | Path, *, with_secrets: bool = False) -> Path:
     """Write everything to one file, whole or not at all.
+
+    Args:
+        with_secrets: as they were sent, what is said in ``Authorization``, ``Cookie`` and the like; by default a
+            placeholder of the same length stands for it.
 
     Raises:
         LabkitError: it cannot be written; nothing is left behind.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    pa = package("pyarrow")
+    pq = package("pyarrow.parquet")
 
     path = Path(path)
     table = pa.Table.from_pandas(run.deliveries, preserve_index=False)
@@ -56,7 +61,7 @@ def save(run: Recording, path: str | Path) -> Path:
             writer.write_table(table)
             start = file.tell()
             with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=6, mtime=0) as out:
-                run_bytes.write(run, out)
+                run_bytes.write(run, run.ledger if with_secrets else without_secrets(run), out)
             kept = {"format": FORMAT, "bulk": [start, file.tell()], **{name: getattr(run, name) for name in _PACKED}}
             own = {_METADATA: json.dumps(kept).encode(), _DIGEST: _UNKNOWN}
             writer.add_key_value_metadata({**(table.schema.metadata or {}), **own})
@@ -83,7 +88,7 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def _read(path: str | Path, file: IO[bytes], is_checked: bool) -> dict[str, Any]:
-    import pyarrow.parquet as pq
+    pq = package("pyarrow.parquet")
 
     limit = (1 << 31) - 1  # older formats have the bulk in the metadata, which pyarrow limits
     table = pq.read_table(file, thrift_string_size_limit=limit)

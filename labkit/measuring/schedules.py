@@ -19,7 +19,8 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from labkit.errors import ScheduleError
+from labkit.errors import ScheduleError, package
+from labkit.measuring.rounding import counted
 from labkit.theory.durations import too_long
 from labkit.wire.events import now_ns
 
@@ -212,8 +213,10 @@ def machine(every_s: float = 0.5, duration_s: float = 8.0) -> Schedule:
 
     Raises:
         ScheduleError: a parameter is out of range.
+        MissingPackage: there is no psutil.
     """
     settings = _settings(locals())
+    package("psutil")
     _positive("machine", every_s=every_s, duration_s=duration_s)
     _bounded("machine", duration_s / every_s)
     if every_s > duration_s:
@@ -234,7 +237,7 @@ class _Sampler:
         self._before = self._read()
 
     def __call__(self) -> str:
-        import psutil
+        psutil = package("psutil")
 
         now = self._read()
         t_s, busy_s, total_s, received, sent = (new - old for new, old in zip(now, self._before, strict=True))
@@ -249,7 +252,7 @@ class _Sampler:
 
     @staticmethod
     def _read() -> tuple[float, float, float, float, float]:
-        import psutil
+        psutil = package("psutil")
 
         cpu = psutil.cpu_times()._asdict()
         total_s = sum(cpu.values()) - cpu.get("guest", 0.0) - cpu.get("guest_nice", 0.0)  # Linux: part of user, nice
@@ -297,7 +300,9 @@ def _trace_header(row: list[str], where: str) -> list[str]:
 
 def _trace_row(row: list[str], earliest_s: float, where: str) -> Planned:
     if len(row) != 2:
-        raise ScheduleError(f"{where}: {len(row)} fields, expected 2: offset_s,data (quote data that holds a comma)")
+        raise ScheduleError(
+            f"{where}: {counted(len(row), 'field')}, expected 2: offset_s,data (quote data that holds a comma)"
+        )
     try:
         offset_s = float(row[0])
     except ValueError:

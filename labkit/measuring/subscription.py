@@ -127,7 +127,7 @@ class Subscription:
         """
         deliveries = [(item, spent) for item, spent in self.items if isinstance(item, Delivery)]
         before, last_id = self.carried_bytes, 0
-        is_conflated = bool(self._asked.get("conflate"))
+        is_conflated, version = bool(self._asked.get("conflate")), self._http_version
         for spent, together in groupby(deliveries, key=lambda pair: pair[1]):
             group = [item for item, _ in together]
             each, rest = divmod(spent - before, len(group))
@@ -136,14 +136,16 @@ class Subscription:
                 skipped = max(0, item.event_id - last_id - 1) if is_conflated and last_id else 0
                 last_id = item.event_id
                 times = published.get((self.topic, item.event_id))
-                yield self._row(item, each + (index < rest), skipped, times)
+                yield self._row(item, version, each + (index < rest), skipped, times)
 
-    def _row(self, item: Delivery, spent: int, skipped: int, times: tuple[int, int] | None) -> dict[str, Any]:
+    def _row(
+        self, item: Delivery, http_version: str, spent: int, skipped: int, times: tuple[int, int] | None
+    ) -> dict[str, Any]:
         due_ns, published_ns = times if times is not None else (None, None)
         return {
             "technique": self.technique.name,
             "client": "kernel",
-            "http_version": self._asked.get("http_version", self.technique.http_version),
+            "http_version": http_version,
             "topic": self.topic,
             "subscriber": self.number,
             "event_id": item.event_id,
@@ -154,11 +156,17 @@ class Subscription:
             "latency_ms": None if due_ns is None else (item.received_ns - due_ns) / 1e6,
             "transit_ms": None if published_ns is None else (item.received_ns - published_ns) / 1e6,
             "clock_error_ms": 0.0,
-            "bytes": spent,
+            "bytes": None if any(record.shared for record in self.ledger.connections) else spent,
             "payload_bytes": self._payload_bytes(item),
             "scheduled": times is not None,
             "conflated": skipped,
         }
+
+    @property
+    def _http_version(self) -> str:
+        """That was asked for by name, unless its newest connection has agreed on another."""
+        agreed = next((r.http_version for r in reversed(self.ledger.connections) if r.http_version), "")
+        return "2" if agreed == "2" else str(self._asked.get("http_version", self.technique.http_version))
 
     @property
     def _asked(self) -> dict[str, Any]:

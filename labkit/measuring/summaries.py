@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from labkit.client.ledger import ConnectionRecord
-from labkit.errors import LabkitError
+from labkit.errors import LabkitError, package
 from labkit.measuring.natures import Natures
 from labkit.measuring.quantiles import quantile
 from labkit.measuring.recording import Recording
@@ -27,6 +28,7 @@ _SUMMARY = {
     **dict.fromkeys(("requests", "connections"), "Int64"),
     "failed": "string",
 }
+_INTERVALS = ("events", *_LATENCIES[:4], "bytes_per_event", "requests", "connections")
 _NAN = float("nan")
 
 
@@ -76,25 +78,31 @@ def intervals(run: Recording) -> pd.DataFrame:
     """The time between deliveries, per technique: the columns are those of ``Run.intervals``."""
     from labkit.measuring.tables import Table
 
-    rows = []
-    for technique, frame in run.deliveries.groupby("technique"):
-        gaps = sorted((frame["received_ns"].sort_values().diff().dropna() / 1e6).tolist())
-        records = list(run.ledger.of(str(technique)))
-        rows.append(
-            {
-                "technique": technique,
-                "events": len(frame),
-                "p50_ms": quantile(gaps, 0.5),
-                "p95_ms": quantile(gaps, 0.95),
-                "max_ms": gaps[-1] if gaps else _NAN,
-                "mean_ms": sum(gaps) / len(gaps) if gaps else _NAN,
-                "bytes_per_event": sum(record.bytes_total for record in records) / len(frame),
-                "requests": sum(record.requests for record in records),
-                "connections": len(records),
-            }
-        )
-    columns = ["technique", "events", *_LATENCIES[:4], "bytes_per_event", "requests", "connections"]
-    return Table(rows, columns=columns).set_index("technique")
+    return Table(interval_rows(run), columns=["technique", *_INTERVALS]).set_index("technique")
+
+
+def interval_rows(run: Recording) -> list[dict[str, Any]]:
+    """What :func:`intervals` tables, as plain rows: pandas is not needed for them."""
+    arrivals: dict[str, list[int]] = {}
+    for technique, received_ns in run.columns("technique", "received_ns"):
+        arrivals.setdefault(technique, []).append(received_ns)
+    return [_intervals(technique, sorted(arrivals[technique]), run) for technique in sorted(arrivals)]
+
+
+def _intervals(technique: str, arrivals_ns: list[int], run: Recording) -> dict[str, Any]:
+    gaps_ms = sorted((after - before) / 1e6 for before, after in pairwise(arrivals_ns))
+    records = list(run.ledger.of(technique))
+    return {
+        "technique": technique,
+        "events": len(arrivals_ns),
+        "p50_ms": quantile(gaps_ms, 0.5),
+        "p95_ms": quantile(gaps_ms, 0.95),
+        "max_ms": gaps_ms[-1] if gaps_ms else _NAN,
+        "mean_ms": sum(gaps_ms) / len(gaps_ms) if gaps_ms else _NAN,
+        "bytes_per_event": sum(record.bytes_total for record in records) / len(arrivals_ns),
+        "requests": sum(record.requests for record in records),
+        "connections": len(records),
+    }
 
 
 def _expected_mean_ms(run: Recording, technique: str) -> float:
@@ -149,7 +157,7 @@ def compare(*runs: Recording, names: Iterable[str] | None = None) -> pd.DataFram
     Raises:
         LabkitError: fewer than two runs, or names that do not fit.
     """
-    import pandas as pd
+    pd = package("pandas")
 
     from labkit.measuring.tables import Table
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from labkit.errors import naming_extras
 
+with naming_extras():
+    import pandas as pd
 
-def _rounded(value: float) -> str:
-    """One decimal, and of what is below ten three digits."""
-    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.3g}"
+from labkit.measuring.rounding import blank, plain, rounded
 
 
 class Table(pd.DataFrame):  # type: ignore[misc]  # pandas comes without types
@@ -18,10 +18,10 @@ class Table(pd.DataFrame):  # type: ignore[misc]  # pandas comes without types
         return Table
 
     def _repr_html_(self) -> str | None:
-        with pd.option_context("display.float_format", _rounded):
-            shown: str | None = super()._repr_html_()
-            return shown
+        with pd.option_context("display.float_format", rounded):
+            shown: str | None = pd.DataFrame._repr_html_(plain(self))
+        return shown and blank(shown)
 
     def __repr__(self) -> str:
-        with pd.option_context("display.float_format", _rounded):
-            return str(super().__repr__())
+        with pd.option_context("display.float_format", rounded):
+            return str(pd.DataFrame.__repr__(plain(self)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from labkit.client.ledger import ConnectionRecord
@@ -67,7 +67,10 @@ class Group:
             yield part
 
     def _told_apart(self) -> list[set[int]]:
-        """Numbers of subscribers, together where a relay saw them ask for the same technique and topic."""
+        """Numbers of subscribers, together where they share a connection, or where a relay saw them ask
+        for the same technique and topic."""
+        if any(record.shared for record in self.connections):
+            return [set(self.subscribers)]
         parts = [{number} for number in sorted(self.subscribers)]
         for topic in self.topics:
             if any(f"/{self.technique} {topic}" in record.by_route for record in self.connections):
@@ -84,11 +87,16 @@ class Group:
     def tallies(self, run: Recording) -> list[Tally]:
         """Of each subscriber. What an interrupted run has not waited for is pending, unless the technique failed."""
         waits = run.interrupted and self.technique not in run.failures
-        published = set(run.published)
-        return [
-            tally(arrivals, published, self._told(number) if waits else None)
-            for number, arrivals in self.subscribers.items()
-        ]
+        return self.tallied(set(run.published), waits=waits)
+
+    def tallied(self, published: set[tuple[str, int]], *, waits: bool = False) -> list[Tally]:
+        """Of each subscriber, with what came again and its client has held back."""
+        found = []
+        for number, arrivals in self.subscribers.items():
+            one = tally(arrivals, published, self._told(number) if waits else None)
+            again = 0 if self.browser else sum(c.duplicates for c in self.connections if c.subscriber == number)
+            found.append(replace(one, duplicated=one.duplicated + again) if again else one)
+        return found
 
     def _told(self, subscriber: int) -> dict[str, int]:
         told: dict[str, int] = {}

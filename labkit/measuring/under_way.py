@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 
 from labkit import loop
 from labkit.client.ledger import ConnectionRecord, Ledger
-from labkit.errors import LabClosed
+from labkit.client.tls import Trust
+from labkit.errors import LabClosed, LabkitError
 from labkit.lab.attached import Part
 from labkit.lab.lab import Lab
 from labkit.measuring.apparatus import Apparatus
@@ -33,6 +34,8 @@ from labkit.network.relay import Relay
 from labkit.network.relay_chain import Hop
 from labkit.network.relay_target import Target
 from labkit.sockets import MSS
+from labkit.subscribing.following import GIVE_UP_S
+from labkit.theory.path import HEARTBEAT_S, SILENCE_S
 from labkit.wire.events import now_ns
 
 LEAVE_S = 0.5  # what is under way when the run is stopped may take this long to end
@@ -121,6 +124,15 @@ class UnderWay(ABC):
         yield from self._relays.records()
 
     @property
+    def _given(self) -> dict[str, Any]:
+        """What its clients are told: how long to wait, by this lab's beats and holds and the way there and back, twice;
+        and whom to believe."""
+        lab, there_and_back_s = self.lab, 4 * (self.one_way_s + self.jitter_s)
+        quiet_s = max(SILENCE_S, 3 * lab.heartbeat_s, lab.hold_s + HEARTBEAT_S)
+        trust = {"trust": Trust(self._way.cafile)} if self._way.cafile else {}
+        return {"silence_s": quiet_s + there_and_back_s, "give_up_s": GIVE_UP_S + there_and_back_s, **trust}
+
+    @property
     def one_way_s(self) -> float:
         """One network transit, over all relays."""
         return self._way.one_way_s
@@ -133,8 +145,11 @@ class UnderWay(ABC):
     # -- in the caller's thread -------------------------------------------------------------------------------
 
     def _begin(self, target: Target) -> None:
-        self._subscribers.connect_to(target)
         self._begun_ns, self._way = now_ns(), Way(self.path, self.lab)
+        gateway = next((stretch["name"] for stretch in self._way.told() if stretch["gateway"]), None)
+        if self._way.cafile and gateway:
+            raise LabkitError(f"{gateway} reads HTTP, and this lab speaks TLS: put it before a lab without tls=True")
+        self._subscribers.connect_to(target, tls=self._way.cafile is not None)
         beside = {subscriber.relay for subscriber in self._subscribers.elsewhere} - {None}
         self._relays = Relays([hop for hop in self.path if isinstance(hop, Relay)], beside, self._begun_ns)
         self._ends = loop.submit(self._conduct())
@@ -143,10 +158,12 @@ class UnderWay(ABC):
         """Wait until it has ended, or one of *until* is done. The first interrupt ends the run, the next one this."""
         assert self._ends is not None
         awaited = [self._ends, *until]
-        while not any(future.done() for future in awaited):
+        while True:
             try:
-                concurrent.futures.wait(awaited, timeout=0.2, return_when=concurrent.futures.FIRST_COMPLETED)
-                each()
+                while not any(future.done() for future in awaited):
+                    concurrent.futures.wait(awaited, timeout=0.2, return_when=concurrent.futures.FIRST_COMPLETED)
+                    each()
+                break
             except KeyboardInterrupt:
                 if self.interrupted:
                     self._ends.cancel()
@@ -248,7 +265,8 @@ class UnderWay(ABC):
     def _run(self, parts: list[Part]) -> Run:
         here, first_id, settings = self._subscribers.here, self._first_id, self._settings()
         published, ledger = dict(self.publisher.published), Ledger(self.keep_bytes)
-        ledger.connections += [record for s in here for record in s.records(first_id)]
+        mine = {id(record): record for s in here for record in s.records(first_id)}  # one that is shared, once
+        ledger.connections += mine.values()
         ledger.connections += self._hop_records()
         failures = {**self._subscribers.failures, "publisher": self.publisher.failure, "action": self._action_failure}
         return Run(

@@ -21,7 +21,7 @@ from labkit.techniques import Delivery, Technique
 from labkit.wire.events import Gap, now_ns, size_bytes
 from labkit.wire.spans import CATEGORIES
 
-COUNTERS = ("bytes_in", "bytes_out", "reads", "writes", "requests", "responses")
+COUNTERS = ("bytes_in", "bytes_out", "reads", "writes", "requests", "responses", "duplicates", "duplicate_bytes")
 FRESH = 4096  # arrivals kept for whoever draws; one who draws ten times a second needs a tenth of the rate
 
 
@@ -243,5 +243,9 @@ class Window:
 def frozen_copy(record: ConnectionRecord) -> ConnectionRecord:
     """A copy that stays as it is while the connection goes on."""
     return replace(
-        record, transfers=copy(record.transfers), marks=copy(record.marks), by_category=dict(record.by_category)
+        record,
+        transfers=copy(record.transfers),
+        marks=copy(record.marks),
+        by_category=dict(record.by_category),
+        by_route={route: dict(counts) for route, counts in record.by_route.items()},
     )

@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias, get_args
 import h11
 
 from labkit.client.ledger import Ledger
-from labkit.network.hop_fields import OF_A_HOP, forwarded, kept
+from labkit.network.hop_fields import forwarded, of_the_message
 from labkit.network.relay import Conversation, Relay
 from labkit.network.relay_target import Target
 from labkit.network.relay_wire import Wire
@@ -176,7 +176,7 @@ class _Session:
         try:
             while await self._exchange():
                 pass
-        except h11.RemoteProtocolError as error:
+        except h11.ProtocolError as error:
             if self._near.http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
                 is_clients = self._near.http.their_state is h11.ERROR
                 await self._answer(error.error_status_hint if is_clients else 502, str(error))
@@ -195,7 +195,7 @@ class _Session:
         except OSError as error:
             await self._answer(502, f"The target cannot be reached: {error}")
             return False
-        await far.send(forwarded(request))
+        await far.send(forwarded(request, self._host_of(far)))
         switched = await self._both_ways(far)
         if switched is None:
             return False
@@ -206,6 +206,11 @@ class _Session:
             far.wire.close()
             self._far = None
         return self._near.next_cycle()
+
+    def _host_of(self, far: _Peer) -> bytes:
+        target = self._options.target
+        host, port = target if isinstance(target, tuple) else far.wire.record.remote
+        return b"[%b]:%d" % (host.encode(), port) if ":" in host else b"%b:%d" % (host.encode("idna"), port)
 
     async def _connected(self) -> _Peer:
         if self._far is not None and await self._has_ended(self._far):
@@ -255,11 +260,13 @@ class _Session:
         while True:
             event = await body.while_holding(far)
             if isinstance(event, h11.InformationalResponse):
+                if self._near.http.their_http_version == b"1.0":  # RFC 9110 section 15.2
+                    continue
                 await self._near.send(event)
                 if event.status_code == 101:
                     return True
             elif isinstance(event, h11.Response):
-                fields = list(kept(event.headers.raw_items(), OF_A_HOP))
+                fields = list(of_the_message(event.headers.raw_items()))
                 await self._near.send(h11.Response(status_code=event.status_code, headers=fields, reason=event.reason))
             elif isinstance(event, h11.Data):
                 await body.take(bytes(event.data))

@@ -10,14 +10,17 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Container, Iterable
+from typing import Any
 from urllib.parse import parse_qs
 
 from labkit.client.ledger import ConnectionRecord
 from labkit.techniques import Technique
 from labkit.wire.bodies import Reading
 from labkit.wire.dissect import Dissector
-from labkit.wire.messages import Tell, told_with_id
-from labkit.wire.spans import Direction, Exchange, Mark
+from labkit.wire.events import now_ns
+from labkit.wire.first_word import Messages
+from labkit.wire.messages import Tell
+from labkit.wire.spans import Direction, Exchange, Mark, begins_head
 
 AFTER_S = 0.01
 TURN_S = 0.001
@@ -40,8 +43,9 @@ class Observer:
         self._record = record
         self._by_route = {technique.route: technique for technique in techniques}
         self._skips = skips
-        self._dissector = Dissector(reading=self._reading, tell=self._tell)
-        self._waiting: deque[tuple[Direction, bytes]] = deque()
+        self._dissector = Dissector(reading=self._reading, tell=self._tell, heard=self._heard)
+        self._waiting: deque[tuple[Direction, bytes, int]] = deque()
+        self._now_ns = 0  # when the bytes that are being dissected passed
         self._waiting_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._is_over = False
@@ -53,12 +57,15 @@ class Observer:
         self._skips = ()
         if self._is_over:
             return
-        self._waiting.append((direction, data))
+        self._waiting.append((direction, data, now_ns()))
         self._waiting_bytes += len(data)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(AFTER_S, self._go_on)
         if self._waiting_bytes > MAX_WAITING_BYTES:
             self.catch_up()
+
+    def ending(self) -> None:
+        """The first FIN or RST has come, of either side: ``closed_by`` of the record says whose."""
 
     def catch_up(self) -> None:
         """Dissect all that has passed, at once."""
@@ -82,10 +89,10 @@ class Observer:
             self._timer = asyncio.get_running_loop().call_later(AFTER_S, self._go_on)
 
     def _next_piece(self) -> None:
-        direction, data = self._waiting.popleft()
+        direction, data, self._now_ns = self._waiting.popleft()
         piece, rest = data[:PIECE_BYTES], data[PIECE_BYTES:]
         if rest:
-            self._waiting.appendleft((direction, rest))
+            self._waiting.appendleft((direction, rest, self._now_ns))
         self._waiting_bytes -= len(piece)
         try:
             marks = self._dissector.feed(direction, piece)
@@ -102,10 +109,13 @@ class Observer:
                 continue
             counts = record.by_route.setdefault(f"{exchange.path} {exchange.topic}", {"requests": 0})
             counts[mark.category] = counts.get(mark.category, 0) + mark.stop - mark.start
-            if mark.category == "headers":
+            if begins_head(mark):
                 counts["requests"] += mark.direction == "out"
                 record.requests += mark.direction == "out"
-                record.responses += mark.direction == "in" and mark.label.startswith(f"{exchange.status},")
+                record.responses += mark.direction == "in" and mark.label.startswith((f"{exchange.status},", ":status"))
+
+    def _heard(self, exchange: Exchange, direction: Direction, value: Any) -> None:
+        """What was carried, for those who ask."""
 
     def _reading(self, exchange: Exchange) -> Reading | None:
         technique = self._by_route.get(exchange.path)
@@ -114,4 +124,4 @@ class Observer:
     def _tell(self, exchange: Exchange) -> Tell | None:
         technique = self._by_route.get(exchange.path)
         with_id = technique is not None and technique.binary and parse_qs(exchange.query).get("binary") == ["1"]
-        return told_with_id if with_id else None
+        return Messages(with_id=True).message if with_id else None

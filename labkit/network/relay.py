@@ -13,20 +13,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from labkit import loop as lab_loop
 from labkit.client.connection import own_addresses
-from labkit.client.ledger import Ledger
-from labkit.errors import LabkitError
+from labkit.client.ledger import ConnectionRecord, Ledger
+from labkit.network.between import Between, led_through
 from labkit.network.observer import Observer
-from labkit.network.relay_target import HOST, SockAddr, Target, addresses, check_address, resolve
-from labkit.network.relay_wire import RESET, Flow, Wire
-from labkit.sockets import MSS, send_at_once, set_mss
+from labkit.network.relay_target import HOST, SockAddr, Target, addresses, resolve
+from labkit.network.relay_wire import Flow, Wire
+from labkit.sockets import MSS, RESET, send_at_once, set_mss
 from labkit.techniques import TECHNIQUES, Technique
-from labkit.theory import Stretch
 from labkit.wire.events import now_ns
 
 
@@ -91,7 +89,7 @@ class Conversation:
             wire.abort(by)
 
 
-class Relay:
+class Relay(Between):
     """Listening ports in front of a target. Subclasses say in :meth:`_converse` what a connection goes through.
 
     ``start``, ``close``, ``cut``, ``stall`` and ``heal`` may be called from any thread and do nothing the
@@ -106,43 +104,25 @@ class Relay:
         mss: TCP_MAXSEG of its sockets where the platform has it; None leaves the platform's.
     """
 
-    kinds: tuple[str, ...] | None = None
-    """Which of the target's ports it relays, by name; None: all."""
-
     def __init__(
         self, target: Target | None = None, *, ledger: Ledger | None = None, name: str = "relay", mss: int | None = MSS
     ) -> None:
         self.ledger = Ledger() if ledger is None else ledger
-        self.name = name
         self.mss = mss
         self.flow = Flow()
         self.skips_own = False
         """Whether it dissects nothing that begins in this process: a client of ours, or a relay before it."""
-        self._target: Target | None = None
         self._listeners: dict[str, socket.socket] = {}
         self._addresses: dict[str, list[SockAddr]] = {}
         self._open: dict[Conversation, asyncio.Task[None]] = {}
         self._lingering: dict[asyncio.Task[None], Wire] = {}
         self._accepted = 0
         self._is_cut = False
-        self.disturbed = 0
-        """How often it was cut, stalled, or set otherwise: nothing is expected of a run in which that happened."""
-        if target is not None:
-            self.bind(target)
+        super().__init__(target, name)
 
     async def _converse(self, talk: Conversation) -> None:
         """Relay one connection; both sides are closed when it returns, and reset when it raises OSError."""
         raise NotImplementedError
-
-    @property
-    def target(self) -> Target | None:
-        """What it stands in front of; None while it is unbound."""
-        return self._target
-
-    @property
-    def stretch(self) -> Stretch:
-        """What theory is told of it."""
-        return Stretch(self.name)
 
     @property
     def running(self) -> bool:
@@ -153,24 +133,12 @@ class Relay:
         """Its listening ports, under the names of the target's; empty while it is not running."""
         return {kind: sock.getsockname()[1] for kind, sock in self._listeners.items()}
 
-    @property
-    def address(self) -> tuple[str, int]:
-        """Host and port that stand in for the target's HTTP port.
-
-        Raises:
-            LabkitError: it is not running.
-        """
-        ports = self.ports
-        if not ports:
-            raise LabkitError(f"{self.name} has no address yet: start() it first")
-        return HOST, ports.get("http") or next(iter(ports.values()))
-
     def catch_up(self) -> None:
         """Dissect what has passed up to now; otherwise that comes a little later than the bytes. From any thread."""
 
         def act() -> None:
-            for talk in self._open:
-                talk.near.catch_up()
+            for wire in (*(talk.near for talk in self._open), *self._lingering.values()):
+                wire.catch_up()
 
         self._on_loop(act)
 
@@ -178,21 +146,6 @@ class Relay:
     def connections(self) -> int:
         """How many relayed connections are open now."""
         return len(self._open)
-
-    def bind(self, target: Target | None) -> Self:
-        """Point it at *target*; None unbinds it.
-
-        Raises:
-            ValueError: not a lab, a relay or ``(host, port)``.
-            LabkitError: it is running.
-        """
-        if self.running:
-            raise LabkitError(f"{self.name} is running: close() it before you bind it")
-        if target is self:
-            raise ValueError(f"{self.name} cannot be its own target")
-        has_ports = isinstance(getattr(target, "ports", None), Mapping)
-        self._target = target if target is None or has_ports else check_address(target)
-        return self
 
     def start(self) -> Self:
         """Open its ports.
@@ -251,17 +204,32 @@ class Relay:
             lab_loop.run(call())
 
     def _listen(self) -> None:
-        targets = addresses(self._target, self.name, self.kinds)
+        targets = self._targets()
         try:
-            for kind, address in targets.items():
-                self._addresses[kind] = resolve(address)
+            for kind, found in targets.items():
+                self._addresses[kind] = found
                 sock = self._listeners[kind] = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
                 self.tune(sock)
-                sock.bind((HOST, 0))
+                self._bind(sock)
                 sock.listen(1024)
         except BaseException:
             self._close_listeners()
             raise
+
+    def _targets(self) -> dict[str, list[SockAddr]]:
+        """Where to dial, by the name of each port that is opened."""
+        named = addresses(self._target, self.name, self.kinds)
+        return {kind: resolve(address) for kind, address in named.items()}
+
+    def _bind(self, sock: socket.socket) -> None:
+        sock.bind((HOST, 0))
+
+    def _observer(self, record: ConnectionRecord) -> Observer:
+        """Who reads what goes over a connection on its near side."""
+        return Observer(record, techniques_of(self._target), own_addresses if self.skips_own else ())
+
+    def _talk(self, near: Wire, number: int, found: Sequence[SockAddr]) -> Conversation:
+        return Conversation(self, near, number, found)
 
     def _close_listeners(self) -> None:
         for sock in self._listeners.values():
@@ -304,9 +272,8 @@ class Relay:
             "", number, local=sock.getsockname()[:2], remote=peer, t_ns=t_ns, hop=f"{self.name}.near"
         )
         record.connected_ns = t_ns
-        skips = own_addresses if self.skips_own else ()
-        near = Wire(sock, record, self.flow, near=True, observer=Observer(record, techniques_of(self._target), skips))
-        talk = Conversation(self, near, number, self._addresses[kind])
+        near = Wire(sock, record, self.flow, near=True, observer=self._observer(record))
+        talk = self._talk(near, number, self._addresses[kind])
         task = self._open[talk] = asyncio.get_running_loop().create_task(self._serve(talk))
         # not in a finally: a task that is cancelled before its first turn never gets there
         task.add_done_callback(lambda _: self._served(talk))
@@ -368,32 +335,9 @@ class Relay:
     async def _finish(self) -> None:
         await asyncio.gather(*self._end(), return_exceptions=True)
 
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self.start()  # two system calls a port, and one turn of the lab loop
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        await lab_loop.hop(self._finish())
-
     def __repr__(self) -> str:
         state = f"on {self.ports}, {self.connections} open" if self.running else "not running"
         return f"<{type(self).__name__} {self.name!r} {state}>"
-
-
-def led_through(target: Target | None) -> tuple[list[Relay], Target | None]:
-    """The relays that this leads through, from the first on, and what is behind the last."""
-    relays: list[Relay] = []
-    while isinstance(target, Relay):
-        relays.append(target)
-        target = target.target
-    return relays, target
 
 
 def techniques_of(target: Target | None) -> tuple[Technique, ...]:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
-import struct
 import time
 from typing import Literal
 
@@ -18,12 +16,11 @@ from labkit.client.connection import own_addresses
 from labkit.client.ledger import ConnectionRecord
 from labkit.client.segments import read_segments
 from labkit.network.observer import Observer
-from labkit.sockets import READ_BYTES
+from labkit.sockets import READ_BYTES, RESET
 from labkit.wire.events import now_ns
 from labkit.wire.spans import Direction
 
 _LINGER_S = 1.0
-RESET = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)  # SO_LINGER of 0 s: close() sends RST
 
 
 class Flow:
@@ -195,7 +192,10 @@ class Wire:
                         await self._ready("read")
 
     def _ended(self, by: str) -> None:
-        self.record.closed_by = self.record.closed_by or by
+        if not self.record.closed_by:
+            self.record.closed_by, self.record.ended_ns = by, now_ns()
+            if self._observer is not None:
+                self._observer.ending()
 
     def _broken(self) -> ConnectionResetError:
         self.lost = True

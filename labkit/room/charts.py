@@ -225,8 +225,10 @@ class LiveCharts:
             next(data).update(x=self._floats(e[0] for e in ends), y=self._floats(e[1] for e in ends))
         next(data), next(data)
         self._ladder(data)
-        for place, _ in enumerate(CATEGORIES):
-            next(data).update(x=self._floats(b[0] for b in board.bars), y=self._floats(b[1][place] for b in board.bars))
+        for place, category in enumerate(CATEGORIES):
+            sizes = [bar[place] for _, bar in board.bars]
+            is_told = category != "tls" or any(sizes)
+            next(data).update(x=self._floats(b[0] for b in board.bars), y=self._floats(sizes), showlegend=is_told)
         for place in (0, 1):
             next(data).update(x=self._floats(board.open.get(name, (0, 0))[place] for name in board.techniques))
         self._set_ranges(figure.layout, dots, since_s, until_s)
@@ -274,14 +276,14 @@ class LiveCharts:
             return "No delivery has arrived"
         wide, calm = rows[0], [row for row in rows[1:] if row["high"] <= 1.25 * rows[-1]["high"]]
         name = self.board.natures.short(wide["technique"])
-        said = f"{name} takes {style.number(wide['low'])} to {style.ms(wide['high'])}"
+        said = f"{name} takes {style.extent_ms(wide['low'], wide['high'])}"
         if not calm:
             return said
         low, high = min(row["low"] for row in calm), max(row["high"] for row in calm)
         group = self.board.natures.group([row["technique"] for row in calm])
         if self.board.natures.kind(wide["technique"]) == "stream":
             group = group.replace("the streams", "the other streams")
-        return f"{said}, {group} {style.number(low)} to {style.ms(high)}"
+        return f"{said}, {group} {style.extent_ms(low, high)}"
 
     def _note(self) -> str:
         some = "; only some of the dots are drawn" if self.board.left_out else ""

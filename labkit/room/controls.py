@@ -70,6 +70,7 @@ class DialWidget(anywidget.AnyWidget):
     continuous = traitlets.Bool().tag(sync=True)
     value = traitlets.Float().tag(sync=True)
     keeps_keys = traitlets.Bool().tag(sync=True)
+    disabled = traitlets.Bool().tag(sync=True)
 
 
 class FirstDial(DialWidget):
@@ -91,6 +92,7 @@ class FormWidget(anywidget.AnyWidget):
     button = traitlets.Unicode().tag(sync=True)
     help = traitlets.Unicode().tag(sync=True)
     values = traitlets.Dict().tag(sync=True)
+    disabled = traitlets.Bool().tag(sync=True)
 
     def put(self, **values: str) -> None:
         """Show these values."""
@@ -121,7 +123,7 @@ class Controls:
         make = _Maker()
         self.plain = make.plain
         self.techniques = {t.name: make.tick(t.short) for t in techniques}
-        self.dials = {name: make.dial(name, first=name == next(iter(DIALS))) for name in DIALS}
+        self.dials = {n: make.dial(n, getattr(settings, n), first=n == next(iter(DIALS))) for n in DIALS}
         self.source = widgets.Dropdown(
             options=[(title, name) for name, title in SOURCES.items()],
             description="source",
@@ -180,7 +182,10 @@ class Controls:
         self.standing.value = f"<p>{html.escape(text)}</p>"
 
     def lock(self) -> None:
-        """Look as if nothing could be pressed: nothing can."""
+        """Nothing can be pressed or typed any more, by hand or by keyboard, and that is seen."""
+        everything = [*self.buttons.values(), *self.techniques.values(), *self.dials.values()]
+        for control in (*everything, self.source, self.publish, self.open):
+            control.disabled = True
         self.box.add_class("labkit-closed")
 
     def running(self, is_running: bool) -> None:
@@ -204,7 +209,7 @@ class _Maker:
             style=self._ticked,
         )
 
-    def dial(self, name: str, *, first: bool) -> DialWidget:
+    def dial(self, name: str, value: float, *, first: bool) -> DialWidget:
         dial = DIALS[name]
         return (FirstDial if first else DialWidget)(
             name=name,
@@ -218,7 +223,7 @@ class _Maker:
             log=dial.log,
             whole=dial.whole,
             continuous=name in CONTINUOUS,
-            value=dial.low,
+            value=float(value),  # from the first: anywidget 0.11 tells a page that took over 2 s to load of no change
             keeps_keys=first,
             layout=self.plain,
         )

@@ -73,8 +73,13 @@ export default {
       model.set("value", Number(number.value));
       send();
     });
+    const lock = () => {
+      for (const input of [range, number]) input.disabled = model.get("disabled");
+    };
     model.on("change:value", show);
+    model.on("change:disabled", lock);
     show();
+    lock();
 
     // JupyterLab has shortcuts of its own for the keys that turn, tick and choose
     const keep = (event) => {
@@ -91,6 +96,7 @@ export default {
       clearTimeout(timer);
       panel?.removeEventListener("keydown", keep);
       model.off("change:value", show);
+      model.off("change:disabled", lock);
     };
   },
 };

@@ -8,23 +8,19 @@ so the panel behaves the same whichever thread a callback arrives on. What goes 
 from __future__ import annotations
 
 import threading
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.errors import LabClosed, LabkitError
+from labkit.errors import LabClosed, LabkitError, naming_extras
 
-try:
+with naming_extras("labkit.Panel"):
     from labkit.room.callbacks import Callbacks
     from labkit.room.controls import Controls
-    from labkit.room.drawn_run import DrawnRun
     from labkit.room.place import Place
+    from labkit.room.runs import Runs
     from labkit.room.screen import Screen
-except ImportError as missing:
-    raise LabkitError(f"labkit.Panel needs {missing.name}: pip install anywidget, then restart the kernel") from None
 
 from labkit.charts import pictures
 from labkit.charts.lifelines import sequence
@@ -32,13 +28,13 @@ from labkit.measuring.endless import KEEP_EVENTS, LiveRun
 from labkit.measuring.natures import Natures
 from labkit.measuring.settings import NAMES, Settings
 from labkit.measuring.tallies import BROWSER
-from labkit.network.link import Link
 from labkit.techniques import find
 
 if TYPE_CHECKING:
     from labkit.lab.lab import Lab
     from labkit.measuring.explain import Explanation
     from labkit.measuring.run import Run
+    from labkit.network.link import Link
 
 ACTS = ("cut", "stall", "heal", "reset", "save", "publish", "explain")
 """What a person at the controls can have done, besides starting and stopping."""
@@ -104,12 +100,7 @@ class Panel:
             find(name, lab.techniques)
         self._defaults = self._settings
         self._lab = lab
-        self._keep_events = keep_events
         self._lock = threading.RLock()
-        self._live: LiveRun | None = None
-        self._drawn: DrawnRun | None = None  # stays when its run has ended
-        self._link: Link | None = None
-        self._runs: deque[Run] = deque(maxlen=5)
         self._closed = False
         self._told_of_pictures = False
         self._controls = Controls(lab.techniques, self._settings)
@@ -117,6 +108,7 @@ class Panel:
         acts = {name: getattr(self, name) for name in ACTS}
         acts["start"] = lambda: self.stop() if self.running else self.start()
         self._callbacks = Callbacks(self._screen, acts, self._take_over)
+        self._runs = Runs(lab, self._screen, self._callbacks.clicked, keep_events)
         for other in [a for a in lab.attached if isinstance(a, Place)]:
             other.panel.close()
         lab.attached.append(Place(self, self._screen, f"To go on, {AGAIN}."))
@@ -132,25 +124,24 @@ class Panel:
     def link(self) -> Link:
         """The network of its runs; a page can go through it too: ``BrowserSubscriber(lab, "sse", through=...)``."""
         with self._lock:
-            if self._link is None:
+            if self._runs.link is None:
                 self._check_open()
-                self._link = Link(self._lab, one_way_s=self.one_way_s, jitter_s=self.jitter_s).start()
-            return self._link
+            return self._runs.linked(self._settings)
 
     @property
     def running(self) -> bool:
         """Whether a run is under way."""
-        return self._live is not None
+        return self._runs.live is not None
 
     @property
     def run(self) -> Run | None:
         """The last run that ended; None before the first."""
-        return self._runs[-1] if self._runs else None
+        return self._runs.ended[-1] if self._runs.ended else None
 
     @property
     def runs(self) -> list[Run]:
         """The last runs, at most five, the newest last."""
-        return list(self._runs)
+        return list(self._runs.ended)
 
     @property
     def message(self) -> str:
@@ -165,7 +156,7 @@ class Panel:
     @property
     def draws(self) -> int:
         """How often the live charts of this run were drawn."""
-        return self._drawn.draws if self._drawn is not None else 0
+        return self._runs.drawn.draws if self._runs.drawn is not None else 0
 
     @property
     def figure(self) -> Any:
@@ -174,9 +165,9 @@ class Panel:
         Raises:
             LabkitError: nothing has run yet.
         """
-        if self._drawn is None:
+        if self._runs.drawn is None:
             raise LabkitError("nothing has run yet: panel.start() first")
-        return pictures.finished(self._drawn.charts.figure())
+        return pictures.finished(self._runs.drawn.charts.figure())
 
     # -- what one tells it ------------------------------------------------------------------------------------
 
@@ -199,25 +190,25 @@ class Panel:
                 find(name, self._lab.techniques)
             others = wanted.techniques != self._settings.techniques
             self._settings = wanted
-            if self._live is None:
+            if self._runs.live is None:
                 self._screen.say("")
             elif others:
-                self._end_run()
-                self._start_run()
+                self._runs.end()
+                self._runs.start(self._settings)
                 self._screen.say(
                     "Other techniques need another run: the one before is kept (panel.run), a new one has begun."
                 )
             else:
-                self._screen.say(self._live.change(**changes))
+                self._screen.say(self._runs.live.change(**changes))
 
     def start(self) -> Panel:
         """Attach the subscribers and start the source."""
         with self._lock, self._screen.saying():
-            if self._live is not None:
+            if self._runs.live is not None:
                 self._screen.say("It is running already: stop it first, or change a control while it runs.")
                 return self
             self._check_open()
-            self._start_run()
+            self._runs.start(self._settings)
             self._screen.say("")
         return self
 
@@ -228,18 +219,18 @@ class Panel:
             LabkitError: nothing has run yet.
         """
         with self._lock, self._screen.saying():
-            if self._live is not None:
-                if self._live.on_its_way_s > LONG_S:
-                    self._screen.say(f"Stopping: what is on its way may take {self._live.on_its_way_s:.0f} s.")
-                run = self._end_run()
+            if self._runs.live is not None:
+                if self._runs.live.on_its_way_s > LONG_S:
+                    self._screen.say(f"Stopping: what is on its way may take {self._runs.live.on_its_way_s:.0f} s.")
+                run = self._runs.end()
                 no_pictures = pictures.find_chromium() is None and not self._told_of_pictures
                 self._told_of_pictures |= no_pictures
                 self._screen.say(NO_PICTURES if no_pictures else "")
                 return run
-            if not self._runs:
+            if not self._runs.ended:
                 raise LabkitError("Nothing has run yet: press Start, or panel.start().")
             self._screen.say(f"{NOT_RUNNING} The last run is kept.")
-            return self._runs[-1]
+            return self._runs.ended[-1]
 
     def run_for(self, seconds: float, at: Mapping[float, Callable[[], object]] | None = None) -> Run:
         """Start, let it run, stop. The first interrupt ends it early.
@@ -248,14 +239,14 @@ class Panel:
             at: what to do at which second: ``{2.0: panel.cut, 3.0: panel.heal}``.
         """
         with self._screen.saying():
-            if self._live is not None:
+            if self._runs.live is not None:
                 raise LabkitError("It is running already: panel.stop() first.")
         self.start()
         try:
             for at_s, act in sorted((at or {}).items()):
-                self._sleep_until(min(at_s, seconds))
+                self._runs.sleep_until(min(at_s, seconds))
                 act()
-            self._sleep_until(seconds)
+            self._runs.sleep_until(seconds)
         except KeyboardInterrupt:
             run = self.stop()
             run.interrupted = True
@@ -281,7 +272,7 @@ class Panel:
         """Publish one event now; returns its id. Without a run, subscribers of other programs still get it."""
         with self._lock, self._screen.saying():
             self._check_open()
-            event_id = self._live.publish(data) if self._live is not None else self._lab.publish(data)
+            event_id = self._runs.live.publish(data) if self._runs.live is not None else self._lab.publish(data)
             self._controls.open.put(event_id=str(event_id))
             self._screen.say(f"Event {event_id} is published.")
             return event_id
@@ -293,7 +284,7 @@ class Panel:
             LabkitError: no such event, or nothing has run yet.
         """
         with self._lock, self._screen.saying():
-            run = self._live.snapshot() if self._live is not None else self.run
+            run = self._runs.newest
             if run is None:
                 raise LabkitError("Nothing has run yet, so there is no event to open: press Start.")
             name = technique.removesuffix(BROWSER) if technique else None
@@ -311,7 +302,7 @@ class Panel:
             LabkitError: nothing has run yet, or the file cannot be written.
         """
         with self._lock, self._screen.saying():
-            run = self._live.snapshot() if self._live is not None else self.run
+            run = self._runs.newest
             if run is None:
                 raise LabkitError("Nothing has run yet, so there is nothing to save: press Start.")
             path = Path(path or datetime.now().strftime("run-%Y%m%d-%H%M%S.parquet"))
@@ -322,11 +313,11 @@ class Panel:
     def reset(self) -> None:
         """Stop, put every control back where it began, clear charts and messages. Runs stay in ``runs``."""
         with self._lock, self._screen.saying():
-            if self._live is not None:
-                self._end_run()
+            if self._runs.live is not None:
+                self._runs.end()
             self._settings = self._defaults
             self._screen.show_settings(self._settings)
-            self._drawn = None
+            self._runs.drawn = None
             self._screen.clear()
             self._screen.say("Every control is back where it began.")
 
@@ -335,12 +326,8 @@ class Panel:
         with self._lock:
             if self._closed:
                 return
-            if self._live is not None:
-                self._end_run(settle=False)
+            self._runs.close()
             self._closed = True
-            link, self._link = self._link, None
-            if link is not None:
-                link.close()
             self._lab.attached[:] = [a for a in self._lab.attached if getattr(a, "panel", None) is not self]
             self._controls.lock()
             self._screen.say(CLOSED)
@@ -357,32 +344,11 @@ class Panel:
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         return self._controls.box._repr_mimebundle_(**kwargs)
 
-    # -- runs -------------------------------------------------------------------------------------------------
+    # -- what only it calls ------------------------------------------------------------------------------------
 
     def _check_open(self) -> None:
         if self._closed or self._lab.closed:
             raise LabClosed(CLOSED)
-
-    def _start_run(self) -> None:
-        self._drawn = DrawnRun(
-            self._lab, self._settings, self._screen, self._callbacks.clicked,
-            keep_events=self._keep_events, link=self.link,
-        )  # fmt: skip
-        self._live = self._drawn.live
-        self._controls.running(True)
-
-    def _end_run(self, *, settle: bool = True) -> Run:
-        drawn = self._drawn
-        assert drawn is not None
-        drawn.draw_no_more()
-        try:
-            run = drawn.stop(settle=settle)
-            self._runs.append(run)
-        finally:
-            self._live = None
-            self._controls.running(False)
-            drawn.rest()
-        return run
 
     def _take_over(self, name: str) -> None:
         """Take over where a control is now: of a slider that was dragged on meanwhile, only where it came to."""
@@ -399,16 +365,10 @@ class Panel:
                 raise
 
     def _fault(self, act: Callable[[LiveRun], None], sentence: str) -> None:
-        live = self._live
+        live = self._runs.live
         if live is None:
             self._screen.say(NOT_RUNNING)
             return
         with self._screen.saying():
             act(live)
             self._screen.say(sentence)
-
-    def _sleep_until(self, second: float) -> None:
-        live = self._live
-        end_s = live.started_ns / 1e9 + second if live is not None else 0.0
-        while self._live is live and live is not None and (left_s := end_s - time.perf_counter_ns() / 1e9) > 0:
-            time.sleep(min(left_s, 0.1))

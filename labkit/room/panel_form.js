@@ -43,8 +43,16 @@ export default {
         if (!typed.has(name)) inputs.get(name).value = value;
       }
     };
+    const lock = () => {
+      for (const control of [...inputs.values(), button]) control.disabled = model.get("disabled");
+    };
     model.on("change:values", show);
+    model.on("change:disabled", lock);
     show();
-    return () => model.off("change:values", show);
+    lock();
+    return () => {
+      model.off("change:values", show);
+      model.off("change:disabled", lock);
+    };
   },
 };

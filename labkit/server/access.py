@@ -6,7 +6,6 @@ pass with a token (``tokens.py``) or when they were allowed by name.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -15,14 +14,9 @@ from tornado.web import HTTPError
 from labkit.errors import EventTooLarge, LabClosed
 from labkit.server.hub import Hub, TooManyTopics
 from labkit.server.limits import check_data
+from labkit.server.origins import LOOPBACK_NAMES, name_in_host, name_in_origin, origin_of, plain
 from labkit.server.tokens import Tokens
 from labkit.wire.events import Event
-
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
-# the host, and with it perhaps a port, of a Host header or of an origin (RFC 3986 section 3.2; no user information)
-_AUTHORITY = r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,255})(?::[0-9]{1,5})?"
-_HOST = re.compile(_AUTHORITY, re.ASCII | re.IGNORECASE)
-_ORIGIN = re.compile(rf"https?://{_AUTHORITY}", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -36,6 +30,7 @@ class Context:
     heartbeat_s: float
     hold_s: float
     fanout: str
+    buffering_hint: bool = True
     allow_origins: set[str] = field(default_factory=set)
     exchanges: int = 0  # subscriptions being served now
     tokens: Tokens = field(default_factory=Tokens)
@@ -55,18 +50,20 @@ class Context:
             raise Refusal(503, str(error)) from None
 
     def allowed_host(self, host: str) -> bool:
-        """Whether a Host names this machine: a foreign one is what DNS rebinding looks like."""
-        match = _HOST.fullmatch(host)
-        loopback = match is not None and match[1].lower() in LOOPBACK_NAMES
-        return loopback or host.lower() in {origin.partition("://")[2] for origin in self.allow_origins}
+        """Whether a Host names this machine: a foreign one is what DNS rebinding looks like.
+
+        Its port does not matter: intermediaries rewrite it, and rebinding takes a name of its own.
+        """
+        names = {name_in_origin(origin) for origin in self.allow_origins}
+        return name_in_host(host) in LOOPBACK_NAMES | names - {None}
 
     def allowed_origin(self, origin: str, host: str) -> bool:
         """Whether a page of *origin* may use this lab: a loopback page, the page's own origin, or an allowed one."""
-        match = _ORIGIN.fullmatch(origin)
-        if match is None:  # "null" too: any sandboxed frame has it
+        name = name_in_origin(origin)
+        if name is None:
             return False
-        own = origin.partition("://")[2] == host
-        return match[1].lower() in LOOPBACK_NAMES or own or origin in self.allow_origins
+        own = plain(origin) == origin_of(origin.partition("://")[0], host)
+        return name in LOOPBACK_NAMES or own or plain(origin) in self.allow_origins
 
     def allowed(self, origin: str | None, host: str, token: str) -> tuple[bool, bool]:
         """Whether a request with that Origin, that Host and that ``token`` may pass: for the origin, for the host."""
@@ -80,10 +77,9 @@ class Context:
         Raises:
             ValueError: it is not an origin.
         """
-        plain = origin.removesuffix("/").lower()
-        if not _ORIGIN.fullmatch(plain):
+        if name_in_origin(origin.removesuffix("/")) is None:
             raise ValueError(f"not an origin: {origin!r} (expected one such as https://hub.example.org)")
-        self.allow_origins.add(plain)
+        self.allow_origins.add(plain(origin))
 
 
 class Refusal(HTTPError):

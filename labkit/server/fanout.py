@@ -11,6 +11,9 @@ answer to a publish): a write closes the direct way, and opens it again only if 
 what must come last: with the last chunk the subscriber is closed, and before a close frame the stream parts from it.
 The handler learns from its position in the log that the event was delivered.
 
+Over TLS there is no direct way, and none over HTTP/2, whose streams share a connection, its windows and its frames:
+each event goes through the handlers and their own flushes.
+
 The private names of Tornado used here: ``IOStream._write_buffer``, ``HTTP1Connection._chunking_output``.
 ``Lab(fanout="plain")`` does without.
 """
@@ -22,7 +25,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tornado.http1connection import HTTP1Connection
-from tornado.iostream import IOStream
+from tornado.iostream import IOStream, SSLIOStream
 from tornado.web import RequestHandler
 
 from labkit.server.encoding import Wrap
@@ -40,7 +43,9 @@ def attach(handler: RequestHandler, subscriber: Subscriber) -> None:
 
 def attach_stream(stream: IOStream, subscriber: Subscriber, wrap: Wrap | None) -> None:
     """The same for any stream: *wrap* adds what the connection puts around one event's bytes."""
-    if isinstance(stream, TellingStream) and not subscriber.closed and not stream.closed():
+    if not isinstance(stream, TellingStream) or isinstance(stream, SSLIOStream):
+        return  # TLS seals each connection's bytes apart, and may have to read before it can write
+    if not subscriber.closed and subscriber.closing is None and not stream.closed():
         stream.told = subscriber
         subscriber.attach(wrap, StreamSocket(stream))
 

@@ -8,6 +8,7 @@ in HTTP/1.x is in ``http1.py``.
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from asyncio import Future
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from tornado.log import app_log
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from labkit.errors import CursorError
-from labkit.server import fanout
+from labkit.server import fanout, origins
 from labkit.server.access import Context, Refusal
 from labkit.server.encoding import Encode
 from labkit.server.http1 import (
@@ -54,6 +55,7 @@ class PushHandler(RequestHandler):
     - Errors are one line of plain text, and no log's line is made of what was sent.
     """
 
+    public = False  # what any page may have: nothing of a lab's is in it
     context: Context
     topic: str
     after: Cursor | None
@@ -75,12 +77,13 @@ class PushHandler(RequestHandler):
         self.after = self.read_after()
 
     def check_access(self) -> None:
+        """Refuse a foreign Host, and a foreign Origin."""
         host, origin = self.request.headers.get("Host", "localhost"), self.request.headers.get("Origin")
         origin_passes, host_passes = self.context.allowed(origin, host, self.token())
         if not host_passes:
             raise Refusal(403, f"Host: {host[:80]!r} is not a name of this lab; use 127.0.0.1 or localhost")
-        if origin is not None and not origin_passes:
-            raise Refusal(403, f"Origin: {origin[:80]!r} may not use this lab; allow it with Lab(allow_origins=...)")
+        if origin is not None and not origin_passes and not self.public:
+            raise Refusal(403, origins.refused(origin))
 
     def token(self) -> str:
         """The request's ``token``, which lets pages of other origins in; empty without one."""
@@ -98,8 +101,13 @@ class PushHandler(RequestHandler):
             if all(context.allowed(origin, host, self.token())):
                 self.set_header("Access-Control-Allow-Origin", origin)
 
+    def head(self, *args: str) -> Any:
+        """The status and the fields that GET would have, at once (RFC 9110 section 9.3.2): see :meth:`subscribe`."""
+        return self.get(*args)
+
     def options(self, *_: str) -> None:
-        """Answer a browser's preflight (Fetch section 3.2), on a page's file too."""
+        """Say what the route takes (RFC 9110 section 9.3.7), to a browser's preflight too (Fetch section 3.2)."""
+        self.set_header("Allow", self.allowed())
         self.set_header("Access-Control-Allow-Methods", "GET, POST")
         self.set_header("Access-Control-Allow-Headers", "Content-Type, Last-Event-ID, Authorization")
         self.set_header("Access-Control-Max-Age", "600")
@@ -147,9 +155,11 @@ class PushHandler(RequestHandler):
 
     @contextmanager
     def subscribe(self, encode: Encode, after: Cursor | None = None) -> Iterator[Subscriber]:
-        """Be a subscriber of the topic for as long as this exchange lasts."""
+        """Be a subscriber of the topic for as long as this exchange lasts; a HEAD is none, and waits for nothing."""
         cursor = after if after is not None else self.after
         subscriber = self.context.hub.subscribe(self.topic, cursor, encode, conflate=self.flag("conflate"))
+        if self.request.method == "HEAD":
+            subscriber.end("a HEAD has no content")
         self._subscriber = subscriber
         self.context.exchanges += 1
         watch(self, True)
@@ -161,24 +171,44 @@ class PushHandler(RequestHandler):
             subscriber.close()
             self._subscriber = None
 
-    async def stream(self, encode: Encode, heartbeat: bytes = b"") -> None:
-        """Send where the stream begins, then every event as it comes, until one side has had enough."""
+    async def stream(self, encode: Encode, heartbeat: bytes = b"", most_beats: float = math.inf) -> None:
+        """Send where the stream begins, then every event as it comes, until one side has had enough.
+
+        Args:
+            most_beats: how many heartbeats may follow each other; with the last of them the stream ends.
+        """
         if self.request.version == "HTTP/1.0":  # whatever its Connection says: nothing else can end the body
             end_body_by_closing(self)
         let_go_unread(self, None)  # a poll may have been answered on this connection
+        self.ask_for_no_buffering()
         with self.subscribe(encode) as subscriber:
             await self.send(subscriber.encoded(subscriber.start()))
             forget_headers(self)
             if self.context.fanout == "direct":
                 fanout.attach(self, subscriber)
+            beats, reached = 0, subscriber.reached
             async for items in subscriber.batches():
+                beats = 0 if items else beats + 1 if subscriber.reached == reached else 1
+                reached = subscriber.reached
                 await self.send(b"".join(map(subscriber.encoded, items)) if items else heartbeat)
+                if beats >= most_beats:
+                    subscriber.close()
+
+    def ask_for_no_buffering(self) -> None:
+        """Ask intermediaries to hand a body on as it comes: RFC 10036's field, and the older one of nginx.
+
+        None has to: ``Lab(buffering_hint=False)`` does not ask.
+        """
+        if self.context.buffering_hint:
+            self.set_header("X-Accel-Buffering", "no")
+            self.set_header("Incremental", "?1")
 
     async def send(self, data: bytes) -> None:
         """Write *data* and wait until it was accepted, for a bounded time: a peer may stop reading."""
         try:
             connection = self.request.connection
-            if self._headers_written and not self._write_buffer and connection is not None:
+            head_only = self.request.method == "HEAD"  # then a flush writes the head, and nothing after it
+            if self._headers_written and not self._write_buffer and connection is not None and not head_only:
                 flushed = connection.write(data)  # all that write() and flush() come to, once the head is out
             else:
                 self.write(data)
@@ -230,11 +260,16 @@ class PushHandler(RequestHandler):
         if status_code == 503:
             self.set_header("Retry-After", "1")
         if status_code == 405:
-            allowed = [name for name in ("GET", "POST") if self.takes(name)]
-            self.set_header("Allow", ", ".join([*allowed, "OPTIONS"]))  # RFC 9110 section 15.5.6
-            sentence = f"{str(self.request.method)[:20]!r}: this route takes {' or '.join(allowed)}"
+            self.set_header("Allow", self.allowed())  # RFC 9110 section 15.5.6
+            asked = "GET" if self.request.method == "HEAD" else str(self.request.method)[:20]
+            sentence = f"{asked!r}: this route takes {' or '.join(filter(self.takes, ('GET', 'POST')))}"
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish(sentence + "\n")
+
+    def allowed(self) -> str:
+        """The methods of the route, as ``Allow`` lists them."""
+        read = ["GET", "HEAD"] if self.takes("GET") else []
+        return ", ".join([*read, *(["POST"] if self.takes("POST") else []), "OPTIONS"])
 
     def takes(self, method: str) -> bool:
         """Whether the route has that method (Tornado's own, which all handlers inherit, answer 405)."""

@@ -1,7 +1,8 @@
 """What exists only in HTTP/1.x: a server's stream, and what a handler does to the connection that carries it.
 
 Later HTTP versions end an answer, and tell of a peer that has gone, by themselves: there the functions that take a
-handler do nothing, or only what does not depend on the version. ``accepted`` is for every stream, a WebSocket's too.
+handler do nothing, or what an ``Exchange`` does in place of the connection. ``accepted`` is for every stream, a
+WebSocket's too. How requests are read, and where Tornado falls short of the RFCs there, is in ``http1_requests.py``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tornado.iostream import UnsatisfiableReadError
 from tornado.web import RequestHandler
 
 from labkit.server import fanout
+from labkit.server.exchange import Exchange
 from labkit.sockets import limit_unread
 
 LINGER_S = 2.0
@@ -110,13 +112,12 @@ class LabStream(fanout.TellingStream):
 
     def _begin_drain(self) -> None:
         sock, self.socket = self.socket, None  # type: ignore[assignment]
-        loop = asyncio.get_running_loop()
-        self._drain = sock, loop.call_later(LINGER_S, self.end_drain)
-        loop.add_reader(sock, self._drain_some)
+        self._drain = sock, asyncio.get_running_loop().call_later(LINGER_S, self.end_drain)
+        self.io_loop.add_handler(sock, self._drain_some, self.io_loop.READ)  # any loop can: Windows' own has no reader
         with suppress(OSError):
             sock.shutdown(socket.SHUT_WR)
 
-    def _drain_some(self) -> None:
+    def _drain_some(self, *_: object) -> None:
         assert self._drain is not None
         with suppress(BlockingIOError):
             try:
@@ -130,7 +131,7 @@ class LabStream(fanout.TellingStream):
         """Stop lingering, if it does."""
         if self._drain is not None:
             (sock, timer), self._drain = self._drain, None
-            asyncio.get_running_loop().remove_reader(sock)
+            self.io_loop.remove_handler(sock)
             timer.cancel()
             sock.close()
             self._holder.discard(self)
@@ -165,6 +166,8 @@ def watch(handler: RequestHandler, on: bool) -> None:
             handler.on_connection_close()  # it went with the request's own bytes: nobody will be told again
         elif on:
             stream._add_io_state(stream.io_loop.READ)
+    elif isinstance(connection, Exchange) and on and connection.closed:
+        handler.on_connection_close()
 
 
 def linger(handler: RequestHandler) -> None:
@@ -177,6 +180,8 @@ def linger(handler: RequestHandler) -> None:
 def connection_state(handler: RequestHandler) -> dict[str, Any]:
     """HTTP/1.x only: what is remembered of the connection that carries this exchange (for pipelining)."""
     connection = handler.request.connection
+    if handler.request.method == "HEAD":
+        return {}  # it gives nothing
     if isinstance(connection, HTTP1Connection) and isinstance(connection.stream, LabStream):
         if connection.stream.state is None:
             connection.stream.state = {}
@@ -187,6 +192,8 @@ def connection_state(handler: RequestHandler) -> dict[str, Any]:
 def let_go_unread(handler: RequestHandler, timeout_s: float | None) -> None:
     """Give up the connection when its peer takes nothing of what was written for so long; None: leave that to us.
 
+    In later versions many exchanges share it: how long it may take nothing is decided once.
+
     The end of an answer is no longer waited for once the system has accepted it.
     """
     connection = handler.request.connection
@@ -195,10 +202,9 @@ def let_go_unread(handler: RequestHandler, timeout_s: float | None) -> None:
 
 
 def accepted_in_time(handler: RequestHandler, written: Future[None], timeout_s: float) -> None:
-    """Give up the connection unless the system has accepted the end of an answer in time. Nothing waits for it."""
-    connection = handler.request.connection
-    if isinstance(connection, HTTP1Connection) and not written.done():
-        late = asyncio.get_running_loop().call_later(timeout_s, connection.stream.close)
+    """Give up the exchange unless the system has accepted the end of an answer in time. Nothing waits for it."""
+    if not written.done():
+        late = asyncio.get_running_loop().call_later(timeout_s, abort, handler)
         written.add_done_callback(lambda _: late.cancel())
 
 
@@ -211,10 +217,24 @@ def forget_headers(handler: RequestHandler) -> None:
 
 
 def abort(handler: RequestHandler) -> None:
-    """Give up the exchange: its peer does not read."""
+    """Give up the exchange, in HTTP/1.x with its connection: its peer does not read."""
     connection = handler.request.connection
     if isinstance(connection, HTTP1Connection):
         connection.stream.close()
+    elif isinstance(connection, Exchange):
+        connection.abort()
+
+
+def require_upgrade(handler: RequestHandler, protocol: str) -> bool:
+    """Name the protocol that this address speaks instead (RFC 9110 sections 7.8 and 15.5.22).
+
+    False: from HTTP/2 on there is no upgrade, and no 426 (RFC 9113 section 8.6).
+    """
+    if not isinstance(handler.request.connection, HTTP1Connection):
+        return False
+    handler.set_header("Upgrade", protocol)
+    handler.set_header("Connection", "Upgrade")
+    return True
 
 
 def end_body_by_closing(handler: RequestHandler) -> None:

@@ -8,15 +8,37 @@ from typing import Any
 
 from tornado.iostream import IOStream, StreamClosedError
 
+from labkit.server.access import Refusal
 from labkit.server.handler import PushHandler
-from labkit.server.http1 import accepted
+from labkit.server.http1 import accepted, require_upgrade
+from labkit.server.http1_requests import members
 from labkit.server.websocket import CorrectedHandler, CorrectedProtocol
+from labkit.wire.http1 import PROTOCOL
 
 SUBPROTOCOL = "labkit"
 
 
 class WebSocketRoute(PushHandler, CorrectedHandler):
     """What ``/websocket`` and ``/websocket/echo`` share: access checks, compression on request, quiet errors."""
+
+    async def get(self, *args: Any, **kwargs: Any) -> None:
+        """Shake hands (RFC 6455 section 4.2). HTTP/1.0 has no upgrade (RFC 9110 section 7.8)."""
+        headers = self.request.headers
+        asked = PROTOCOL in members(headers, "Upgrade") and "upgrade" in members(headers, "Connection")
+        if not asked or self.request.version == "HTTP/1.0":
+            self.head()
+        await super().get(*args, **kwargs)
+
+    def head(self, *_: str) -> None:
+        """Only HTTP/1 has an upgrade to ask for (RFC 9113 section 8.6); from HTTP/2 on it is CONNECT (RFC 8441)."""
+        status = 426 if self.request.version.startswith("HTTP/1.") else 400
+        raise Refusal(status, "this route speaks WebSocket (RFC 6455): open it as ws:// or wss://")
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        if status_code == 426 and not require_upgrade(self, PROTOCOL):
+            status_code = 400
+            self.set_status(status_code)
+        super().write_error(status_code, **kwargs)
 
     def check_origin(self, origin: str) -> bool:
         return True  # prepare() has checked it, as on every route

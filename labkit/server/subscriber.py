@@ -206,6 +206,12 @@ class Subscriber:
             self.topic.leave(self)
             self.wake()
 
+    def end(self, why: str) -> None:
+        """Be told nothing more: whoever waits gets the reason at once. It counts as a subscriber no longer."""
+        self.closing = why
+        self.topic.leave(self)
+        self.wake()
+
     def fell_behind(self) -> None:
         """The socket did not take the newest event: apply the slow-subscriber policy, wake whoever is parked."""
         lag = self.topic.fanned - self.position

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hmac
 import threading
 
+from labkit.server.origins import name_in_host, name_in_origin, plain
+
 MAX_TOKENS = 256
 MAX_ORIGINS = 16  # for each token: the names under which one notebook is opened
 MAX_LENGTH = 300
@@ -31,7 +33,7 @@ class Tokens:
         with self._lock:
             origins = self._origins.setdefault(token, set())
             if origin is not None and origin != "null" and len(origins) < MAX_ORIGINS:
-                origins.add(origin.removesuffix("/").lower())
+                origins.add(plain(origin))
             while len(self._origins) > MAX_TOKENS:
                 del self._origins[next(iter(self._origins))]
 
@@ -55,12 +57,12 @@ class Tokens:
                 return False, False
             origins = good[0]
             if origin is not None:
-                origin = origin.lower()
+                origin = plain(origin)
                 if not origins and origin != "null" and len(origin) <= MAX_LENGTH:
                     origins.add(origin)
                 if origin not in origins:
                     return False, False
-            return True, host.lower() in {known.partition("://")[2] for known in origins}
+            return True, name_in_host(host) in {name_in_origin(known) for known in origins} - {None}
 
 
 def same(known: str, given: str) -> bool:

@@ -36,6 +36,7 @@ Not here: the rest of the opening handshake, which stays Tornado's.
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from asyncio import Future
 from contextlib import suppress
@@ -63,6 +64,7 @@ from labkit.wire.frames import (
     failure_code,
 )
 
+ANSWER_S = 5.0  # for the answer to a close frame
 FAREWELL_S = 2.0
 """How long a close frame that fails the connection may take to leave."""
 _OPCODES = frozenset(Opcode)
@@ -222,6 +224,14 @@ class CorrectedProtocol(WebSocketProtocol13):
         if isinstance(self.stream, LabStream):
             self.stream.part()
         super().close(code, reason)
+
+    async def answered(self) -> None:
+        """Keep the connection for the peer's answer to a close frame; whoever waits is ended with the handler.
+
+        Ended without it, the connection is not closed cleanly (section 7.1.4).
+        """
+        if not self.stream.closed():
+            await asyncio.sleep(ANSWER_S)
 
     async def _fail(self, error: WireError) -> None:
         """Say why in a close frame, and end the connection; nothing more of it is read (section 7.1.7).

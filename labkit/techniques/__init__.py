@@ -10,11 +10,11 @@ from collections.abc import Iterable
 
 from labkit.errors import BadTechnique, UnknownTechnique
 from labkit.techniques.base import Opening, Technique
+from labkit.techniques.delivery import Delivery
 from labkit.techniques.http_streaming import HTTP_STREAMING
 from labkit.techniques.long_polling import LONG_POLLING
 from labkit.techniques.plugin_socket import PLUGIN_SOCKET
 from labkit.techniques.polling import POLLING
-from labkit.techniques.reading import Delivery
 from labkit.techniques.sse import SSE
 from labkit.techniques.websocket import WEBSOCKET
 

@@ -8,19 +8,34 @@
 // long as it runs, `pauses = false` that it goes on while the page is hidden, `terminal` what to show as a command.
 
 export const ANSWER_MS = 10_000; // to answer what is not held
+const HELD_MS = 5000; // until an answer that has not begun is asked after
 export const NO_ANSWER = "the lab does not answer";
+export const HELD_BACK = "nothing comes until the answer ends";
 export const NEVER = new AbortController().signal;
 
 /** The connection broke: going on from the cursor is worth trying. */
 export class Lost extends Error {}
 
-/** The same, of an interface that does not tell a page whether it was refused. */
-export class Unexplained extends Lost {}
+/** Something on the way, or a lab that has no room, says that there is no answer now. */
+export class Unreached extends Lost {
+  constructor(status, text) {
+    super(`HTTP ${status}${text || ": something on the way does not reach the lab"}`);
+    this.status = status;
+  }
+}
+
+/** The same, of an interface that does not tell a page whether it was refused, or its upgrade dropped on the way. */
+export class Unexplained extends Lost {
+  constructor(message, { upgrade = false } = {}) {
+    super(message);
+    this.upgrade = upgrade;
+  }
+}
 
 /** An answer that says no. */
 export class Refused extends Error {
   constructor(status, text) {
-    super(`HTTP ${status}: ${text.trim().slice(0, 200)}`);
+    super(`HTTP ${status}${text || ": not from a lab"}`);
     this.status = status;
   }
 }
@@ -33,6 +48,7 @@ export class Reader {
   open(how = "") {} // the lab has answered
   parked() {} // the lab has answered, and holds a request
   broken() {} // the browser reconnects by itself
+  heldBack(why) {} // the lab answers, and what it answers here does not come
   received(bytes) {}
   event(item, cursor, at) {} // item: {id, data} or {id, base64}; at: performance.now()
   hole(gap, cursor, at) {} // gap: {after, next}
@@ -123,8 +139,51 @@ export class Watch {
 
 export async function ask(url, signal, options = {}) {
   const response = await orLost(fetch(url, { cache: "no-store", signal, ...options }));
-  if (!response.ok) throw new Refused(response.status, await orLost(response.text()));
-  return response;
+  if (response.ok) return response;
+  const is_page = response.headers.get("Content-Type")?.includes("html"); // of a server on the way, for a person
+  const text = is_page ? "" : (await orLost(response.text())).trim();
+  const Kind = response.status >= 502 && response.status <= 504 ? Unreached : Refused;
+  throw new Kind(response.status, text && `: ${text.slice(0, 200)}`);
+}
+
+/**
+ * Looks after a stream that says nothing, although a lab begins each with where it begins: while a HEAD of the same
+ * address is answered, the lab is there, and something on the way holds the stream back (RFC 6202 section 3.2).
+ */
+export class Silence {
+  held = false;
+  #timer;
+  #ended = new AbortController();
+
+  constructor(reader, url) {
+    this.#timer = setTimeout(() => this.#look(reader, url), HELD_MS);
+  }
+
+  async #look(reader, url) {
+    try {
+      await ask(url, AbortSignal.any([this.#ended.signal, AbortSignal.timeout(ANSWER_MS)]), { method: "HEAD" });
+    } catch {
+      return; // then that is not known
+    }
+    if (this.#ended.signal.aborted) return;
+    this.held = true;
+    reader.heldBack(HELD_BACK);
+  }
+
+  /** It speaks, or is over. */
+  end() {
+    clearTimeout(this.#timer);
+    this.#ended.abort();
+    this.held = false;
+  }
+}
+
+function read(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Refused(200, ": something else than a lab answers there");
+  }
 }
 
 /** Ask once for one whole JSON body: `{json, bytes, at}`. */
@@ -132,7 +191,7 @@ export async function askWhole(url, away, limit_ms = ANSWER_MS, options = {}) {
   const watch = new Watch(away, limit_ms);
   try {
     const body = await orLost((await ask(url, watch.signal, options)).arrayBuffer());
-    return { at: performance.now(), bytes: body.byteLength, json: JSON.parse(new TextDecoder().decode(body)) };
+    return { at: performance.now(), bytes: body.byteLength, json: read(new TextDecoder().decode(body)) };
   } finally {
     watch.end();
   }

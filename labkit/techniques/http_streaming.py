@@ -10,27 +10,27 @@ the client asks again from its cursor (RFC 6202 section 3.2); with N = 1 that is
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
-from labkit.client.http import refuse_unless
 from labkit.server.access import Refusal
 from labkit.server.encoding import Encode, Item
 from labkit.server.handler import PushHandler
 from labkit.server.http1 import end_body_by_closing
 from labkit.techniques.base import Opening, Technique
+from labkit.techniques.delivery import Delivery
 from labkit.techniques.expecting import one_transit, recycled
-from labkit.techniques.reading import Delivery
 from labkit.theory import Expectation, Mark, Path, Silent
 from labkit.wire import envelope
-from labkit.wire.bodies import Told
-from labkit.wire.delimited import Delimited
+from labkit.wire.bodies import lines_or_parts
 from labkit.wire.events import Event, Gap
-from labkit.wire.multipart import PartDecoder
 
 BOUNDARY = b"--labkit-event"  # cannot occur in a part: JSON holds no line feed
 PART_HEAD = b"Content-Type: application/json\r\n\r\n"
+IDLE = b"X-Idle: 1\r\n"  # the heartbeat of parts: a field of the next one's head that may be ignored (RFC 2046, 5.1)
+MOST_IDLE = 100  # of those in one head: readers have limits, 128 fields and 8 KiB among them
 DEFAULTS = ("chunked", "lines", "trailing")
 _COUNT = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 
@@ -62,9 +62,8 @@ class HTTPStreamingHandler(PushHandler):
             self.set_header("Content-Type", "application/x-ndjson")
             return await self.write_events(line, b"\n", recycle)
         self.set_header("Content-Type", f"multipart/x-mixed-replace; boundary={BOUNDARY[2:].decode()}")
-        if not leading:
-            self.write(BOUNDARY + b"\r\n")
-        await self.write_events(leading_part if leading else part, b"", recycle)
+        self.write(b"" if leading else BOUNDARY + b"\r\n")
+        await self.write_events(leading_part if leading else part, b"" if leading else IDLE, recycle, MOST_IDLE)
         self.write(b"\r\n" * leading + BOUNDARY + b"--\r\n")  # the last part is whole now (RFC 2046 section 5.1.1)
 
     def recycle(self) -> int:
@@ -74,13 +73,14 @@ class HTTPStreamingHandler(PushHandler):
             raise Refusal(400, f"recycle: {text[:40]!r} is not a whole number from 1 to 999999")
         return int(text or 0)
 
-    async def write_events(self, encode: Encode, heartbeat: bytes, recycle: int) -> None:
+    async def write_events(self, encode: Encode, heartbeat: bytes, recycle: int, most_beats: float = math.inf) -> None:
         """Write the body; one that is recycled ends with the write that reaches *recycle* events."""
         if not recycle:
-            await self.stream(encode, heartbeat)
+            await self.stream(encode, heartbeat, most_beats if heartbeat else math.inf)
             return
         if self.request.version == "HTTP/1.0":
             end_body_by_closing(self)
+        self.ask_for_no_buffering()
         with self.subscribe(encode) as subscriber:
             await self.send(subscriber.encoded(subscriber.start()))
             async for items in subscriber.batches():
@@ -100,7 +100,7 @@ async def subscribe(
     conflate: bool = False,
     recycle: int | None = None,
 ) -> AsyncGenerator[Delivery | Gap, None]:
-    """Read one endless response. Ends when the server ends it, unless it is to be recycled.
+    """Read one endless response. Ends when the server ends it, unless it is a lab's that was to recycle it.
 
     Args:
         http_version: ``1.1``, or ``1.0`` where only the close can end the body.
@@ -110,6 +110,7 @@ async def subscribe(
 
     Raises:
         ConnectionLost: cut. With ``eof`` a cut looks like an end: the iterator just stops.
+        Refused: another status than 200.
     """
     client, reader = opening.http(version=http_version), opening.reader()
     asked = {"framing": framing, "format": format, "boundary": boundary}
@@ -118,25 +119,24 @@ async def subscribe(
     try:
         while True:
             await client.ask({"after": reader.cursor, **query})
-            response, http = await client.head()
-            refuse_unless(response, (200,))
-            kind = response.headers.get("content-type", "")
-            async for said in http.values(Told(PartDecoder(kind) if kind.startswith("multipart/") else Delimited())):
-                if (item := reader.take(said, http.connection.received_ns)) is not None:
+            response, http = await client.head(200)
+            kind, goes_on = response.headers.get("content-type", ""), bool(reader.cursor)
+            async for said in http.values(lines_or_parts(kind, http.says_its_end, goes_on=goes_on)):
+                if (item := reader.take(said, http.received_ns)) is not None:
                     yield item
-            if not recycle:
+            if not recycle or not reader.is_lab:
                 return
-            http.next_cycle()
+            if not http.next_cycle():
+                client.close()
     finally:
         client.close()
 
 
 def expect(options: Mapping[str, Any], path: Path) -> Expectation | Silent:
     """One transit, as long as the response goes on; what comes between two of them waits for the next request."""
-    multipart = options["format"] == "multipart"
-    if multipart and options["boundary"] == "leading":
+    if options["format"] == "multipart" and options["boundary"] == "leading":
         return Silent("with a leading boundary a part is whole only when the next begins")
-    return recycled(options, path, one_transit(options, path, beats=not multipart))
+    return recycled(options, path, one_transit(options, path))
 
 
 HTTP_STREAMING = Technique(

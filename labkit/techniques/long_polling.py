@@ -16,8 +16,8 @@ from labkit.server.encoding import Item
 from labkit.server.handler import PushHandler
 from labkit.server.http1 import connection_state
 from labkit.techniques.base import Opening, Technique
+from labkit.techniques.delivery import Delivery
 from labkit.techniques.expecting import held_request
-from labkit.techniques.reading import Delivery
 from labkit.theory import (
     Expectation,
     Mark,
@@ -27,11 +27,12 @@ from labkit.theory import (
     long_polling_pipelined_latency,
 )
 from labkit.wire.bodies import Told, Whole
-from labkit.wire.envelope import told_answer
 from labkit.wire.events import Cursor, Gap
+from labkit.wire.first_word import answers
 
 RAN_OUT = (204, 408)
 """How other people's servers, and intermediaries, end a poll that brought nothing (RFC 6202 section 5.5)."""
+LEAST_S = 0.01  # from one request to the next, of a server that may hold none
 
 
 class LongPollingHandler(PushHandler):
@@ -83,20 +84,16 @@ async def subscribe(
     """Poll again and again, each request held by the server for at most *hold_s* seconds (None: its default).
 
     A poll that ran out by 204 or 408, as other people's servers have it, is asked again; after one that did so at
-    once, with backoff.
+    once, or told only what was told before, with backoff.
 
     Args:
         pipelined: keep one more request waiting behind the parked one. Opt-in: an intermediary that shares its
             connections among clients would mix up what each of them was given.
         keep_alive: one connection for all polls; False opens one for each.
     """
-    client = opening.http(keep_alive=keep_alive, version=http_version)
-    reader, backoff, clock = opening.reader(), Backoff(), asyncio.get_running_loop().time
-    query = {
-        "timeout": hold_s,
-        "pipelined": "1" if pipelined else None,
-        "conflate": "1" if conflate else None,
-    }
+    client = opening.http(keep_alive=keep_alive, version=http_version, hold_s=hold_s)
+    reader, tell, backoff, clock = opening.reader(), answers(), Backoff(), asyncio.get_running_loop().time
+    query = {"timeout": hold_s, "pipelined": "1" if pipelined else None, "conflate": "1" if conflate else None}
     try:
         while True:
             asked_s = clock()
@@ -105,14 +102,14 @@ async def subscribe(
                 reader.opened(reader.cursor)  # parked, as far as a client can know
             if pipelined:
                 await client.ask({"after": reader.cursor, **query}, ahead=1)
-            response, said = await client.told(Told(Whole(), told_answer), *RAN_OUT)
-            has_run_out = response.status in RAN_OUT or said is None
-            backoff.answered(clock() - asked_s, brought=not has_run_out)
-            if has_run_out:
-                await asyncio.sleep(backoff.next_s())
-                continue
-            for item in reader.take_answer(said, client.received_ns):
+            response, said = await client.told(Told(Whole(), tell), *RAN_OUT)
+            for item in reader.take_answer(said if response.status == 200 else None, client.received_ns):
                 yield item
+            backoff.answered(clock() - asked_s, brought=reader.brought)
+            if not (reader.brought or (pipelined and reader.is_lab)):
+                await asyncio.sleep(backoff.next_s())
+            elif not reader.is_lab:
+                await asyncio.sleep(max(0.0, asked_s + LEAST_S - clock()))
     finally:
         client.close()
 
@@ -150,6 +147,6 @@ LONG_POLLING = Technique(
     theory=expect,
     body="answer",
     through_buffering=True,
-    http1_only=("pipelining",),
+    http1_only=("pipelined",),
     hint="the server holds the request until it has something to say",
 )

@@ -23,14 +23,15 @@ from labkit.server.limits import check_topic, message_limit
 from labkit.server.subscriber import Subscriber
 from labkit.server.tcp import ConversationServer, ended_by
 from labkit.techniques.base import Opening, Technique
+from labkit.techniques.delivery import Delivery
 from labkit.techniques.expecting import one_transit
 from labkit.techniques.publishing import answer_publish
-from labkit.techniques.reading import Delivery
 from labkit.theory import Mark
 from labkit.wire import envelope
 from labkit.wire.bodies import Told
 from labkit.wire.delimited import Delimited
 from labkit.wire.events import Cursor, Gap
+from labkit.wire.first_word import Words
 
 FIRST_MESSAGE_S = 5.0
 FIRST_MESSAGE_BYTES = 4096
@@ -102,13 +103,13 @@ def read_subscription(message: bytes) -> tuple[str, Cursor | None]:
 
 async def subscribe(opening: Opening) -> AsyncGenerator[Delivery | Gap, None]:
     """Subscribe on ``tcp://host:port`` and read NUL-terminated JSON until the server closes."""
-    parts = address.split(opening.url, address.TCP)
-    socket = await MessageSocket.open(parts.hostname or "", parts.port or 843, opening.wiring, opening.topic)
+    place = address.split(opening.url, address.TCP)
+    socket = await MessageSocket.open(place.host, place.port, opening.wiring, opening.topic)
     reader = opening.reader()
     asked = {"topic": opening.topic, "after": opening.after or ""} | ({"token": opening.token} if opening.token else {})
     try:
         await socket.ask(json.dumps({"subscribe": asked}).encode() + b"\0")
-        async for said in socket.values(Told(Delimited(b"\0", "NUL"))):
+        async for said in socket.values(Told(Delimited(b"\0", "NUL"), Words(goes_on=bool(opening.after)))):
             if (item := reader.take(said, socket.connection.received_ns)) is not None:
                 yield item
     finally:

@@ -12,12 +12,12 @@ from typing import Any
 
 from labkit.server.handler import PushHandler
 from labkit.techniques.base import Opening, Technique
+from labkit.techniques.delivery import Delivery
 from labkit.techniques.expecting import POISSON
-from labkit.techniques.reading import Delivery
 from labkit.theory import Expectation, Mark, Path, Silent, newest_latency, polling_latency
 from labkit.wire.bodies import Told, Whole
-from labkit.wire.envelope import told_answer
 from labkit.wire.events import Gap
+from labkit.wire.first_word import answers
 
 
 class PollingHandler(PushHandler):
@@ -58,7 +58,7 @@ async def subscribe(
         keep_alive: one connection for all polls; False opens one for each.
     """
     client = opening.http(keep_alive=keep_alive, version=http_version)
-    reader = opening.reader()
+    reader, tell = opening.reader(), answers()
     clock = asyncio.get_running_loop().time
     began_s = next_s = clock() + start_delay_s
     seen: str | None = None
@@ -70,7 +70,7 @@ async def subscribe(
             condition = {"If-None-Match": seen} if etag and seen else {}
             query = {"after": reader.cursor, "etag": "1" if etag else None, "conflate": "1" if conflate else None}
             await client.ask(query, condition)
-            response, said = await client.told(Told(Whole(), told_answer), 204)
+            response, said = await client.told(Told(Whole(), tell), 204)
             next_s = max(clock(), began_s + interval_s) if not wait_after_answer else clock() + interval_s
             seen = response.headers.get("etag")
             for item in reader.take_answer(said, client.received_ns):

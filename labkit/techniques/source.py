@@ -15,6 +15,8 @@ from labkit.techniques import Technique, find, known
 
 COMMENTS = ".labkit-source [class^=c] { color: var(--jp-ui-font-color2) }"
 """JupyterLab's own colour of comments has a contrast of 4.1 on its dark ground."""
+UNBROKEN = "white-space:pre; overflow-x:auto"
+"""JupyterLab breaks a pre inside words."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,9 @@ class Source:
             from jupyterlab_pygments import JupyterStyle
             from pygments import formatters, highlight, lexers
         except ImportError:
-            return f"<pre>{html.escape(self.text)}</pre>"
+            return f"<pre style='{UNBROKEN}'>{html.escape(self.text)}</pre>"
         look = formatters.HtmlFormatter(style=JupyterStyle, cssclass="labkit-source", nobackground=True)
-        colors = look.get_style_defs(".labkit-source") + COMMENTS
+        colors = look.get_style_defs(".labkit-source") + COMMENTS + f".labkit-source pre {{ {UNBROKEN} }}"
         return f"<style>{colors}</style>{highlight(self.text, lexers.get_lexer_by_name(self.language), look)}"
 
 

@@ -1,8 +1,9 @@
-import { Unexplained, untilAway, utf8 } from "./base.js";
+import { Silence, Unexplained, untilAway, utf8 } from "./base.js";
 
 /** WHATWG HTML section 9.2. The browser reconnects by itself, with the last id; only a refusal ends it. */
 export async function receive(reader, { address, signal }) {
   const source = new EventSource(address({ after: reader.cursor }));
+  let silence = new Silence(reader, address({}));
   const take = ({ type, data, lastEventId }) => {
     const at = performance.now();
     const [id, epoch] = lastEventId.split("@");
@@ -11,14 +12,22 @@ export async function receive(reader, { address, signal }) {
   };
   try {
     await untilAway(signal, (broke) => {
-      source.onopen = () => reader.open();
+      source.onopen = () => {
+        silence.end();
+        reader.open();
+      };
       for (const type of ["message", "json", "gap", "closing"]) source.addEventListener(type, take);
       source.onerror = () => {
         if (source.readyState === EventSource.CLOSED) broke(new Unexplained("the event stream ended for good"));
-        else reader.broken();
+        else {
+          if (!silence.held) reader.broken();
+          silence.end();
+          silence = new Silence(reader, address({}));
+        }
       };
     });
   } finally {
+    silence.end();
     source.close();
   }
 }

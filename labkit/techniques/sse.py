@@ -12,19 +12,21 @@ import math
 from collections.abc import AsyncGenerator
 
 from labkit.client.backoff import Backoff
-from labkit.client.http import refuse_unless
 from labkit.errors import ConnectionLost, CursorError, Refused
 from labkit.server.encoding import Item
 from labkit.server.handler import PushHandler
 from labkit.techniques.base import Opening, Technique
+from labkit.techniques.delivery import Delivery
 from labkit.techniques.expecting import one_transit
-from labkit.techniques.reading import Delivery, Reader, Said
+from labkit.techniques.reading import Reader, Said
 from labkit.theory import Mark
 from labkit.wire import envelope
-from labkit.wire.bodies import told_block
 from labkit.wire.event_stream import EventStreamDecoder, StreamEvent, encode_comment, encode_event, encode_id
 from labkit.wire.events import ID_LIMIT, Cursor, Event, Gap
+from labkit.wire.first_word import Blocks
+from labkit.wire.http1 import printable
 
+LEAST_S = 1.0  # what a server that is about to be given up has to answer
 RETRY_S = 3.0  # "a few seconds", until the server sends `retry` (WHATWG HTML 9.2.2)
 
 
@@ -69,10 +71,10 @@ async def subscribe(
     conflate: bool = False,
     http_version: str = "1.1",
 ) -> AsyncGenerator[Delivery | Gap, None]:
-    """Read an event stream; reconnect when it ends, *retry_s* seconds later, with ``Last-Event-ID``.
+    """Read an event stream; reconnect when it ends, *retry_s* seconds later, with ``Last-Event-ID`` in UTF-8.
 
     Where the backoff asks for more, it rules, "to avoid overloading a potentially already overloaded server"; ends
-    for good at a 204 (both WHATWG HTML 9.2.3).
+    for good at a 204 (all WHATWG HTML 9.2.3). An id that is no lab's cursor is a Last-Event-ID from the beginning.
 
     Args:
         give_up_s: seconds without a stream after which the last error is raised; a browser never gives up.
@@ -81,27 +83,32 @@ async def subscribe(
         ConnectionLost: the first connection could not be made, or none for *give_up_s* seconds.
         Refused: another status than 200, or another type than ``text/event-stream``.
     """
-    client = opening.http(version=http_version)
-    reader = opening.reader()
-    decoder, backoff, clock = EventStreamDecoder(tell=told_block), Backoff(), asyncio.get_running_loop().time
+    client, reader = opening.http(version=http_version), opening.reader()
+    after = opening.after if Cursor.is_labs(opening.after or "") else None
+    decoder = EventStreamDecoder("" if after else opening.after or "")
+    backoff, clock = Backoff(), asyncio.get_running_loop().time
     held_s: float | None = None  # until when there was a stream
     try:
         while True:
             began_s, before, open_ = clock(), reader.count, False
+            left_s = math.inf if held_s is None else max(LEAST_S, give_up_s - (began_s - held_s))
+            client.answer_s = min(opening.answer_s, left_s)
             try:
-                last = {"Last-Event-ID": decoder.last_event_id} if decoder.last_event_id else {}
-                query = {"after": None if last else opening.after, "conflate": "1" if conflate else None}
-                await client.ask(query, {"Accept": "text/event-stream", **last})
-                response, http = await client.head()
+                last_id = decoder.last_event_id.encode(errors="replace")
+                last = {"Last-Event-ID": last_id} if last_id else {}
+                query = {"after": None if last else after, "conflate": "1" if conflate else None}
+                await client.ask(query, {"Accept": "text/event-stream", "Cache-Control": "no-cache", **last})
+                response, http = await client.head(200, 204)
                 if response.status == 204:
                     return
-                refuse_unless(response, (200,))
-                if response.headers.get("content-type", "").partition(";")[0].strip() != "text/event-stream":
-                    raise Refused(f"not an event stream: Content-Type {response.headers.get('content-type')!r}")
-                open_ = True
-                decoder = EventStreamDecoder(decoder.last_event_id, tell=told_block)
+                kind = response.headers.get("content-type", "")
+                if kind.partition(";")[0].strip().lower() != "text/event-stream":
+                    raise Refused(f"not an event stream: Content-Type {printable(kind)!r} (WHATWG HTML 9.2.3)")
+                open_, blocks = True, Blocks(goes_on=bool(last or after))
+                decoder = EventStreamDecoder(decoder.last_event_id, tell=blocks)
                 async for said in http.values(decoder):
-                    if (item := take(reader, said, http.connection.received_ns)) is not None:
+                    item = take(reader, said, http.received_ns, blocks.is_lab, after or "")
+                    if item is not None:
                         yield item
             except ConnectionLost:
                 if not open_ and (held_s is None or clock() - held_s > give_up_s):
@@ -117,18 +124,18 @@ async def subscribe(
         client.close()
 
 
-def take(reader: Reader, said: Said | StreamEvent, received_ns: int) -> Delivery | Gap | None:
-    """What one block said; other people's streams arrive as they came."""
+def take(
+    reader: Reader, said: Said | StreamEvent, received_ns: int, is_lab: bool | None, after: str
+) -> Delivery | Gap | None:
+    """What one block said; other people's arrive as they came, and *after* is where one without an id goes on from."""
     if not isinstance(said, StreamEvent):
         return reader.take(said, received_ns)
-    if said.type == "closing":
-        return None
     try:
-        cursor = Cursor.parse(said.wire_id or "")
+        cursor = Cursor.parse(said.wire_id or "") if is_lab and said.type == "message" else None
     except CursorError:
-        cursor = Cursor(0)
-    if cursor.epoch is None or cursor.n >= ID_LIMIT or said.type in ("json", "gap"):
-        return reader.foreign(said.data, received_ns, said.wire_id)
+        cursor = None
+    if cursor is None or cursor.epoch is None or cursor.n >= ID_LIMIT:
+        return reader.foreign(said.data, received_ns, said.wire_id, said.last_event_id or after)
     return reader.delivered(cursor.n, said.data, received_ns, said.wire_id)
 
 

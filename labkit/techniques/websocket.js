@@ -1,4 +1,4 @@
-import { Lost, NO_ANSWER, Unexplained, untilAway, utf8 } from "./base.js";
+import { ANSWER_MS, Lost, NO_ANSWER, Unexplained, untilAway, utf8 } from "./base.js";
 
 export const held = false; // browsers count WebSockets apart
 export const pauses = false;
@@ -7,10 +7,12 @@ export const terminal = { command: "python -m websockets", scheme: "ws", what: "
 /** RFC 6455: one message for each event; what a page publishes goes up the same connection. */
 export async function receive(reader, { address, signal, protocols, upstream }) {
   const socket = new WebSocket(address({ after: reader.cursor }, "ws"), protocols);
-  let [why, Kind] = [NO_ANSWER, Unexplained];
+  let [why, Kind, timer] = [NO_ANSWER, Unexplained, null];
   try {
     await untilAway(signal, (broke) => {
+      timer = setTimeout(() => broke(new Unexplained(NO_ANSWER, { upgrade: true })), ANSWER_MS);
       socket.onopen = () => {
+        clearTimeout(timer);
         Kind = Lost;
         reader.open();
         upstream?.opened(socket);
@@ -24,10 +26,11 @@ export async function receive(reader, { address, signal, protocols, upstream }) 
       };
       socket.onclose = ({ code, reason }) => {
         if (code !== 1006) why = reason || `closed with code ${code}`; // 1006: no close frame came
-        broke(new Kind(why));
+        broke(new Kind(why, { upgrade: true }));
       };
     });
   } finally {
+    clearTimeout(timer);
     upstream?.closed(socket, why);
     socket.close();
   }

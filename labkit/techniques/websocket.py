@@ -18,14 +18,15 @@ from labkit.server.http1 import forget_headers
 from labkit.server.socket_route import WebSocketRoute
 from labkit.server.subscriber import Subscriber
 from labkit.techniques.base import Opening, Technique
+from labkit.techniques.delivery import Delivery
 from labkit.techniques.expecting import one_transit
 from labkit.techniques.publishing import answer_publish
-from labkit.techniques.reading import Delivery
 from labkit.theory import Mark
 from labkit.wire import envelope
 from labkit.wire.events import Event, Gap
+from labkit.wire.first_word import Messages
 from labkit.wire.frames import Frame, Opcode, encode_frame
-from labkit.wire.messages import told_message, told_with_id
+from labkit.wire.http1 import printable
 
 
 def text(item: Item, _: str) -> bytes:
@@ -79,9 +80,9 @@ class EventsSocket(WebSocketRoute):
                 if items:
                     await self.write_items(subscriber, items, protocol.deflates)
                 if items and isinstance(items[-1], envelope.Closing):
-                    self.close(1013, items[-1].reason)  # "try again later"
-                    return
+                    return self.close(1013, items[-1].reason)  # "try again later"
             self.close(1001, "the lab has closed")  # no effect when it was the client that left
+            await protocol.answered()
 
     async def write_items(self, subscriber: Subscriber, items: list[Item], deflates: bool) -> None:
         if deflates:
@@ -112,23 +113,24 @@ async def subscribe(
 
     Raises:
         ConnectionLost: the connection ended without a close frame.
+        WireError: the server broke a rule of the handshake, of frames or of messages.
         Refused: the upgrade was refused, or the server closed with a code other than 1000 and 1001.
     """
     query = {"after": opening.after, "binary": "1" if binary else None, "conflate": "1" if conflate else None}
     socket = await WebSocketConnection.open(
         opening.url, opening.wiring, topic=opening.topic, token=opening.token, deflate=deflate,
-        tell=told_with_id if binary else told_message, **query,
+        tell=Messages(with_id=binary, goes_on=bool(opening.after)).message, **query,
     )  # fmt: skip
     reader = opening.reader()
     try:
         async for said in socket:
             take = reader.foreign if isinstance(said, bytes) else reader.take
-            if (item := take(said, socket.connection.received_ns)) is not None:
+            if (item := take(said, socket.received_ns)) is not None:
                 yield item
         if socket.close_code == 1006:
-            raise ConnectionLost("the WebSocket ended without a close frame")
+            raise ConnectionLost("the WebSocket ended without a close frame (RFC 6455 section 7.1.5)")
         if socket.close_code not in (1000, 1001, 1005):
-            reason = f"the server closed the WebSocket: {socket.close_code} {socket.close_reason}".rstrip()
+            reason = f"the server closed the WebSocket: {socket.close_code} {printable(socket.close_reason)}".rstrip()
             raise Refused(reason, status=socket.close_code)
     finally:
         await asyncio.shield(socket.close())

@@ -25,7 +25,6 @@ from labkit.theory.held import (
     long_polling_requests_per_event,
     long_polling_requests_per_s,
     recycled_stream_latency,
-    recycled_stream_max,
 )
 from labkit.theory.nature import UNMARKED, Kind, Mark, Nature
 from labkit.theory.path import Path, Silent, Stretch
@@ -56,7 +55,6 @@ __all__ = [
     "polling_period_when_waiting",
     "polling_requests_per_event",
     "recycled_stream_latency",
-    "recycled_stream_max",
     "request_gap",
     "streaming_latency",
 ]

@@ -210,12 +210,3 @@ def _poisson(mean: float) -> list[float]:
     """The chances of 0, 1, 2, ... events, as far as they matter."""
     upto = int(mean + 12 * math.sqrt(mean) + 12)
     return [math.exp(k * math.log(mean) - mean - math.lgamma(k + 1)) if mean else float(k == 0) for k in range(upto)]
-
-
-def recycled_stream_max(one_way_s: float, *, fresh_connections: bool = False) -> float:
-    """The largest latency of a stream that is ended and asked for again, in seconds: d + g, 3d kept alive.
-
-    An event just after the old stream's end waits, as under a long poll, until the next request is there
-    (RFC 6202 section 3.2).
-    """
-    return one_way_s + request_gap(one_way_s, fresh_connections)

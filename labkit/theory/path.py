@@ -8,6 +8,8 @@ from typing import Any
 
 HOLD_S = 30.0  # RFC 6202 section 5.5: the longest that gets through nearly everywhere
 HEARTBEAT_S = 15.0  # a stream is silent for at most as long, unless a lab is told otherwise
+SILENCE_S = max(3 * HEARTBEAT_S, HOLD_S + HEARTBEAT_S)  # after which nobody is there: two heartbeats have not come
+QUIET_S = 300.0  # the same of somebody else's server, which promises no heartbeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,7 @@ class Stretch:
         handshake: whether it charges a new connection with the round trip of TCP's handshake.
         gateway: whether it reads HTTP, and has connections of its own to what is behind it.
         idle_timeout_s: it ends a connection that is quiet for so long; None: never.
+        tls: whether a new connection through the path begins with TLS: one round trip more (RFC 8446 section 2).
         obstacle: why nothing can be expected of what goes through it, as a clause; empty if something can.
     """
 
@@ -30,6 +33,7 @@ class Stretch:
     handshake: bool = True
     gateway: bool = False
     idle_timeout_s: float | None = None
+    tls: bool = False
     obstacle: str = ""
 
 
@@ -110,8 +114,10 @@ def _through(stretches: Sequence[Stretch]) -> dict[str, Any]:
     obstacles = [each.obstacle for each in stretches if each.obstacle]
     if sum(each.jitter_s > 0 for each in stretches) > 1:
         obstacles.append("more than one link has jitter: the closed forms are about one")
+    tcp_s = sum(2 * each.one_way_s for each in stretches if each.handshake)
+    tls_s = sum(2 * each.one_way_s for each in stretches) if any(each.tls for each in stretches) else 0.0
     return {
-        "handshake_s": sum(2 * each.one_way_s for each in stretches if each.handshake),
+        "handshake_s": tcp_s + tls_s,
         "gateway": any(each.gateway for each in stretches),
         "idle_timeout_s": min(limits_s, default=None),
         "obstacle": next(iter(obstacles), ""),

@@ -4,7 +4,7 @@
 
 import { Lost, Reader, Refused, pause, size } from "./base.js";
 import { find, protocols, under } from "./finding.js";
-import { slot, untilHidden, visible } from "./slots.js";
+import { slot, untilHidden, visible, whoHolds } from "./slots.js";
 import { TECHNIQUES } from "./techniques.js";
 import { View } from "./view.js";
 
@@ -50,6 +50,10 @@ class Stream extends Reader {
     this.tell("reconnecting", "the browser does it by itself, with the last event id");
   }
 
+  heldBack(why) {
+    this.tell("waiting for an answer", why);
+  }
+
   event(item, cursor, at) {
     this.cursor = cursor;
     this.count += 1;
@@ -83,7 +87,7 @@ function pageName(key) {
 }
 
 const AGAIN = "To have it back, run the cells with labkit.Lab() and labkit.BrowserSubscriber again.";
-const SETTINGS = ["key", "token", "lab_id", "port", "stream_port", "techniques", "topic", "via", "accept", "poll_interval_s", "while_hidden"];
+const SETTINGS = ["key", "token", "lab_id", "scheme", "version", "port", "stream_port", "techniques", "topic", "via", "accept", "poll_interval_s", "while_hidden"];
 
 class Page {
   state = "looking for the lab";
@@ -139,6 +143,8 @@ class Page {
     this.state = this.model.get("closed") || "ended";
     this.advice = this.model.get("closed") ? AGAIN : "";
     this.#flush();
+    this.clock = null;
+    for (const stream of this.streams.values()) [stream.state, stream.why] = ["ended", ""]; // what was, is not
     this.#ended.abort();
     this.#socket?.close();
     this.draw();
@@ -227,9 +233,9 @@ class Page {
     await closed;
   }
 
-  /** The HTTP version of this page's connections: known for the port; for the proxy it is that of the page itself. */
+  /** The HTTP version of this page's connections: the port's, where it speaks one; for the proxy that of the page itself. */
   #version(through) {
-    if (through === "port") return "1.1";
+    if (through === "port") return this.settings.version;
     const protocol = performance.getEntriesByType("navigation")[0]?.nextHopProtocol ?? "";
     return { "http/1.1": "1.1", "http/1.0": "1.0", h2: "2", h3: "3" }[protocol] ?? "";
   }
@@ -327,9 +333,10 @@ class Page {
         continue;
       }
       const away = hides ? AbortSignal.any([ended, untilHidden(ended)]) : ended;
-      if (held) stream.tell("waiting for a connection", "other tabs and subscribers hold the five that a page may hold");
+      if (held) stream.tell("waiting for a connection", whoHolds("other tabs and subscribers hold the five that a page may hold"));
       const release = held ? await slot(away) : () => {};
       if (release === null) continue;
+      const until = release.turn ? AbortSignal.any([away, release.turn]) : away;
       if (stream.state !== "reconnecting") stream.tell("connecting");
       stream.answered = false;
       const patience = setTimeout(() => {
@@ -339,13 +346,13 @@ class Page {
       }, PATIENCE_MS);
       let problem = null;
       try {
-        await receive(stream, { ...given, signal: away });
+        await receive(stream, { ...given, signal: until });
       } catch (error) {
         problem = error;
       }
       clearTimeout(patience);
       release();
-      if (away.aborted) continue;
+      if (until.aborted) continue;
       if (stream.answered) failures = 0;
       if (passing(problem)) stream.tell("reconnecting", problem.message);
       else stream.tell("failed", problem?.message ?? "ended");

@@ -11,7 +11,6 @@ import asyncio
 import base64
 import contextlib
 import math
-import os
 import secrets
 import threading
 import time
@@ -22,9 +21,12 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from labkit import loop
-from labkit.errors import LabClosed, LabkitError, NoAnswer
+from labkit.client.tls import Trust
+from labkit.errors import LabClosed, LabkitError, NoAnswer, naming_extras
 from labkit.lab.attached import Part, Published
 from labkit.lab.pages import MAX_ARRIVALS
+from labkit.measuring.rounding import counted
+from labkit.network.between import Between
 from labkit.network.relay import Relay
 from labkit.progress import Progress
 from labkit.subscribing.following import follow
@@ -32,15 +34,11 @@ from labkit.techniques import Delivery
 from labkit.theory import Nature
 from labkit.webpage import rows as page_rows
 from labkit.webpage.module import joined
-from labkit.webpage.settings import CARRIER, COMM, COMM_NATURE, NO_PAGE, check
+from labkit.webpage.settings import CARRIER, COMM, COMM_NATURE, NO_PAGE, check, has_front_end, to_believe
 
-try:
+with naming_extras("labkit.BrowserSubscriber"):
     import anywidget
     import traitlets
-except ImportError as missing:
-    raise LabkitError(
-        f"labkit.BrowserSubscriber needs {missing.name}: pip install anywidget, then restart the kernel"
-    ) from None
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,24 +50,20 @@ COMM_EVERY_S = 0.004
 RECONNECT_S = 5.0  # a browser's EventSource waits three by itself
 
 
-def has_front_end() -> bool:
-    """Whether this kernel was started by a Jupyter server, for a page; nbmake and jupyter_client start it without."""
-    return "JPY_SESSION_NAME" in os.environ
-
-
 class BrowserSubscriber(anywidget.AnyWidget):
     """The page that shows this notebook, as a subscriber of a lab. It subscribes at once, displayed or not.
 
     Every measurement of the lab includes it, with ``client`` ``browser`` in its rows. Each page that shows the
-    notebook is a subscriber of its own. A page that is reloaded goes on from its cursor.
+    notebook is a subscriber of its own. A page that is reloaded goes on from its cursor. The browser must believe the
+    certificate of a lab with ``tls=True``: the subscriber says how, where it is displayed.
 
     Args:
         lab: the lab.
         techniques: one or several of the lab's that have a half for a page (polling, long-polling, http-streaming,
             sse, websocket, or your own), and notebook-comm.
         topic: what to subscribe to.
-        through: a :class:`labkit.Link` or another relay to the lab that the page's subscriptions go through; what it
-            reports does not.
+        through: a :class:`labkit.Link`, another relay or a real intermediary to the lab that the page's subscriptions
+            go through; what it reports does not.
         via: ``port`` (the lab's own port), ``proxy`` (jupyter-server-proxy), or ``auto``: the port if it answers as
             this lab within a second, else the proxy.
         accept: the Accept header of http-streaming: ``text/event-stream`` or ``*/*`` (a page's own default).
@@ -87,6 +81,8 @@ class BrowserSubscriber(anywidget.AnyWidget):
     key = traitlets.Unicode().tag(sync=True)
     token = traitlets.Unicode().tag(sync=True)
     lab_id = traitlets.Unicode().tag(sync=True)
+    scheme = traitlets.Unicode("http").tag(sync=True)
+    version = traitlets.Unicode("1.1").tag(sync=True)
     port = traitlets.Int().tag(sync=True)
     stream_port = traitlets.Int().tag(sync=True)
     techniques = traitlets.List(traitlets.Unicode()).tag(sync=True)
@@ -104,7 +100,7 @@ class BrowserSubscriber(anywidget.AnyWidget):
         techniques: str | Iterable[str],
         topic: str = "",
         *,
-        through: Relay | None = None,
+        through: Between | None = None,
         via: str = "auto",
         accept: str = "",
         poll_interval_s: float = 1.0,
@@ -112,17 +108,18 @@ class BrowserSubscriber(anywidget.AnyWidget):
         name: str | None = None,
     ) -> None:
         names = [techniques] if isinstance(techniques, str) else list(dict.fromkeys(techniques))
-        check(lab, names, {"via": via, "accept": accept, "while_hidden": while_hidden}, poll_interval_s)
+        check(lab, names, {"via": via, "accept": accept, "while_hidden": while_hidden}, poll_interval_s, through)
         self._esm = joined(one for one in lab.techniques if one.name in names)
         self.lab = lab
-        self.relay = through
+        self.relay = through if isinstance(through, Relay) else None  # nobody counts bytes in a real one
         self.name = name or "; ".join(
             [", ".join(names), topic, via, accept, f"{poll_interval_s:g}", while_hidden, str(through and id(through))]
         )
         self._told: list[dict[str, Any]] = []
         self._arrived: dict[str, deque[tuple[int, int, float, int]]] = {}
         self._counts: dict[str, int] = {}
-        self._over = False  # the lab has nothing more to tell
+        not_run = through.missing if through is not None and not through.running else ""
+        self._over = bool(not_run)  # the lab has nothing more to tell
         self._gave_up = False
         self._comm_task: Future[None] | None = None
         self._lock = threading.Lock()
@@ -130,21 +127,26 @@ class BrowserSubscriber(anywidget.AnyWidget):
         lab.allow_origin(None, token)
         for earlier in [other for other in lab.attached if getattr(other, "name", None) == self.name]:
             earlier.end("replaced by a newer one of the same settings")  # type: ignore[attr-defined]
-        if through is not None and not through.running:
+        if through is not None and not through.running and not not_run:
             raise LabkitError("through: start the relay first, e.g. `with labkit.Link(lab) as link:`")
         super().__init__(
             key=secrets.token_hex(8),
             token=token,
             lab_id=lab.id,
+            scheme="https" if lab.cafile else "http",
+            version="" if lab.cafile and len(lab.http) > 1 else "2" if lab.http == (2,) else "1.1",
             port=lab.port,
-            stream_port=through.ports["http"] if through is not None else lab.port,
+            stream_port=lab.port if through is None else through.ports.get("http", 0),
             techniques=names,
             topic=topic,
             via=via,
             accept=accept,
             poll_interval_s=float(poll_interval_s),
             while_hidden=while_hidden,
+            closed=f"not run: {not_run}" if not_run else "",
         )
+        if not_run:
+            return
         self.on_msg(self._heard)
         lab.attached.append(self)
         if COMM in names:
@@ -166,7 +168,8 @@ class BrowserSubscriber(anywidget.AnyWidget):
         than every 4 ms share one.
         """
         clock = asyncio.get_running_loop()
-        items = follow(CARRIER, self.lab.url_of(CARRIER.name), topic=self.topic, give_up_s=math.inf)
+        trust: dict[str, Any] = {"trust": Trust(self.lab.cafile)} if self.lab.cafile else {}
+        items = follow(CARRIER, self.lab.url_of(CARRIER.name), topic=self.topic, give_up_s=math.inf, **trust)
         waiting: list[dict[str, Any]] = []
         next_s = 0.0
 
@@ -268,11 +271,14 @@ class BrowserSubscriber(anywidget.AnyWidget):
         """How it stands, in words."""
         names = ", ".join(self.techniques)
         if self.closed:
-            return f"BrowserSubscriber({names}): {self.closed}; {self.count()} events had arrived"
+            return f"BrowserSubscriber({names}): {self.closed}; {counted(self.count(), 'event')} had arrived"
         pages = self._pages_now()
         if not pages:
             why = "" if has_front_end() else ": this kernel has no front end"
-            why = why or ": open this notebook in a page, which says what it needs where the subscriber is displayed"
+            why = why or ": " + (
+                to_believe(self.lab)
+                or "open this notebook in a page, which says what it needs where the subscriber is displayed"
+            )
             return f"BrowserSubscriber({names}): {NO_PAGE}{why}. The rest of the notebook goes on."
         return "; ".join(page_rows.in_words(page) for page in pages)
 

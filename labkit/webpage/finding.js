@@ -12,7 +12,7 @@ function baseUrl() {
   }
 }
 
-const atPort = (port) => new URL(`http://127.0.0.1:${port}/`);
+const atPort = (scheme) => (port) => new URL(`${scheme}://127.0.0.1:${port}/`);
 const atProxy = (base, port) => new URL(`${base.replace(/\/?$/, "/")}proxy/${port}/`, location.origin);
 
 /** A route below an address, with a query; `scheme` "ws" for a WebSocket. */
@@ -69,24 +69,32 @@ async function proxyTrouble(address, token) {
   }
 }
 
+/** A browser does not tell a page that it disbelieves a certificate: to a page that is no connection. */
+const believe = (url) => `The lab speaks TLS, by a certificate of its own authority, which this browser may not believe: open ${url} in another tab, go on past the warning, and this page attaches within seconds. Or let the browser trust lab.cafile.`;
+const NO_PROXY = "jupyter-server-proxy speaks no TLS to a lab: where this page is on another machine, attach it to a lab without tls=True.";
+
 const ALLOW = "Or let this page reach your own machine: allow local network access for it in the site settings of the browser.";
 
 export async function find(settings) {
-  const { port, token, lab_id: labId, via } = settings;
+  const { scheme, port, token, lab_id: labId, via } = settings;
+  const secure = scheme === "https";
   const base = baseUrl();
   const tried = [];
   if (via !== "proxy") {
-    const found = await reach(atPort(port), token, labId, PORT_MS);
-    if (found instanceof WebSocket) return { socket: found, through: "port", address: atPort };
+    const address = atPort(scheme);
+    const found = await reach(address(port), token, labId, PORT_MS);
+    if (found instanceof WebSocket) return { socket: found, through: "port", address };
     tried.push(`127.0.0.1:${port}: ${found}.`);
+    if (secure) tried.push(believe(address(port).href));
   }
-  if (via !== "port" && base !== null) {
+  if (secure) tried.push(NO_PROXY);
+  else if (via !== "port" && base !== null) {
     const address = (port_) => atProxy(base, port_);
     const found = await reach(address(port), token, labId, PROXY_MS);
     if (found instanceof WebSocket) return { socket: found, through: "proxy", address };
     tried.push(`${address(port).pathname}: ${found}. ${await proxyTrouble(address(port), token)}`);
   }
-  if (base === null) {
+  if (base === null && !secure) {
     tried.push("This page is not served by a Jupyter server (VS Code, Colab and the like), so only a lab on this very machine can be reached. JupyterLab or Notebook 7 with jupyter-server-proxy reach one anywhere.");
   }
   return { advice: [...tried, ...(via !== "proxy" ? [ALLOW] : [])].join(" ") };

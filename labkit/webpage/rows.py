@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from labkit.lab.attached import Published
+from labkit.measuring.rounding import counted
 from labkit.webpage.settings import COMM
 
 SUBSCRIBED = "subscribed"
@@ -27,7 +28,7 @@ def in_words(page: Mapping[str, Any]) -> str:
         hidden = ", hidden" if page["presence"].get("hidden") else ""
         where = f"attached through {page['through']}{hidden}"
     streams = (
-        f"{s['technique']} {s['state']}{' (' + s['why'] + ')' if s['why'] else ''}, {s['count']} events"
+        f"{s['technique']} {s['state']}{' (' + s['why'] + ')' if s['why'] else ''}, {counted(s['count'], 'event')}"
         for s in page["streams"]
     )
     return f"{where}: {'; '.join(streams)}; clock ± {page['error_ms']:.2g} ms"

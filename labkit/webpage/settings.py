@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from labkit.errors import LabClosed, UnknownTechnique
+from labkit.errors import LabClosed, LabkitError, UnknownTechnique
+from labkit.network.between import Between, led_through
 from labkit.techniques.websocket import WEBSOCKET
 from labkit.theory import Mark, Nature, Silent
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 COMM = "notebook-comm"
 NO_PAGE = "no page attached"
+NO_PROXY = "attach the page through the port, or to a lab without tls=True"
 COMM_NATURE = Nature(
     "Notebook comm",
     "notebook comm",
@@ -24,10 +27,36 @@ CARRIER = WEBSOCKET
 """By which the kernel receives what it sends on over the comm."""
 
 
-def check(lab: Lab, names: list[str], choices: dict[str, str], poll_interval_s: float) -> None:
+def has_front_end() -> bool:
+    """Whether this kernel was started by a Jupyter server, for a page; nbmake and jupyter_client start it without."""
+    return "JPY_SESSION_NAME" in os.environ
+
+
+def to_believe(lab: Lab) -> str:
+    """What makes a browser believe the certificate of a lab that speaks TLS; empty for one that does not."""
+    if not lab.cafile:
+        return ""
+    return (
+        f"the browser must believe this lab's certificate: open {lab.url}/ in another tab of it and go on past the "
+        f"warning, or let it trust {lab.cafile}"
+    )
+
+
+def check(
+    lab: Lab, names: list[str], choices: dict[str, str], poll_interval_s: float, through: Between | None = None
+) -> None:
     """Raise what says which setting a page cannot do here, and what it can."""
     if lab.closed:
         raise LabClosed(f"lab {lab.name!r} is closed: start another with labkit.Lab()")
+    if lab.http == (2,) and not lab.cafile:
+        raise LabkitError(
+            "no browser speaks HTTP/2 in clear text: attach the page to a lab with tls=True or http=(1, 2)"
+        )
+    gateway = next((hop.name for hop in led_through(through)[0] if hop.stretch.gateway), None)
+    if lab.cafile and gateway:
+        raise LabkitError(f"{gateway} reads HTTP, and this lab speaks TLS: put it before a lab without tls=True")
+    if lab.cafile and choices["via"] == "proxy":
+        raise LabkitError(f"jupyter-server-proxy speaks no TLS to a lab: {NO_PROXY}")
     served = [technique.name for technique in lab.techniques]
     can = [technique.name for technique in lab.techniques if technique.in_browser]
     if CARRIER.name in served:

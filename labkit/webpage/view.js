@@ -31,12 +31,12 @@ export class View {
       if (!this.#rows.has(stream.name)) this.#rows.set(stream.name, make("li", this.list));
       const state = stream.why ? `${stream.state} (${stream.why})` : stream.state;
       const last = stream.lastId === null ? "" : `, last id ${stream.lastId}`;
-      const through = TECHNIQUES[stream.name].route === null ? "" : ` through ${page.through?.address.href ?? "?"}`;
+      const through = page.over || TECHNIQUES[stream.name].route === null ? "" : ` through ${page.through?.address.href ?? "?"}`;
       put(this.#rows.get(stream.name), `${stream.name}: ${state}${through}; ${stream.count} event${stream.count === 1 ? "" : "s"}${last}`);
     }
-    put(this.presence, page.presence());
+    put(this.presence, page.over ? "" : page.presence());
     const clock = page.clock;
-    put(this.clock, clock ? `The lab's clock reads ${(clock.offset_ms / 1000).toFixed(3)} s more than this page's, ± ${clock.error_ms.toFixed(2)} ms.` : "");
+    put(this.clock, clock ? `This page's times are the lab's, ± ${clock.error_ms.toFixed(2)} ms: that its clock began at another moment is taken off.` : "");
   }
 }
 

@@ -6,18 +6,18 @@ gives items: a value and what each of its bytes was for. What it has not given w
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from labkit.errors import WireError
+from labkit.wire.codings import CODINGS, Decoder, Undecodable, decoder, is_readable
 from labkit.wire.delimited import Delimited
-from labkit.wire.envelope import Start, told, told_answer
-from labkit.wire.event_stream import EventStreamDecoder, StreamEvent
-from labkit.wire.multipart import PartDecoder
-from labkit.wire.spans import MAX_HELD_BYTES, TOO_LONG, Category, Item, Run, spliced
+from labkit.wire.event_stream import EventStreamDecoder
+from labkit.wire.first_word import Blocks, Words, answers
+from labkit.wire.multipart import PartDecoder, boundary_of
+from labkit.wire.spans import MAX_HELD_BYTES, MAX_ITEM_BYTES, TOO_LONG, Category, Item, Run, spliced
 
-_OURS = ("json", "gap", "closing")  # the types under which an event stream carries labkit's own JSON
-_PIECE_BYTES = 1 << 16
+_MOST_CODINGS = 3
 
 
 class Reading(Protocol):
@@ -33,7 +33,9 @@ class Reading(Protocol):
 class Whole:
     """A body that is one item, whole when it ends; payload, unless another category is said."""
 
-    def __init__(self, label: str = "", category: Category = "payload", *, max_item_bytes: int | None = None) -> None:
+    def __init__(
+        self, label: str = "", category: Category = "payload", *, max_item_bytes: int | None = MAX_ITEM_BYTES
+    ) -> None:
         self._label = label
         self._category = category
         self._max_item_bytes = max_item_bytes
@@ -89,12 +91,13 @@ class Told:
 
     Args:
         decoder: cuts the body.
-        tell: takes a value of the decoder's, gives what it says and what its payload was for.
+        tell: takes a value of the decoder's, gives what it says and what its payload was for; by default, what a lab
+            says in its JSON.
     """
 
-    def __init__(self, decoder: Reading, tell: Callable[[Any], Item] = told) -> None:
+    def __init__(self, decoder: Reading, tell: Callable[[Any], Item] | None = None) -> None:
         self._decoder = decoder
-        self._tell = tell
+        self._tell = tell or Words()
 
     def items(self, data: bytes) -> list[Item]:
         return [item if item[0] is None else self._told(*item) for item in self._decoder.items(data)]
@@ -107,61 +110,73 @@ class Told:
         return value if said is None else said, spliced(runs, inner)
 
 
-def told_block(said: StreamEvent | str, runs: list[Run]) -> Item:
-    """A block of an event stream: under three types labkit's JSON; a lone id says where it begins."""
-    if isinstance(said, str):
-        return Start(said), runs
-    if said.type not in _OURS:
-        return said, runs
-    value, inner = told(said.data.encode())
-    sighting = runs[0][3] if any(run[3] for run in inner) else None  # the block's own, with its id as it stood
-    inner = [(count, category, label, run and sighting) for count, category, label, run in inner]
-    runs = [(count, category, label, sighting) for count, category, label, _ in runs]
-    return said if value is None else value, spliced(runs, inner)
-
-
-class Gunzipped:
-    """A body in the gzip coding, read as it comes; its coded bytes are what counts.
+class Decoded:
+    """A body in a coding that is readable here, read as it comes; its coded bytes are what counts.
 
     What the coding made one is told as one: the coded bytes from the end of one item to the end of the next are payload
     as a whole, and of its event if it has just one. Where an item ends does not depend on where reads were cut: it is
     the first coded byte with which all of the item can be decoded.
     """
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: Reading, coding: str = "gzip") -> None:
         self._reading = reading
-        self._gzip = _Gzip()
+        self._coding = coding
+        self._decoder = decoder(coding)
         self._coded_bytes = 0  # not told yet
         self._plain_bytes = 0  # decoded, and not told by the reading yet
-        self._failed = ""
+        self._has_begun = False
+        self._label = ""  # of what follows an error
+        self._error: WireError | None = None
+
+    @property
+    def error(self) -> WireError | None:
+        """Why it could not be decoded, or not to its end; None if it could."""
+        return self._error or coding_error(self._reading)
 
     def items(self, data: bytes) -> list[Item]:
-        if self._failed:
-            return [(None, [(len(data), "payload", self._failed, None)])] if data else []
-        before, plain, inner = self._gzip.copy(), self._plain_bytes, list[Item]()
+        if self._error is not None:
+            return [(None, [(len(data), "payload", self._label, None)])] if data else []
+        self._has_begun |= bool(data)
+        before, plain, inner = self._decoder.copy(), self._plain_bytes, list[Item]()
+        bytewise = before is None  # what cannot be done again is done byte by byte
+        sizes: list[int] = []
         try:
-            for piece in self._gzip.feed(data):
-                self._plain_bytes += len(piece)
-                inner += self._reading.items(piece)
-        except zlib.error as error:
-            self._failed = f"not gzip: {error}"
-        told = self._by_place(inner, before, data, plain) if inner else []
+            for coded in _bytes_of(data) if bytewise else (data,):
+                sizes.append(0)
+                for piece in self._decoder.feed(coded):
+                    sizes[-1] += len(piece)
+                    inner += self._reading.items(piece)
+        except Undecodable as error:
+            self._label = f"not {self._coding}: {error}"
+            self._error = WireError(self._label, clause=CODINGS[self._coding])
+        self._plain_bytes += sum(sizes)
+        grown = iter(sizes) if before is None else _sizes(before, data)
+        told = self._by_place(inner, grown, plain) if inner else []
         self._coded_bytes += len(data) - sum(count for _, runs in told for count, *_ in runs)
-        if self._failed:
-            told.append((None, [(self._coded_bytes, "payload", self._failed, None)]))
+        if self._error is not None:
+            told.append((None, [(self._coded_bytes, "payload", self._label, None)]))
         return told
 
     def end(self) -> list[Item]:
-        inner = self._reading.end() if self._gzip.is_whole else []
+        if not self._decoder.is_whole:
+            if self._has_begun and self._error is None:
+                ends = f"the body ends before its {self._coding} coding does"
+                self._error = WireError(ends, clause=CODINGS[self._coding])
+            return []
+        inner = self._reading.end()
         found = [self._as_one(*item, 0) for item in inner[:-1]]
         if inner:
             found.append(self._as_one(*inner[-1], self._coded_bytes))
-        elif self._gzip.is_whole and not self._plain_bytes and self._coded_bytes:
-            found.append((None, [(self._coded_bytes, "payload", "gzip", None)]))  # its checksum and length
+        elif not self._plain_bytes and self._coded_bytes:
+            found.append((None, [(self._coded_bytes, "payload", self._coding, None)]))  # its checksum and length
         return found
 
-    def _by_place(self, inner: list[Item], gzip: _Gzip, data: bytes, plain: int) -> list[Item]:
-        """The items, each with the coded bytes that it took to decode it."""
+    def _by_place(self, inner: list[Item], grown: Iterator[int], plain: int) -> list[Item]:
+        """The items, each with the coded bytes that it took to decode it.
+
+        Args:
+            grown: by how much each coded byte makes what is decoded longer.
+        """
         found: list[Item] = []
         at, told_bytes = 0, self._coded_bytes
         ends, end = [], 0
@@ -170,48 +185,19 @@ class Gunzipped:
             ends.append(end)
         self._plain_bytes -= end
         for item, wanted in zip(inner, ends, strict=True):
-            while plain < wanted and at < len(data):
-                try:
-                    plain += sum(map(len, gzip.feed(data[at : at + 1])))
-                except zlib.error:
-                    break
+            while plain < wanted and (more := next(grown, None)) is not None:
+                plain += more
                 at += 1
             found.append(self._as_one(*item, told_bytes + at))
             told_bytes = -at
         return found
 
-    @staticmethod
-    def _as_one(value: Any, runs: list[Run], coded_bytes: int) -> Item:
+    def _as_one(self, value: Any, runs: list[Run], coded_bytes: int) -> Item:
         events = list(dict.fromkeys(run[3] for run in runs if run[3] is not None))
         if len(events) == 1:
-            return value, [(coded_bytes, "payload", f"{events[0].label}, gzip", events[0])]
-        places: list[Run] = [(0, "payload", f"{event.label}, gzip", event) for event in events]
-        return value, [(coded_bytes, "payload", "gzip", None), *places]
-
-
-class _Gzip:
-    """A gzip stream of one or more members (RFC 1952 section 2.2), in pieces of bounded size."""
-
-    def __init__(self) -> None:
-        self._member: Any = zlib.decompressobj(31)
-
-    def copy(self) -> _Gzip:
-        twin = _Gzip()
-        twin._member = self._member.copy()
-        return twin
-
-    @property
-    def is_whole(self) -> bool:
-        return bool(self._member.eof)
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        while data:
-            if self._member.eof:
-                self._member = zlib.decompressobj(31)
-            while piece := self._member.decompress(data, _PIECE_BYTES):
-                yield piece
-                data = self._member.unconsumed_tail
-            data = self._member.unused_data
+            return value, [(coded_bytes, "payload", f"{events[0].label}, {self._coding}", events[0])]
+        places: list[Run] = [(0, "payload", f"{event.label}, {self._coding}", event) for event in events]
+        return value, [(coded_bytes, "payload", self._coding, None), *places]
 
 
 def reading_of(content_type: str, coding: str = "", *, max_item_bytes: int | None = MAX_HELD_BYTES) -> Reading:
@@ -223,21 +209,63 @@ def reading_of(content_type: str, coding: str = "", *, max_item_bytes: int | Non
     kind = content_type.partition(";")[0].strip().lower()
     reading: Reading
     if kind == "text/event-stream":
-        reading = EventStreamDecoder(max_item_bytes=max_item_bytes, tell=told_block)
+        reading = EventStreamDecoder(max_item_bytes=max_item_bytes, tell=Blocks())
     elif kind in ("application/x-ndjson", "application/jsonl"):
         reading = Told(Delimited(max_item_bytes=max_item_bytes))
     elif kind == "multipart/x-mixed-replace":
         reading = Told(PartDecoder(content_type, max_item_bytes=max_item_bytes))
     elif kind == "application/json":
-        reading = Told(Whole(max_item_bytes=max_item_bytes), told_answer)
+        reading = Told(Whole(max_item_bytes=max_item_bytes), answers())
     else:
         return Opaque(f"unknown type {kind}" if kind else "no type")
     return decoded(reading, coding)
 
 
+def lines_or_parts(content_type: str, says_its_end: bool, *, goes_on: bool) -> Reading:
+    """How a stream of that type is read. A last line without its end is whole where the body says its own end.
+
+    Args:
+        goes_on: whether it was asked to go on from a cursor.
+
+    Raises:
+        WireError: a multipart type that names no boundary.
+    """
+    is_parts = content_type.lower().startswith("multipart/")
+    if is_parts and not boundary_of(content_type):
+        raise WireError(f"parts without a boundary: {content_type[:80]!r}", clause="RFC 2046 section 5.1.1")
+    decoder: Reading = PartDecoder(content_type) if is_parts else Delimited(ends_last=says_its_end)
+    return Told(decoder, Words(goes_on=goes_on))
+
+
+def codings_of(text: str) -> list[str]:
+    """The codings that a Content-Encoding names, in the order in which they were applied (RFC 9110 section 8.4)."""
+    names = (name.strip().lower().removeprefix("x-") for name in text.split(","))
+    return [name for name in names if name not in ("", "identity")]
+
+
 def decoded(reading: Reading, coding: str) -> Reading:
-    """*reading* behind its coding: gzip, or none; payload as a whole where the coding is unknown."""
-    name = coding.strip().lower()
-    if name in ("", "identity"):
-        return reading
-    return Gunzipped(reading) if name in ("gzip", "x-gzip") else Opaque(f"unknown coding {name}")
+    """*reading* behind its codings, if it has any; payload as a whole where one of them is unknown."""
+    names = codings_of(coding)
+    for name in names:
+        if not is_readable(name) or len(names) > _MOST_CODINGS:
+            return Opaque(f"unknown coding {name}")
+        reading = Decoded(reading, name)
+    return reading
+
+
+def coding_error(reading: Reading) -> WireError | None:
+    """Why the body could not be decoded, if it is a coded one and could not."""
+    return reading.error if isinstance(reading, Decoded) else None
+
+
+def _bytes_of(data: bytes) -> Iterator[bytes]:
+    return (data[at : at + 1] for at in range(len(data)))
+
+
+def _sizes(before: Decoder, data: bytes) -> Iterator[int]:
+    """How much each byte of *data* adds, decoded once more."""
+    try:
+        for coded in _bytes_of(data):
+            yield sum(map(len, before.feed(coded)))
+    except Undecodable:
+        return

@@ -5,7 +5,7 @@ Not here: what the lines or messages say.
 
 from __future__ import annotations
 
-from labkit.wire.spans import TOO_LONG, Item, Run
+from labkit.wire.spans import MAX_ITEM_BYTES, TOO_LONG, Item, Run
 
 
 class Delimited:
@@ -15,14 +15,21 @@ class Delimited:
         delimiter: one byte. A CR before an LF belongs to the delimiter.
         label: what the delimiter is called.
         max_item_bytes: the longest line that is held; nothing of a longer one is read. None: any.
+        ends_last: whether the end of the body ends its last line too.
     """
 
     def __init__(
-        self, delimiter: bytes = b"\n", label: str = "delimiter", *, max_item_bytes: int | None = None
+        self,
+        delimiter: bytes = b"\n",
+        label: str = "delimiter",
+        *,
+        max_item_bytes: int | None = MAX_ITEM_BYTES,
+        ends_last: bool = False,
     ) -> None:
         self._delimiter = delimiter
         self._label = label
         self._max_item_bytes = max_item_bytes
+        self._ends_last = ends_last
         self._rest = bytearray()
         self._skipping = False
 
@@ -64,5 +71,9 @@ class Delimited:
         return self._max_item_bytes is not None and len(raw) > self._max_item_bytes
 
     def end(self) -> list[Item]:
-        """The body has ended; a line without its end never became whole."""
-        return []
+        """The body has ended; a line without its end has not become whole, unless that was said to end it."""
+        raw = bytes(self._rest)
+        if not raw or not self._ends_last:
+            return []
+        self._rest.clear()
+        return [(raw, [(len(raw), "payload", "", None)])]

@@ -4,7 +4,8 @@ Three floors that know nothing of each other:
 
 ==========  ===================================================================================================
 connection  this module: HTTP/1 exchanges (``http1``, ``chunks``), an Upgrade to WebSocket (``messages``, ``frames``),
-            NUL-ended messages. It knows where bytes lay, and of which exchange they are
+            NUL-ended messages; HTTP/2, known by its preface, in ``dissect_http2``. It knows where bytes lay, and of
+            which exchange they are
 body        ``bodies``: event stream, lines, parts, JSON answer, a technique's own; gzip before them. It cuts
 event       ``envelope``: which bytes were data, and the event's id as it stood on the wire
 ==========  ===================================================================================================
@@ -30,9 +31,11 @@ from typing import Any
 from labkit.errors import WireError
 from labkit.wire.bodies import AsItComes, Opaque, Reading, Told, decoded, reading_of
 from labkit.wire.delimited import Delimited
-from labkit.wire.http1 import Head, body_length, head_end, read_request, read_response
+from labkit.wire.dissect_http2 import HTTP2Dissector
+from labkit.wire.http1 import PROTOCOL, Head, body_length, head_end, read_request, read_response
+from labkit.wire.http2 import PREFACE
 from labkit.wire.lane import Carrier, Lane, Step
-from labkit.wire.messages import MessageReader, Tell, told_message
+from labkit.wire.messages import MessageReader, Tell
 from labkit.wire.plugin_socket import FromClient
 from labkit.wire.spans import MAX_HELD_BYTES, TOO_LONG, Direction, Exchange, Mark
 
@@ -65,6 +68,7 @@ class Dissector:
         self._unanswered: deque[Exchange] = deque()
         self._early: Exchange | None = None  # answered before its request's head was whole
         self._readers: list[MessageReader] = []
+        self._http2: HTTP2Dissector | None = None
 
     def feed(self, direction: Direction, data: bytes) -> list[Mark]:
         """Take what one read or write brought: the marks of what can be told by now, each byte once."""
@@ -80,6 +84,8 @@ class Dissector:
         for reader, lane in zip(self._readers, (self._out, self._in), strict=False):
             reader.end(lane.marks)
         self._readers = []
+        if self._http2 is not None:
+            self._http2.end()
         self._out.end()
         self._in.end()
         return self._taken()
@@ -102,6 +108,11 @@ class Dissector:
     def _begin(self) -> bool:
         """The client's first byte: no HTTP request begins as a plugin socket's messages do."""
         lane = self._out
+        if PREFACE.startswith(begun := bytes(lane.buffer[: len(PREFACE)])):
+            if len(begun) < len(PREFACE):
+                return False
+            self._http2 = HTTP2Dissector(lane, self._in, self._next_exchange, self._reading, self._own_tell)
+            return True
         if not lane.buffer.startswith((b"{", b"<")):
             lane.step = self._request_head
             return True
@@ -157,6 +168,9 @@ class Dissector:
 
     def _answer_head(self) -> bool:
         lane, exchange = self._in, None
+        if self._out.step == self._begin and not b"HTTP/".startswith(bytes(lane.buffer[:5])):
+            if len(lane.buffer) < MAX_HELD_BYTES:
+                return False  # a server's HTTP/2 may come before the client's preface is whole
         try:
             size = head_end(lane.buffer)
             if size is None:
@@ -208,13 +222,13 @@ class Dissector:
     # -- after an upgrade --------------------------------------------------------------------------------------------
 
     def _upgraded(self, exchange: Exchange, head: Head) -> None:
-        if not head.has("upgrade", "websocket"):
+        if not head.has("upgrade", PROTOCOL):
             self._tunnel(exchange, f"upgraded to {head.values.get('upgrade', 'nothing')}")
             return
         deflated = "permessage-deflate" in head.values.get("sec-websocket-extensions", "")
-        tell = self._own_tell(exchange) or told_message
         for lane in (self._out, self._in):
-            reader = MessageReader(Carrier(lane.direction, exchange), lane.at, deflated=deflated, tell=tell)
+            own = self._own_tell(exchange)
+            reader = MessageReader(Carrier(lane.direction, exchange), lane.at, deflated=deflated, tell=own)
             self._readers.append(reader)
             lane.step = self._messages(lane, exchange, reader)
 

@@ -39,6 +39,11 @@ class Start:
 
     cursor: str
 
+    @classmethod
+    def of(cls, text: str) -> Start | None:
+        """At *text*, if that is a cursor that names its epoch, as all of ours on the wire do."""
+        return cls(text) if _parse(text) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Closing:

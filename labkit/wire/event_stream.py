@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from labkit.errors import WireError
-from labkit.wire.spans import TOO_LONG, Item, Run, Sighting
+from labkit.wire.spans import MAX_ITEM_BYTES, TOO_LONG, Item, Run, Sighting
 
 PARSING = "WHATWG HTML 9.2.5"
 INTERPRETING = "WHATWG HTML 9.2.6"
@@ -105,7 +105,8 @@ class StreamEvent:
 
 
 Tell = Callable[[StreamEvent | str, list[Run]], Item]
-"""Takes a block that is no plain event (one with a type, or a lone id) and its runs; gives what it says, and theirs."""
+"""Takes the first block, and each that is no plain event (one with a type, or a lone id), with its runs; gives what it
+says, and theirs."""
 
 
 class EventStreamDecoder:
@@ -117,7 +118,7 @@ class EventStreamDecoder:
         last_event_id: what the stream starts with. The standard says empty; a client that reconnects passes
             what it held, as browsers do, so that a stream without ids does not lose it.
         max_item_bytes: the longest block that is held; nothing of a longer one is read. None: any.
-        tell: knows what is in events that have a type, and what a lone id says.
+        tell: knows what is in events that have a type, what a lone id says, and whose stream begins as this one does.
 
     Attributes:
         last_event_id: as of the last blank line, also one that dispatched nothing.
@@ -125,7 +126,9 @@ class EventStreamDecoder:
             10**15.
     """
 
-    def __init__(self, last_event_id: str = "", *, max_item_bytes: int | None = None, tell: Tell | None = None) -> None:
+    def __init__(
+        self, last_event_id: str = "", *, max_item_bytes: int | None = MAX_ITEM_BYTES, tell: Tell | None = None
+    ) -> None:
         self.last_event_id = last_event_id
         self.retry_ms: int | None = None
         self._line = bytearray()
@@ -140,6 +143,7 @@ class EventStreamDecoder:
         self._last_end = -1  # of the runs: the line end of the newest data line
         self._max_item_bytes = max_item_bytes
         self._tell = tell
+        self._has_begun = False
         self._held_bytes = 0  # of whole lines
         self._skipping = False
         self._at_line_start = True  # while skipping
@@ -182,7 +186,7 @@ class EventStreamDecoder:
         """Let go what there is of a block that is too long, and read on at the next blank line."""
         if self._max_item_bytes is None or self._held_bytes + len(self._line) <= self._max_item_bytes:
             return
-        self._skipping, self._at_line_start = True, not self._line
+        self._skipping, self._at_line_start, self._first_line = True, not self._line, False
         items.append((None, [(self._held_bytes + len(self._line), "payload", TOO_LONG, None)]))
         self._line.clear()
         self._type, self._data, self._wire_id = "", [], None
@@ -226,7 +230,8 @@ class EventStreamDecoder:
         if not line:
             runs.append((1, "framing", "line end", sighting))
             return True
-        if line.startswith(b":") and not self._held_bytes:  # a heartbeat: no event waits for it
+        is_long = self._max_item_bytes is not None and len(raw) - behind > self._max_item_bytes
+        if line.startswith(b":") and not self._held_bytes and not is_long:  # a heartbeat: no event waits for it
             text = line[1:].removeprefix(b" ")
             runs.append((len(line) - len(text), "framing", ":", None))
             runs += [(len(text), "framing", "value", None)] if text else []
@@ -283,7 +288,10 @@ class EventStreamDecoder:
         is_plain = event is None or not (self._type or isinstance(event, str))
         self._type, self._data, self._wire_id = "", [], None
         self._runs, self._last_end, self._held_bytes = [], -1, 0
-        return (event, runs) if event is None or is_plain or self._tell is None else self._tell(event, runs)
+        if event is None or (is_plain and self._has_begun) or self._tell is None:
+            return event, runs
+        self._has_begun = True
+        return self._tell(event, runs)
 
     def end(self) -> list[Item]:
         """The stream has ended: a block without its blank line is never dispatched."""

@@ -78,6 +78,12 @@ class Cursor:
         return cls(-1, text)
 
     @classmethod
+    def is_labs(cls, text: str) -> bool:
+        """Whether *text* is a cursor as a client of ours sends it: with an epoch, or the 0 for everything held."""
+        found = _CURSOR.fullmatch(text)
+        return found is not None and (found[2] is not None or text == "0")
+
+    @classmethod
     def parse(cls, text: str) -> Cursor:
         """Read ``17`` or ``17@k3f9``.
 

@@ -1,24 +1,33 @@
 """HTTP/1.x heads, and how the body behind each is delimited (RFC 9112 sections 2 to 6).
 
-For reading what others exchanged: it takes what both sides understood of each other, a bare LF as the end of a line
-too (section 2.2), and does not refuse what is merely unusual. Not here: the coding of bodies (``chunks``).
+Written strictly: nothing goes into a head that could end a line of it. Read as both sides of an exchange would
+understand each other: a bare LF ends a line too (section 2.2), and what is merely unusual is not refused. Not here: the
+coding of bodies (``chunks``).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from labkit.errors import WireError
 
 MAX_HEAD_BYTES = 1 << 16
 FRAMING = "RFC 9112 section 6.3"
+VALUES = "RFC 9110 section 5.5"
+PROTOCOL = "websocket"  # that Upgrade asks for; the name of the protocol, not of a technique
 
 _END = re.compile(rb"\n\r?\n")
+_BLANK_LINES = re.compile(rb"[\r\n]*")
+TARGET = re.compile(r"[!-~]+")
+TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_UNSAID = re.compile(
+    r"[^\x20-\x7e\xa0-\U0010ffff]|[\u2028\u2029\ud800-\udfff]"
+    r"|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # these turn the rest of a line around (UAX 9)
+)
 _REQUEST = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) (\S+) (HTTP/1\.[0-9])")
 _STATUS = re.compile(r"(HTTP/1\.[0-9]) ([1-9][0-9]{2})(?: (.*))?")
-_FIELD = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*(.*?)[ \t]*")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 
 
@@ -56,16 +65,55 @@ class Head:
         return option in (part.strip().lower() for part in self.values.get(name, "").split(","))
 
 
-def head_end(buffer: bytes | bytearray) -> int | None:
+def field_value(value: str | bytes) -> bytes:
+    """A field's value as it is sent (Fetch section 2.2.2): without blanks around it; text is one byte a character.
+
+    Raises:
+        WireError: it holds NUL, CR or LF, or text that bytes cannot be.
+    """
+    try:
+        raw = value if isinstance(value, bytes) else value.encode("latin-1")
+    except UnicodeEncodeError:
+        raise WireError(f"text beyond Latin-1 is no field's value: {value[:40]!r}", clause=VALUES) from None
+    raw = raw.strip(b" \t\r\n")
+    if any(byte in raw for byte in b"\0\r\n"):
+        raise WireError(f"a field's value holds no NUL, CR or LF: {raw[:40]!r}", clause=VALUES)
+    return raw
+
+
+def request_head(method: str, target: str, fields: Iterable[tuple[str, str | bytes]], version: str = "1.1") -> bytes:
+    """The head of a request.
+
+    Raises:
+        WireError: a method or a field's name that is no token, a target with a blank or beyond ASCII (RFC 9112 section
+            3), a value that cannot be sent.
+    """
+    if not TOKEN.fullmatch(method) or not TARGET.fullmatch(target):
+        raise WireError(f"no request line: {method[:20]!r} {target[:80]!r}", clause="RFC 9112 section 3")
+    lines = [f"{method} {target} HTTP/{version}".encode()]
+    for name, value in fields:
+        if not TOKEN.fullmatch(name):
+            raise WireError(f"no field's name: {name[:40]!r}", clause="RFC 9110 section 5.1")
+        lines.append(name.encode() + b": " + field_value(value))
+    return b"\r\n".join([*lines, b"", b""])
+
+
+def printable(text: str, most: int = 200) -> str:
+    """What a server said, for people to read: no controls in it, of text's direction neither, and not too much."""
+    return _UNSAID.sub(" ", text[: 4 * most]).strip()[:most]
+
+
+def head_end(buffer: bytes | bytearray, searched: int = 0) -> int | None:
     """Where the head that *buffer* begins with ends; None while it is not whole.
+
+    Args:
+        searched: how much of it was there before, without an end.
 
     Raises:
         WireError: it is longer than anybody's.
     """
-    start = 0
-    while buffer[start : start + 1] in (b"\r", b"\n") and buffer[start : start + 1]:
-        start += 1
-    found = _END.search(buffer, start)
+    blank = _BLANK_LINES.match(buffer)
+    found = _END.search(buffer, max(blank.end() if blank else 0, searched - 2))
     if (found.end() if found else len(buffer)) > MAX_HEAD_BYTES:
         raise WireError(f"a head over {MAX_HEAD_BYTES} bytes", clause="RFC 9112 section 3")
     return found.end() if found else None
@@ -98,17 +146,17 @@ def read_response(raw: bytes) -> Head:
 
 
 def _lines(raw: bytes) -> tuple[str, tuple[tuple[str, str], ...]]:
-    first, *rest = raw.decode("latin-1").strip("\r\n").split("\n")
+    first, *rest = raw.decode("latin-1").strip("\r\n").replace("\0", " ").split("\n")
     fields: list[tuple[str, str]] = []
     for line in rest:
-        line = line.rstrip("\r")
+        line = line.rstrip("\r").replace("\r", " ")  # a bare CR is a blank (section 2.2), and so is NUL (9110 5.5)
         if line[:1] in (" ", "\t") and fields:  # obsolete line folding (section 5.2)
             fields[-1] = fields[-1][0], f"{fields[-1][1]} {line.strip()}"
             continue
-        found = _FIELD.fullmatch(line)
-        if found is None:
+        name, colon, value = line.partition(":")
+        if not colon or not TOKEN.fullmatch(name):
             raise WireError(f"not a field: {line[:80]!r}", clause="RFC 9112 section 5")
-        fields.append((found[1], found[2]))
+        fields.append((name, value.strip(" \t")))
     return first.rstrip("\r"), tuple(fields)
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from labkit.errors import WireError
 from labkit.wire.bodies import Reading
-from labkit.wire.chunks import ChunkDecoder
-from labkit.wire.spans import UNREAD, Category, Direction, Exchange, Item, Mark, Run
+from labkit.wire.chunks import ChunkCutter
+from labkit.wire.spans import TOO_LONG, UNREAD, Category, Direction, Exchange, Item, Mark, Run
 
 Step = Callable[[], bool]
 """Does something with what a lane holds; False if it needs more for that."""
@@ -93,7 +93,7 @@ class _Body:
     reading: Reading
     then: Step
     left: int | None = None
-    chunks: ChunkDecoder | None = None
+    chunks: ChunkCutter | None = None
 
 
 class Lane:
@@ -109,6 +109,8 @@ class Lane:
         seen: how many bytes there have been.
         step: what is done next with what is held.
         values: what bodies carried, and of which exchange each is.
+        error: the rule that its bytes have broken, if they have.
+        has_passed_over: whether something in a body was too long to read.
     """
 
     def __init__(self, direction: Direction, step: Step) -> None:
@@ -119,6 +121,8 @@ class Lane:
         self.seen = 0
         self.marks: list[Mark] = []
         self.values: list[tuple[Exchange, Any]] = []
+        self.error: WireError | None = None
+        self.has_passed_over = False
         self._body: _Body | None = None
 
     @property
@@ -173,7 +177,7 @@ class Lane:
         """
         body = self._body = _Body(Carrier(self.direction, exchange), reading, then or self.unread)
         if length == "chunked":
-            body.chunks = ChunkDecoder()
+            body.chunks = ChunkCutter()
             self.step = self._read_chunks
         else:
             body.left = length if isinstance(length, int) else None
@@ -197,13 +201,14 @@ class Lane:
         try:
             pieces = body.chunks.pieces(self.taken())
         except WireError as raised:
-            pieces, error = body.chunks.pieces_before_error, raised
+            pieces, error = body.chunks.before_error, raised
         for framing, data in pieces:
             body.carrier.beside(self.at, self.at + framing, "framing", "chunk", self.marks)
             self.at += framing
             if data:
                 self._carry(body, data)
         if error is not None:
+            self.error = error
             return self.give_up(body.carrier.exchange, error)
         if body.chunks.done:
             self.buffer += body.chunks.leftover
@@ -213,16 +218,19 @@ class Lane:
     def _carry(self, body: _Body, data: bytes) -> None:
         body.carrier.add(self.at, self.at + len(data))
         self.at += len(data)
-        self._lay(body.carrier, body.reading.items(data))
+        self.lay(body.carrier, body.reading.items(data))
 
-    def _lay(self, carrier: Carrier, items: list[Item]) -> None:
+    def lay(self, carrier: Carrier, items: list[Item]) -> None:
+        """Lay the items of a body over where it lies; their values are kept."""
         for value, runs in items:
             carrier.lay(runs, self.marks)
-            if value is not None and carrier.exchange is not None:
+            if value is None:
+                self.has_passed_over |= any(run[2] == TOO_LONG for run in runs)
+            elif carrier.exchange is not None:
                 self.values.append((carrier.exchange, value))
 
     def _body_ends(self, body: _Body) -> None:
-        self._lay(body.carrier, body.reading.end())
+        self.lay(body.carrier, body.reading.end())
         if body.carrier.exchange is not None and self.direction == "in":
             body.carrier.exchange.is_whole = True
         self._let_go_of_body()

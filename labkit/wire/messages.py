@@ -12,29 +12,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from labkit.errors import WireError
-from labkit.wire.envelope import told, told_binary
+from labkit.wire.first_word import Messages
 from labkit.wire.frames import LIMITS, Frame, FrameDecoder, Message, MessageAssembler, Opcode, PassedOver
 from labkit.wire.lane import Carrier
-from labkit.wire.spans import MAX_HELD_BYTES, TOO_LONG, UNREAD, Item, Mark, Sighting
+from labkit.wire.spans import MAX_HELD_BYTES, TOO_LONG, UNREAD, Item, Mark
 
 Tell = Callable[[Message], Item]
 DEFLATE = "RFC 7692 section 7.2.2"
 FROM_CLIENT = "message to the server"
 _PIECE_BYTES = 1 << 16
 _HEADERS = {opcode: f"{opcode.name.lower()} frame header" for opcode in Opcode}
-
-
-def told_message(message: Message) -> Item:
-    """What a message of a server says: labkit's JSON, or an event as a whole."""
-    data = message.data
-    if isinstance(data, str):
-        return told(data.encode())
-    return None, [(len(data), "payload", "", Sighting())]
-
-
-def told_with_id(message: Message) -> Item:
-    """The same where binary messages begin with 8 bytes of id (``?binary=1``)."""
-    return told_binary(message.data) if isinstance(message.data, bytes) else told(message.data.encode())
 
 
 class MessageReader:
@@ -44,7 +31,7 @@ class MessageReader:
         carrier: where the bytes of the message under way lie; its direction says whose messages these are.
         at: where the first byte lies.
         deflated: whether permessage-deflate was agreed.
-        tell: reads a message of the server's.
+        tell: reads a message of the server's; by default, what a lab says in its JSON.
         max_message_bytes: the longest message that is held, after inflating.
         passes_over: let a longer one pass unread, as an observer does; False: it breaks the rules.
 
@@ -58,7 +45,7 @@ class MessageReader:
         at: int,
         *,
         deflated: bool = False,
-        tell: Tell = told_message,
+        tell: Tell | None = None,
         max_message_bytes: int = MAX_HELD_BYTES,
         passes_over: bool = True,
     ) -> None:
@@ -68,7 +55,7 @@ class MessageReader:
         self._carrier = carrier
         self._at = at
         self._seen = at
-        self._tell = tell
+        self._tell = tell or Messages().message
         self._inflate = _Inflate(max_message_bytes) if deflated else None
         self._assembler = MessageAssembler(max_message_bytes=max_message_bytes, inflate=self._inflate)
         self._decoder = FrameDecoder(

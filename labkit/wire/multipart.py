@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from labkit.wire.spans import TOO_LONG, Item, Run
+from labkit.wire.spans import MAX_ITEM_BYTES, TOO_LONG, Item, Run
 
 _BOUNDARY = re.compile(r';\s*boundary\s*=\s*(?:"([^"]*)"|([^\s;]+))', re.IGNORECASE)
 
@@ -29,7 +29,7 @@ class PartDecoder:
         max_item_bytes: the longest part that is held; nothing of a longer one is read. None: any.
     """
 
-    def __init__(self, content_type: str, *, max_item_bytes: int | None = None) -> None:
+    def __init__(self, content_type: str, *, max_item_bytes: int | None = MAX_ITEM_BYTES) -> None:
         name = boundary_of(content_type).encode("latin-1", "replace")
         self._delimiter = re.compile(b"--" + re.escape(name) + b"(?:(--)|[ \t]{0,100}\r\n)")
         self._longest = len(name) + 128  # a delimiter with as much padding as anybody sends
@@ -88,7 +88,7 @@ class PartDecoder:
         body = raw.removesuffix(b"\r\n")
         runs: list[Run] = [(before, "framing", "part head", None), (len(body), "payload", "", None)]
         runs.append((len(raw) - len(body) + delimiter, "framing", "delimiter", None))
-        return body or None, runs
+        return body, runs
 
     def _is_too_long(self, size: int) -> bool:
         return self._max_item_bytes is not None and size > self._max_item_bytes

@@ -12,17 +12,19 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-from labkit.wire.http1 import Head
+from labkit.wire.http1 import PROTOCOL, Head
 
 Direction = Literal["out", "in"]
-Category = Literal["payload", "envelope", "framing", "headers"]
-CATEGORIES: tuple[Category, ...] = ("payload", "envelope", "framing", "headers")
+Category = Literal["payload", "envelope", "framing", "headers", "tls"]
+CATEGORIES: tuple[Category, ...] = ("payload", "envelope", "framing", "headers", "tls")
 
 UNREAD = "unread"
 """What never became whole."""
 TOO_LONG = "too long to read"
 MAX_HELD_BYTES = 2 << 20
 """What is held of one direction, at most: a longer item is payload, and nothing in it is read."""
+MAX_ITEM_BYTES = 64 << 20
+"""The longest line, part, block or answer that a client of ours takes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -69,6 +71,7 @@ class Exchange:
         is_whole: whether its answer has come to its end.
         request, response: the heads, where there are any.
         complaint: why not all of it could be read; empty where it was.
+        subscriber: whose it is, where several share a connection.
     """
 
     number: int
@@ -83,6 +86,13 @@ class Exchange:
     request: Head | None = None
     response: Head | None = None
     complaint: str = ""
+    subscriber: int | None = None
+
+    @property
+    def is_socket(self) -> bool:
+        """Whether it has become a WebSocket: by a change of protocol, or by an extended CONNECT (RFC 8441)."""
+        extended = self.request is not None and self.request.values.get(":protocol") == PROTOCOL
+        return self.status == 101 or (extended and 200 <= self.status < 300)
 
     def ask(self, head: Head) -> None:
         """Put down what a request asks for."""
@@ -111,6 +121,11 @@ class Mark(NamedTuple):
     @property
     def label(self) -> str:
         return self.own_label or ("" if self.event is None else self.event.label)
+
+
+def begins_head(mark: Mark) -> bool:
+    """Whether a head begins there: in HTTP/1 it is one mark, in HTTP/2 there is one for each field."""
+    return mark.category == "headers" and (" " in mark.label or mark.label in (":method", ":status"))
 
 
 def spliced(runs: list[Run], inner: list[Run]) -> list[Run]:

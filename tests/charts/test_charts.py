@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 import math
 import random
@@ -24,6 +26,7 @@ from labkit.claims.predicting import predict
 from labkit.client.ledger import Ledger
 from labkit.errors import LabkitError
 from labkit.measuring.natures import Natures
+from labkit.painter import Painter
 from labkit.techniques.exhibits import EXHIBITS
 from labkit.webpage.settings import COMM_NATURE
 from marking import mark
@@ -334,6 +337,13 @@ def test_events_of_others_are_left_out(run: Any) -> None:
     assert 5 not in [row[0] for row in dots.customdata]
 
 
+def test_events_of_several_topics_are_counted_each(run: Any) -> None:
+    other = run.deliveries.assign(topic="other")
+    both = SimpleNamespace(**{**vars(run), "deliveries": pd.concat([run.deliveries, other], ignore_index=True)})
+    events = 2 * run.deliveries["event_id"].nunique()
+    assert charts.latency(both).layout.title.subtitle.text.startswith(f"{events} events ")
+
+
 def test_the_page_has_a_row_of_its_own_without_theory(run: Any) -> None:
     page = run.deliveries.query("technique == 'sse'").assign(client="browser")
     both = SimpleNamespace(**{**vars(run), "deliveries": pd.concat([run.deliveries, page], ignore_index=True)})
@@ -426,6 +436,12 @@ def test_timeline_of_a_stream_that_swings_most_names_the_other_streams(run: Any)
     assert ", the other streams 50 to " in title
 
 
+def test_timeline_title_says_one_number_where_two_would_read_the_same(run: Any) -> None:
+    level = run.deliveries.assign(latency_ms=52 + run.deliveries["event_id"] % 2 / 10)
+    title = charts.timeline(SimpleNamespace(**{**vars(run), "deliveries": level})).layout.title.text
+    assert title.endswith(" take 52\u00a0ms")
+
+
 def test_timeline_draws_events_that_are_due_at_once_side_by_side(run: Any) -> None:
     burst = SimpleNamespace(**{**vars(run), "deliveries": run.deliveries.assign(due_ns=S)})
     figure = charts.timeline(burst)
@@ -440,7 +456,8 @@ def test_timeline_draws_events_that_are_due_at_once_side_by_side(run: Any) -> No
 def test_overhead_stacks_the_categories_to_the_total(run: Any) -> None:
     figure, summary = charts.overhead(run), run.summary()
     bars = [t for t in figure.data if t.type == "bar" and t.xaxis in (None, "x")]
-    assert [bar.name for bar in bars] == list(style.CATEGORY_TITLES.values())
+    titles = [title for part, title in style.CATEGORY_TITLES.items() if part != "tls"]  # nothing of it was encrypted
+    assert [bar.name for bar in bars] == titles
     totals = [sum(bar.x[row] for bar in bars) for row in range(len(TECHNIQUES))]
     assert totals == pytest.approx(list(summary.filter(like="_per_event").sum(axis=1)))
     assert f"<b>{style.number(totals[0])}</b>" in text_of(figure)
@@ -564,7 +581,7 @@ def test_the_servers_end_is_the_far_side_of_the_last_relay(run: Any) -> None:
     client = next(run.ledger.of("sse"))
     first = server_side(client, records)
     assert first is not None and first.hop == "link.far"
-    ports = {"local": ("127.0.0.1", 9000), "remote": first.local}
+    ports = {"local": first.remote, "remote": first.local}
     second = Ledger()
     second.opened("", 1, t_ns=3, hop="proxy.near", **ports)
     last = second.opened("", 1, t_ns=4, hop="proxy.far", local=("127.0.0.1", 5), remote=("127.0.0.1", 6))
@@ -605,6 +622,49 @@ def test_pictures_are_written(run: Any, tmp_path: Any) -> None:
     assert "An event of 20 bytes" in svg
 
 
+def test_one_browser_paints_all_pictures_of_a_notebook_and_is_gone_when_it_is_closed(run: Any) -> None:
+    if pictures.find_chromium() is None:
+        pytest.skip("no Chromium: apt-get install chromium")
+    painter, figure = Painter(), charts.latency(run).to_dict()
+    try:
+        first, browser = painter.png(figure, 900, 400), painter._browser.subprocess
+        assert first == painter.png(figure, 900, 400) and painter._browser.subprocess is browser
+        assert int.from_bytes(first[16:20], "big") == 900 and int.from_bytes(first[20:24], "big") == 400
+    finally:
+        painter.close()
+    assert browser.poll() is not None and painter._thread is None
+
+
+def test_a_picture_that_fails_takes_no_chart_with_it_and_the_next_one_gets_another_browser(monkeypatch: Any) -> None:
+    pytest.importorskip("kaleido")
+    started = []
+
+    class Browser:
+        def __init__(self) -> None:
+            started.append(self)
+
+        def __await__(self) -> Any:
+            yield from asyncio.sleep(0).__await__()
+            return self
+
+        async def calc_fig(self, figure: Any, opts: Any) -> bytes:
+            if len(started) == 1:
+                raise RuntimeError("it crashed")
+            return bytes([opts["width"], opts["height"]])
+
+        async def close(self) -> None: ...
+
+    monkeypatch.setattr("kaleido.Kaleido", Browser)
+    renderer = pictures.Pictures(90, 45)
+    try:
+        assert renderer.to_mimebundle({}) == {}
+        assert renderer.to_mimebundle({"layout": {"height": 50}}) == {"image/png": base64.b64encode(b"Z2").decode()}
+        renderer.to_mimebundle({})
+        assert len(started) == 2
+    finally:
+        pictures.PAINTER.close()
+
+
 @pytest.mark.parametrize(("last", "said"), [("{bye}\n", 0), ("{no\n", 1)])
 def test_the_end_of_the_picture_browser_is_no_error_of_the_reader_s(
     caplog: pytest.LogCaptureFixture, last: str, said: int
@@ -619,10 +679,21 @@ def test_the_end_of_the_picture_browser_is_no_error_of_the_reader_s(
     caplog.clear()
 
 
+@pytest.mark.parametrize(("logged", "said"), [("Resorting to unclean kill browser.", 0), ("No browser.", 1)])
+def test_a_picture_browser_that_takes_long_to_end_is_no_warning_of_the_reader_s(
+    caplog: pytest.LogCaptureFixture, logged: str, said: int
+) -> None:
+    browser_async = pytest.importorskip("choreographer.browser_async")
+    pictures.find_chromium()
+    browser_async._logger.warning(logged)  # as it does
+    assert len(caplog.records) == said
+    caplog.clear()
+
+
 @pytest.mark.parametrize(
     ("before", "browser", "after"),
     [
-        ("plotly_mimetype", "/usr/bin/chromium", "plotly_mimetype+png"),
+        ("plotly_mimetype", "/usr/bin/chromium", "plotly_mimetype+labkit"),
         ("plotly_mimetype", None, "plotly_mimetype"),
         ("json", "/usr/bin/chromium", "json"),
     ],

@@ -8,6 +8,7 @@ from __future__ import annotations
 import colorsys
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -145,3 +146,17 @@ def test_no_other_shell_and_no_other_thread_gets_a_sheet(shell: Shell) -> None:
 def test_a_figure_itself_is_light_wherever_there_is_no_such_page() -> None:
     figure = charts.predictions([("P1", "you", 1.2)])
     assert figure.layout.template.layout.paper_bgcolor == "#FFFFFF"
+
+
+def test_a_page_in_a_frame_follows_the_theme_by_the_sheet_that_comes_with_it(shell: Shell) -> None:
+    ground.frame("http://127.0.0.1:1/?a=1&b=2", 90)
+    (shown,) = shell.shown
+    assert shown["text/html"].startswith(f"<style>{ground.SHEET}</style><iframe ")
+    (name,) = re.findall(r'<iframe class="([^"]+)" src="http://127.0.0.1:1/\?a=1&amp;b=2"', shown["text/html"])
+    assert f'[data-jp-theme-light="false"] .{name} {{ filter' in ground.SHEET
+
+
+def test_no_page_of_the_kit_is_framed_without_it() -> None:
+    package = Path(labkit.__file__).parent
+    found = [path.name for path in package.rglob("*.py") if re.search(r"IFrame|<iframe", path.read_text("utf-8"))]
+    assert found == ["ground.py"]

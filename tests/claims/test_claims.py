@@ -187,7 +187,7 @@ def test_a_medians_narrow_interval_misses_it_twice_in_a_thousand(n):
 
 
 def test_without_scipy_there_is_no_verdict_and_it_says_why(monkeypatch):
-    monkeypatch.setitem(sys.modules, "scipy", None)
+    monkeypatch.setitem(sys.modules, "scipy.special", None)
     with pytest.raises(LabkitError, match="needs scipy"):
         share_interval(1, 17)
 
@@ -328,6 +328,9 @@ def test_a_record_shows_no_empty_row_and_one_of_a_thing(ledger):
     assert "expected" not in str(bare) and "expected" not in bare._repr_html_()
     assert "n:        24" in str(bare)
     assert "measured: 1 event (n = 3)" in str(recording.record("S8", 1, 1, "confirmed", "why", n=3, unit="events"))
+    narrow = recording.record("A8", 1.5, 1.5012, "confirmed", "why", interval=(1.4989, 1.5021), n=120, unit="s")
+    assert "measured: 1.5 s (n = 120)" in str(narrow)
+    assert recording.table().loc["A8", "interval"] == "1.5 s"
     assert shown(1, "ms") == "1 ms" and shown(2, "events") == "2 events"
 
 
@@ -375,7 +378,7 @@ def test_three_dots_are_no_prediction_and_run_through(ledger):
 
 def test_of_a_claim_that_there_is_not_nothing_is_predicted(ledger):
     for value in (1, ...):
-        with pytest.raises(LabkitError, match=r"no claim 'Q99' to predict; there are: P1, P2, .*, S7$"):
+        with pytest.raises(LabkitError, match=r"no claim 'Q99' to predict; there are: P1, P2, .*, S7, .*, S9, .*"):
             predicting.predict("Q99", value)
     with pytest.raises(LabkitError, match="no condition colour; a question may name one_way_s, "):
         predicting.predict("P1", 1, colour=3)
@@ -479,6 +482,10 @@ def test_a_prediction_is_a_number(ledger, value):
         (1.0501, "s", "1.05 s"),
         (0, "s", "0 ms"),
         (7, "", "7"),
+        (4148, "bytes", "4148 bytes"),
+        (4148.4, "bytes", "4150 bytes"),
+        (1, "bytes", "1 byte"),
+        (float("inf"), "bytes", "inf bytes"),
         ("d", "s", "d"),
         (None, "s", ""),
     ],

@@ -27,6 +27,7 @@ class World:
     technique: str = "sse"
     client: str = "kernel"
     requests: int = EVENTS
+    held_back: int = 0
 
     def __post_init__(self) -> None:
         self.due_ms = {number: 100.0 * number for number in range(1, EVENTS + 1)}
@@ -39,7 +40,8 @@ class World:
         ledger = Ledger()
         if self.client == "kernel":
             ends: dict[str, Any] = {"local": ("127.0.0.1", 1), "remote": ("127.0.0.1", 2)}
-            ledger.opened(self.technique, 0, **ends, t_ns=START_NS).requests = self.requests
+            record = ledger.opened(self.technique, 0, **ends, t_ns=START_NS)
+            record.requests, record.duplicates = self.requests, self.held_back
         rows = [self._row(*one) for one in self.arrived]
         published = {("", n): [START_NS + round(ms * 1e6) for ms in (self.due_ms[n], self.published_ms[n])]
                      for n in self.due_ms}  # fmt: skip
@@ -63,6 +65,10 @@ class World:
 
 def doubled(world: World) -> None:
     world.arrived.insert(5, world.arrived[4])
+
+
+def held_back(world: World) -> None:
+    world.held_back = 2
 
 
 def swapped(world: World) -> None:
@@ -96,14 +102,15 @@ def unasked(world: World) -> None:
 
 
 FAULTS: dict[Callable[[World], None], tuple[str, str]] = {
-    doubled: (faults.DUPLICATED, "1 events came twice"),
-    swapped: (faults.OUT_OF_ORDER, "1 events out of order"),
-    lost: (faults.LOST, "1 events lost, and no gap told"),
+    doubled: (faults.DUPLICATED, "1 event came twice"),
+    held_back: (faults.DUPLICATED, "2 events came twice"),
+    swapped: (faults.OUT_OF_ORDER, "1 event out of order"),
+    lost: (faults.LOST, "1 event lost, and no gap told"),
     failed: (faults.FAILED, "sse failed: the connection was reset"),
-    too_early: (faults.IMPOSSIBLE, "1 events came before they can have"),
-    before_due: (faults.IMPOSSIBLE, "1 events were published before they were due"),
-    after_the_end: (faults.IMPOSSIBLE, "1 events came after the run was over"),
-    unasked: (faults.IMPOSSIBLE, "12 answers with events to 1 requests"),
+    too_early: (faults.IMPOSSIBLE, "1 event that came too early to be true"),
+    before_due: (faults.IMPOSSIBLE, "1 event published before being due"),
+    after_the_end: (faults.IMPOSSIBLE, "1 event that came after the run was over"),
+    unasked: (faults.IMPOSSIBLE, "12 answers with events to 1 request"),
 }
 """What is planted; of which kind it is, and what is said of it."""
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labkit.claims import checking, recording, seen
+from labkit.claims import checking, confidence, judging, recording, seen
 from labkit.client.ledger import Ledger
 from labkit.course.claims import CLAIMS
 from labkit.errors import LabkitError
@@ -199,6 +199,40 @@ def test_stalls_that_the_loop_saw_too_leave_the_claim_undecided(stalls_ms, verdi
     assert found.verdict == verdict, found.reason
 
 
+STOOD_STILL = {"duration_s": 10.0, "held_up_ms": {"total": 2000.0, "max": 300.0, "times": 9}}
+
+
+@pytest.mark.parametrize("id", WORLDS)
+def test_what_a_machine_that_stood_still_explains_is_undecided_and_it_is_said_once(id):
+    late = with_settings(added(WORLDS[id](), 0.3), **STOOD_STILL)
+    found = checking.judge(id, late.run())
+    assert found.verdict == "undecided", found.reason
+    assert found.reason.startswith("this machine is too busy: the receiving loop stood still for 2 s in 9 stalls")
+    assert found.reason.count("busy") == 1
+
+
+@pytest.mark.parametrize("id", WORLDS)
+def test_no_machine_excuses_what_comes_too_early_or_never(id):
+    early = with_settings(added(WORLDS[id](), -0.04), **STOOD_STILL)
+    assert checking.judge(id, early.run()).verdict == "refuted"
+    never = checking.judge(id, with_settings(dropping(WORLDS[id](), 3), **STOOD_STILL).run())
+    assert never.verdict == "refuted" and "lost" in never.reason
+
+
+def test_what_was_found_leads_the_reason_of_a_claim_that_stands_and_of_no_other():
+    holds, fails = judging.Part("confirmed", "a part"), judging.Part("refuted", "not so: another")
+    stands = judging.finding([holds], 9, lead="in the claim's own words")
+    assert (stands.reason, stands.holds) == ("in the claim's own words", ("a part",))
+    falls = judging.finding([holds, fails], 9, lead="in the claim's own words")
+    assert (falls.reason, falls.holds) == ("not so: another", ("a part",))
+
+
+@pytest.mark.parametrize("id", WORLDS)
+def test_a_loss_is_told_once(id):
+    found = checking.judge(id, dropping(WORLDS[id](), 3).run())
+    assert found.verdict == "refuted" and found.whole.count("lost") == 1, found.whole
+
+
 def test_what_one_stall_held_up_counts_once_and_a_few_stalls_decide_nothing():
     due = [0.2 * i for i in range(40)] + [3.01, 3.02, 3.03, 3.04]
     held_up = Fake(
@@ -361,3 +395,9 @@ def test_an_unknown_claim_is_an_error_that_lists_the_known_ones():
 
 def test_each_claim_has_a_judge_but_for_those_that_a_notebook_decides_by_itself():
     assert {c.id for c in CLAIMS.values() if c.judge is None and not c.not_run} == {"A7", "B1"}
+
+
+def test_the_ends_of_too_few_values_are_told_in_words() -> None:
+    few = confidence.median_interval([0.1, 0.2])
+    assert judging.ends(few) == "any value" and "inf" not in judging.ends(few)
+    assert judging.ends(confidence.Interval(0.15, 0.1, 0.2, 9)) == "100 ms to 200 ms"

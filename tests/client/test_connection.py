@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -12,11 +13,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from labkit import loop
-from labkit.client.connection import Connection, Wiring
+from labkit.client import address
+from labkit.client.connection import Connection
 from labkit.client.http import HTTPClient, target
-from labkit.client.http_connection import HTTPConnection
+from labkit.client.http_connection import MOST_INTERIM, HTTPConnection
 from labkit.client.ledger import Ledger
-from labkit.errors import ConnectionLost, Refused
+from labkit.client.wiring import Wiring
+from labkit.errors import ConnectionLost, Refused, WireError
 from labkit.subscribing.contract.receiver import bytes_of, check_marks
 from labkit.wire.spans import Mark
 from wait import TIMEOUT_S, read_all, read_until, reset, serving, until
@@ -287,15 +290,40 @@ def test_interim_answers_are_passed_over_and_marked() -> None:
     check_marks(ledger.connections[0])
 
 
-def test_what_is_not_http_is_a_lost_connection() -> None:
+@pytest.mark.parametrize(
+    ("answer", "clause"),
+    [
+        (b"\x81\x05hello, this is no HTTP\r\n\r\n", "RFC 9112 section 4"),
+        (b"SSH-2.0-x\r\n", "RFC 9112 section 4"),  # known at once: no end of a head will come
+        (b"HTTP/2 200\r\n\r\n", "RFC 9112 section 4"),
+        (OK + b"no field\r\n\r\n", "RFC 9112 section 5"),
+        (OK + b"X : y\r\n\r\n", "RFC 9112 section 5"),
+        (OK + b"X: " + b"y" * (1 << 16), "RFC 9112 section 3"),
+        (OK + b"Content-Length: 5, 6\r\n\r\nabcde", "RFC 9112 section 6.3"),
+        (OK + b"Content-Length: +5\r\n\r\nabcde", "RFC 9112 section 6.3"),
+        (OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n", "RFC 9112 section 6.1"),
+        (OK + b"Transfer-Encoding: chunked, chunked\r\n\r\n", "RFC 9112 section 6.1"),
+        (b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "RFC 9112 section 6.1"),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n", "RFC 9110 section 15.2.2"),
+        (MOST_INTERIM * b"HTTP/1.1 103 Early Hints\r\n\r\n", "RFC 9110 section 15.2"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n5\nabcde", "RFC 9112 section 2.2"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n-5\r\nabcde", "RFC 9112 section 7.1"),
+        (OK + b"Content-Encoding: dcb\r\nContent-Length: 1\r\n\r\nx", "RFC 9110 section 8.4.1"),
+        (OK + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nplain", "RFC 1952 section 2.2"),
+        (OK + b"Content-Encoding: gzip\r\nContent-Length: 20\r\n\r\n" + gzip.compress(b"x", mtime=0)[:20], "RFC 1952"),
+        (OK + b"Content-Encoding: deflate\r\nContent-Length: 3\r\n\r\n\x78\x9c\x4b", "RFC 9110 section 8.4.1.2"),
+    ],
+)
+def test_what_breaks_a_rule_is_said_with_its_clause_and_every_byte_is_marked(answer: bytes, clause: str) -> None:
     ledger = Ledger()
 
     async def work(url: str) -> None:
         async with connected(url, ledger) as http:
-            with pytest.raises(ConnectionLost, match="not HTTP"):
+            with pytest.raises(WireError) as broken:
                 await exchange(http)
+            assert broken.value.clause.startswith(clause)
 
-    with serving(answering(b"\x81\x05hello, this is no HTTP\r\n\r\n")) as url:
+    with serving(answering(answer, then=read_all)) as url:
         run(work(url))
     check_marks(ledger.connections[0])
 
@@ -398,7 +426,7 @@ def test_segments_are_counted_where_the_platform_can() -> None:
     ],
 )
 def test_a_target_keeps_the_addresss_own_query(url: str, query: dict[str, object], expected: str) -> None:
-    assert target(urlsplit(url), **query) == expected
+    assert target(address.split(url), **query) == expected
 
 
 def test_the_ledger_keeps_the_newest_bytes_and_exact_counters() -> None:

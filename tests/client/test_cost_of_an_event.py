@@ -16,7 +16,7 @@ from labkit.techniques.sse import block
 from labkit.wire.event_stream import EventStreamDecoder
 from labkit.wire.events import Event
 
-pytestmark = pytest.mark.timing
+pytestmark = pytest.mark.alone
 
 EVENTS, A_WRITE = 4000, 20
 MOST = 5.0

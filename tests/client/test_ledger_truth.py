@@ -31,6 +31,11 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("sse", {"http_version": "1.0"}),
     ("websocket", {"binary": True}),
     ("websocket", {"deflate": True}),
+    *((technique.name, {"http": 2}) for technique in TECHNIQUES if technique.http_version),
+    ("polling", {"keep_alive": False, "http": 2}),
+    ("http-streaming", {"format": "multipart", "http": 2}),
+    ("websocket", {"binary": True, "http": 2}),
+    ("websocket", {"deflate": True, "http": 2}),
 ]
 
 
@@ -41,7 +46,7 @@ def test_the_ledger_has_exactly_what_went_over_the_wire(name: str, options: dict
     technique = find(name)
     expected = [DATA[n % len(DATA)] for n in range(EVENTS)]
     lag = 1 if options.get("boundary") == "leading" else 0  # the last part has not been seen to end
-    with Lab("truth") as lab, CountingRelay(lab.ports[technique.port]) as relay:
+    with Lab("truth", http=(1, 2)) as lab, CountingRelay(lab.ports[technique.port]) as relay:
         url = technique.url("127.0.0.1", {technique.port: relay.port})
         options = {**technique.taken_of({"interval_s": 0.01 * UNIT}), **options}
         with Receiver(technique, url, after=lab.cursor(), stop_after=EVENTS - lag, **options) as receiver:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import labkit
 from conftest import UNIT
+from labkit.__main__ import main
 
 
 def run(*arguments: str, timeout_s: float = 60 * UNIT) -> subprocess.CompletedProcess[str]:
@@ -31,7 +36,7 @@ def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
         try:
             assert process.stdout is not None
             first = process.stdout.readline()
-            found = re.search(r"http://127\.0\.0\.1:\d+", first)
+            found = re.search(r"https?://127\.0\.0\.1:\d+", first)
             assert found, first + process.stdout.read()
             yield process, found[0]
         finally:
@@ -83,10 +88,11 @@ def test_where_nobody_listens_the_reason_is_told_and_the_status_is_1(technique: 
         port = taken.getsockname()[1]
     scheme, page = "tcp" if technique == "plugin-socket" else "http", tmp_path / "run.html"
     where = ("--url", f"{scheme}://127.0.0.1:{port}/x", "--technique", technique)
-    done = run("measure", *where, "--seconds", "0.3", "--html", str(page))
+    drawn = ("--html", str(page)) if technique == "sse" else ()  # the libraries that draw take seconds to load
+    done = run("measure", *where, "--seconds", "0.3", *drawn)
     assert done.returncode == 1, done.stderr
     assert done.stdout.startswith(f"{technique} failed: nothing came: no connection to 127.0.0.1:{port}")
-    assert "nothing came" in page.read_text()
+    assert not drawn or "nothing came" in page.read_text()
 
 
 @pytest.mark.parametrize(("asked", "of"), [("polling", "sse"), ("plugin-socket", "sse"), ("websocket", "polling")])
@@ -94,10 +100,11 @@ def test_where_the_technique_is_wrong_the_reason_is_told_and_the_status_is_1(ask
     with serving("--source", "periodic", "--rate", "20") as (_, address):
         url = f"{address.replace('http', 'tcp') if asked == 'plugin-socket' else address}/{of}"
         done = run("measure", "--url", url, "--technique", asked, "--seconds", "0.5")
-    assert done.returncode == 1 and done.stdout.startswith(f"{asked} failed: ") and done.stdout.count("\n") == 1
+    assert done.returncode == 1 and done.stdout.startswith(f"{asked} failed: ")
+    assert done.stdout.splitlines()[1:] == ([] if asked == "plugin-socket" else ["HTTP/1.1 was spoken."])
 
 
-@pytest.mark.parametrize("url", ["not-a-url", "https://127.0.0.1:1/", "wss://127.0.0.1:1/", "ftp://127.0.0.1/", "x:y"])
+@pytest.mark.parametrize("url", ["", "not-a-url", "https:/127.0.0.1:1/", "ftp://127.0.0.1/", "x:y"])
 def test_an_address_that_is_not_spoken_to_is_one_sentence_and_the_status_is_1(url: str) -> None:
     done = run("measure", "--url", url, "--technique", "sse")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
@@ -125,16 +132,62 @@ def test_serve_without_a_source_publishes_nothing_by_itself() -> None:
             assert posted.read() == b'{"id":1}'
 
 
+@pytest.mark.parametrize(("options", "asks"), [((), True), (("--no-hint",), False)])
+def test_serve_asks_intermediaries_not_to_buffer_unless_told_not_to(options: tuple[str, ...], asks: bool) -> None:
+    with serving(*options) as (_, address), urllib.request.urlopen(f"{address}/sse", timeout=10 * UNIT) as stream:
+        assert ("X-Accel-Buffering" in stream.headers) is asks
+
+
+def test_serve_speaks_the_versions_that_it_is_told() -> None:
+    pytest.importorskip("h2")
+    with serving("--http", "2") as (process, address), pytest.raises(urllib.error.HTTPError) as refused:
+        assert process.stdout is not None
+        assert any(f"--http2-prior-knowledge {address}/" in line for line in iter(process.stdout.readline, "Ctrl-C"))
+        urllib.request.urlopen(f"{address}/polling", timeout=10 * UNIT)
+    with refused.value as answer:
+        assert answer.status == 505 and b"HTTP/2 only" in answer.read()
+
+
+def test_serve_lets_in_the_origins_that_it_is_told_over_tls_too() -> None:
+    pytest.importorskip("trustme")
+    allowed = ("--allow-origin", "https://a.test:443", "--allow-origin", "http://b.test:8080")
+    with serving("--tls", *allowed) as (process, address):
+        assert process.stdout is not None and address.startswith("https:")
+        printed = next(line for line in process.stdout if "--cacert" in line)
+        cafile = re.findall(r"--cacert (\S+)", printed)[0]
+        believed = next(line for line in process.stdout if "chromium" in line)
+        assert re.search(
+            rf"--user-data-dir=\$\(mktemp -d\) --ignore-certificate-errors-spki-list=[\w+/]{{43}}= {address}$", believed
+        )
+        context = ssl.create_default_context(cafile=cafile)
+        for origin, status in (("https://a.test", 200), ("http://b.test:8080", 200), ("http://c.test", 403)):
+            asked = urllib.request.Request(f"{address}/polling", headers={"Origin": origin})
+            try:
+                with urllib.request.urlopen(asked, timeout=10 * UNIT, context=context) as answer:
+                    assert answer.status == status
+            except urllib.error.HTTPError as error:
+                with error:
+                    assert error.status == status and b"labkit serve --allow-origin http://c.test" in error.read()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10 * UNIT) == 0
+    assert not Path(cafile).exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["serve", "--allow-origin", "hub.example.org"], "not an origin: 'hub.example.org'"),
         (["measure", "--techniques", "pigeon"], "known are: polling, long-polling"),
         (["measure", "--url", "http://127.0.0.1:1/"], "--technique"),
+        (["measure", "--technique", "sse"], "--techniques"),
+        (["measure", "--url", "http://127.0.0.1:1/", "--technique", "sse", "--seconds", "-1"], "seconds must be"),
+        (["measure", "--url", "http://127.0.0.1:1/", "--technique", "sse", "--seconds", "nan"], "seconds must be"),
         (["measure", "--source", "periodic", "--rate", "-1"], "rate_per_s=-1.0"),
         (["measure", "--source", "trace"], "trace FILE"),
         (["measure", "--source", "pigeon"], "expected machine, periodic"),
         (["measure", "--source", "trace", "/nowhere.csv"], "/nowhere.csv"),
         (["serve", "--source", "machine", "--rate", "0"], "--rate 0"),
+        (["serve", "--http", "1,3"], "--http 1,3: expected 1, 2 or 1,2"),
     ],
 )
 def test_bad_input_is_one_sentence(arguments: list[str], said: str) -> None:
@@ -150,6 +203,24 @@ def test_a_port_in_use_is_named() -> None:
         done = run("serve", "--port", port)
     assert done.returncode == 2
     assert f"port {port} is in use" in done.stderr
+
+
+def test_an_interrupt_while_a_command_is_loaded_is_one_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(name: str) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib, "import_module", interrupted)
+    assert main(["serve"]) == 130
+
+
+def test_a_command_loads_no_other_and_the_door_loads_none() -> None:
+    code = (
+        "import sys\nfrom labkit.__main__ import main\n"
+        "loaded = lambda: {name for name in sys.modules if name.startswith('labkit.commands.')}\n"
+        "print(loaded(), 'asyncio' in sys.modules)\nmain(['techniques'])\nprint(loaded())"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert said[0] == "set() False" and said[-1] == "{'labkit.commands.techniques'}"
 
 
 def test_help_lists_each_command_and_loads_nothing_large() -> None:

@@ -37,14 +37,15 @@ def test_what_was_changed_stays_and_is_named(tmp_path: Path, capsys: pytest.Capt
     assert (tmp_path / "README.md").is_symlink()
     assert (tmp_path / "glossary.md").read_bytes() == (COURSE / "glossary.md").read_bytes()
     said = capsys.readouterr().out
-    assert "1 files copied" in said and "differ from this release's: 01_polling.ipynb, README.md\n" in said
+    assert "1 file copied" in said and "differ from this release's: 01_polling.ipynb, README.md\n" in said
 
 
-def test_what_jupyter_leaves_is_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_jupyter_and_runs_leave_is_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     course = tmp_path / "course"
     (course / ".ipynb_checkpoints").mkdir(parents=True)
     (course / ".ipynb_checkpoints" / "00.ipynb").write_text("old")
     (course / "00.ipynb").write_text("new")
+    (course / "03-capture.pcapng").write_text("somebody's")
     monkeypatch.setattr(notebooks, "course", lambda: course)
     assert notebooks.copy(tmp_path / "to").written == ["00.ipynb"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def test_one_claim_that_seldom_decides_fails_beside_many_that_do() -> None:
     assert soak.passed({**tried, "P9": results(*["confirmed"] * 7, *["undecided"] * 3)}, True)
     assert not soak.passed({**tried, "P9": results(*["confirmed"] * 6, *["undecided"] * 4)}, True)
     report = list(soak._report({"P9": results("confirmed", "undecided")}, False))
-    assert report == ["ok   P9    50% decided: 1 confirmed, 1 undecided", "50% of 2 verdicts are decided"]
+    assert report == ["ok   P9    50% decided: 1 confirmed, 1 undecided", "50% of 2 verdicts decided"]
 
 
 def test_every_experiment_is_of_a_claim_that_has_a_judge() -> None:
@@ -89,3 +90,24 @@ def no_busy_core(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(soak, "busy_core", contextlib.nullcontext)
     yield
+
+
+def test_it_is_said_what_is_tried_before_it_takes_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def trying(id: str) -> dict[str, Any]:
+        assert capsys.readouterr().out == "P1 1/1: "
+        return results("confirmed")[0]
+
+    monkeypatch.setattr(soak, "_apart", trying)
+    soak.soak(["P1"], 1, tmp_path / "soak.jsonl")
+    assert capsys.readouterr().out == "confirmed (1 s)\n"
+
+
+def test_what_it_needs_besides_is_said_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    monkeypatch.setattr(soak, "experiments", lambda: pytest.fail("loaded"))
+    assert main(["soak", "P1"]) == 2
+    assert 'needs scipy, which is not installed: pip install "labkit[notebook]"' in capsys.readouterr().err

@@ -10,14 +10,15 @@ import pytest
 
 import labkit
 from labkit.claims import predicting, recording
-from labkit.course import classroom
+from labkit.course import classroom, students
 from labkit.errors import LabkitError
 
 
 @pytest.fixture(autouse=True)
 def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("LABKIT_CLAIMS", str(tmp_path / "claims.jsonl"))
-    monkeypatch.setattr(classroom, "_student", None)
+    monkeypatch.setattr(students, "_student", None)
+    monkeypatch.delenv(students.VARIABLE, raising=False)
     yield
 
 
@@ -107,6 +108,9 @@ def test_a_class_shows_what_it_mispredicts(tmp_path: Path, monkeypatch: pytest.M
     assert compared.misses().loc["P1", "worst"] == pytest.approx(4)
     assert "P1" in str(compared.figure.layout.title.text)
     assert "P1" in compared._repr_html_()
+    lines = repr(compared).splitlines()
+    assert lines[0] == "2 hand-ins" and len(lines) == 5  # two of them are the head of the table
+    assert [line.split()[0] for line in lines[3:]] == ["ada", "bob"]
 
 
 def test_a_folder_of_hand_ins_is_a_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,15 +120,14 @@ def test_a_folder_of_hand_ins_is_a_class(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(labkit.compare(tmp_path / "in")) == 2
 
 
-def test_what_is_no_hand_in_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_hand_in_can_be_read_that_is_one_error_with_each_reason(tmp_path: Path) -> None:
     (tmp_path / "torn.json").write_text("{")
     (tmp_path / "other.json").write_text("{}")
     (tmp_path / "empty").mkdir()
     for thing, said in (("torn.json", "torn"), ("other.json", "other"), ("none.json", "none"), ("empty", "no hand-in")):
         with pytest.raises(LabkitError, match=said):
             labkit.compare(tmp_path / thing)
-    twice = hand_in("ada", 0.5, tmp_path, monkeypatch)
-    with pytest.raises(LabkitError, match="two hand-ins of ada"):
-        labkit.compare(twice, twice)
+    with pytest.raises(LabkitError, match=r"(?s)other\.json: other JSON.*torn\.json: not JSON"):
+        labkit.compare(tmp_path)
     with pytest.raises(LabkitError, match="expected two or more runs"):
         labkit.compare(17)  # type: ignore[arg-type]

@@ -307,9 +307,11 @@ def test_a_lab_that_closes_says_so_on_the_page_and_loses_nothing(jupyter: Jupyte
     notebook.run_all()
     told = report(notebook, 2)
     assert told["ids"] == [1]
-    assert told["says"] == "BrowserSubscriber(sse): the lab is closed; 1 events had arrived"
+    assert told["says"] == "BrowserSubscriber(sse): the lab is closed; 1 event had arrived"
     assert told["waits"] is False
     notebook.wait_for_text("This page as a subscriber: the lab is closed.")
+    shown = notebook.page.locator(".labkit-browser").first.inner_text()  # and nothing of how it was
+    assert "sse: ended; 1 event, last id 1" in shown and "clock" not in shown and "visible" not in shown
     notebook.wait_for_text("To have it back, run the cells with labkit.Lab() and labkit.BrowserSubscriber again.")
     clean(notebook)
 

@@ -233,6 +233,13 @@ def test_a_bad_number_typed_into_a_dial_is_a_sentence(notebook: Notebook) -> Non
     expect(exact).to_have_value("10")
 
 
+def test_no_control_of_a_closed_panel_can_be_reached(notebook: Notebook) -> None:
+    assert notebook.page.evaluate(f"{CONTROLS}.every(control => !control.disabled)")
+    asked(notebook, "lab.close()")
+    says(notebook, "To have it back, run the cells with labkit.Lab() and labkit.Panel(lab) again")
+    until(lambda: notebook.page.evaluate(f"{CONTROLS}.every(control => control.disabled)"))
+
+
 def test_what_somebody_is_typing_stays(notebook: Notebook) -> None:
     event_id, text = (notebook.page.get_by_label(name, exact=True) for name in ("event id", "one event"))
     event_id.fill("12")
@@ -251,7 +258,7 @@ def test_what_somebody_is_typing_stays(notebook: Notebook) -> None:
 
 def test_an_error_of_a_callback_is_seen_in_the_panel_and_ends_nothing(notebook: Notebook) -> None:
     start(notebook)
-    asked(notebook, "setattr(panel._live, 'publish', lambda data: 1 / 0)")
+    asked(notebook, "setattr(panel._runs.live, 'publish', lambda data: 1 / 0)")
     notebook.page.get_by_label("one event", exact=True).fill("by hand")
     press(notebook, "Publish")
     says(notebook, "ZeroDivisionError: division by zero (below: where it came from)")

@@ -21,4 +21,4 @@ def test_a_page_gets_every_event_by_the_old_tricks(browser: Browser) -> None:
         assert errors == []
         page.close()
         found = claims.judge("X2", relatives.Old(relatives.old_tricks(lab, events=24), seen))
-        assert found.verdict in ("refined", "undecided") and "Chrome/" in found.reason
+        assert found.verdict in ("illustrated", "undecided") and "Chrome/" in found.reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import importlib
 import os
 import re
@@ -15,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -65,11 +67,12 @@ def stop(lab: Lab) -> int:
     return lab.pid
 
 
+def gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
 def child_gone(pid: int) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline, "an orphan"
-        time.sleep(0.01)
+    until(lambda: gone(pid), "an orphan")
 
 
 # -- the same methods -------------------------------------------------------------------------------------------------
@@ -139,7 +142,7 @@ def test_threads_and_coroutines_publish_at_once_without_holes(lab: Lab) -> None:
     assert sorted(ids) == list(range(1, 501))
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_usage_is_of_the_child_alone(lab: Lab) -> None:
     before = lab.usage()
     assert before is not None and 1 << 20 < before["rss_bytes"] < 1 << 30
@@ -345,13 +348,25 @@ def test_a_measurement_of_a_child_that_stands_still_ends(monkeypatch: pytest.Mon
         measure(lab, "sse", schedule=periodic(20, 1), progress=False)
 
 
+def tell_of_waits(monkeypatch: pytest.MonkeyPatch, waiting: threading.Event) -> None:
+    """Set *waiting* once a run waits for its end in this thread: an interrupt before that is the caller's."""
+    wait = concurrent.futures.wait
+
+    def told(*args: Any, **more: Any) -> Any:
+        waiting.set()
+        return wait(*args, **more)
+
+    monkeypatch.setattr(concurrent.futures, "wait", told)
+
+
 @pytest.mark.parametrize("when", ["from the beginning", "while subscribers open", "while it publishes"])
 def test_the_first_interrupt_ends_a_measurement_of_a_child_that_stands_still(
     monkeypatch: pytest.MonkeyPatch, lab: Lab, when: str
 ) -> None:
     monkeypatch.setattr("labkit.lab.process.STOP_TIMEOUT_S", 0.1)
     monkeypatch.setattr("labkit.lab.pipe.ANSWER_S", 600 * UNIT)
-    cursor, opening = lab.cursor, threading.Event()
+    cursor, opening, waiting = lab.cursor, threading.Event(), threading.Event()
+    tell_of_waits(monkeypatch, waiting)
 
     def cursor_and_stop(topic: str) -> str:
         found = cursor(topic)
@@ -369,6 +384,7 @@ def test_the_first_interrupt_ends_a_measurement_of_a_child_that_stands_still(
             assert opening.wait(TIMEOUT_S)
         else:
             until(lambda: in_vain(lab))
+        assert waiting.wait(TIMEOUT_S)
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
@@ -394,7 +410,9 @@ def test_the_first_interrupt_ends_an_endless_run_of_a_child_that_stands_still(
     until(lambda: live.arrived["sse"] >= 3)
     stop(lab)
     until(lambda: in_vain(lab))
-    interrupt = threading.Timer(0.1 * UNIT, os.kill, (os.getpid(), signal.SIGINT))
+    waiting = threading.Event()
+    tell_of_waits(monkeypatch, waiting)
+    interrupt = threading.Thread(target=lambda: waiting.wait(TIMEOUT_S) and os.kill(os.getpid(), signal.SIGINT))
     interrupt.start()
     run = live.stop()
     interrupt.join()
@@ -429,12 +447,20 @@ print(lab.pid, lab.port, flush=True)
 
 
 def parent(then: str) -> tuple[subprocess.Popen[str], int, int]:
-    process = subprocess.Popen(
+    process = begun(then)
+    return process, *its_lab(process)
+
+
+def begun(then: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
         [sys.executable, "-c", PARENT.format(then=then)], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
+
+
+def its_lab(process: subprocess.Popen[str]) -> tuple[int, int]:
     assert process.stdout is not None
     pid, port = map(int, process.stdout.readline().split())
-    return process, pid, port
+    return pid, port
 
 
 @pytest.mark.parametrize("then", ["time.sleep(3600)", "while True: lab.publish('x')"])
@@ -452,18 +478,26 @@ def test_a_killed_parent_leaves_no_orphan_and_its_port_is_free(then: str) -> Non
 PUBLISHES = "while True: lab.publish('x' * 100_000)"
 
 
-@pytest.mark.parametrize(
-    ("stopped", "then"),
-    [("parent", "time.sleep(3600)"), ("parent", PUBLISHES), ("child", "time.sleep(3600)"), ("both", PUBLISHES)],
+STANDING = (
+    *(("parent", "time.sleep(3600)"), ("parent", PUBLISHES)),
+    *(("child", "time.sleep(3600)"), ("both", PUBLISHES)),
 )
-def test_a_parent_that_is_killed_leaves_no_orphan_when_it_or_its_child_stands_still(stopped: str, then: str) -> None:
-    process, pid, port = parent(then)
-    with process:
-        for one in {"parent": [process.pid], "child": [pid], "both": [pid, process.pid]}[stopped]:
-            os.kill(one, signal.SIGSTOP)
-        process.kill()
-    child_gone(pid)
-    until(lambda: refused(port), "the last of its threads has let go of the port")
+"""Who is stopped, and what the parent does."""
+
+
+def test_a_parent_that_is_killed_leaves_no_orphan_when_it_or_its_child_stands_still() -> None:
+    parents = {case: begun(case[1]) for case in STANDING}  # all of them at once, since a guard waits for seconds
+    left = {}
+    for (stopped, then), process in parents.items():
+        with process:
+            pid, port = its_lab(process)
+            for one in {"parent": [process.pid], "child": [pid], "both": [pid, process.pid]}[stopped]:
+                os.kill(one, signal.SIGSTOP)
+            process.kill()
+        left[stopped, then] = pid, port
+    for case, (pid, port) in left.items():
+        until(lambda pid=pid: gone(pid), f"an orphan: {case}")
+        until(lambda port=port: refused(port), f"the last of its threads has let go of the port: {case}")
 
 
 def test_the_guard_of_a_child_ends_with_it(lab: Lab) -> None:
@@ -523,18 +557,3 @@ print("usable")
 
 
 # -- what importing costs ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.timing
-def test_importing_labkit_is_quick_and_loads_nothing_large() -> None:
-    text = (
-        "import sys, time\n"
-        "begin = time.perf_counter()\n"
-        "import labkit\n"
-        "spent = time.perf_counter() - begin\n"
-        "heavy = {'tornado', 'pandas', 'plotly', 'pyarrow', 'ipywidgets', 'h11', 'websockets', 'psutil', 'asyncio'}\n"
-        "print(spent, sorted((heavy | {'scipy'}) & set(sys.modules)))\n"
-    )
-    results = [script(text, python=()).stdout.split(maxsplit=1) for _ in range(3)]
-    assert {loaded.strip() for _, loaded in results} == {"[]"}
-    assert min(float(spent) for spent, _ in results) < 0.3 * UNIT

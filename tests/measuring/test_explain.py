@@ -40,7 +40,7 @@ def connect(ledger: Ledger, technique: str = "sse", port: int = 40_000, subscrib
 
 def read(record: ConnectionRecord, at_ms: float, data: bytes, *marks: tuple[int, str, str, int | None]) -> None:
     """One read, and what its bytes are: (how many, category, label, event)."""
-    start = record.bytes_in
+    start = record.carried_in
     record.transferred("in", data, T0 + round(at_ms * MS))
     for size, category, label, event_id in marks:
         mark(record, "in", start, start + size, category, label, event_id)  # type: ignore[arg-type]
@@ -48,7 +48,7 @@ def read(record: ConnectionRecord, at_ms: float, data: bytes, *marks: tuple[int,
 
 
 def write(record: ConnectionRecord, at_ms: float, data: bytes, label: str = "GET /sse") -> None:
-    start = record.bytes_out
+    start = record.carried_out
     record.transferred("out", data, T0 + round(at_ms * MS))
     mark(record, "out", start, start + len(data), "headers", label)
 
@@ -272,7 +272,7 @@ def test_a_rewritten_stream_shows_its_payload_alone() -> None:
     relay(ledger, client)
     far = ledger.connections[-1]
     far.transfers.clear()
-    far.bytes_in = 0
+    far.carried_in = 0
     far.transferred("in", b"another head, " + b"data: ev-1\n\ndata: ev-2\n\n", T0 + 30 * MS)
     (story,) = run_of([row(2, 60)], ledger).explain(2).stories
     there = story.passages[-1]

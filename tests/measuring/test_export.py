@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import UNIT
 from labkit.client.ledger import ConnectionRecord, Ledger
+from labkit.errors import WireError
+from labkit.measuring.export import to_pcapng
+from labkit.measuring.export.packets import comments_of, hexdump, read_pcapng
 from labkit.measuring.export.pcapng import checksum
 from labkit.measuring.run import Run
 from labkit.wire.frames import Frame, Opcode, encode_frame
@@ -257,6 +259,54 @@ def test_ipv6_connections(tmp_path: Path) -> None:
     assert reassembled(packets, 80) == OK + b"x" * 5001
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_kits_own_reader_finds_what_the_one_above_does(tmp_path: Path, host: str) -> None:
+    ledger = Ledger()
+    record = connect(ledger, host=host)
+    talk(record, ("out", GET), ("in", OK), ("in", STREAM))
+    close(record, "server")
+    path = run_of(ledger).to_pcapng(tmp_path / "run.pcapng")
+    theirs, ours = capture_of(path)[2], read_pcapng(path.read_bytes())
+    assert [p.number for p in ours] == list(range(1, len(theirs) + 1))
+    assert [(p.t_ns, p.source, p.target, p.data) for p in ours] == [
+        (p.t_ns, p.source, p.target, p.data) for p in theirs
+    ]
+    first = {p.source[1]: p.seq for p in reversed(theirs)}
+    assert [p.seq for p in ours] == [p.seq - first[p.source[1]] for p in theirs]
+    assert [" ".join(p.flags) for p in ours][:4] == ["SYN", "SYN ACK", "ACK", "PSH ACK"]
+    assert [p.flags[0] for p in ours][-3:] == ["FIN", "FIN", "ACK"]
+
+
+def test_comments_on_the_whole_file_are_read_back(tmp_path: Path) -> None:
+    ledger = Ledger()
+    talk(connect(ledger), ("out", GET))
+    path = to_pcapng(run_of(ledger), tmp_path / "run.pcapng", comment="Of é.")
+    synthetic, own = comments_of(path.read_bytes())
+    assert "synthetic" in synthetic and own == "Of é."
+    assert len(capture_of(path)[2]) == len(read_pcapng(path.read_bytes())), "a reader that knows of no comment goes on"
+    for data in (b"", b"hello, world", path.read_bytes()[:40]):
+        assert comments_of(data) == []
+
+
+def test_a_capture_that_is_cut_short_or_none_is_refused(tmp_path: Path) -> None:
+    ledger = Ledger()
+    talk(connect(ledger), ("out", GET))
+    data = run_of(ledger).to_pcapng(tmp_path / "run.pcapng").read_bytes()
+    assert read_pcapng(data)
+    for bad in (b"", data[4:], b"GIF89a" + data, data[:-5], data[: len(data) // 8 * 4 + 2]):
+        with pytest.raises(WireError, match="pcapng"):
+            read_pcapng(bad)
+
+
+def test_a_hexdump_is_as_hexdump_prints_it() -> None:
+    assert list(hexdump(b"GET / HTTP/1.1\r\n" + b"~" * 48 + b"ab")) == [
+        "0000  47 45 54 20 2f 20 48 54  54 50 2f 31 2e 31 0d 0a  GET / HTTP/1.1..",
+        "0010  7e 7e 7e 7e 7e 7e 7e 7e  7e 7e 7e 7e 7e 7e 7e 7e  ~~~~~~~~~~~~~~~~",
+        "*",
+        "0040  61 62                                             ab",
+    ]
+
+
 def test_an_empty_run_is_an_empty_capture(tmp_path: Path) -> None:
     assert capture(run_of(Ledger()), tmp_path) == []
 
@@ -337,6 +387,8 @@ HAR_1_2 = _object(
 
 
 def archive(ledger: Ledger, folder: Path) -> dict[str, Any]:
+    import jsonschema  # a second of CPU, for whoever only collects the tests
+
     log = json.loads(run_of(ledger).to_har(folder / "run.har").read_text(encoding="utf-8"))
     jsonschema.validate(log, HAR_1_2)
     for entry in log["log"]["entries"]:
@@ -456,7 +508,7 @@ def test_what_follows_that_is_no_request_is_counted_as_left_out(tmp_path: Path) 
     ledger = Ledger()
     talk(connect(ledger), ("out", GET), ("in", OK), ("out", b"nonsense\r\n\r\n"))
     log = archive(ledger, tmp_path)
-    assert len(log["entries"]) == 1 and "what follows 1 exchanges is no whole HTTP request" in log["comment"]
+    assert len(log["entries"]) == 1 and "what follows 1 exchange is no whole HTTP request" in log["comment"]
 
 
 UPGRADE = (

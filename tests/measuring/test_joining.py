@@ -23,6 +23,7 @@ from labkit.wire.spans import Direction
 
 EVENTS = 10_000
 UPGRADE = b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n%b\r\n"
+FIRST_WORD = b'{"cursor":"0@k3f9"}'  # by which a lab is known
 CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 Talk = list[tuple[Direction, bytes]]
@@ -34,7 +35,8 @@ def data_of(number: int, topic: str = "") -> str:
 
 def learners(events: range, topic: str) -> Talk:
     """JSON text sequences, with a reading of its own."""
-    body = (b"\x1e" + encode(Event(n, data_of(n, topic), 0)).encode() + b"\n" for n in events)
+    said = (FIRST_WORD, *(encode(Event(n, data_of(n, topic), 0)).encode() for n in events))
+    body = (b"\x1e" + text + b"\n" for text in said)
     asked = f"GET /json-seq?topic={topic} HTTP/1.1\r\n\r\n".encode()
     return [("out", asked), ("in", CHUNKED % b"application/json-seq" + b"".join(map(encode_chunk, body)))]
 
@@ -42,8 +44,7 @@ def learners(events: range, topic: str) -> Talk:
 def deflated(events: range, topic: str) -> Talk:
     """One context over all messages (RFC 7692 section 7.2.1)."""
     packer, frames = zlib.compressobj(wbits=-15), bytearray()
-    for n in events:
-        raw = encode(Event(n, data_of(n, topic), 0)).encode()
+    for raw in (FIRST_WORD, *(encode(Event(n, data_of(n, topic), 0)).encode() for n in events)):
         payload = (packer.compress(raw) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
         frames += encode_frame(Frame(Opcode.TEXT, payload, rsv1=True))
     asked = f"GET /websocket?topic={topic} HTTP/1.1\r\nUpgrade: websocket\r\n\r\n".encode()

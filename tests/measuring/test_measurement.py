@@ -400,9 +400,9 @@ LARGE = 1 << 63
     [
         ("sse", f"id: {LARGE}@abcd\ndata: x\n\n", [1], [f"{LARGE}@abcd"]),
         ("sse", "id: 9999999999999999999@abcd\ndata: x\n\n", [1], ["9999999999999999999@abcd"]),
-        ("sse", f"id: {LARGE - 1}@abcd\ndata: x\n\n", [LARGE - 1], [str(LARGE - 1)]),
+        ("sse", f"id: 0@abcd\n\nid: {LARGE - 1}@abcd\ndata: x\n\n", [LARGE - 1], [str(LARGE - 1)]),
         ("http-streaming", f'{{"id":{LARGE},"data":"a"}}\n{{"id":{10**22},"data":"b"}}\n', [1, 2], [None, None]),
-        ("http-streaming", f'{{"id":{LARGE - 1},"data":"a"}}\n', [LARGE - 1], [str(LARGE - 1)]),
+        ("http-streaming", f'{{"cursor":"0@abcd"}}\n{{"id":{LARGE - 1},"data":"a"}}\n', [LARGE - 1], [str(LARGE - 1)]),
         ("polling", f'{{"events":[{{"id":{LARGE},"data":"a"}}],"cursor":"{LARGE}@abcd"}}', [1], [None]),
     ],
 )
@@ -423,6 +423,17 @@ def test_an_id_beyond_64_bits_is_somebody_elses(
     assert frame["wire_id"].astype(object).where(frame["wire_id"].notna(), None).tolist()[: len(ids)] == wire_ids
     assert labkit.load(run.save(tmp_path / "run.parquet")).deliveries.equals(frame)
     assert technique in run._repr_html_()
+
+
+def test_what_began_as_a_lab_and_numbers_beyond_64_bits_is_said() -> None:
+    server = foreign_server(
+        HEAD % b"application/json" + f'{{"cursor":"0@abcd"}}\n{{"id":{LARGE},"data":"a"}}\n'.encode()
+    )
+    try:
+        run = listen(next(server), "http-streaming", seconds=0.5 * UNIT, progress=False)
+    finally:
+        next(server, None)
+    assert len(run.deliveries) == 0 and "what no lab says" in run.failures["http-streaming"]
 
 
 def test_an_address_where_nobody_listens_is_one_sentence() -> None:

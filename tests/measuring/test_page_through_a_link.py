@@ -15,9 +15,11 @@ import pytest
 import labkit
 from labkit.client.ledger import Ledger
 from labkit.lab.attached import Part
+from labkit.measuring.endless import LiveRun
 from labkit.measuring.explain.trace import story_of
 from labkit.measuring.run import Run
 from labkit.measuring.schedules import periodic
+from labkit.measuring.settings import Settings
 from labkit.network.link import Link
 from labkit.techniques import find
 from labkit.theory import Nature, Silent
@@ -162,3 +164,23 @@ def arrived(topic: str, number: int) -> list[dict[str, Any]]:
     page = Page.__new__(Page)
     page.topic, page.number = topic, number
     return [page._row({(topic, 1): (0, 0)}, 1, 1_000_000)]
+
+
+def test_of_a_page_that_was_there_before_an_endless_run_its_bytes_are_in_it_and_stay_as_they_were() -> None:
+    with labkit.Lab("page") as lab, Link(lab, one_way_s=0.001) as link, pages(lab, link) as (page,):
+
+        def run_of_one(number: int) -> Run:
+            live = LiveRun(lab, Settings(("sse",), source="none", one_way_s=0.001), link=link)
+            live.start()
+            try:
+                until(lambda: now_ns() > live.started_ns)
+                live.publish("x" * SIZE)
+                until(lambda: live.caught_up and len(page.arrived) == number)
+            finally:
+                run = live.stop()
+            return run
+
+        for run in [run_of_one(1), run_of_one(2)]:
+            row = run.summary().loc["sse (browser)"]
+            assert (row["events"], row["connections"], row["requests"]) == (1, 1, 0)
+            assert row["payload_per_event"] == SIZE

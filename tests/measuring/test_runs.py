@@ -24,7 +24,9 @@ from labkit.errors import LabkitError
 from labkit.measuring import run_bytes, run_file, summaries
 from labkit.measuring.joining import arrivals
 from labkit.measuring.recording import COLUMNS
+from labkit.measuring.rounding import rounded
 from labkit.measuring.run import Run, load
+from labkit.measuring.tables import Table
 from labkit.wire.spans import Exchange, Mark, Sighting
 from marking import mark
 from natures import told
@@ -307,6 +309,8 @@ def test_a_run_whose_machine_was_busy_says_for_how_long_and_in_how_many_stalls()
     assert run.stalls == said and f"This machine was busy: {said}." in run.notes
     once = {**settings, "held_up_ms": {"total": 700.0, "max": 700.0, "times": 1}}
     assert run_of([row(1)], settings=once).stalls == "the receiving loop stood still for 0.7 s at once"
+    long = {**settings, "held_up_ms": {"total": 1300.0, "max": 1040.0, "times": 2}}
+    assert run_of([row(1)], settings=long).stalls.endswith("in 2 stalls, the longest 1.04 s")
     calm = run_of([row(1)], settings={**settings, "duration_s": 100.0})
     assert not any("busy" in note for note in calm.notes)
     assert run_of([row(1)], settings={"techniques": ["sse"]}).stalls == ""
@@ -330,10 +334,24 @@ def test_a_table_is_shown_rounded_and_holds_all_of_it(show: Any) -> None:
     table = run_of([row(1, 51.375808), row(2, 12_345.6789)]).summary()
     selected = table[["events", "p50_ms", "max_ms"]]
     for shown in (selected, selected.T, selected.sort_values("events")):
-        assert "12,345.7" in show(shown) and not re.search(r"\d\.\d{2,}", show(shown))
+        assert "12,346" in show(shown) and not re.search(r"\d\.\d{2,}", show(shown))
     assert table.loc["sse", "max_ms"] == 12_345.6789
     both = summaries.compare(run_of([row(1, 51.375808)]), run_of([row(1, 50.25)])).loc[[("sse", "p50_ms")]]
     assert "51.4" in show(both) and "0.978" in show(both) and "0.9780" not in show(both)
+
+
+def test_what_is_nearly_one_is_not_shown_as_one() -> None:
+    shown = [rounded(value) for value in (1, 5.0, 1.0034, 0.99987, 1.047, 9.996, 0.0451)]
+    assert shown == ["1", "5", "1.00", "1.00", "1.05", "10.0", "0.0451"]
+    table = Table({"ratio": [1.0034, 1.25]}, index=pd.Index([0.5, 2.5], name="T"))
+    assert "1.00" in repr(table) and "0.5 " in repr(table) and "2.5 " in repr(table)
+
+
+def test_what_is_not_known_of_a_page_is_left_empty() -> None:
+    run = run_of([row(1), row(1, client="browser")])
+    assert run.summary()["requests"].isna().any()
+    for shown in (run._repr_html_(), run.summary()._repr_html_()):
+        assert "<td></td>" in shown and "NA" not in shown and "NaN" not in shown
 
 
 # Files
@@ -508,7 +526,7 @@ def test_a_save_that_fails_leaves_what_was_there_and_nothing_else(tmp_path: Path
 
 
 def test_an_interrupted_save_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(run: Run, out: Any) -> None:
+    def interrupted(run: Run, ledger: Ledger, out: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run_bytes, "write", interrupted)

@@ -205,7 +205,7 @@ def test_a_trace_may_come_from_a_spreadsheet(tmp_path: Path) -> None:
         ("offset_s,data\ninf,a\n", "line 2: offset_s='inf'"),
         ("offset_s,data\n2,a\n1,b\n", "line 3: offset_s=1 after 2"),
         ("offset_s,data\n0,a,b\n", "line 2: 3 fields, expected 2"),
-        ("offset_s,data\n0\n", "line 2: 1 fields"),
+        ("offset_s,data\n0\n", "line 2: 1 field,"),
         ('offset_s,data\n0,"two\nlines"\n\nx,b\n', "line 5: offset_s='x'"),
         ('offset_s,data\n0,a\n1,"open\n', "line 3: not CSV"),
         (b"offset_s,data\n0,a\n1,\xff\xfe\n", "line 3: not UTF-8"),

@@ -13,6 +13,7 @@ from labkit.charts.rows import rows_of
 from labkit.measuring.natures import Natures
 from labkit.techniques import Technique, find
 from labkit.techniques.exhibits import EXHIBITS
+from labkit.techniques.exhibits.forever_frame import FOREVER_FRAME
 from labkit.theory import Expectation, Silent
 
 D = 0.1 * UNIT
@@ -160,7 +161,8 @@ def test_where_a_link_was_cut_or_set_otherwise_nothing_is_expected(lab: labkit.L
 
 
 def test_heartbeats_count_where_connections_must_not_be_quiet() -> None:
-    with labkit.Lab("often", heartbeat_s=1.0) as lab:
-        run = short(lab, "sse", "http-streaming", through=labkit.Intermediary(idle_timeout_s=5),
+    with labkit.Lab("often", heartbeat_s=1.0, techniques=(*labkit.TECHNIQUES, FOREVER_FRAME)) as lab:
+        run = short(lab, "sse", "http-streaming", "forever-frame", through=labkit.Intermediary(idle_timeout_s=5),
                     options={"http-streaming": {"format": "multipart"}})  # fmt: skip
-    assert expected(run, "sse").mean_s == 0 and "quiet for 5 s" in why(run, "http-streaming")
+    assert expected(run, "sse").mean_s == expected(run, "http-streaming").mean_s == 0
+    assert "quiet for 5 s" in why(run, "forever-frame")

@@ -16,7 +16,7 @@ from test_link import serving
 import labkit
 from conftest import UNIT
 from labkit.network.intermediary import Intermediary
-from labkit.wire.chunks import Chunk, ChunkDecoder
+from labkit.wire.whole_chunks import Chunk, ChunkDecoder
 
 TIMEOUT_S = 10 * UNIT
 IDLE_S = 0.4 * UNIT
@@ -82,7 +82,7 @@ def test_every_technique_delivers_everything_through_it(lab: labkit.Lab) -> None
     run = labkit.measure(
         lab,
         ["polling", "long-polling", "http-streaming", "sse", "websocket"],
-        labkit.periodic(rate_per_s=20, duration_s=1.5),
+        labkit.periodic(rate_per_s=40, duration_s=0.5),
         poll_interval_s=0.1,
         through=Intermediary(),
     )
@@ -114,14 +114,45 @@ def test_fields_of_a_hop_stay_on_it_and_via_is_added() -> None:
 
     def serve(sock: socket.socket) -> None:
         seen.append(sock.recv(65536))
-        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nKeep-Alive: timeout=5\r\nX-Kept: yes\r\n\r\n")
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nKeep-Alive: timeout=5\r\nX-Kept: yes\r\n")
+        sock.sendall(b"Connection: X-Theirs, Content-Length\r\nX-Theirs: 1\r\n\r\n")
 
     with serving(serve) as server, Intermediary(server.address) as relay, connected(relay) as sock:
-        sock.sendall(get("/", "Connection: close, X-Mine", "X-Mine: 1", "X-Through: 2"))
+        sock.sendall(get("/", "Connection: close, X-Mine, Host", "X-Mine: 1", "X-Through: 2"))
         answer = read_all(sock)
-    assert b"X-Through: 2" in seen[0] and b"Via: 1.1" in seen[0]
-    assert b"X-Mine" not in seen[0]
-    assert b"X-Kept: yes" in answer and b"Keep-Alive" not in answer
+    assert b"X-Through: 2" in seen[0] and b"Via: 1.1" in seen[0] and b"Host: localhost" in seen[0]
+    assert b"X-Mine" not in seen[0] and b"Connection" not in seen[0]
+    assert b"X-Kept: yes" in answer and b"Content-Length: 0" in answer
+    assert b"Keep-Alive" not in answer and b"X-Theirs" not in answer
+
+
+@pytest.mark.parametrize(
+    ("sent", "goes_on"),
+    [
+        (b"GET /a HTTP/1.0\r\n\r\n", b"GET /a HTTP/1.1\r\nHost: %s\r\n"),
+        (
+            b"GET /a HTTP/1.0\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+            b"GET /a HTTP/1.1\r\nHost: %s\r\nVia",
+        ),
+        (b"GET http://b.example/a?c HTTP/1.1\r\nHost: d\r\n\r\n", b"GET /a?c HTTP/1.1\r\nHost: b.example\r\n"),
+        (b"GET http://b.example HTTP/1.0\r\n\r\n", b"GET / HTTP/1.1\r\nHost: b.example\r\n"),
+    ],
+    ids=["HTTP/1.0 without Host", "an upgrade of HTTP/1.0", "absolute form", "absolute form without a path"],
+)
+def test_a_request_goes_on_in_origin_form_with_a_host(sent: bytes, goes_on: bytes) -> None:
+    seen: list[bytes] = []
+
+    def serve(sock: socket.socket) -> None:
+        seen.append(sock.recv(65536))
+        sock.sendall(
+            b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+        )
+
+    with serving(serve) as server, Intermediary(server.address) as relay, connected(relay) as sock:
+        sock.sendall(sent)
+        answer = read_until(sock, b"ok")
+    assert answer.endswith(b"ok") and (b" 103 " in answer) is (b"HTTP/1.1" in sent)
+    assert seen[0].startswith(goes_on.replace(b"%s", b"%s:%d" % (server.address[0].encode(), server.address[1])))
 
 
 def test_an_http_1_0_client_gets_a_body_that_ends_with_the_connection(lab: labkit.Lab) -> None:
@@ -217,7 +248,7 @@ def test_an_option_that_means_nothing_is_named(options: dict[str, Any]) -> None:
 def idle(lab: labkit.Lab, how: Any, path: str = "/long-polling?timeout=60") -> tuple[bytes, str, float]:
     """What a client gets of a request on which nothing moves, how that ended, and after how long."""
     with Intermediary(lab, idle_timeout_s=IDLE_S, idle_end=how) as relay, connected(relay) as sock:
-        sock.settimeout(5 * IDLE_S)
+        sock.settimeout((2 if how == "silent" else 5) * IDLE_S)
         began, data, end = time.monotonic(), b"", "fin"
         sock.sendall(get(path))
         try:
@@ -251,7 +282,7 @@ def test_bytes_keep_a_connection_alive(lab: labkit.Lab) -> None:
     run = labkit.measure(
         lab,
         ["sse", "websocket"],
-        labkit.periodic(rate_per_s=5 / IDLE_S, duration_s=4 * IDLE_S),
+        labkit.periodic(rate_per_s=5 / IDLE_S, duration_s=2 * IDLE_S),
         through=(relay := Intermediary(idle_timeout_s=IDLE_S)),
     )
     assert run.summary()["lost"].tolist() == [0, 0]

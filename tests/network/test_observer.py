@@ -13,7 +13,6 @@ import pytest
 from json_seq import JSON_SEQ
 from websockets.asyncio.client import connect
 
-from conftest import UNIT
 from labkit.client.connection import own_addresses
 from labkit.client.ledger import ConnectionRecord
 from labkit.lab.lab import Lab
@@ -46,17 +45,24 @@ def as_seen(record: ConnectionRecord, relay: CountingRelay) -> None:
     assert bytes_of(record, "out") == relay.up[port] and bytes_of(record, "in") == relay.down[port]
 
 
+@pytest.mark.parametrize("http", [(), ("--http2-prior-knowledge",)], ids=["http1", "http2"])
 @pytest.mark.parametrize("name", ["sse", "http-streaming", "polling"])
-def test_curl_through_a_link_has_requests_bytes_and_events(name: str) -> None:
+def test_curl_through_a_link_has_requests_bytes_and_events(name: str, http: tuple[str, ...]) -> None:
     if shutil.which("curl") is None:
         pytest.skip("no curl")
-    with Lab("seen") as lab, CountingRelay(lab.port) as relay, Link(("127.0.0.1", relay.port), one_way_s=0) as link:
+    with (
+        Lab("seen", http=(1, 2)) as lab,
+        CountingRelay(lab.port) as relay,
+        Link(("127.0.0.1", relay.port), one_way_s=0) as link,
+    ):
         for data in DATA:
             lab.publish(data, "a")
         url = f"http://127.0.0.1:{link.ports['http']}/{name}?topic=a&after=0"
-        last = ["-m", str(2 * UNIT)] if name != "polling" else []
-        got = subprocess.run(["curl", "-sSN", *last, url], capture_output=True, timeout=TIMEOUT_S, check=False).stdout
-        assert b"last" in got
+        with subprocess.Popen(["curl", "-sSN", "-m", str(TIMEOUT_S), *http, url], stdout=subprocess.PIPE) as curl:
+            assert curl.stdout is not None
+            assert any(b"last" in line for line in curl.stdout)
+            if name != "polling":
+                curl.terminate()
         until(lambda: near(link).closed_ns)
         record = near(link)
         until(lambda: relay.ended(next(iter(relay.up))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from labkit.course.long_polling.equal import Equal
-from labkit.course.long_polling.event_rates import BIG, RATES, Rates
+from labkit.course.long_polling.event_rates import BIG, RATES, SPAN_S, Rates
 from labkit.course.long_polling.exchanges import FRESH, KEPT, Connections, Pipelined
 from labkit.course.long_polling.hold_times import HOLDS_S, Holds
 from labkit.course.long_polling.no_cursor import Unaware
@@ -16,7 +16,7 @@ from power.worlds import Client, D, Rng, long_polled, noisy, poisson, polled, ru
 
 def rated(rng: Rng, *, one_each: bool = False, stream: bool = False, twice: bool = False) -> Rates:
     """Long polling at every rate; planted: an event an answer, a stream in disguise, or a gap twice as long."""
-    clients, rates, sizes, span_s = list[Client](), dict[str, float](), dict[str, int](), 8.0
+    clients, rates, sizes, span_s = list[Client](), dict[str, float](), dict[str, int](), SPAN_S
     for size, wanted in ((20, RATES), (2000, BIG)):
         for rate, count in wanted.items():
             for number in range(count):

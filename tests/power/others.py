@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from labkit.course.relatives.manners import Manners
-from labkit.course.side_by_side.age import age_blocks, expected_age_s
 from labkit.course.side_by_side.messages import Upstream
 from labkit.course.side_by_side.newest_value import BLOCKS, AgePoint, Ages
 from labkit.course.side_by_side.sending import Leg
 from labkit.course.where_the_server_lives.homes import WAITS, Home, Seen, Span
+from labkit.theory.age import age_blocks, queued_age_s
 from power.worlds import Client, D, Rng, long_polled, noisy, poisson, run_of, streamed
 
 
@@ -38,7 +38,7 @@ def aged(rng: Rng, planted: bool) -> Ages:
     for load in (0.6, 1.4, 2.0):
         due_ns = (poisson(rng, load * capacity, 2.0) * 1e9).astype("int64").tolist()
         every, newest = (_through(due_ns, round(1e9 / capacity), conflate) for conflate in (False, True))
-        theory_s = expected_age_s(due_ns, capacity, D, 0, stop_ns)
+        theory_s = queued_age_s(due_ns, capacity, D, 0, stop_ns)
         for name in ("sse", "websocket"):
             for conflate in (False, True):
                 ages_s = age_blocks(newest if conflate and not planted else every, 0, stop_ns, BLOCKS)

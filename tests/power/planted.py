@@ -61,6 +61,7 @@ PLANTED = (
     Planted("S3", "one stream: a third late", runs.late_ones),
     Planted("S3", "after an end: a transit more", lambda rng, wrong: streams.recycled(rng, int(wrong)), True),
     Planted("S3", "after an end: a transit less", lambda rng, wrong: streams.recycled(rng, -int(wrong))),
+    Planted("S7", "half a transit", streams.later_version, True),
     Planted("T2", "a wait that is there without Nagle", streams.two_writes, True),
     Planted("E2", "a quarter of the reconnection time", streams.resumed, True),
     Planted("W2", "one way: half a transit", lambda rng, wrong: streams.crossing(rng, late=wrong / 2), True),
@@ -79,9 +80,11 @@ PAGE = "a real browser"
 UNSIMULATED = {
     "P3": MEMORY, "P4": BYTES, "P5": BYTES, "L4": BYTES, "L5b": BYTES, "L6": "sockets that an intermediary ends",
     "L7": MEMORY, "L11": PAGE, "L12": "threads that the system runs", "S1": BYTES, "S1b": BYTES, "S1c": BYTES,
-    "S2": OTHERS, "S5": BYTES, "S6": OTHERS, "S7": "no notebook runs it",
+    "S2": OTHERS, "S5": BYTES, "S6": OTHERS, "S7b": "nothing runs it",
     "S8": "two parsers over the bytes of a real stream", "E1": OTHERS, "E3": OTHERS, "E5": BYTES, "E6": PAGE,
     "W1": BYTES, "W3": BYTES, "W4": OTHERS, "W5": OTHERS, "W6": OTHERS, "W7": "peers that fall silent",
     "W10": "two programs' own time", "W11": BYTES, "X1": BYTES, "X2": PAGE, "A1": MEMORY, "A7": PAGE, "B1": PAGE,
+    "S9": PAGE, "L11b": PAGE, "H1": OTHERS, "H2": BYTES, "H3": "windows, which are full or not",
+    "H4": "a connection that stands still or does not", "H5": OTHERS, "H6": OTHERS, "H7": OTHERS,
 }  # fmt: skip
 """Why no simulation makes the worlds of a claim: it is run."""

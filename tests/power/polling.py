@@ -41,7 +41,7 @@ def priced(rng: Rng, *, h: float = 300.0, b: float = 38.0, slower: float = 1.0, 
                 "interval_s": interval_s, "topic": f"t{number}", "polls": polls, "span_s": 4.8 * slower,
                 "latency_ms": 100.0, "empty": polls - full, "events": events, "bytes": size,
             })  # fmt: skip
-    return Costs(pd.DataFrame(rows), 2.5, D, 300.0, 38.0, 0, {"duration_s": 5.2})
+    return Costs(pd.DataFrame(rows), 2.5, D, 300.0, 38.0, {"duration_s": 5.2})
 
 
 def waited(rng: Rng, *, late: float = 0.0, others: float = 0.0) -> Waited:
@@ -58,4 +58,4 @@ def waited(rng: Rng, *, late: float = 0.0, others: float = 0.0) -> Waited:
                 "waited_s": expected_s + float(noisy(rng, 1, 4)[0]) + late_s, "requests": requests + more,
                 "expected_s": expected_s, "expected_requests": requests, "margin_s": margin_s,
             })  # fmt: skip
-    return Waited(pd.DataFrame(rows), D, 0, {"duration_s": 9.0})
+    return Waited(pd.DataFrame(rows), D, {"duration_s": 9.0})

@@ -1,4 +1,4 @@
-"""Worlds of 03, 04 and 05: streams that end, come back, cross, and are deflated."""
+"""Worlds of 03, 04, 05 and 14: streams that end, come back, cross, are deflated, and go on in HTTP/2."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from labkit.course.http_streaming.nagle import STEP_S, WAYS, Steps
 from labkit.course.http_streaming.recycling import CLOSED as RECYCLED_CLOSED
 from labkit.course.http_streaming.recycling import KEPT as RECYCLED_KEPT
 from labkit.course.http_streaming.recycling import Recycled
+from labkit.course.later_http.both_versions import SameStream
+from labkit.course.later_http.marks import NEW, OLD
 from labkit.course.sse.reconnections import RETRIES, Resumption, Returns
 from labkit.course.sse.with_page import OURS
 from labkit.course.websocket.compression import OFFERS, Deflated
@@ -43,6 +45,16 @@ def two_writes(rng: Rng, planted: bool) -> Steps:
             step_s = STEP_S if way == "two writes" or (planted and way != "one write") else 0.0
             samples[pattern, way] = tuple((step_s + rng.exponential(3e-4, 24)).tolist())
     return Steps(samples)
+
+
+# 14
+
+
+def later_version(rng: Rng, planted: bool) -> SameStream:
+    """Planted: over HTTP/2 an event takes half a transit more."""
+    ids, late = tuple(range(1, 41)), {OLD: 0.0, NEW: 0.5 * planted}
+    took_s = {name: (D + D * more + noisy(rng, len(ids), 3)).tolist() for name, more in late.items()}
+    return SameStream(ids, dict.fromkeys(late, ids), took_s, {OLD: {}, NEW: {}}, (), D, 0.002, "simulated")
 
 
 # 04, 05, 06, 08, 12

@@ -53,7 +53,7 @@ def until(holds: Callable[[], object], timeout_s: float = 10 * UNIT) -> None:
 
 def delivered(panel: Panel, count: int) -> None:
     """Wait until each technique has had so many more events."""
-    live = panel._live
+    live = panel._runs.live
     assert live is not None
     before = live.arrived
     until(lambda: all(n >= before[name] + count for name, n in live.arrived.items()))
@@ -214,7 +214,7 @@ def test_without_a_source_only_what_is_published_by_hand_arrives(lab: labkit.Lab
     panel = Panel(lab, ["sse"], source="none", one_way_s=0)
     panel.start()
     event_id = panel.publish("by hand")
-    delivered_ids = lambda: panel._live.arrived["sse"] == 1  # noqa: E731
+    delivered_ids = lambda: panel._runs.live.arrived["sse"] == 1  # noqa: E731
     until(delivered_ids)
     run = panel.stop()
     assert run.deliveries[["event_id", "payload_bytes", "scheduled"]].values.tolist() == [[event_id, 7, True]]
@@ -262,7 +262,7 @@ def test_a_run_that_cannot_be_read_leaves_a_panel_that_can_start_again(
     def fails() -> None:
         raise LabkitError("the disk is full")
 
-    monkeypatch.setattr(panel._live, "snapshot", fails)
+    monkeypatch.setattr(panel._runs.live, "snapshot", fails)
     with pytest.raises(LabkitError, match="disk"):
         panel.stop()
     assert panel.message == "the disk is full" and not panel.running and not panel.runs
@@ -288,17 +288,17 @@ def test_a_slow_source_heeds_a_new_rate_without_waiting_for_its_next_event(lab: 
     panel = Panel(lab, ["sse"], rate_per_s=0.1, one_way_s=0, source="periodic")
     panel.start()
     panel.rate_per_s = 100
-    until(lambda: panel._live.arrived["sse"] >= 10, 3 * UNIT)
+    until(lambda: panel._runs.live.arrived["sse"] >= 10, 3 * UNIT)
     panel.stop()
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_a_control_holds_within_a_second_at_a_thousand_events_a_second(lab: labkit.Lab) -> None:
     panel = Panel(lab, STREAMS, source="periodic", rate_per_s=1000, one_way_s=0)
     panel.start()
-    until(lambda: panel._live.publisher.count > 500)
+    until(lambda: panel._runs.live.publisher.count > 500)
     panel.set(rate_per_s=50, payload_bytes=300)
-    live = panel._live
+    live = panel._runs.live
     (change,) = live.changes
     enough_ns = live.started_ns + (change["t_s"] + 1.5) * 1e9
     until(lambda: max(due_ns for due_ns, _ in list(live.window.published.values())) > enough_ns)
@@ -313,7 +313,7 @@ def test_a_slider_dragged_during_a_run_takes_effect_and_loses_nothing(panel: Pan
     panel.start()
     for value in (0.02, 0.05, 0.09):
         panel._controls.dials["one_way_s"].value = value
-    until(lambda: panel._live.link.one_way_s == 0.09)
+    until(lambda: panel._runs.live.link.one_way_s == 0.09)
     panel._controls.source.value = "periodic"
     until(lambda: panel.source == "periodic")
     delivered(panel, 5)
@@ -359,9 +359,9 @@ def test_a_server_in_a_process_of_its_own() -> None:
 
 
 def test_started_twice_is_a_sentence(panel: Panel) -> None:
-    live = panel.start()._live
+    live = panel.start()._runs.live
     panel.start()
-    assert "running already" in panel.message and panel._live is live
+    assert "running already" in panel.message and panel._runs.live is live
     with pytest.raises(LabkitError, match="running already"):
         panel.run_for(1)
 
@@ -411,6 +411,24 @@ def test_a_control_of_a_closed_panel_says_so_and_goes_back(lab: labkit.Lab, pane
     panel._controls.buttons["cut"].click()
     until(lambda: "Nothing is running" in panel.message)
     assert panel.errors == "" and not panel.running
+
+
+def test_a_closed_panel_looks_closed_and_says_how_to_have_it_back(lab: labkit.Lab, panel: Panel) -> None:
+    def controls() -> list[Any]:
+        """All that a hand can reach, whichever box it is in."""
+        found, boxes = [], [panel._controls.box]
+        while boxes:
+            for child in getattr(boxes.pop(), "children", ()):
+                boxes.append(child)
+                found += [child] if hasattr(child, "disabled") else []
+        return found
+
+    assert len(controls()) == len(BUTTONS) + len(panel.lab.techniques) + len(DIALS) + 3
+    assert not any(control.disabled for control in controls())
+    lab.close()
+    assert all(control.disabled for control in controls())
+    assert "labkit-closed" in panel._controls.box._dom_classes
+    assert "labkit.Lab() and labkit.Panel(lab) again" in panel._controls.says.value
 
 
 def test_a_lab_that_another_takes_the_place_of_ends_its_run(lab: labkit.Lab, panel: Panel) -> None:
@@ -472,7 +490,7 @@ def test_an_unforeseen_error_of_a_callback_is_shown_with_its_traceback(
     assert panel.message.startswith("ZeroDivisionError: ")
     assert capsys.readouterr() == ("", "")
     monkeypatch.undo()
-    panel._live = None
+    panel._runs.live = None
     panel._controls.buttons["start"].click()
     until(lambda: panel.running)
 
@@ -549,7 +567,7 @@ def test_nothing_is_left_of_twenty_runs(panel: Panel) -> None:
 
 def counted(panel: Panel) -> dict[str, int]:
     """How many of everything a run holds."""
-    live, board = panel._live, panel._drawn.board
+    live, board = panel._runs.live, panel._runs.drawn.board
     assert live is not None and board is not None
     subscriptions = live._subscriptions.values()
     records = [r for s in subscriptions for r in s.ledger.connections] + live.link.ledger.connections
@@ -564,13 +582,13 @@ def counted(panel: Panel) -> dict[str, int]:
     }
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_at_a_thousand_events_a_second_nothing_grows_with_their_number(lab: labkit.Lab) -> None:
     panel = Panel(lab, STREAMS, rate_per_s=1000, one_way_s=0, keep_events=400)
     panel.start()
-    until(lambda: panel._live.publisher.count > 1500)
+    until(lambda: panel._runs.live.publisher.count > 1500)
     early = counted(panel)
-    until(lambda: panel._live.publisher.count > 4500, 20 * UNIT)
+    until(lambda: panel._runs.live.publisher.count > 4500, 20 * UNIT)
     late = counted(panel)
     for count in (early, late):
         assert count["published"] <= 400
@@ -589,7 +607,7 @@ def test_at_a_thousand_events_a_second_nothing_grows_with_their_number(lab: labk
 def test_a_link_that_stays_cut_costs_no_memory(lab: labkit.Lab) -> None:
     panel = Panel(lab, ["long-polling"], rate_per_s=20, one_way_s=0, keep_events=20)
     panel.start()
-    live = panel._live
+    live = panel._runs.live
     live.window.page_s = 0.3
     for _ in range(8):
         panel.cut()
@@ -664,8 +682,8 @@ def test_a_prediction_is_drawn_while_the_dials_stand_as_its_question_says(panel:
 
 def test_a_click_on_a_dot_opens_its_event(panel: Panel) -> None:
     panel.start()
-    until(lambda: panel._drawn is not None and len(panel._drawn.board.dots["websocket"]) >= 5)
-    due_s, latency_ms, event_id = panel._drawn.board.dots["websocket"][2]
+    until(lambda: panel._runs.drawn is not None and len(panel._runs.drawn.board.dots["websocket"]) >= 5)
+    due_s, latency_ms, event_id = panel._runs.drawn.board.dots["websocket"][2]
     (widget,) = panel._controls.chart.children
     points = {"trace_indexes": [1], "point_indexes": [2], "xs": [due_s], "ys": [latency_ms]}
     clicked = {"event_type": "plotly_click", "points": points, "device_state": None, "selector": None}
@@ -775,7 +793,7 @@ def test_subscribers_elsewhere_are_in_the_samples_and_in_the_run(lab: labkit.Lab
     panel.start()
     event_id = panel.publish("x")
     told.append({"event_id": event_id, "received_ns": time.perf_counter_ns(), "topic": ""})
-    until(lambda: len(panel._drawn.board.dots["sse (browser)"]) == 1)
+    until(lambda: len(panel._runs.drawn.board.dots["sse (browser)"]) == 1)
     run = panel.stop()
     assert set(run.deliveries["client"]) == {"kernel", "browser"}
     assert run.settings["notes"] == ["a page"]

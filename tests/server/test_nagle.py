@@ -7,6 +7,7 @@ import ctypes
 import os
 import socket
 import sys
+from collections.abc import Mapping
 
 import psutil
 import pytest
@@ -70,16 +71,18 @@ def test_it_is_off_after_a_101() -> None:
             assert delaying(ours=client.sock) == []
 
 
+def receiving(technique: Technique, ports: Mapping[str, int]) -> Receiver:
+    options = {"interval_s": 0.01} if technique.name == "polling" else {}
+    return Receiver(technique, technique.url("127.0.0.1", ports), after="0", **options)
+
+
 @pytest.mark.parametrize("technique", ALL, ids=lambda t: t.name)
 def test_it_is_off_on_both_sides_and_in_every_relay_between(technique: Technique) -> None:
     with contextlib.ExitStack() as stack:
         lab = stack.enter_context(Lab("nagle", techniques=ALL))
         far = stack.enter_context(Link(lab))
         near = far if technique.port == "plugin" else stack.enter_context(Intermediary(far))
-        options = {"interval_s": 0.01} if technique.name == "polling" else {}
-        receiver = stack.enter_context(
-            Receiver(technique, technique.url("127.0.0.1", near.ports), after="0", **options)
-        )
+        receiver = stack.enter_context(receiving(technique, near.ports))
         for count in range(1, 4):  # where each event has a response, those after the first are on a kept connection
             lab.publish("x")
             receiver.wait_for(count)
@@ -91,7 +94,7 @@ def test_it_is_off_on_both_sides_and_in_every_relay_between(technique: Technique
 def test_it_is_off_in_a_lab_of_a_process_of_its_own(technique: Technique) -> None:
     with Lab("nagle", process=True) as lab:
         assert isinstance(lab._server, Child)
-        with Receiver(technique, technique.url("127.0.0.1", lab.ports), after="0") as receiver:
+        with receiving(technique, lab.ports) as receiver:
             for count in range(1, 3):
                 lab.publish("x")
                 receiver.wait_for(count)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import labkit
 from conftest import UNIT
+from labkit.lab import server
 from labkit.wire.frames import Frame, Opcode, encode_close, encode_frame
 from raw_websocket import MASK, RawClient
 from wait import until
@@ -188,6 +190,26 @@ def test_7_1_7_the_events_socket_fails_too_and_its_subscription_ends(lab: labkit
         client.send(Frame(Opcode.TEXT, b"unmasked"))
         assert client.closing()[0] == 1002
     until(lambda: lab.stats()["subscribers"] == 0)
+
+
+def test_7_1_4_a_lab_that_closes_ends_the_connection_when_its_close_was_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "GRACE_S", 20 * UNIT)
+    lab = labkit.Lab("farewell")
+    client = RawClient(lab.port, "/websocket")
+    with client.sock, ThreadPoolExecutor(1) as elsewhere:
+        assert client.frame() is not None  # where it begins
+        closing = elsewhere.submit(lab.close)
+        said = client.frame()
+        assert said is not None and said.opcode is Opcode.CLOSE
+        client.sock.settimeout(0.2 * UNIT)
+        with pytest.raises(TimeoutError):
+            client.frame()
+        client.sock.settimeout(5 * UNIT)
+        client.send(closing_with(said.payload))
+        assert client.frame() is None
+        closing.result(5 * UNIT)
 
 
 def test_7692_a_ping_between_deflated_fragments_leaves_them_deflated(deflating: RawClient) -> None:

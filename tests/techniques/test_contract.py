@@ -143,6 +143,8 @@ def test_what_cannot_be_tried_is_refused() -> None:
         labkit.contract("smoke signals")
     with pytest.raises(LabkitError, match="no promise is called 'gaps'; they are: every-event-once, "):
         labkit.contract("polling", only="gaps")
+    with pytest.raises(ValueError, match="http=3: expected 1 or 2"):
+        labkit.contract("polling", http=3)
 
 
 async def on_the_lab_loop() -> None:
@@ -152,3 +154,11 @@ async def on_the_lab_loop() -> None:
 def test_on_the_lab_loop_it_is_refused() -> None:
     with pytest.raises(RuntimeError, match="call it from a cell or a thread"):
         labkit.run(on_the_lab_loop())
+
+
+@pytest.mark.parametrize("name", ["long-polling", "websocket"])
+def test_it_is_kept_over_tls(name: str) -> None:
+    pytest.importorskip("trustme")
+    report = labkit.contract(name, tls=True, progress=False)
+    assert not report.broken
+    assert sum(outcome.verdict == "held" for outcome in report.outcomes) > 15

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from json_seq import JSON_SEQ, RS, record
-from tornado.iostream import StreamClosedError
-from tornado.web import RequestHandler
+from ordinary import NAMELESS, PLAIN
 
 import labkit
 from labkit import charts
@@ -19,9 +18,7 @@ from labkit.errors import BadTechnique, LabkitError, UnknownOption
 from labkit.measuring.natures import SPARE, Natures
 from labkit.measuring.run import Run
 from labkit.room.panel import Panel
-from labkit.server.subscriber import Subscriber
 from labkit.techniques import TECHNIQUES, Technique
-from labkit.wire.events import Cursor
 
 ONE_WAY_S = 0.02
 NAME = JSON_SEQ.name
@@ -84,12 +81,12 @@ def test_the_control_room_has_it_with_its_theory_and_its_open_request(lab: labki
     try:
         assert panel._controls.techniques[NAME].description == "JSON-seq"
         panel.start()
-        assert panel._drawn is not None and panel._live is not None
-        assert [mean_ms for _, mean_ms in panel._drawn.board.theory[NAME]] == [pytest.approx(ONE_WAY_S * 1e3)]
-        assert panel._drawn.board.natures.mark(NAME) == JSON_SEQ.mark
-        assert panel._live.sample().open[NAME] == (1, 1)
+        assert panel._runs.drawn is not None and panel._runs.live is not None
+        assert [mean_ms for _, mean_ms in panel._runs.drawn.board.theory[NAME]] == [pytest.approx(ONE_WAY_S * 1e3)]
+        assert panel._runs.drawn.board.natures.mark(NAME) == JSON_SEQ.mark
+        assert panel._runs.live.sample().open[NAME] == (1, 1)
         panel.poll_interval_s = 0.3  # which it does not take: nothing starts again
-        assert panel._live.sample().open[NAME] == (1, 1)
+        assert panel._runs.live.sample().open[NAME] == (1, 1)
         panel.stop()
         assert panel.run.summary().loc[NAME, "lost"] == 0
     finally:
@@ -148,7 +145,7 @@ def test_the_kits_own_files_are_printed_whole() -> None:
 def test_of_a_file_with_several_the_source_is_what_belongs_to_one() -> None:
     text = str(labkit.source(PLAIN))
     assert "class PlainHandler(" in text and "PLAIN = Technique(" in text
-    assert "def test_" not in text and "NAMELESS" not in text
+    assert "NAMELESS" not in text
 
 
 def test_without_a_mark_a_kind_and_a_theory_it_is_drawn_all_the_same(lab: labkit.Lab) -> None:
@@ -162,47 +159,6 @@ def test_without_a_mark_a_kind_and_a_theory_it_is_drawn_all_the_same(lab: labkit
 
 
 # An ordinary Tornado handler
-
-
-class PlainHandler(RequestHandler):
-    """A server half that knows nothing of the kit but the hub."""
-
-    subscriber: Subscriber | None = None
-
-    async def get(self) -> None:
-        after = self.get_query_argument("after", "")
-        hub = self.settings["context"].hub
-        self.subscriber = hub.subscribe(
-            self.get_query_argument("topic", ""), Cursor.parse(after) if after else None, record
-        )
-        try:
-            self.write(self.subscriber.encoded(self.subscriber.start()))
-            await self.flush()
-            async for block in self.subscriber.blocks():
-                self.write(block)
-                await self.flush()
-        except StreamClosedError:
-            pass  # the client has gone
-        finally:
-            self.subscriber.close()
-
-    def on_connection_close(self) -> None:
-        if self.subscriber is not None:
-            self.subscriber.close()
-
-
-PLAIN = Technique(
-    name="plain",
-    title="An ordinary handler",
-    spec="Tornado",
-    route="/plain",
-    handler=PlainHandler,
-    client=JSON_SEQ.client,
-    body="lines",
-)
-NAMELESS = Technique(
-    name="nameless", title="Nameless", spec="none", route="/json-seq", handler=None, client=JSON_SEQ.client
-)
 
 
 @pytest.mark.parametrize("process", [False, True])

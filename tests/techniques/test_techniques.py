@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import email
 import itertools
 import json
 import re
@@ -18,18 +19,19 @@ import pytest
 
 from conftest import UNIT
 from labkit import loop
-from labkit.client.connection import Wiring
 from labkit.client.ledger import Ledger
 from labkit.client.websocket import WebSocketConnection
-from labkit.errors import ConnectionLost, LabkitError, Refused, UnknownTechnique
+from labkit.client.wiring import Wiring
+from labkit.errors import ConnectionLost, LabkitError, Refused, UnknownTechnique, WireError
 from labkit.lab.lab import Lab
 from labkit.subscribing.contract.receiver import Receiver, bytes_of, check_marks
-from labkit.techniques import TECHNIQUES, find, plugin_socket
+from labkit.techniques import TECHNIQUES, find, http_streaming, plugin_socket
+from labkit.techniques.http_streaming import BOUNDARY, IDLE
 from labkit.techniques.long_polling import later
-from labkit.wire.chunks import ChunkDecoder, Trailers
 from labkit.wire.events import Cursor, Gap
 from labkit.wire.frames import Frame, FrameDecoder, Opcode, accept_key, encode_close, encode_frame
 from labkit.wire.spans import Mark
+from labkit.wire.whole_chunks import ChunkDecoder, Trailers
 from wait import TIMEOUT_S, dial, get, read_all, read_until, serving, until
 
 Script = Callable[[socket.socket], None]
@@ -404,13 +406,12 @@ def test_lines_that_are_no_labs_are_one_delivery_each() -> None:
     check_marks(receiver.ledger.connections[0])
 
 
-@pytest.mark.parametrize("name", ["http-streaming", "sse", "polling", "long-polling", "websocket"])
+@pytest.mark.parametrize("name", ["http-streaming", "polling", "long-polling", "websocket"])
 def test_a_refusal_is_told_with_the_servers_words(name: str) -> None:
     with a_lab() as lab, Receiver(find(name), lab.url_of(name), after="nonsense") as receiver:
         receiver.wait_end()
     assert isinstance(receiver.error, Refused) and receiver.error.status == 400
-    if name in ("polling", "long-polling", "websocket"):
-        assert "after: not a cursor" in str(receiver.error)
+    assert "after: not a cursor" in str(receiver.error)
     check_marks(receiver.ledger.connections[0])
 
 
@@ -574,6 +575,9 @@ def talking(*frames: Frame, then: Script = lambda sock: None) -> Script:
     return script
 
 
+BEGINS = Frame(Opcode.TEXT, b'{"cursor":"0@abcd"}')
+
+
 def frames_of(data: bytes) -> list[Frame]:
     return FrameDecoder(masked=True).feed(data)
 
@@ -618,6 +622,7 @@ def test_fragments_with_a_ping_between_them_are_one_message_and_the_ping_is_answ
             heard.extend(sock.recv(1000))
 
     script = talking(
+        BEGINS,
         Frame(Opcode.TEXT, '{"id":1,"data":"é'.encode()[:-1], fin=False),
         Frame(Opcode.PING, b"still there?"),
         Frame(Opcode.CONTINUATION, "é".encode()[1:], fin=False),
@@ -653,17 +658,26 @@ def test_how_a_server_closes_decides_how_the_client_ends(code: int | None, error
 
 
 @pytest.mark.parametrize(
-    ("data", "code"),
+    ("data", "code", "clause"),
     [
-        (b"\x81\x80\0\0\0\0", 1002),  # masked, from a server
-        (b"\x83\x00", 1002),  # a reserved opcode
-        (b"\x80\x00", 1002),  # nothing to continue
-        (b"\x89\x7e\x00\x7e" + b"x" * 126, 1002),  # a control frame over 125 bytes
-        (b"\x81\x02\xc3\x28", 1007),  # text that is not UTF-8
-        (b"\x82\x7f" + struct.pack("!Q", 1 << 40), 1009),  # more than anybody takes
+        (b"\x81\x80\0\0\0\0", 1002, "RFC 6455 section 5.1"),  # masked, from a server
+        (b"\x83\x00", 1002, "RFC 6455 section 5.2"),  # a reserved opcode
+        (b"\xc1\x00", 1002, "RFC 6455 section 5.2"),  # a reserved bit
+        (b"\x81\x7e\x00\x7d" + b"x" * 125, 1002, "RFC 6455 section 5.2"),  # a length not in its shortest form
+        (b"\x81\x7f\x80" + b"\0" * 7, 1002, "RFC 6455 section 5.2"),  # a length with its top bit set
+        (b"\x80\x00", 1002, "RFC 6455 section 5.4"),  # nothing to continue
+        (b"\x09\x00", 1002, "RFC 6455 section 5.5"),  # a control frame in fragments
+        (b"\x89\x7e\x00\x7e" + b"x" * 126, 1002, "RFC 6455 section 5.5"),  # one over 125 bytes
+        (b"\x88\x01\x03", 1002, "RFC 6455 section 5.5.1"),  # a close frame of one byte
+        (b"\x88\x02\x03\xed", 1002, "RFC 6455 section 7.4.1"),  # a code that never travels
+        (b"\x88\x03\x03\xe8\xff", 1007, "RFC 6455 section 8.1"),  # a reason that is not UTF-8
+        (b"\x81\x02\xc3\x28", 1007, "RFC 6455 section 8.1"),  # text that is not UTF-8
+        (b"\x82\x7f" + struct.pack("!Q", 1 << 40), 1009, "RFC 6455 section 10.4"),  # more than anybody takes
     ],
 )
-def test_a_server_that_breaks_the_rules_is_told_which_and_the_connection_is_lost(data: bytes, code: int) -> None:
+def test_a_server_that_breaks_the_rules_is_told_which_and_the_reason_is_raised(
+    data: bytes, code: int, clause: str
+) -> None:
     heard = bytearray()
 
     def listen(sock: socket.socket) -> None:
@@ -672,7 +686,7 @@ def test_a_server_that_breaks_the_rules_is_told_which_and_the_connection_is_lost
 
     with serving(talking(then=listen)) as url, Receiver(find("websocket"), url) as receiver:
         receiver.wait_end()
-    assert isinstance(receiver.error, ConnectionLost)
+    assert isinstance(receiver.error, WireError) and receiver.error.clause == clause
     (close,) = frames_of(bytes(heard))
     assert close.opcode is Opcode.CLOSE and struct.unpack("!H", close.payload[:2]) == (code,)
     check_marks(receiver.ledger.connections[0])
@@ -962,8 +976,38 @@ def test_nothing_follows_the_close_frame_of_a_peer_that_does_not_answer_pings(fa
         assert [f.opcode for f in frames] == [Opcode.TEXT, Opcode.PING, Opcode.CLOSE]
 
 
-@pytest.mark.parametrize("options", [{"format": "multipart"}, {"format": "multipart", "boundary": "leading"}], ids=str)
-def test_a_multipart_stream_has_no_heartbeat_in_its_bytes(options: dict[str, Any]) -> None:
+def test_a_heartbeat_of_parts_is_a_field_in_the_head_of_the_next() -> None:
+    with a_lab(heartbeat_s=0.02 * UNIT) as lab, dial(lab.port, get("/http-streaming?format=multipart")) as sock:
+        with Receiver(find("http-streaming"), lab.url_of("http-streaming"), format="multipart") as receiver:
+            head_of(sock)
+            body = chunks_until(sock, IDLE * 3)
+            until(lambda: receiver.received.count(IDLE) >= 3)
+            lab.publish("x")
+            body += chunks_until(sock, b'"x"}\r\n' + BOUNDARY)
+            receiver.wait_for(1)
+            assert receiver.deliveries[0].data == "x"
+            check_marks(receiver.ledger.connections[0])
+        part = email.message_from_bytes(body.split(BOUNDARY + b"\r\n")[2])
+        assert part.get_content_type() == "application/json" and len(part.get_all("X-Idle", [])) >= 3
+        assert part.get_payload() == '{"id":1,"data":"x"}\r\n'
+
+
+def test_a_head_of_parts_does_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_streaming, "MOST_IDLE", 3)
+    with a_lab(heartbeat_s=0.02 * UNIT) as lab, dial(lab.port, get("/http-streaming?format=multipart")) as sock:
+        head_of(sock)
+        before = b""
+        for _ in range(3):  # what comes between them begins a head anew
+            before += chunks_until(sock, IDLE)
+            lab.publish("x")
+            before += chunks_until(sock, b'"x"}')
+        assert before.count(IDLE) >= 3 and BOUNDARY + b"--" not in before
+        rest = chunks_until(sock, b"never")
+        assert rest == IDLE * 3 + BOUNDARY + b"--\r\n"
+
+
+def test_parts_with_the_boundary_before_them_have_no_heartbeat() -> None:
+    options = {"format": "multipart", "boundary": "leading"}
     with a_lab(heartbeat_s=0.02 * UNIT) as lab, Receiver(find("sse"), lab.url_of("sse")) as beside:
         with Receiver(find("http-streaming"), lab.url_of("http-streaming"), **options) as receiver:
             until(lambda: b'"cursor"' in receiver.received)

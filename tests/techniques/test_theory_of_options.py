@@ -120,7 +120,7 @@ ROWS = [
     Row("http-streaming", {"recycle": 3}, {"poisson": False}, "Poisson"),
     Row("http-streaming", {"recycle": 3}, {"gateway": True}),
     Row("http-streaming", {"recycle": 3, "framing": "eof"}, {"gateway": True}, "closes only the connection behind"),
-    Row("http-streaming", {"format": "multipart"}, {"idle_timeout_s": 60.0}, "quiet for 60 s"),
+    Row("http-streaming", {"format": "multipart"}, {"idle_timeout_s": 60.0}),
     Row("sse"),
     Row("sse", {"retry_s": 0.1}),
     Row("sse", {"give_up_s": 0.1}),

@@ -64,13 +64,23 @@ def test_the_true_offset_is_within_the_error_however_uneven_the_delays(
     assert error_ms <= min(up + down for up, _, down, _ in recent) / 2 + TICK_MS + 1e-3
 
 
-def test_a_clock_that_was_set_is_estimated_from_its_shortest_trip() -> None:
+def test_of_a_clock_that_was_set_only_the_trips_after_that_count() -> None:
     clock = Clock()
     clock.add(0.0, 1.0, 500_000, 500_000)
     clock.add(100.0, 104.0, 902_000_000, 902_000_000)  # the page's clock has lost 800 ms meanwhile
     estimate_ms, error_ms = clock.estimate
-    assert estimate_ms == pytest.approx(0.0)
-    assert error_ms == pytest.approx(0.5 + TICK_MS)
+    assert estimate_ms == pytest.approx(800.0)
+    assert error_ms == pytest.approx(2.0 + TICK_MS)
+
+
+def test_a_machine_that_slept_is_known_by_its_first_trip_after_that() -> None:
+    clock = Clock()
+    for number in range(ROUND_TRIPS):
+        slept_ms = 20_000.0 if number >= ROUND_TRIPS - 3 else 0.0  # of which the page's clock saw nothing
+        lab_ns = round((number * 2000.0 + slept_ms + 0.75) * 1e6)
+        clock.add(number * 2000.0, number * 2000.0 + 1.5, lab_ns, lab_ns)
+        estimate_ms, error_ms = clock.estimate
+        assert abs(estimate_ms - slept_ms) <= error_ms <= 0.75 + TICK_MS + 1e-6
 
 
 # -- the registry ----------------------------------------------------------------------------------------------------
@@ -353,6 +363,31 @@ def test_an_unknown_technique_names_those_that_a_page_can_do(lab: labkit.Lab) ->
 
 
 @pytest.mark.usefixtures("headless")
+def test_the_version_of_a_page_is_the_port_s_where_it_speaks_one(headless: None) -> None:
+    said = {}
+    for http, tls in (((1,), True), ((2,), True), ((1, 2), True), ((1, 2), False)):
+        with labkit.Lab("pages", http=http, tls=tls) as lab:
+            said[http, tls] = labkit.BrowserSubscriber(lab, "sse").version
+    assert list(said.values()) == ["1.1", "2", "", "1.1"]
+    with labkit.Lab("pages", http=(2,)) as lab, pytest.raises(LabkitError, match="no browser speaks HTTP/2 in clear"):
+        labkit.BrowserSubscriber(lab, "sse")
+
+
+def test_what_stands_in_the_way_of_tls_is_said(headless: None) -> None:
+    with labkit.Lab("pages", tls=True) as lab:
+        with (
+            labkit.Intermediary(lab) as gateway,
+            pytest.raises(LabkitError, match="reads HTTP, and this lab speaks TLS"),
+        ):
+            labkit.BrowserSubscriber(lab, "sse", through=gateway)
+        with pytest.raises(LabkitError, match="jupyter-server-proxy speaks no TLS to a lab"):
+            labkit.BrowserSubscriber(lab, "sse", via="proxy")
+        with labkit.Link(lab) as link:
+            subscriber = labkit.BrowserSubscriber(lab, "sse", through=link)
+            assert subscriber.scheme == "https"
+            subscriber.close()
+
+
 def test_a_closed_lab_and_a_replaced_subscriber_are_said(lab: labkit.Lab) -> None:
     first = labkit.BrowserSubscriber(lab, "sse")
     second = labkit.BrowserSubscriber(lab, "sse")
@@ -397,7 +432,7 @@ def test_what_had_arrived_outlives_a_lab_whose_process_was_killed() -> None:
     psutil.Process(lab.pid).kill()
     assert subscriber.count() == 1
     assert subscriber.deliveries["event_id"].tolist() == [1]
-    assert subscriber.status() == "BrowserSubscriber(sse): the lab is closed; 1 events had arrived"
+    assert subscriber.status() == "BrowserSubscriber(sse): the lab is closed; 1 event had arrived"
     lab.close()
 
 

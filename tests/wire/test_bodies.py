@@ -11,12 +11,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from feeding import assert_decodes, assert_linear
-from labkit.wire.bodies import Reading, Whole, reading_of, told_block
-from labkit.wire.chunks import ChunkDecoder, encode_chunk, encode_last
+from labkit.wire.bodies import Reading, Whole, reading_of
+from labkit.wire.chunks import ChunkCutter, encode_chunk, encode_last
 from labkit.wire.delimited import Delimited
 from labkit.wire.envelope import Closing, Received, Start, decode, encode, told, told_answer, told_binary
 from labkit.wire.event_stream import EventStreamDecoder
 from labkit.wire.events import Event, Gap
+from labkit.wire.first_word import Blocks
 from labkit.wire.frames import Frame, FrameDecoder, Opcode, PassedOver, encode_frame
 from labkit.wire.multipart import PartDecoder, boundary_of
 
@@ -88,9 +89,10 @@ def test_parts_stand_between_boundaries() -> None:
     part = [(8, "framing", "part head", None), (1, "payload", "", None), (7, "framing", "delimiter", None)]
     decodes(
         partial(PartDecoder, "multipart/x-mixed-replace; boundary=b"),
-        b"p\n--b\r\nA: b\r\n\r\nx\r\n--b\r\nA: b\r\n\r\ny\r\n--b--",
+        b"p\n--b\r\nA: b\r\n\r\nx\r\n--b\r\n\r\n\r\n--b\r\nA: b\r\n\r\ny\r\n--b--",
         (None, [(2, "framing", "preamble", None), (5, "framing", "delimiter", None)]),
         (b"x", part),
+        (b"", [(2, "framing", "part head", None), (0, "payload", "", None), (7, "framing", "delimiter", None)]),
         (b"y", part),
     )
 
@@ -189,6 +191,8 @@ BITS = [b"\r", b"\n", b"\r\n\r\n", b"data: x", b"id: 7", b"event: json", b"--b",
 
 @pytest.mark.parametrize("name", READINGS)
 @example(bits=[b"id: 7", b"\r", b"\0\0", b"\r", b"\n"])  # too long with the LF that a later read brings
+@example(bits=[b":", b"data: x", b"data: x", b"\r"])  # a comment that is too long, whole in one read
+@example(bits=[b"data: xid: 7--b\r\r", b"\xef\xbb\xbf", b": hb\r"])  # only the stream's first line may have this mark
 @given(bits=st.lists(st.sampled_from(BITS) | st.binary(max_size=3), max_size=12))
 def test_any_bytes_are_told_once_and_alike_however_they_are_cut(name: str, bits: list[bytes]) -> None:
     wire = b"".join(bits)
@@ -214,18 +218,18 @@ def test_reading_byte_by_byte_takes_linear_time(name: str) -> None:
 def test_pieces_of_chunks_are_what_whole_chunks_are(bodies: list[bytes], behind: bytes) -> None:
     wire = b"".join(map(encode_chunk, bodies)) + encode_last([("A", "b")]) + behind
     for reads in ([wire], [wire[i : i + 1] for i in range(len(wire))]):
-        decoder = ChunkDecoder()
-        pieces = [piece for read in reads for piece in decoder.pieces(read)]
+        cutter = ChunkCutter()
+        pieces = [piece for read in reads for piece in cutter.pieces(read)]
         assert b"".join(data for _, data in pieces) == b"".join(bodies)
         assert sum(framing for framing, _ in pieces) == len(wire) - len(behind) - sum(map(len, bodies))
-        assert decoder.done and decoder.leftover == behind
+        assert cutter.done and cutter.leftover == behind
 
 
 def test_pieces_come_before_a_chunk_is_whole() -> None:
-    decoder = ChunkDecoder()
-    assert decoder.pieces(b"5\r\nhe") == [(3, b"he")]
-    assert decoder.pieces(b"llo\r") == [(0, b"llo")]
-    assert decoder.pieces(b"\n3") == [(2, b"")]
+    cutter = ChunkCutter()
+    assert cutter.pieces(b"5\r\nhe") == [(3, b"he")]
+    assert cutter.pieces(b"llo\r") == [(0, b"llo")]
+    assert cutter.pieces(b"\n3") == [(2, b"")]
 
 
 @pytest.mark.parametrize("payload", [b"", b"x" * 5, b"x" * 6, b"x" * 300])
@@ -251,7 +255,7 @@ def test_the_last_bytes_of_a_frame_that_is_passed_over_say_whether_its_message_e
 
 
 def test_a_lone_id_says_where_a_stream_begins_and_a_comment_waits_for_nothing() -> None:
-    stream = EventStreamDecoder(tell=told_block)
+    stream = EventStreamDecoder(tell=Blocks())
     assert [value for value, _ in stream.items(b"id: 7@k3f9\n\n")] == [Start("7@k3f9")]
     ((value, runs),) = stream.items(b": beat\n")
     assert value is None and sum(run[0] for run in runs) == 7 and all(run[3] is None for run in runs)

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from feeding import assert_breaks, assert_decodes, assert_linear, drain
 from labkit.errors import WireError
-from labkit.wire.chunks import FORBIDDEN_TRAILERS, Chunk, ChunkDecoder, Trailers, encode_chunk, encode_last
+from labkit.wire.chunk_lines import FORBIDDEN_TRAILERS
+from labkit.wire.chunks import ChunkCutter, encode_chunk, encode_last
+from labkit.wire.whole_chunks import Chunk, ChunkDecoder, Trailers
 
 LAST = b"0\r\n\r\n"
 END = Trailers()
@@ -280,12 +282,12 @@ def test_any_bytes_give_chunks_or_the_kits_own_error_alike_however_they_are_cut(
     assert bytewise == whole
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 @pytest.mark.parametrize("wire", [lambda n: b"%x\r\n" % n + bytes(n), lambda n: b"1\r\nx\r\n" * (n // 6)])
 def test_decoding_byte_by_byte_takes_linear_time(wire) -> None:
     assert_linear(ChunkDecoder, wire)
 
 
 def test_a_trailer_that_should_not_be_there_is_passed_over_where_none_is_handed_over() -> None:
-    decoder = ChunkDecoder()
-    assert b"".join(data for _, data in decoder.pieces(b"1\r\na\r\n0\r\nHost: x\r\n\r\n")) == b"a" and decoder.done
+    cutter = ChunkCutter()
+    assert b"".join(data for _, data in cutter.pieces(b"1\r\na\r\n0\r\nHost: x\r\n\r\n")) == b"a" and cutter.done

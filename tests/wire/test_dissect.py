@@ -20,9 +20,10 @@ from labkit.wire.delimited import Delimited
 from labkit.wire.dissect import Dissector
 from labkit.wire.envelope import Received, Start
 from labkit.wire.event_stream import StreamEvent
+from labkit.wire.first_word import Messages
 from labkit.wire.frames import Frame, Message, Opcode, encode_close, encode_frame, failure_code
 from labkit.wire.lane import Carrier
-from labkit.wire.messages import MessageReader, told_with_id
+from labkit.wire.messages import MessageReader, Tell
 from labkit.wire.spans import CATEGORIES, MAX_HELD_BYTES, Exchange, Mark
 
 GET = b"GET /polling?after=0&topic=news HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -321,10 +322,24 @@ def test_multipart_with_the_boundary_behind_each_part_or_before_it(style: str) -
     head = streamed(b'Content-Type: multipart/x-mixed-replace; boundary="b c"\r\n')
     lead = style == "leading"
     first = b"\r\n--b c\r\n" if lead else b"--b c\r\n"
-    wire = first + PART % 1 + b"\r\n--b c\r\n" + PART % 2 + b"\r\n--b c" + (b"--\r\n" if lead else b"\r\n" + PART % 3)
+    start = b'Content-Type: application/json\r\n\r\n{"cursor":"0@k3f9"}\r\n--b c\r\n'
+    wire = (
+        first
+        + start
+        + PART % 1
+        + b"\r\n--b c\r\n"
+        + PART % 2
+        + b"\r\n--b c"
+        + (b"--\r\n" if lead else b"\r\n" + PART % 3)
+    )
     came: list[tuple[bytes, str, str, str | None]] = [heads(head)]
     came += [(b"\r\n", "framing", "preamble", None)] if lead else []
-    came += [(b"--b c\r\n", "framing", "delimiter", None)]
+    came += [
+        (b"--b c\r\n", "framing", "delimiter", None),
+        (start[:34], "framing", "part head", None),
+        (b'{"cursor":"0@k3f9"}', "envelope", "JSON", None),
+        (b"\r\n--b c\r\n", "framing", "delimiter", None),
+    ]
     for n, end in ((1, b"\r\n--b c\r\n"), (2, b"\r\n--b c" + (b"--" if lead else b"\r\n"))):
         part_head, _, _ = (PART % n).partition(b"{")
         came += [
@@ -349,6 +364,7 @@ def test_parts_without_a_head_or_a_body_and_boundaries_that_are_none() -> None:
         (b"x--b\r\ny", "payload", "event 1", "#1"),
         (b"\r\n--b\r\n", "framing", "delimiter", None),
         (b"A: b\r\n\r\n", "framing", "part head", None),
+        (b"", "payload", "event 2", "#2"),
         (b"\r\n--b\r\n", "framing", "delimiter", None),
         (b"A: b\r\n", "framing", "part head", None),
         (b"--b--", "framing", "delimiter", None),
@@ -388,7 +404,7 @@ def test_an_answer_of_somebody_elses_is_an_event_as_a_whole() -> None:
     [
         (b"Content-Type: text/html; charset=utf-8\r\n", "unknown type text/html"),
         (b"", "no type"),
-        (JSON + b"Content-Encoding: br\r\n", "unknown coding br"),
+        (JSON + b"Content-Encoding: dcb\r\n", "unknown coding dcb"),
         (JSON + b"Content-Encoding: gzip\r\n", "not gzip: Error -3 while decompressing data: incorrect header check"),
     ],
 )
@@ -435,12 +451,12 @@ def test_a_gzipped_stream_is_decoded_as_it_comes() -> None:
 
 
 def test_gzip_members_behind_each_other_and_one_that_is_cut() -> None:
-    lines = [b'{"id":%d,"data":"a"}\n' % n for n in (1, 2)]
+    lines = [b'{"cursor":"0@k3f9"}\n', *(b'{"id":%d,"data":"a"}\n' % n for n in (1, 2))]
     head = streamed(LINES + b"Content-Encoding: gzip\r\n")
     members = [gzip.compress(line, mtime=0) for line in lines]
     wire = b"".join(members)
     found = told([("out", GET), ("in", head + wire)], iter([("out", GET), ("in", head + wire)]), Dissector)["in"]
-    assert [event for *_, event in found[1:]] == ["1", "2", None]
+    assert [event for *_, event in found[1:]] == [None, "1", "2", None]
     assert_told([("out", GET), ("in", head + wire)])
     assert_told([("out", GET), ("in", head + wire[:-9])])
     cut, body = answer(gzip.compress(ONE, mtime=0), JSON + b"Content-Encoding: gzip\r\n")
@@ -635,17 +651,20 @@ LONG = b"x" * (MAX_HELD_BYTES + 1)
 
 def long_talks() -> Iterator[tuple[str, bytes, bytes, bytes, bytes]]:
     """Name, request, head of the answer, bytes with something too long in them, and what follows it whole."""
-    yield "lines", GET, streamed(LINES), LONG + b"\n", b'{"id":7,"data":"hi"}\n'
+    start = b'{"cursor":"6@k3f9"}'
+    yield "lines", GET, streamed(LINES) + start + b"\n", LONG + b"\n", b'{"id":7,"data":"hi"}\n'
     yield "event stream", GET, streamed(SSE), b"id: 1\ndata: " + LONG + b"\ndata: y\n\n", b"id: 7@k3f9\ndata: hi\n\n"
     yield "event stream, CRLF", GET, streamed(SSE), b"data: " + LONG + b"\r\n\r\n", b"id: 7@k3f9\r\ndata: hi\r\n\r\n"
     kind = b"Content-Type: multipart/x-mixed-replace; boundary=b\r\n"
-    yield "parts", GET, streamed(kind), b"--b\r\n\r\n" + LONG + b"\r\n--b\r\n", PART % 7 + b"\r\n--b\r\n"
+    begun = b"--b\r\n\r\n" + start + b"\r\n--b\r\n"
+    yield "parts", GET, streamed(kind) + begun, b"\r\n" + LONG + b"\r\n--b\r\n", PART % 7 + b"\r\n--b\r\n"
     event = text(b'{"id":7,"data":"hi"}')
-    yield "frame", UPGRADE, SWITCHED, text(LONG), event
+    yield "frame", UPGRADE, SWITCHED + text(start), text(LONG), event
     fragments = text(LONG[:-5], fin=False) + encode_frame(Frame(Opcode.CONTINUATION, LONG[:9]))
-    yield "fragments", UPGRADE, SWITCHED, fragments, event
-    bomb = deflate(LONG, b'{"id":7,"data":"hi"}')
-    yield "inflated", UPGRADE, DEFLATED, text(bomb[0], rsv1=True), text(bomb[1], rsv1=True)
+    yield "fragments", UPGRADE, SWITCHED + text(start), fragments, event
+    packed, *bomb = deflate(start, LONG, b'{"id":7,"data":"hi"}')
+    head = DEFLATED + text(packed, rsv1=True)
+    yield "inflated", UPGRADE, head, text(bomb[0], rsv1=True), text(bomb[1], rsv1=True)
 
 
 @pytest.mark.parametrize("case", [*long_talks()], ids=lambda case: case[0])
@@ -699,11 +718,11 @@ def test_after_a_deflated_message_too_long_to_be_held_none_can_be_inflated() -> 
 
 def test_a_message_that_inflates_to_too_much_is_not_held_and_keeps_its_context_for_the_next() -> None:
     event = b'{"id":7,"data":"something that was said before"}'
-    packed = deflate(b"\0" * (32 << 20) + event[10:], event)
+    start, *packed = deflate(b'{"cursor":"6@k3f9"}', b"\0" * (32 << 20) + event[10:], event)
     fragments = [text(packed[0][:-20], rsv1=True, fin=False), encode_frame(Frame(Opcode.CONTINUATION, packed[0][-20:]))]
     dissector = Dissector()
     dissector.feed("out", UPGRADE)
-    dissector.feed("in", DEFLATED)
+    dissector.feed("in", DEFLATED + text(start, rsv1=True))
     tracemalloc.start()
     marks = dissector.feed("in", b"".join(fragments))
     held = tracemalloc.get_traced_memory()[1]
@@ -728,27 +747,35 @@ def test_a_technique_reads_a_body_or_a_message_its_own_way() -> None:
     def reading(exchange: Exchange) -> Told | None:
         return Told(Delimited(b"\x1e", "record separator")) if exchange.path == "/polling" else None
 
+    def tell(exchange: Exchange) -> Tell | None:
+        return Messages(with_id=True).message if "topic=a" in exchange.query else None
+
     def make() -> Dissector:
-        return Dissector(reading=reading, tell=lambda exchange: told_with_id if "topic=a" in exchange.query else None)
+        return Dissector(reading=reading, tell=tell)
 
     head = streamed(b"Content-Type: application/json-seq\r\n")
     came = [
         heads(head),
+        (b"\x1e", "framing", "record separator", None),
+        (b'{"cursor":"6@k3f9"}', "envelope", "JSON", None),
         (b"\x1e", "framing", "record separator", None),
         (b'{"id":7,"data":"', "envelope", "event 7", "7"),
         (b"hi", "payload", "event 7", "7"),
         (b'"}', "envelope", "JSON", None),
         (b"\x1e", "framing", "record separator", None),
     ]
-    assert_told([("out", GET), ("in", head + b'\x1e{"id":7,"data":"hi"}\x1e')], came=came, make=make)
+    start = b'{"cursor":"6@k3f9"}'
+    assert_told([("out", GET), ("in", head + b"\x1e" + start + b'\x1e{"id":7,"data":"hi"}\x1e')], came=came, make=make)
     frame = encode_frame(Frame(Opcode.BINARY, b"\0\0\0\0\0\0\0\x07hi"))
     came = [
         heads(SWITCHED, 101),
+        (b"\x81\x13", "framing", "text frame header", None),
+        (start, "envelope", "JSON", None),
         (frame[:2], "framing", "binary frame header", None),
         (frame[2:10], "envelope", "event 7", "7"),
         (b"hi", "payload", "event 7", "7"),
     ]
-    assert_told([("out", UPGRADE), ("in", SWITCHED + frame)], came=came, make=make)
+    assert_told([("out", UPGRADE), ("in", SWITCHED + text(start) + frame)], came=came, make=make)
 
 
 def test_values_are_told_as_they_are_decoded() -> None:

@@ -263,7 +263,7 @@ def test_any_bytes_decode_alike_however_they_are_cut(parts) -> None:
         assert drain(EventStreamDecoder(), reads) == whole
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 @pytest.mark.parametrize("wire", [lambda n: b"data:" + b"x" * n, lambda n: b"data:\n" * (n // 6), lambda n: b"\r" * n])
 def test_decoding_byte_by_byte_takes_linear_time(wire) -> None:
     assert_linear(EventStreamDecoder, wire)

@@ -374,7 +374,7 @@ def test_a_text_cut_into_fragments_comes_back(text: str, data) -> None:
     assert assembled(*frames) == [Message(True, text)]
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 @pytest.mark.parametrize("wire", [lambda n: encode_frame(Frame(BINARY, bytes(n))), lambda n: HELLO * (n // 7)])
 def test_decoding_byte_by_byte_takes_linear_time(wire) -> None:
     assert_linear(from_server, wire)

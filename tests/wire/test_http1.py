@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from time import thread_time
+
 import pytest
 
 from labkit.errors import WireError
-from labkit.wire.http1 import MAX_HEAD_BYTES, body_length, head_end, read_request, read_response
+from labkit.wire.http1 import (
+    MAX_HEAD_BYTES,
+    body_length,
+    field_value,
+    head_end,
+    read_request,
+    read_response,
+    request_head,
+)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +54,47 @@ def test_3_what_is_no_request(raw: bytes) -> None:
 def test_4_what_is_no_response(raw: bytes) -> None:
     with pytest.raises(WireError, match="section 4"):
         read_response(raw)
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [(" a b\t\r\n", b"a b"), (b"\xc3\xa9", b"\xc3\xa9"), ("\xe9", b"\xe9"), ("", b""), ("a\x01\x0bb", b"a\x01\x0bb")],
+)
+def test_a_value_is_sent_as_fetch_sends_it(value: str | bytes, sent: bytes) -> None:
+    assert field_value(value) == sent
+
+
+@pytest.mark.parametrize("value", ["a\0b", "a\rb", b"a\nb", "\uc11c\uc6b8"])
+def test_9110_5_5_what_is_no_value_is_not_sent(value: str | bytes) -> None:
+    with pytest.raises(WireError, match=r"9110 section 5\.5"):
+        field_value(value)
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "name"), [("G T", "/", "A"), ("GET", "/a b", "A"), ("GET", "/\xe9", "A"), ("GET", "/", "A:")]
+)
+def test_nothing_goes_into_a_request_s_head_that_could_end_a_line_of_it(method: str, target: str, name: str) -> None:
+    with pytest.raises(WireError):
+        request_head(method, target, [(name, "b")])
+
+
+def test_2_2_a_bare_cr_and_a_nul_are_blanks() -> None:
+    assert read_response(b"HTTP/1.1 200 OK\r\nA: b\rC: d\0\r\n\r\n").values == {"a": "b C: d"}
+
+
+def test_a_head_of_blanks_is_read_in_time_and_looked_through_once() -> None:
+    def head(size: int) -> bytes:
+        return b"HTTP/1.1 200 OK\r\nA: b" + b" " * size + b"c\r\n\r\n"
+
+    def cost_s(size: int) -> float:
+        began_s = thread_time()
+        assert read_response(head(size)).values["a"].endswith(" c")
+        return thread_time() - began_s
+
+    assert min(cost_s(60_000) for _ in range(5)) < 24 * min(cost_s(7_500) for _ in range(5)), "64 where it is quadratic"
+    whole = head(60_000)
+    searched = [head_end(whole[:at], max(0, at - 1000)) for at in range(1000, len(whole), 1000)]
+    assert set(searched) == {None} and head_end(whole, len(whole) - 3) == len(whole)
 
 
 @pytest.mark.parametrize("line", [b"A : b", b"A", b": b", b" A: b"])

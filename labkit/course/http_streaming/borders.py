@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from labkit import loop
 from labkit.charts import style
-from labkit.client.connection import Connection, Wiring
+from labkit.client.connection import Connection
 from labkit.client.ledger import Ledger
+from labkit.client.wiring import Wiring
 from labkit.course.alone import ready, started_now
 from labkit.course.http_streaming import charts
 from labkit.course.http_streaming.ends import TIMEOUT_S, request, until
@@ -27,8 +28,8 @@ from labkit.measuring.run import Run
 from labkit.network.intermediary import Intermediary
 from labkit.techniques import Delivery, Opening, Technique
 from labkit.techniques.http_streaming import HTTP_STREAMING
-from labkit.wire.chunks import Chunk, ChunkDecoder
 from labkit.wire.events import Gap
+from labkit.wire.whole_chunks import Chunk, ChunkDecoder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +77,8 @@ class Rechunked(Shown):
     def table(self) -> pd.DataFrame:
         """One row per path: chunks, and messages found by either parser."""
         rows = [(p.title, len(p.chunks), p.by_chunk, p.by_line, p.messages) for p in self.paths]
-        columns = ["path", "chunks", "found: a chunk, a message", "found: by line feeds", "sent"]
+        columns = ["path", "chunks that came", "messages, each chunk taken for one", "messages, split at line feeds"]
+        columns.append("messages sent")
         return as_table(rows, columns=columns).set_index("path")
 
 
@@ -87,9 +89,9 @@ def rechunked(lab: Lab, *, events: int = 40) -> Rechunked:
 
 
 _MOVES: dict[str, dict[str, Any]] = {
-    "chunks of at most 16 bytes": {"split_bytes": 16},
-    "what comes within 50 ms is one chunk": {"merge_s": 0.05},
-    "both, 100 bytes": {"split_bytes": 100, "merge_s": 0.05},
+    "cut into chunks of at most 16 bytes": {"split_bytes": 16},
+    "merged, what comes within 50 ms": {"merge_s": 0.05},
+    "merged, then cut at 100 bytes": {"split_bytes": 100, "merge_s": 0.05},
 }
 
 

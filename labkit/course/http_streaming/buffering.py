@@ -169,7 +169,10 @@ def first_shown(page: Any = None, lab: Lab | None = None) -> FirstShown:
     for name, first in clients(missing):
         for framing in ("chunked", "eof"):
             progress.show(f"{name}, {framing}")
-            cases.append(_tried(name, framing, first))
+            try:
+                cases.append(_tried(name, framing, first))
+            except Exception as error:  # each library has its own
+                missing[f"{name}, {framing}"] = f"gave up: {error or type(error).__name__}"
     if page is not None and lab is not None:
         found = in_the_page(lab, page)
         cases += [found] if isinstance(found, Reading) else []

@@ -18,8 +18,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from labkit import loop
-from labkit.client.connection import Connection, Wiring
+from labkit.client.connection import Connection
 from labkit.client.ledger import Ledger
+from labkit.client.wiring import Wiring
 from labkit.course.alone import ready, started_now
 from labkit.course.shown import Shown, as_table
 from labkit.errors import ConnectionLost

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TIMEOUT_S = 5.0
+MARK = "<mark style='background:none;color:inherit;border-bottom:3px solid #e69f00'>"  # on a light and on a dark page
+WORDS = "white-space:pre-wrap; word-break:normal; overflow-wrap:anywhere"  # JupyterLab breaks a pre inside words
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,10 @@ class SideBySide:
     def _repr_html_(self) -> str:
         cells = "".join(
             f"<td style='text-align:left;vertical-align:top'><b>{html.escape(case.title)}</b>"
-            f"<pre style='line-height:1.35'>{''.join(_lines(case))}</pre></td>"
+            f"<pre style='line-height:1.35; background:none; {WORDS}'>{''.join(_lines(case))}</pre></td>"
             for case in self.cases
         )
-        key = "<b>bold</b>: an event; <mark>marked</mark>: chunk framing; plain: HTTP and the cursor"
+        key = f"<b>bold</b>: an event; {MARK}marked</mark>: chunk framing; plain: HTTP and the cursor"
         return f"<table><tr>{cells}</tr></table><p>{key}; pale: CR is \\r and LF \\n.</p>"
 
 
@@ -102,7 +104,7 @@ def _lines(case: Framing) -> Iterator[str]:
         if line.startswith(b'{"id"'):
             yield f"<b>{shown}</b>"
         elif number >= case.head.count(b"\n") and not line.startswith(b"{"):
-            yield f"<mark>{shown}</mark>"
+            yield f"{MARK}{shown}</mark>"
         else:
             yield shown
 
@@ -149,7 +151,7 @@ async def _watched(
             body += await anext(pieces)  # the cursor: the subscription has begun
         for number in range(events):
             publish(str(number))
-            with suppress(TimeoutError):
+            with suppress(TimeoutError, StopAsyncIteration):
                 async with asyncio.timeout(TIMEOUT_S):
                     while body.count(b'{"id"') <= number:
                         body += await anext(pieces)

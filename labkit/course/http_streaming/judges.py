@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from labkit import theory
 from labkit.claims import confidence
 from labkit.claims.finding import Finding
-from labkit.claims.judging import EARLY, LEAST_EVENTS, TOLERANCE, Part, ends, finding
-from labkit.claims.seen import Seen, lost_part, see
+from labkit.claims.judging import EARLY, LEAST_EVENTS, TOLERANCE, Part, ends, finding, named, timed
+from labkit.claims.seen import Seen, see, skipped_part
 from labkit.claims.values import shown
 from labkit.course.http_streaming.recycling import CLOSED, KEPT, Recycled
-from labkit.course.latency import streaming_is_one_transit
+from labkit.course.latency import one_stream, streaming_is_one_transit
 
 if TYPE_CHECKING:
     from labkit.measuring.run import Run
@@ -28,29 +27,30 @@ def streaming_and_its_ends(seen: Any) -> Finding:
     """S3: one transit while the stream lasts; three for what comes right after its end, five where EOF ended it."""
     if not isinstance(seen, Recycled):
         return streaming_is_one_transit(seen)
-    base = streaming_is_one_transit(seen.run)
+    whole, base = one_stream(seen.run)
     kept, closed = see(seen.run, KEPT), see(seen.run, CLOSED)
-    parts = [Part(base.verdict, f"never recycled: {base.reason}")]
-    for name, saw, fresh in ((KEPT, kept, False), (CLOSED, closed, True)):
-        whole_s = _after_ends(seen.run, name, saw)
-        expected_s = theory.recycled_stream_max(saw.one_way_s, fresh_connections=fresh)
-        parts += [_end_part(name, saw, whole_s, expected_s), lost_part(saw)]
-    return finding(parts, base.n, base.expected, base.interval)
+    parts = [named("never recycled", part) for part in base]
+    for name, saw in ((KEPT, kept), (CLOSED, closed)):
+        parts += [_end_part(name, saw, _after_ends(seen.run, name, saw), seen.longest_s(name)), skipped_part(saw)]
+    return finding(parts, whole.n, whole.one_way_s, whole.median)
 
 
 def _end_part(name: str, seen: Seen, whole_s: list[float], expected_s: float) -> Part:
     """The median as theory has it, 10 % and what the apparatus adds allowed for: three or five hops add up.
 
-    Told from a transit less and a transit more.
+    From when an end left the server, which is a transit before the client asks again, to the arrival of the event right
+    after it. Told from a transit less and a transit more.
     """
     if len(whole_s) < LEAST_EVENTS:
-        return Part("undecided", f"{name}: {len(whole_s)} events right after an end are too few")
+        return Part("undecided", f"{name}: too few events right after an end, {len(whole_s)}")
     median = confidence.median_interval(whole_s)
     d, high_s = seen.one_way_s, (1 + TOLERANCE) * expected_s + seen.shift_s
     verdict = confidence.agrees(median, (1 - EARLY) * expected_s, high_s, expected_s - d, expected_s + d)
-    text = f"{name}: from when an end left the server, which is a transit before the client asks again, to the arrival "
-    text += f"of the event right after it, median {shown(median.value, 's')}, {ends(median)} at 99.8 %"
-    return Part(verdict, f"{text}, against {shown(expected_s, 's')} (n = {median.n})")
+    text = (
+        f"{name}: an event right after an end is there {shown(median.value, 's')} after that left the server, median, "
+    )
+    text += f"{ends(median)} at 99.8 %, theory {shown(expected_s, 's')} (n = {median.n})"
+    return timed(Part(verdict, text), seen.noise)
 
 
 def _after_ends(run: Run, technique: str, seen: Seen) -> list[float]:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.finding import Finding, NoVerdict
-from labkit.claims.judging import LEAST_EVENTS, guilty, listed, near, said, together
-from labkit.claims.seen import HELD_UP, stood_still
+from labkit.claims.judging import LEAST_EVENTS, Part, guilty, listed, near, said, timed, together
+from labkit.claims.seen import too_busy
 from labkit.claims.values import shown
 from labkit.course.http_streaming.borders import Boundaries, Rechunked
 from labkit.course.http_streaming.buffering import FirstShown, Reading
 from labkit.course.http_streaming.nagle import STEP_S, Steps
-from labkit.wire.chunks import Chunk, ChunkDecoder
+from labkit.wire.whole_chunks import Chunk, ChunkDecoder
 
 if TYPE_CHECKING:
     from labkit.client.ledger import ConnectionRecord
@@ -32,14 +32,11 @@ def chunks_are_not_messages(seen: Rechunked) -> Finding:
     if not moved or not all(p.messages for p in seen.paths):
         raise NoVerdict("not run", "needs messages, and a path that moves chunk borders")
     parts = [said(p.by_line == p.messages, f"{p.title}: {p.by_line} of {p.messages} by line feeds") for p in seen.paths]
-    parts += [
-        said(p.by_chunk < p.messages, f"{p.title}: {p.by_chunk} of {p.messages} by chunks, some lost") for p in moved
-    ]
+    parts += [said(p.by_chunk < p.messages, f"{p.title}: {p.by_chunk} of {p.messages} by chunks, fewer") for p in moved]
     verdict, reason = together(parts).verdict, guilty(parts)
     if verdict == "confirmed":
-        lost = ", ".join(f"{p.by_chunk} of {p.messages} ({p.title})" for p in moved)
-        verdict, reason = "illustrated", f"by line feeds every message on every path; by chunks {lost}"
-    reason += "; the intermediary is this kit's own, and was told to"
+        lead = "who takes each chunk for a message finds fewer than were sent, who looks for line feeds finds all"
+        verdict, reason = "illustrated", f"{lead}; the intermediary is this kit's own, and was told to\n{reason}"
     shares = {p.title: p.by_chunk / p.messages for p in seen.paths}
     return Finding(None, shares, None, sum(p.messages for p in seen.paths), verdict, reason, "")
 
@@ -58,8 +55,11 @@ def clients_may_buffer(seen: FirstShown) -> Finding:
     late = [c for c in seen.cases if c.body_bytes is None or c.body_bytes >= LEAST_EVENTS * c.event_bytes]
     between = [c for c in seen.cases if c not in at_once and c not in late]
     verdict: Verdict = "confirmed" if late and at_once else "refuted" if not late and not between else "undecided"
-    held = [f"{c.client} ({c.framing}) {_wanted(c)}" for c in late]
-    reason = f"{', '.join(held) or 'none'}; at once: {', '.join(dict.fromkeys(c.client for c in at_once)) or 'none'}"
+    named = dict.fromkeys(c.client for c in at_once)
+    lead = f"{len(late)} of {len(seen.cases)} clients hold a first event back, {len(at_once)} show it at once"
+    reason = "\n".join(
+        [lead, *(f"{c.client} ({c.framing}): {_wanted(c)}" for c in late), *(f"{c}: at once" for c in named)]
+    )
     if verdict == "undecided" and not at_once:
         reason = f"none showed the first event at once, so the server or the machine may have been slow\n{reason}"
     most = max((c.body_bytes for c in seen.cases if c.body_bytes is not None), default=None)
@@ -72,13 +72,12 @@ def _wanted(case: Reading) -> str:
 
 # S8
 
+BOUNDARY = {"trailing": "boundary behind each part", "leading": "boundary before each part"}
+
 
 def multipart_lags(seen: Boundaries) -> Finding:
     """S8: with a leading boundary a part is whole one event later, for the kit's client and for Python's own parser."""
-    stalled = stood_still(seen.run.settings)[0]
-    if stalled > HELD_UP:
-        raise NoVerdict("undecided", f"the receiving loop stood still for {stalled:.0%} of the run")
-    parts, intervals = [], {}
+    noise, parts, intervals = too_busy(seen.run.settings), list[Part](), dict[tuple[str, str], Interval]()
     for name, expected in (("trailing", 0), ("leading", 1)):
         record = next(seen.run.ledger.of(name), None)
         if record is None:
@@ -87,9 +86,9 @@ def multipart_lags(seen: Boundaries) -> Finding:
         for parser, received_ns in held.items():
             lag = confidence.median_interval(_lags(seen.run, received_ns))
             intervals[name, parser] = lag
-            parts.append(
-                near(lag, expected, 0.25, 0.5, f"{name}, {parser}: {shown(lag.value)} events late (n = {lag.n})")
-            )
+            text = f"{BOUNDARY[name]}, {parser}: a part is whole {shown(lag.value)} events late, by theory {expected} "
+            text += f"(n = {lag.n})"
+            parts.append(timed(near(lag, expected, 0.25, 0.5, text), noise))
     found = intervals["leading", "this kit"]
     return Finding(1.0, found.value, found, found.n, together(parts).verdict, guilty(parts), "events")
 

@@ -10,6 +10,7 @@ from labkit.claims.judging import guilty, said, together
 from labkit.course.http_streaming.borders import is_message
 from labkit.course.http_streaming.ends import HOW, Endings, Seconds
 from labkit.course.http_streaming.framing import Framing, Framings
+from labkit.measuring.rounding import counted
 
 # S1
 
@@ -89,7 +90,9 @@ def a_fault_looks_like_the_end(seen: Endings) -> Finding:
     """
     late = [c for c in seen.cases if c.events != seen.sent]
     if late:
-        raise NoVerdict("undecided", f"{late[0].client} had {late[0].events} of {seen.sent} events when it was cut")
+        raise NoVerdict(
+            "undecided", f"{late[0].client} had {late[0].events} of {counted(seen.sent, 'event')} when it was cut"
+        )
     cut = {c.client: c.error for c in seen.cases if (c.framing, c.how) == ("chunked", "fin")}
     deaf = [client for client, error in cut.items() if not error]
     parts = [

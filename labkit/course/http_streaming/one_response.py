@@ -6,6 +6,7 @@ from labkit.claims.finding import Finding, NoVerdict
 from labkit.course.http_streaming.recycling import variant
 from labkit.lab.lab import Lab
 from labkit.measuring.measurement import measure
+from labkit.measuring.rounding import counted
 from labkit.measuring.run import Run
 from labkit.measuring.schedules import periodic
 
@@ -28,8 +29,12 @@ def goes_on_answering(run: Run) -> Finding:
         records = list(run.ledger.of(name))
         asked, answered = sum(record.requests for record in records), sum(record.responses for record in records)
         if (asked, answered, len(records)) != (1, 1, 1):
-            took = f"{asked} requests, {answered} responses, {len(records)} connections"
-            return Finding(None, fewest, None, n, "refuted", f"{name}: {events[name]} events took {took}", "events")
+            took = ", ".join(
+                [counted(asked, "request"), counted(answered, "response"), counted(len(records), "connection")]
+            )
+            return Finding(
+                None, fewest, None, n, "refuted", f"{name}: {counted(events[name], 'event')} took {took}", "events"
+            )
         said.append(f"{name} {events[name]}")
     why = f"it goes on, in the one response that it began, to one request on one connection: events {', '.join(said)}"
     return Finding(None, fewest, None, n, "refined", why, "events")

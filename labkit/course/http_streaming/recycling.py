@@ -38,6 +38,11 @@ def recycled_mean_s(rate_per_s: float, one_way_s: float, every: int) -> float:
     return at_rate(HTTP_STREAMING, rate_per_s, one_way_s, recycle=every).mean_s
 
 
+def longest_s(one_way_s: float, every: int, **options: Any) -> float:
+    """The longest latency of a stream that is ended every N events, in seconds, as theory has it at any rate."""
+    return at_rate(HTTP_STREAMING, 1.0, one_way_s, recycle=every, **options).max_s
+
+
 def variant(name: str, **options: Any) -> Technique:
     """HTTP streaming with other options under another name, so that several can be measured side by side."""
     return variants.variant(name, "http-streaming", **options)
@@ -50,6 +55,10 @@ class Recycled(OfRun):
     run: Run
     every: int
 
+    def longest_s(self, name: str) -> float:
+        """What comes right after an end, as theory has it."""
+        return longest_s(self.one_way_s, self.every, **({"framing": "eof"} if name == CLOSED else {}))
+
     def chart(self) -> go.Figure:
         """Latency along time of streams that are never ended, ended and asked for again, and ended by the close.
 
@@ -58,10 +67,11 @@ class Recycled(OfRun):
             of an event while the stream lasts and of one right after its end, as dashed lines.
         """
         d_ms, ended = self.one_way_s * 1e3, f"ended every {self.every} events"
+        kept_ms, closed_ms = (self.longest_s(name) * 1e3 for name in (KEPT, CLOSED))
         rows = [
             ("http-streaming", "never ended", charts.STREAM, [(d_ms, "d")]),
-            (KEPT, f"{ended}, same connection", charts.CHUNKED, [(d_ms, "d"), (3 * d_ms, "3d")]),
-            (CLOSED, f"{ended} by the close", charts.EOF, [(d_ms, "d"), (5 * d_ms, "5d")]),
+            (KEPT, f"{ended}, same connection", charts.CHUNKED, [(d_ms, "d"), (kept_ms, "3d")]),
+            (CLOSED, f"{ended} by the close", charts.EOF, [(d_ms, "d"), (closed_ms, "5d")]),
         ]
         frame = self.run.deliveries
         most = [style.ms(float(frame[frame["technique"] == name]["latency_ms"].max())) for name, *_ in rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from labkit.claims.finding import Finding, NoVerdict
 from labkit.course.long_polling.exchanges import FRESH, KEPT, Connections
+from labkit.measuring.rounding import counted
 
 
 def a_request_again(seen: Connections) -> Finding:
@@ -16,12 +17,13 @@ def a_request_again(seen: Connections) -> Finding:
     opened, fresh = len(kept), len(list(seen.run.ledger.of(FRESH)))
     clients = max(1, len({topic for topic, _ in seen.run.published}))
     if answered < 2 or fresh < 2:
-        raise NoVerdict("undecided", f"{answered} answers are too few", answered)
+        raise NoVerdict("undecided", f"too few answers: {answered}", answered)
     if int(seen.run.summary()["lost"].sum()) or not answered <= asked <= answered + clients:
-        why = f"{asked} requests for {answered} answers: it does not ask once after each"
+        why = f"{counted(asked, 'request')} for {counted(answered, 'answer')}: it does not ask once after each"
         return Finding(1, asked / answered, None, answered, "refuted", why, "requests")
     if opened > clients:
-        why = f"{asked} requests of {clients} clients took {opened} connections: asking again does not keep them"
+        took = f"{counted(asked, 'request')} of {counted(clients, 'client')} took {counted(opened, 'connection')}"
+        why = f"{took}: asking again does not keep them"
         return Finding(1, asked / answered, None, answered, "refuted", why, "requests")
     why = f"a new request after each of {answered} answers, and no new connection: {asked} requests went over {opened}"
     return Finding(1, asked / answered, None, answered, "refined", why, "requests")

@@ -31,8 +31,6 @@ class Threads(Shown):
     only poll, while nobody holds a thread.
     """
 
-    decimals = 3
-
     threads: int
     hold_s: float
     poll_s: dict[str, float]

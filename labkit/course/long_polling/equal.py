@@ -36,8 +36,6 @@ class Equal(OfRun, Shown):
         pairs: events a second -> the technique of the poller whose interval was made for it.
     """
 
-    decimals = 1
-
     run: Run
     rates: dict[str, float]
     pairs: dict[float, str]

@@ -36,8 +36,6 @@ SIZES = (1, 20, 200, 1000, 2000)
 class Sizes(OfRun, Shown):
     """Long polling with events of several sizes, one an answer. ``sizes``: topic -> payload, bytes."""
 
-    decimals = 2
-
     run: Run
     sizes: dict[str, int]
 
@@ -175,14 +173,16 @@ def connections(
 # L10: pipelined polls
 
 
+ARRIVING = {"pairs": "events in pairs", "poisson": "events at random"}
+"""What the events of a topic are, by the word that its name begins with."""
+
+
 @dataclass(frozen=True, repr=False)
 class Pipelined(OfRun, Shown):
     """Pipelined long polls: a run with topics of ``pairs`` and of ``poisson``, and a GET behind a parked poll.
 
     ``behind_s``: how long a plain GET took behind a poll held for ``hold_s``; ``beside_s``: on a connection of its own.
     """
-
-    decimals = 0
 
     run: Run
     behind_s: float
@@ -194,14 +194,12 @@ class Pipelined(OfRun, Shown):
 
     def table(self) -> pd.DataFrame:
         """One row for each kind of event, and for the GET on either connection: ms."""
-        import pandas as pd
-
         frame = self.run.deliveries
         latency = frame.groupby(frame["topic"].str.partition(",")[0])["latency_ms"]
-        rows = {f"{topic} events": (each.median(), each.max()) for topic, each in latency}
+        rows = {ARRIVING[topic]: (each.median(), each.max()) for topic, each in latency}
         rows["a GET beside the poll"] = (self.beside_s * 1e3,) * 2
         rows["a GET behind the poll"] = (self.behind_s * 1e3,) * 2
-        return pd.DataFrame.from_dict(rows, orient="index", columns=["median (ms)", "longest (ms)"])
+        return as_table(list(rows.values()), ["median (ms)", "longest (ms)"]).set_axis(list(rows))
 
 
 def pipelined(lab: Lab, *, duration_s: float = 4.8, one_way_s: float = ONE_WAY_S, hold_s: float = 1.0) -> Pipelined:

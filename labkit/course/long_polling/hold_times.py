@@ -29,8 +29,6 @@ HOLDS_S = (0.05, 0.15, 0.5, ENDLESS_S)
 class Holds(OfRun, Shown):
     """Long polling held for different times, all at the same event rate. ``holds_s``: technique -> hold, seconds."""
 
-    decimals = 2
-
     run: Run
     holds_s: dict[str, float]
     rate_per_s: float

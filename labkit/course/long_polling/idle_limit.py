@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 class Valley(Shown):
     """Held requests through an intermediary that ends idle connections, for several hold time-outs."""
 
-    decimals = 2
-
     idle_timeout_s: float
     rows: tuple[dict[str, float], ...]
     settings: dict[str, Any] = field(default_factory=dict)

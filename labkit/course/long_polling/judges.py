@@ -10,8 +10,8 @@ from labkit import theory
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.finding import Finding, NoVerdict
-from labkit.claims.judging import LEAST_EVENTS, Part, finding, less, listed, named, refined, said
-from labkit.claims.seen import OUTSIDE, Seen, lost_part, mean_part, range_part, see
+from labkit.claims.judging import LEAST_EVENTS, Part, finding, less, listed, named, refined, said, timed
+from labkit.claims.seen import OUTSIDE, Seen, mean_part, range_part, see, skipped_part
 from labkit.claims.values import shown
 from labkit.course import latency
 from labkit.course.asking import at_rate
@@ -49,12 +49,14 @@ def near_one_transit(seen: Any) -> Finding:
         expected = at_rate(LONG_POLLING, rate, d, hold_s=ENDLESS_S)
         mean = mean_of(part, expected.std_s)
         above_s = _twice_the_gap(rate, d, ENDLESS_S)
-        parts.append(named(f"{rate:g}/s", mean_part(part, mean, expected.mean_s, d, above_s)))
-        fastest = expected.mean_s, mean
+        parts.append(named(f"at {rate:g}/s", mean_part(part, mean, expected.mean_s, d, above_s)))
+        fastest, often = (expected.mean_s, mean), rate
     if fastest is None:
         raise NoVerdict("undecided", "too few events at every rate")
-    parts += [range_part(whole, d, 3 * d), lost_part(whole)]
-    return finding(parts, whole.n, fastest[0], fastest[1])
+    parts += [range_part(whole, expected.min_s, expected.max_s), skipped_part(whole)]
+    lead = f"near one transit, {shown(d, 's')}, where events are rare, and further the more often they come: "
+    lead += f"{shown(fastest[1].value, 's')} on average at {often:g}/s"
+    return finding(parts, whole.n, fastest[0], fastest[1], lead=lead)
 
 
 def _at_every_hold(seen: Holds) -> Finding:
@@ -65,7 +67,7 @@ def _at_every_hold(seen: Holds) -> Finding:
         mean = mean_of(part, expected.std_s)
         above_s = _twice_the_gap(seen.rate_per_s, d, hold_s)
         parts += [named(name, mean_part(part, mean, expected.mean_s, d, above_s))]
-        parts += [named(name, range_part(part, d, 3 * d)), lost_part(part)]
+        parts += [named(name, range_part(part, expected.min_s, expected.max_s)), skipped_part(part)]
     return finding(parts, part.n, expected.mean_s, mean)
 
 
@@ -92,7 +94,8 @@ def nearer_than_polling(seen: Equal) -> Finding:
         verdict = confidence.agrees(nearer, expected_s - own.shift_s, expected_s + own.shift_s, *ends_s)
         ratios[rate], asked = means[1] / means[0], (seen.requests(LONG, rate), seen.requests(poller, rate))
         text = f"at {rate:g}/s and {asked[0]} requests: {shown(means[0], 's')} against {shown(means[1], 's')}"
-        parts += [_asked_equally(rate, *asked), Part(verdict, text), lost_part(own), lost_part(other)]
+        near = timed(Part(verdict, text), own.noise or other.noise)
+        parts += [_asked_equally(rate, *asked), near, skipped_part(own), skipped_part(other)]
     found = finding(parts, len(seen.run.deliveries), None, ratios[min(seen.pairs)], "times")
     return refined(found, "only where events are rarer than round trips")
 
@@ -141,7 +144,8 @@ def _cycle(row: Any, gap_s: float, whole: Seen) -> Part:
     exact = Interval(cycle_s, cycle_s, cycle_s, 1)
     low_s, high_s = (1 - EDGE) * expected_s, _stretched(expected_s, whole) + 2 * whole.shift_s
     verdict = confidence.agrees(exact, low_s, high_s, 1 / rate, expected_s + gap_s / 2)
-    return Part(verdict, f"at {rate:g}/s a request every {shown(cycle_s, 's')}, theory {shown(expected_s, 's')}")
+    told = f"at {rate:g}/s a request every {shown(cycle_s, 's')}, theory {shown(expected_s, 's')}"
+    return timed(Part(verdict, told), whole.noise if cycle_s > expected_s else "")
 
 
 def _streamed(seen: Rates, whole: Seen, rate: float) -> list[Part]:
@@ -152,7 +156,10 @@ def _streamed(seen: Rates, whole: Seen, rate: float) -> list[Part]:
     topics = seen.topics(rate, 20)
     stream, long = (mean_of(only(part, topics), 0.0) for part in (see(seen.run, STREAM), whole))
     text = f"a stream took {shown(stream.value, 's')}, long polling {shown(long.value, 's')}"
-    return [less(stream, long, text), said(asked == len(seen.rates), f"{len(seen.rates)} streams asked {asked} times")]
+    return [
+        timed(less(stream, long, text), whole.noise),
+        said(asked == len(seen.rates), f"{len(seen.rates)} streams asked {asked} times"),
+    ]
 
 
 def degrades_gracefully(seen: Rates) -> Finding:
@@ -167,15 +174,16 @@ def degrades_gracefully(seen: Rates) -> Finding:
         parts += [*_events_per_answer(seen, table, whole), _line(table, size)]
     top = next(iter(tables.values())).iloc[-1]
     expected, measured = float(top["theory_events_per_answer"]), float(top["events_per_answer"])
-    return finding(parts, whole.n, expected, measured, "events")
+    lead = f"the more often events come, the more of them share an answer and its bytes: {measured:.3g} of them at "
+    return finding(parts, whole.n, expected, measured, "events", lead=f"{lead}{float(top.name):g}/s")
 
 
 # Parts
 
 
 def only(seen: Seen, topics: list[str]) -> Seen:
-    """What was seen of some topics; lost events are counted with the whole."""
-    return replace(seen, frame=seen.frame[seen.frame["topic"].isin(topics)], lost=0)
+    """What was seen of some topics; skipped events are counted with the whole."""
+    return replace(seen, frame=seen.frame[seen.frame["topic"].isin(topics)], skipped=0)
 
 
 def mean_of(seen: Seen, std_s: float) -> Interval:
@@ -203,7 +211,8 @@ def _shared(row: Any, rate: float, gap_s: float, whole: Seen) -> Part:
     most = theory.long_polling_events_per_answer(rate, ENDLESS_S, gap_s + 2 * whole.shift_s)
     found = confidence.known_interval(measured, _deviation(rate * gap_s) / math.sqrt(max(1.0, row["requests"])), 1)
     verdict = confidence.agrees(found, (1 - EDGE) * expected, _stretched(most, whole), 1.0, 2 * expected)
-    return Part(verdict, f"{measured:.2f} events per answer at {rate:g}/s, theory {expected:.2f}")
+    told = f"{measured:.2f} events per answer at {rate:g}/s, theory {expected:.2f}"
+    return timed(Part(verdict, told), whole.noise if measured > expected else "")
 
 
 def _stretched(value: float, whole: Seen) -> float:

@@ -6,10 +6,12 @@ from labkit import theory
 from labkit.claims.confidence import Verdict
 from labkit.claims.finding import Finding
 from labkit.claims.judging import EARLY, Part, finding, named, said
-from labkit.claims.seen import lost_part, mean_part, range_part, see
+from labkit.claims.seen import mean_part, range_part, see, skipped_part
+from labkit.claims.values import shown
 from labkit.course.long_polling.exchanges import FRESH, KEPT, Connections, Pipelined, Sizes
 from labkit.course.long_polling.judges import EDGE, mean_of, only
 from labkit.course.long_polling.polls import ENDLESS_S, LONG
+from labkit.measuring.rounding import counted
 from labkit.measuring.run import Run
 
 DIGITS = 4
@@ -55,23 +57,27 @@ def persistent_connections(seen: Connections) -> Finding:
     counted = [_connections(seen.run, name, fresh) for name, fresh in ((KEPT, False), (FRESH, True))]
     if any(part.verdict == "refuted" for part in counted):  # whatever the latencies
         return finding(counted, len(seen.run.published), None, None)
+    means = []
     for name, fresh in ((KEPT, False), (FRESH, True)):
         saw, expected = see(seen.run, name), seen.theory(fresh)
         mean = mean_of(saw, expected.std_s)
+        means.append(mean.value)
         found = (
             mean_part(saw, mean, expected.mean_s, worlds_s[fresh], worlds_s[fresh + 2]),
             range_part(saw, expected.min_s, expected.max_s),
-            lost_part(saw),
+            skipped_part(saw),
         )
         parts += [named(name, part) for part in found]
-    return finding([*parts, *counted], saw.n, expected.mean_s, mean)
+    lead = "a connection kept alive spares each poll the handshake: "
+    lead += f"{shown(means[0], 's')} on average, {shown(means[1], 's')} with a connection for each"
+    return finding([*parts, *counted], saw.n, expected.mean_s, mean, lead=lead)
 
 
 def _connections(run: Run, name: str, fresh: bool) -> Part:
     """One for each request, or one for each topic."""
     records = list(run.ledger.of(name))
     asked, topics = sum(record.requests for record in records), len({topic for topic, _ in run.published})
-    text = f"{name}: {len(records)} connections to {asked} requests"
+    text = f"{name}: {counted(len(records), 'connection')} to {counted(asked, 'request')}"
     return said(len(records) == (asked if fresh else topics), text)
 
 
@@ -84,12 +90,13 @@ def pipelining(seen: Pipelined) -> Finding:
     if seen.behind_s < 0.5 * seen.hold_s:
         blocked = "refuted"
     parts = [
-        named("two at most in any 2d", range_part(pairs, d, d)),
-        named("Poisson", range_part(poisson, d, 3 * d)),
-        lost_part(whole),
+        named("events in pairs, each of which finds a poll", range_part(pairs, d, d)),
+        named("events of which more may come in 2d", range_part(poisson, d, 3 * d)),
+        skipped_part(whole),
         Part(
             blocked,
             f"a GET behind a poll held {seen.hold_s:g} s took {seen.behind_s:.2f} s, beside it {seen.beside_s:.2f} s",
         ),
     ]
-    return finding(parts, whole.n, seen.hold_s, seen.behind_s)
+    lead = "a second poll on the connection takes the gap away, and whatever else is asked on it waits behind them"
+    return finding(parts, whole.n, seen.hold_s, seen.behind_s, lead=lead)

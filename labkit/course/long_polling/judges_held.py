@@ -11,6 +11,7 @@ from labkit.claims.confidence import Verdict
 from labkit.claims.finding import Finding, NoVerdict
 from labkit.claims.judging import EARLY, LEAST_EVENTS, TOLERANCE, Part, finding, said
 from labkit.claims.seen import HOPS
+from labkit.claims.values import shown
 from labkit.course.long_polling.bounded import Threads
 from labkit.course.long_polling.idle_limit import Valley
 from labkit.course.long_polling.memory import Held
@@ -33,8 +34,10 @@ def time_outs_bite(seen: Valley) -> Finding:
         _fewer(safe["requests_per_min"].tolist()),
         said(float(beyond["deaf_share"].min()) > float(safe["deaf_share"].iloc[-1]), "and deaf meanwhile"),
     ]
-    why = f"an intermediary that was told to end what is idle for {seen.idle_timeout_s:g} s\n{{}}"
-    found = finding(parts, len(table), seen.idle_timeout_s, float(safe.index[-1]), reason=why)
+    limit, cheapest = (shown(value_s, "s") for value_s in (seen.idle_timeout_s, float(safe.index[-1])))
+    why = f"by an intermediary that was told to end what is idle for {limit}: longer holds are broken, of the others "
+    why += f"{cheapest} is the cheapest"
+    found = finding(parts, len(table), seen.idle_timeout_s, float(safe.index[-1]), lead=why)
     return replace(found, verdict="illustrated") if found.verdict == "confirmed" else found
 
 
@@ -80,7 +83,7 @@ def lost_without_a_cursor(seen: Unaware) -> Finding:
     verdict = confidence.agrees(found, seen.share_lost(1 - EARLY), most, below, above)
     parts = [
         said(lost > 0, f"{lost} of {n} events lost without a cursor"),
-        Part(verdict, f"{lost / n:.0%} of them, the share that falls into a gap is {p:.0%}"),
+        Part(verdict, f"{lost / n:.0%} of the events lost; of all, {p:.0%} fall into a gap between two polls"),
         said(not others and not twice, f"{len(others)} lost and {twice} twice with one"),
     ]
     return finding(parts, n, p, found, "")

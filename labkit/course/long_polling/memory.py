@@ -12,7 +12,7 @@ from labkit.course.alone import started_now
 from labkit.course.held import NOT_LINUX, READ_TIMEOUT_S, UPGRADE, growth
 from labkit.course.shown import Shown, as_table
 from labkit.lab.lab import Lab
-from labkit.lab.server import available_connections
+from labkit.lab.listening import available_connections
 from labkit.progress import Progress
 from labkit.sockets import dial, kernel_bytes
 
@@ -35,8 +35,6 @@ class Held(Shown):
     ``kernel_bytes``: what the kernel keeps for the server's end of an idle connection, beside the process's own
     memory; None where it does not say.
     """
-
-    decimals = 1
 
     memory_kib: dict[str, tuple[float, ...]] = field(default_factory=dict)
     descriptors: dict[str, tuple[float, ...]] = field(default_factory=dict)

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from labkit import loop
+from labkit.charts import ground
 from labkit.course.shown import sentence
 from labkit.course.variants import client_of
 from labkit.lab.lab import Lab
+from labkit.measuring.rounding import counted
 from labkit.server.handler import PushHandler
 from labkit.techniques import TECHNIQUES, Technique, find
 
@@ -58,7 +60,8 @@ class Tabs:
         if self.why:
             return self.why
         answered = ", ".join(f"{s:.1f}" for s in self.answered_s)
-        return f"{self.browser}: {len(self.answered_s)} requests held {self.hold_s:g} s, answered after {answered} s"
+        held = counted(len(self.answered_s), "request")
+        return f"{self.browser}: {held} held {self.hold_s:g} s, answered after {answered} s"
 
     def _repr_html_(self) -> str:
         return sentence(str(self))
@@ -76,10 +79,8 @@ def many_tabs() -> Tabs:
     """
     if "JPY_SESSION_NAME" not in os.environ:
         return Tabs(why="no page attached")
-    from IPython.display import IFrame, display
-
     with tabs_lab() as lab:
-        display(IFrame(f"http://127.0.0.1:{lab.port}/many-tabs", width="100%", height=90))  # type: ignore[no-untyped-call]
+        ground.frame(f"http://127.0.0.1:{lab.port}/many-tabs", height=90)
         return watch_tabs(lab)
 
 

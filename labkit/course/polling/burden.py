@@ -16,7 +16,7 @@ from labkit.course.held import NOT_LINUX, cpu_s, growth
 from labkit.course.polling.load import Clients
 from labkit.course.shown import Shown, as_table
 from labkit.lab.lab import Lab
-from labkit.lab.server import available_connections
+from labkit.lab.listening import available_connections
 from labkit.progress import Progress
 from labkit.sockets import kernel_bytes
 from labkit.theory import Mark

@@ -7,12 +7,13 @@ import math
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, ClassVar
 
 from labkit.server.handler import PushHandler
 from labkit.techniques import Delivery, Opening, Technique, find
 from labkit.techniques.reading import Reader
+from labkit.theory.jobs import Wait, asking_wait, held_wait
 from labkit.wire.bodies import Told, Whole
 from labkit.wire.envelope import told_answer
 from labkit.wire.events import Cursor, Gap
@@ -134,28 +135,11 @@ WAYS = (
 )
 
 
-def expected_wait(way: str, duration_s: float, one_way_s: float) -> tuple[float, int, float]:
-    """What the client's rule gives for a job that takes so long.
-
-    The first request crosses after the connection's handshake, a round trip; every other one takes a transit each way.
-
-    Returns:
-        Seconds from the job's end to the client's knowing it; requests, without the submission; and by how many
-        seconds the end missed the nearest question: where that is little, noise decides which one finds it.
-    """
-    d = one_way_s
+def expected_wait(way: str, duration_s: float, one_way_s: float) -> Wait:
+    """What theory gives for the client's rule and a job that takes so long."""
     if way in ("long poll", "SSE"):
-        return max(0.0, 3 * d - duration_s) + d, 1, math.inf
-    next_s, answered_s, advice_s = 0.0, 4 * d, retry_after_s(0.0, MEAN_S)
-    requests, margin_s = 0, math.inf
-    while True:
-        if way == "Retry-After":
-            next_s = answered_s + advice_s
-        else:
-            next_s += _fixed(requests, 0.0) if way == "fixed poll" else _backoff(requests, 0.0)
-        at_server_s = max(next_s, answered_s) + d
-        answered_s, requests = at_server_s + d, requests + 1
-        margin_s = min(margin_s, abs(at_server_s - duration_s))
-        if at_server_s >= duration_s:
-            return answered_s - duration_s, requests, margin_s
-        advice_s = retry_after_s(at_server_s - 3 * d, MEAN_S)
+        return held_wait(duration_s, one_way_s)
+    if way == "Retry-After":
+        advice_s = partial(retry_after_s, usual_s=MEAN_S)
+        return asking_wait(duration_s, one_way_s, _advised, advice_s, from_answers=True)
+    return asking_wait(duration_s, one_way_s, _fixed if way == "fixed poll" else _backoff)

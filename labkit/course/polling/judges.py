@@ -9,19 +9,20 @@ from labkit import theory
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.finding import Finding, NoVerdict
-from labkit.claims.judging import EARLY, LEAST_EVENTS, TOLERANCE, Part, finding, listed, named, near, none_lost
+from labkit.claims.judging import EARLY, LEAST_EVENTS, TOLERANCE, Part, finding, listed, named, near, timed
 from labkit.claims.seen import (
     HELD_UP,
     HOPS,
     OUTSIDE,
     Outside,
     Seen,
-    lost_part,
     mean_part,
     outside,
     outside_part,
     see,
+    skipped_part,
     stood_still,
+    too_busy,
 )
 from labkit.claims.values import shown
 from labkit.course import latency
@@ -42,19 +43,22 @@ def polling_is_late(seen: Any) -> Finding:
     """
     if not isinstance(seen, Sweep):
         return latency.polling_is_late(seen)
-    means, lost, range_of, allowed = list[Part](), list[Part](), Outside(0, 0, 0, 0, 0), 0.0
+    means, skipped, range_of, allowed = list[Part](), list[Part](), Outside(0, 0, 0, 0, 0), 0.0
     longest = max(seen.pollers, key=lambda poller: (poller.interval_s, not poller.waiting))
     for poller in seen.pollers:
         saw = see(seen.run, poller.name, noise_limit_s=min(p.interval_s for p in seen.pollers) / 10)
         theory, mean, d = poller.theory(saw.one_way_s), _mean(saw), saw.one_way_s
         part = mean_part(saw, mean, theory.mean_s, theory.mean_s - d, theory.mean_s + d)
         means.append(named(poller.name, part))
-        lost.append(named(poller.name, lost_part(saw)))
+        skipped.append(named(poller.name, skipped_part(saw)))
         range_of, allowed = range_of + outside(saw, theory.min_s, theory.max_s), saw.late_share
+        noise = saw.noise
         if poller is longest:
             expected_s, measured, n = theory.mean_s, mean, saw.n
-    parts = [*means, outside_part(range_of, allowed, "within each poller's d to P + d"), *lost]
-    return finding(parts, n, expected_s, measured)
+    parts = [*means, outside_part(range_of, allowed, "within each poller's d to P + d", noise=noise), *skipped]
+    lead = f"an event waits for the next poll: {shown(measured.value, 's')} on average if that comes every "
+    lead += f"{longest.interval_s:g} s, where it travels for {shown(saw.one_way_s, 's')}"
+    return finding(parts, n, expected_s, measured, lead=lead)
 
 
 def _mean(saw: Seen) -> Interval:
@@ -92,9 +96,12 @@ def cost_rises(seen: Costs) -> Finding:
         _value("b", b, seen.event_bytes, EFFECT_B, "what an event adds to an answer"),
         _straight(off),
         *_in_time(seen),
-        *none_lost(seen.lost),
     ]
-    return finding(parts, int(frame["events"].sum()), seen.empty_bytes, h, "bytes")
+    sums = frame.groupby("interval_s")[["bytes", "events"]].sum()
+    each = sums["bytes"] / sums["events"]
+    lead = f"the longer one waits, the less an event costs: {each.iloc[0]:.0f} bytes with T = {each.index[0]:g} s, "
+    lead += f"{each.iloc[-1]:.0f} with {each.index[-1]:g} s"
+    return finding(parts, int(frame["events"].sum()), seen.empty_bytes, h, "bytes", lead=lead)
 
 
 def _line(part: Any) -> tuple[float, float, float] | None:
@@ -122,16 +129,11 @@ def _straight(off: float) -> Part:
 
 
 def _in_time(seen: Costs) -> list[Part]:
-    """What is about time, which a machine that stands still can only leave undecided."""
-    stalled = stood_still(seen.settings)[0]
-    parts = [_on_time(seen.frame, stalled), _empty(seen.frame, seen.rate_per_s)]
-    if stalled <= HELD_UP:
-        return parts
-    why = f"the receiving loop stood still for {stalled:.0%} of the run"
-    return [Part("undecided", f"{p.text}; {why}") if p.verdict == "refuted" else p for p in parts]
+    noise, stalled = too_busy(seen.settings), stood_still(seen.settings)[0]
+    return [_on_time(seen.frame, stalled, noise), timed(_empty(seen.frame, seen.rate_per_s), noise)]
 
 
-def _on_time(frame: Any, stalled: float) -> Part:
+def _on_time(frame: Any, stalled: float, noise: str) -> Part:
     """Polls come every T: later by no more than the machine stood still, and told from a third too few or too many."""
     rows = [listed(frame[name]) for name in ("interval_s", "span_s", "polls")]
     by_interval: dict[float, list[float]] = {}
@@ -143,7 +145,8 @@ def _on_time(frame: Any, stalled: float) -> Part:
     if early > 2 * SLIP or late > SLIP + 2 * stalled + 0.15:
         verdict = "refuted"
     off = f"{late:.0%} later" if late >= early else f"{early:.0%} sooner"
-    return Part(verdict, f"polls came every T, of one interval {off}")
+    part = Part(verdict, f"polls came every T, of one interval {off}")
+    return part if early > 2 * SLIP else timed(part, noise)
 
 
 def _empty(frame: Any, rate_per_s: float) -> Part:
@@ -182,27 +185,38 @@ def waiting_for_a_job(seen: Waited) -> Finding:
     if not len(frame) or frame.groupby("how").size().min() < LEAST_EVENTS:
         raise NoVerdict("undecided", "too few jobs", len(frame))
     stalled, stalls_s = stood_still(seen.settings)
-    if stalled > HELD_UP and not seen.lost:
-        raise NoVerdict("undecided", f"the receiving loop stood still for {stalled:.0%} of the run", len(frame))
+    noise = too_busy(seen.settings)
     shift_s = TOLERANCE * seen.one_way_s + stalls_s
-    parts = none_lost(seen.lost, "waits never ended")
+    parts: list[Part] = []
     for way, part in frame.groupby("how", sort=False):
-        parts += [_waits(way, part, seen.one_way_s, shift_s), _asks(way, part, OUTSIDE + HOPS * stalled)]
+        parts += [
+            _waits(way, part, seen.one_way_s, shift_s, noise),
+            _asks(way, part, OUTSIDE + HOPS * min(stalled, HELD_UP), noise),
+        ]
     advised = frame[frame["how"] == "Retry-After"]
     mean = confidence.mean_interval(listed(advised["waited_s"]))
-    return finding(parts, frame["job"].nunique(), float(advised["expected_s"].mean()), mean)
+    means = frame.groupby("how")[["waited_s", "requests"]].mean()
+    fared = (f"{shown(row.waited_s, 's')} at {row.requests:.2g} by {how}" for how, row in means.iterrows())
+    lead = f"from a job's end to its client's knowing, and requests for it: {', '.join(fared)}"
+    return finding(parts, frame["job"].nunique(), float(advised["expected_s"].mean()), mean, lead=lead)
 
 
-def _waits(way: Any, part: Any, one_way_s: float, shift_s: float) -> Part:
+def _waits(way: Any, part: Any, one_way_s: float, shift_s: float, noise: str) -> Part:
     """How late each job's news was, in what must be told of it: half a transit and a tenth of its wait."""
     wait, expected = float(part["waited_s"].mean()), float(part["expected_s"].mean())
     late = (part["waited_s"] - part["expected_s"]) / (one_way_s / 2 + TOLERANCE * part["expected_s"])
     found, half_s = confidence.mean_interval(listed(late)), one_way_s / 2
     verdict = confidence.agrees(found, -EARLY * one_way_s / half_s, shift_s / half_s, -1.0, 1.0)
-    return Part(verdict, f"{way}: {shown(wait, 's')} (rule: {shown(expected, 's')})")
+    part = Part(verdict, f"{way}: knew {shown(wait, 's')} after the job's end, by its rule {shown(expected, 's')}")
+    return timed(part, noise if found.value > 0 else "")
 
 
-def _asks(way: Any, part: Any, allowed: float) -> Part:
+def _asks(way: Any, part: Any, allowed: float, noise: str) -> Part:
+    """As many requests as its rule makes; a machine that stands still can only make them fewer."""
     same = confidence.share_interval(int((part["requests"] == part["expected_requests"]).sum()), len(part))
     verdict = confidence.agrees(same, 1 - allowed, 1.0, AS_OFTEN, math.inf)
-    return Part(verdict, f"{way}: {float(part['requests'].mean()):.2g} requests, {same.value:.0%} of the jobs as often")
+    asked, expected = (float(part[name].mean()) for name in ("requests", "expected_requests"))
+    told = (
+        f"{way}: {asked:.2g} requests for a job, by its rule {expected:.2g}; for {same.value:.0%} of them just as many"
+    )
+    return timed(Part(verdict, told), noise if asked < expected else "")

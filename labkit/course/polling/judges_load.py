@@ -93,8 +93,9 @@ def revalidation_is_cheaper(seen: Revalidated) -> Finding:
     swept = float(whole.index[-1]) - float(whole.index[0])
     ends = _pays(float(whole["saved"].iloc[-1]), float(whole["extra"].iloc[-1]))
     texts = [
-        f"with a cursor an empty poll saves {cursor['saved'].mean():.0f} of {cursor['bytes'].mean():.0f} bytes and one "
-        f"with news costs {cursor['extra'].mean():.0f} more: it pays where over {share:.0%} are empty",
+        f"with a cursor an empty poll saves {cursor['saved'].mean():.0f} of {cursor['bytes'].mean():.0f} bytes, but "
+        f"one with news costs {cursor['extra'].mean():.0f} more: bytes are saved where over {share:.0%} of the polls "
+        "are empty, and not wherever some are",
         f"without a cursor it saves the resource itself: {whole['saved'].iloc[0]:.0f} bytes at {whole.index[0]} bytes, "
         f"{whole['saved'].iloc[-1]:.0f} at {whole.index[-1]}, where it pays from {ends:.0%} on",
     ]
@@ -131,13 +132,13 @@ def published_overheads(seen: Overheads) -> Finding:
         raise NoVerdict("not run", "this platform does not count TCP segments", seen.events)
     slips = sum(not decimal[row] and row.source == KAAZING for row in PUBLISHED)
     text = (
-        f"{slips} of Kaazing's six figures are Mibit/s printed as Mbps, the other table's is Mbit/s; "
         f"a poll's headers over a frame's are {bare.value:.0f} to 1 here and {theirs:.0f} to 1 there; "
-        f"with the TCP/IP headers that both leave out {wire.value:.2g} to 1"
+        f"with the TCP/IP headers that both tables leave out {wire.value:.2g} to 1\n"
+        f"{slips} of Kaazing's six figures are Mibit/s printed as Mbps, the other table's is Mbit/s"
     )
     verdict = confidence.within(wire, 0.5 * theirs, 2 * theirs)
     if verdict == "refuted":
         bare_is_theirs = confidence.within(bare, 10.0, math.inf) == "confirmed"
         verdict = "refined" if bare_is_theirs else "refuted"
-        text = f"true of headers and framing alone\n{text}" if bare_is_theirs else text
+        text = f"true of headers and framing alone: {text}" if bare_is_theirs else text
     return Finding(theirs, wire.value, wire, seen.events, verdict, text, "")

@@ -47,7 +47,6 @@ class Costs(Shown):
     one_way_s: float
     empty_bytes: float
     event_bytes: float
-    lost: int
     settings: dict[str, Any] = field(default_factory=dict)
     run: Run | None = None
 
@@ -213,8 +212,7 @@ def costs(
             singles += alone.get(1, [])
     empty = sum(empties) / len(empties) if empties else float("nan")
     single = sum(singles) / len(singles) if singles else float("nan")
-    lost = int(run.summary()["lost"].sum())
-    return Costs(as_table(rows), rate_per_s, one_way_s, empty, single - empty, lost, dict(run.settings), run)
+    return Costs(as_table(rows), rate_per_s, one_way_s, empty, single - empty, dict(run.settings), run)
 
 
 def _costs(run: Run, technique: str, topic: str, polls: int) -> tuple[dict[str, float], dict[int, list[int]]]:

@@ -40,7 +40,6 @@ class Waited(Shown):
 
     frame: pd.DataFrame
     one_way_s: float
-    lost: int
     settings: dict[str, Any] = field(default_factory=dict)
     run: Run | None = None
 
@@ -98,7 +97,7 @@ def wait_for_jobs(*, rate_per_s: float = 6.0, duration_s: float = 2.0, one_way_s
             if (way.name, job) not in arrived.index:
                 continue
             requests = asked[way.name, job] - (way.route == JOB.route)
-            expected_s, expected_requests, margin_s = expected_wait(way.name, took_s, one_way_s)
+            expected = expected_wait(way.name, took_s, one_way_s)
             rows.append(
                 {
                     "job": job,
@@ -107,13 +106,12 @@ def wait_for_jobs(*, rate_per_s: float = 6.0, duration_s: float = 2.0, one_way_s
                     "duration_s": took_s,
                     "waited_s": float(arrived[way.name, job]) / 1e3,
                     "requests": requests,
-                    "expected_s": expected_s,
-                    "expected_requests": expected_requests,
-                    "margin_s": margin_s,
+                    "expected_s": expected.wait_s,
+                    "expected_requests": expected.requests,
+                    "margin_s": expected.margin_s,
                 }
             )
-    lost = len(began) * len(WAYS) - len(rows)
-    return Waited(as_table(rows), one_way_s, lost, dict(run.settings), run)
+    return Waited(as_table(rows), one_way_s, dict(run.settings), run)
 
 
 def _jobs(rate_per_s: float, duration_s: float) -> tuple[Schedule, dict[str, tuple[str, float]]]:

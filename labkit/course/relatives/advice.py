@@ -24,17 +24,21 @@ def advised_pause(one_way_s: float, rate_per_s: float) -> go.Figure:
         rate_per_s: events a second, Poisson.
     """
     gap_s = theory.request_gap(one_way_s)
-    means = [at_rate(BAYEUX, rate_per_s, one_way_s, advised_interval_s=p).mean_s * 1e3 for p in PAUSES_S]
-    asked = [theory.long_polling_requests_per_s(rate_per_s, one_way_s, HOLD_S, gap_s + p) for p in PAUSES_S]
-    figure = layout.blank()
-    layout.add_theory(figure, asked, means, name="theory: every pause from 0 to 1 s")
-    for at, pause_s in enumerate(PAUSES_S):
-        said = f"pause {pause_s * 1e3:.0f} ms: {style.ms(means[at])}, {style.number(asked[at])} requests/s"
-        side = "left" if asked[at] > max(asked) / 2 else "right"
+
+    def at(pause_s: float) -> tuple[float, float]:
+        mean_s = at_rate(BAYEUX, rate_per_s, one_way_s, advised_interval_s=pause_s).mean_s
+        return theory.long_polling_requests_per_s(rate_per_s, one_way_s, HOLD_S, gap_s + pause_s), mean_s * 1e3
+
+    figure, curve = layout.blank(), [at(n / 50) for n in range(51)]
+    layout.add_theory(figure, *zip(*curve, strict=True), name="theory: every pause from 0 to 1 s")
+    asked, means = zip(*map(at, PAUSES_S), strict=True)
+    for number, pause_s in enumerate(PAUSES_S):
+        said = f"pause {pause_s * 1e3:.0f} ms: {style.ms(means[number])}, {style.number(asked[number])} requests/s"
+        side = "bottom left" if asked[number] > max(asked) / 2 else "top right"  # the curve falls
         figure.add_scatter(
-            x=[asked[at]], y=[means[at]], mode="markers+text", text=[said], textposition=f"top {side}", visible=at == 0,
-            marker={"symbol": "square", "size": 12, "color": "#B58A00"}, showlegend=False, hoverinfo="skip",
-            textfont={"color": style.GREY.ink}, cliponaxis=False,
+            x=[asked[number]], y=[means[number]], mode="markers+text", text=[said], textposition=side,
+            visible=number == 0, marker={"symbol": "square", "size": 12, "color": "#B58A00"}, showlegend=False,
+            hoverinfo="skip", textfont={"color": style.GREY.ink}, cliponaxis=False,
         )  # fmt: skip
     figure.update_xaxes(title_text="requests of one client (1/s)", range=[0, max(asked) * 1.08])
     figure.update_yaxes(title_text="mean latency (ms)", range=[0, max(means) * 1.1])

@@ -1,8 +1,8 @@
 """The checks of 06_plugins_and_relatives: X1 to X3.
 
 What is shown there are emulations of the wire, made for this kit, so nothing about them can be *confirmed* but what a
-program does that nobody here wrote, such as the page's browser (X2). The parts are judged all the same: an emulation
-that does not do what its specification says refutes.
+program does that nobody here wrote; and the page's browser (X2) is a single one, of today. The parts are judged all the
+same: an emulation that does not do what its specification says refutes.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from dataclasses import replace
 from labkit import theory
 from labkit.claims import confidence
 from labkit.claims.finding import Finding, NoVerdict
-from labkit.claims.judging import Part, finding, guilty, listed, named, said
-from labkit.claims.seen import lost_part, mean_part, range_part, see
+from labkit.claims.judging import Part, finding, guilty, listed, named, refined, said
+from labkit.claims.seen import mean_part, range_part, see, skipped_part
+from labkit.claims.values import shown
 from labkit.course.asking import at_rate
 from labkit.course.relatives.manners import Manners
 from labkit.course.relatives.plugin_socket import Conversation
@@ -47,15 +48,15 @@ def old_tricks_worked(seen: Old) -> Finding:
     if confidence.combine(part.verdict for part in paged) == "refuted":  # whatever the latencies
         return replace(finding(paged, len(seen.page.wanted), unit=""), reason=guilty(paged))
     frame, script = see(seen.run, "forever-frame"), see(seen.run, "jsonp-polling")
-    d = frame.one_way_s
-    parts = [named("forever frame", part) for part in (range_part(frame, d, d), lost_part(frame))]
-    parts += [named("JSONP polling", part) for part in (range_part(script, d, 3 * d), lost_part(script))]
+    rate_per_s, parts = float(seen.run.settings["schedule"]["rate_per_s"]), list[Part]()
+    for title, name, saw in (("forever frame", "forever-frame", frame), ("JSONP polling", "jsonp-polling", script)):
+        expected = at_rate(find(name, EXHIBITS), rate_per_s, saw.one_way_s)
+        parts += [named(title, range_part(saw, expected.min_s, expected.max_s)), named(title, skipped_part(saw))]
     if not paged:
         return _illustrated(parts, frame.n, f"emulations of the wire, read by the kit's own clients ({seen.page.why})")
     parts += paged
-    reason = f"in this page's browser ({seen.page.browser}) they work; those of their time are gone\n" + guilty(parts)
-    found = replace(finding(parts, frame.n, unit=""), reason=reason)
-    return replace(found, verdict="refined") if found.verdict == "confirmed" else found
+    why = f"in this page's browser ({seen.page.browser}) they work; those of their time are gone"
+    return _illustrated(parts, frame.n, why)
 
 
 def _came(name: str, ids: tuple[int, ...], page: Page) -> Part:
@@ -86,11 +87,12 @@ def manners(seen: Manners) -> Finding:
         parts += [
             named(name, mean_part(saw, mean, expected.mean_s, saw.one_way_s, _twice(rate_per_s, saw.one_way_s, gap_s))),
             named(name, range_part(saw, expected.min_s, expected.max_s, OF_ANSWERS)),
-            named(name, lost_part(saw)),
+            named(name, skipped_part(saw)),
         ]
     freed = seen.released_s < seen.wait_s / 4
     parts.append(_there(freed, f"BOSH's first request answered {seen.released_s:.2f} s after the second was sent"))
-    found = _illustrated(parts, n, "emulations of the wire")
+    lead = f"by emulations of the wire, on average {shown(bosh.value, 's')} by BOSH, theory of long polling "
+    found = _illustrated(parts, n, lead + shown(expected_s, "s"))
     return replace(found, expected=expected_s, measured=bosh.value, interval=bosh, unit="s")
 
 
@@ -104,7 +106,9 @@ def _there(is_so: bool, text: str) -> Part:
 
 
 def _illustrated(parts: list[Part], n: int, why: str) -> Finding:
-    found = replace(finding(parts, n, unit=""), reason=f"{why}\n{guilty(parts)}")
+    found = finding(parts, n, unit="")
     if found.verdict == "not run":
-        raise NoVerdict("not run", guilty(parts))
-    return replace(found, verdict="illustrated") if found.verdict == "confirmed" else found
+        raise NoVerdict("not run", found.reason)
+    if found.verdict == "confirmed":
+        return refined(found, why, "illustrated")
+    return replace(found, reason=f"{why}\n{found.reason}")

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from labkit import loop
-from labkit.client.connection import Connection, Wiring
+from labkit.client.connection import Connection
 from labkit.client.ledger import Ledger
+from labkit.client.wiring import Wiring
 from labkit.course.alone import started_now
 from labkit.course.shown import Shown, Wire, as_table, text_table
 from labkit.lab.lab import Lab
@@ -42,16 +43,21 @@ class Conversation(Shown):
     def table(self) -> pd.DataFrame:
         """One row for each exchange."""
         rows = [tuple(map(str, row)) for row in self._rows()]
-        return as_table(rows, columns=["exchange", "client", "server", "then"]).set_index("exchange")
+        return as_table(rows, columns=["exchange", "client", "server", "server then"]).set_index("exchange")
 
     def _rows(self) -> list[tuple[str, ...]]:
         return [
-            (e.title, Wire.of(e.sent), Wire.of(e.received), "the server closes" if e.ended else "stays open")
+            (
+                e.title,
+                Wire.of(e.sent),
+                Wire.of(e.received) if e.received else "nothing",
+                "closes" if e.ended else "stays",
+            )
             for e in self.exchanges
         ]
 
     def _repr_html_(self) -> str:
-        return text_table(["", "client", "server", ""], self._rows())
+        return text_table(["", "client", "server", "server then"], self._rows())
 
 
 def flash(lab: Lab) -> Conversation:
@@ -108,7 +114,7 @@ async def _read(connection: Connection, until: bytes | None) -> bytes:
     """Read until *until* has come; None: until the end."""
     data = b""
     async with asyncio.timeout(READ_TIMEOUT_S):
-        while until is None or until not in data:
+        while not connection.ended and (until is None or until not in data):
             piece = await connection.read()
             if not piece:
                 break

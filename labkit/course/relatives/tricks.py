@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labkit import loop
+from labkit.charts import ground
 from labkit.course.shown import OfRun, sentence
 from labkit.course.variants import client_of
 from labkit.lab.lab import Lab
@@ -63,9 +64,7 @@ def in_the_page(lab: Lab, *, events: int = 20) -> Page:
     """
     if "JPY_SESSION_NAME" not in os.environ:
         return Page(why="no page attached")
-    from IPython.display import IFrame, display
-
-    display(IFrame(f"http://127.0.0.1:{lab.port}/forever-frame?page=1", width="100%", height=110))  # type: ignore[no-untyped-call]
+    ground.frame(f"http://127.0.0.1:{lab.port}/forever-frame?page=1", height=110)
     return watch_page(lab, events=events)
 
 

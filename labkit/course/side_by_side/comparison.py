@@ -103,7 +103,7 @@ class Comparison(OfRun, Shown):
                 "cut: lost": cut.loc[technique, "lost"],
                 "cut: whole after s": self.whole_s(technique),
             }
-        return as_table(rows).set_index("technique").round(1)
+        return as_table(rows).set_index("technique")
 
     def chart(self) -> go.Figure:
         """Every column of the comparison: a mark for each technique with its interval, theory a diamond."""

@@ -17,6 +17,7 @@ from typing import Any
 from labkit.course.background import cancelled
 from labkit.course.child import start
 from labkit.errors import LabkitError
+from labkit.loop import run_main
 from labkit.techniques import Delivery, find
 
 OPEN_TIMEOUT_S = 20.0
@@ -123,4 +124,4 @@ async def _main() -> None:
 def play() -> None:
     """The child's end: be the clients that the parent asks for."""
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
-        asyncio.run(_main())
+        run_main(_main())

@@ -51,7 +51,7 @@ EXERCISES: dict[str, Exercise] = {
     "08.2": Exercise(
         "seconds",
         _polling_from,
-        "From there on a poll is so rare that it costs less than the memory of a connection that is held.",
+        "From there on a poll is so rare that it costs less than a held connection's memory and heartbeats.",
         "choose(rate_per_s=1/60, staleness_s=1).flips() scans it for you.",
     ),
 }

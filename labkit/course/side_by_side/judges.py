@@ -7,12 +7,14 @@ from collections.abc import Iterator
 
 from labkit.claims import confidence
 from labkit.claims.finding import Finding, NoVerdict
-from labkit.claims.judging import Part, finding, less, said
+from labkit.claims.judging import Part, finding, less, said, timed
+from labkit.claims.seen import too_busy
 from labkit.claims.values import shown
 from labkit.course.side_by_side.comparison import COLUMNS, Comparison
 from labkit.course.side_by_side.messages import Upstream
 from labkit.course.side_by_side.newest_value import AgePoint, Ages
 from labkit.course.side_by_side.sending import Leg
+from labkit.measuring.rounding import counted
 
 ABOVE = 1.25
 """How many times the link's rate an event rate must be to count as above it."""
@@ -65,7 +67,8 @@ def conflation_pays(seen: Ages) -> Finding:
     pairs = list(_pairs(seen))
     if not pairs:
         raise NoVerdict("not run", f"no event rate was {ABOVE:g} times the link's {seen.capacity_per_s:.0f} events/s")
-    parts = [part for pair in pairs for part in _pays(*pair, seen.one_way_s)]
+    noise = next(filter(None, (too_busy(run.settings) for run in seen.runs)), "")
+    parts = [part for pair in pairs for part in _pays(*pair, seen.one_way_s, noise)]
     plain, newest = max(pairs, key=lambda pair: pair[0].rate_per_s)
     told = f"newest only {shown(newest.mean_s, 's')} old, every event {shown(plain.mean_s, 's')}"
     told += f"\nthe link has room for {seen.capacity_per_s:.0f} events/s\n{{}}"
@@ -82,10 +85,12 @@ def _pairs(seen: Ages) -> Iterator[tuple[AgePoint, AgePoint]]:
             yield plain, newest
 
 
-def _pays(plain: AgePoint, newest: AgePoint, one_way_s: float) -> Iterator[Part]:
+def _pays(plain: AgePoint, newest: AgePoint, one_way_s: float, noise: str) -> Iterator[Part]:
     named = f"{plain.technique} at {plain.rate_per_s:g}/s"
     if plain.lost or newest.lost:
-        yield Part("undecided", f"{named}: {plain.lost + newest.lost} events lost, so not every event was delivered")
+        yield Part(
+            "undecided", f"{named}: {counted(plain.lost + newest.lost, 'event')} lost, so not every event was delivered"
+        )
         return
     queued = len(plain.blocks_s) // 3  # a queue has to build up first
     pairs = zip(plain.blocks_s[queued:], newest.blocks_s[queued:], strict=True)
@@ -93,7 +98,7 @@ def _pays(plain: AgePoint, newest: AgePoint, one_way_s: float) -> Iterator[Part]
     least_s = (plain.theory_s - one_way_s) / 4
     text = f"{named}: mean age {shown(newest.mean_s, 's')} instead of {shown(plain.mean_s, 's')}"
     text += f", once there is a queue lower by {shown(gain.low, 's')} to {shown(gain.high, 's')}"
-    yield Part(confidence.agrees(gain, least_s, math.inf, 0.0, math.inf), text)
+    yield timed(Part(confidence.agrees(gain, least_s, math.inf, 0.0, math.inf), text), noise)
     told = f"{named}: {newest.bytes_per_s / 1e3:.0f} kB/s instead of {plain.bytes_per_s / 1e3:.0f}"
     yield said(newest.bytes_per_s < plain.bytes_per_s, told, told)
 

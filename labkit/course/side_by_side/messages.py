@@ -96,7 +96,7 @@ class Upstream(Shown):
             }
             for leg in self.legs
         ]
-        return as_table(rows).set_index(["way up", "per s"]).round(1)
+        return as_table(rows).set_index(["way up", "per s"])
 
     def chart(self) -> go.Figure:
         """Bytes a message upstream, and the latency of the middle message over the rate, for each way up."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.charts import layout, style
 from labkit.course.shown import Shown, as_table
-from labkit.course.side_by_side.age import age_blocks, expected_age_s
 from labkit.course.variants import variant
 from labkit.errors import LabkitError
 from labkit.lab.lab import Lab
@@ -18,6 +17,7 @@ from labkit.measuring.measurement import measure
 from labkit.measuring.run import Run
 from labkit.network.link import Link
 from labkit.techniques import find
+from labkit.theory.age import age_blocks, queued_age_s
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +99,7 @@ class Ages(Shown):
             }
             for point in self.points
         ]
-        return as_table(rows).set_index(["events/s", "technique"]).round(1)
+        return as_table(rows).set_index(["events/s", "technique"])
 
     def chart(self) -> go.Figure:
         """Mean age of information over the event rate, and over the bytes that it took."""
@@ -205,7 +205,7 @@ def _points(run: Run, rate_per_s: float, capacity_per_s: float, duration_s: floa
     summary, found = run.summary(), []
     stop_ns = run.started_ns + int(duration_s * 1e9)
     due_ns = [due for due, _ in run.published.values()]
-    theory_s = expected_age_s(due_ns, capacity_per_s, run.settings["one_way_s"], run.started_ns, stop_ns)
+    theory_s = queued_age_s(due_ns, capacity_per_s, run.settings["one_way_s"], run.started_ns, stop_ns)
     for name in run.settings["techniques"]:
         frame = run.deliveries[(run.deliveries["technique"] == name) & run.deliveries["scheduled"]]
         arrivals = list(zip(frame["received_ns"].tolist(), frame["due_ns"].tolist(), strict=True))

@@ -14,11 +14,12 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from labkit.client.connection import Connection, Wiring
+from labkit.client.connection import Connection
 from labkit.client.http import refuse_unless
 from labkit.client.http_connection import HTTPConnection
 from labkit.client.ledger import Ledger
 from labkit.client.websocket import WebSocketConnection
+from labkit.client.wiring import Wiring
 from labkit.course.background import cancelled, until
 from labkit.errors import ConnectionLost
 from labkit.lab.lab import Lab
@@ -177,7 +178,7 @@ async def _over_websocket(client: Client, ledger: Ledger) -> AsyncIterator[Any]:
     url = find("websocket").url("127.0.0.1", dict(client.link.ports))
     socket = await WebSocketConnection.open(url, wiring, topic=client.topic)
     answers: dict[int, asyncio.Future[int]] = {}
-    record = socket.connection.record
+    record = socket.record
 
     async def read() -> None:
         async for message in socket:

@@ -73,7 +73,7 @@ class ServerCosts(Shown):
             }
             for technique in self.cpu_us
         ]
-        return as_table(rows, None if rows else ["technique"]).set_index("technique").round(1)
+        return as_table(rows, None if rows else ["technique"]).set_index("technique")
 
 
 def server_costs(
@@ -91,7 +91,7 @@ def server_costs(
     """The same trace to one server for each technique, all of them at once, so that what else runs falls on all alike.
 
     Args:
-        clients: of each technique, in eight batches.
+        clients: of each technique, in eight batches that differ by one at the most.
         rounds: each gives one value of the CPU.
 
     Raises:
@@ -103,8 +103,8 @@ def server_costs(
             f"{2 * BATCHES} clients, 2 rounds, a rate of 0 or more and a length above 0"
         )
     names = [find(t).name for t in techniques] if techniques else [t.name for t in TECHNIQUES if not t.exhibit]
-    line, held = Progress(enabled=progress), clients // BATCHES * BATCHES
-    started = started_now(clients=held, rate_per_s=rate_per_s, poll_interval_s=poll_interval_s)
+    line = Progress(enabled=progress)
+    started = started_now(clients=clients, rate_per_s=rate_per_s, poll_interval_s=poll_interval_s)
     with contextlib.ExitStack() as stack:
         labs = {}
         for name in names:
@@ -112,12 +112,17 @@ def server_costs(
             labs[name] = stack.enter_context(Lab(f"cost of {name}", process=True))
         crowd = stack.enter_context(Crowd())
         load = _Load(labs, crowd, poll_interval_s, "x" * payload_bytes)
-        memory = load.gather(clients // BATCHES, line)
+        memory = load.gather(_batches(clients), line)
         cpu = load.publish(rate_per_s, rounds, round_s, random.Random(seed), line)
-        missed = load.missed(held + FIRST)
+        missed = load.missed(clients + FIRST)
     line.done()
     settings = {"rounds": rounds, "round_s": round_s, "payload_bytes": payload_bytes, "seed": seed}
     return ServerCosts(memory, cpu, missed, started | settings | {"published": load.published})
+
+
+def _batches(clients: int) -> list[int]:
+    """So many clients in batches, as equal as they can be."""
+    return [clients * (n + 1) // BATCHES - clients * n // BATCHES for n in range(BATCHES)]
 
 
 class _Load:
@@ -129,7 +134,7 @@ class _Load:
         self.published = 0
         self.held = 0
 
-    def gather(self, batch: int, line: Progress) -> dict[str, tuple[float, ...]]:
+    def gather(self, batches: Sequence[int], line: Progress) -> dict[str, tuple[float, ...]]:
         """Let the clients come, batch by batch; the growth of each server's memory per client, in KiB."""
         grown: dict[str, list[float]] = {name: [] for name in self.labs}
         self._open(FIRST)
@@ -137,8 +142,8 @@ class _Load:
             lab.publish(self.data)
         self.published += 1
         time.sleep(2 * SETTLE_S)
-        for number in range(BATCHES):
-            line.show(f"clients come: batch {number + 1} of {BATCHES}")
+        for number, batch in enumerate(batches):
+            line.show(f"clients come: batch {number + 1} of {len(batches)}")
             before = {name: rss_bytes(lab) for name, lab in self.labs.items()}
             self._open(batch)
             time.sleep(SETTLE_S)

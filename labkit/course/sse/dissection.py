@@ -120,13 +120,14 @@ def playground(text: str = EXAMPLE) -> Any:
     """A field to type a stream into, taken apart at every key. ``.children[0].value`` drives it from code."""
     import ipywidgets
 
-    typed = ipywidgets.Textarea(value=text, layout={"width": "100%", "height": "11em"})
+    typed = ipywidgets.Textarea(value=text, rows=text.count("\n") + 2, layout={"width": "auto"})
     crlf = ipywidgets.Checkbox(value=False, description="lines end with CR LF", indent=False)
     shown = ipywidgets.HTML()
+    shown.add_class("jp-RenderedHTMLCommon")  # JupyterLab's own tables
 
     def show(_: object = None) -> None:
         stream = typed.value.replace("\n", "\r\n") if crlf.value else typed.value
-        shown.value = dissect(stream)._repr_html_()
+        shown.value = dissect(stream)._repr_html_().replace("<table", "<table style='margin-left: 0'", 1)
 
     for control in (typed, crlf):
         control.observe(show, names="value")

@@ -16,6 +16,7 @@ from labkit.course.shown import Shown, as_table
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
 from labkit.measuring.measurement import measure
+from labkit.measuring.rounding import counted
 from labkit.techniques.sse import SSE
 from labkit.wire.event_stream import EventStreamDecoder
 
@@ -30,11 +31,11 @@ PARTS = {
     "data:": ("framing", ""),
     "line ends of the block": ("framing", "/"),
     "a space after it": ("framing", "x"),
-    "id: and its line end": ("envelope", "\\"),
+    "id: and its line end": ("framing", "\\"),
     "the id itself": ("envelope", ""),
-    "chunk": ("headers", "."),
+    "chunk": ("framing", "."),
 }
-"""Which colour a part has, and which pattern, so that it is not told by its colour alone."""
+"""Of which category a part is, whose colour it has, and which pattern tells it from the others."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,10 +70,12 @@ class Framing(Shown):
         frame = as_table({"barest stream": dict(self.bare), "this lab": dict(self.lab)}).fillna(0.0)
         frame = frame.reindex(list(self.lab)).rename_axis("bytes per event")
         frame.loc["all but the payload"] = frame.sum()
-        return frame.round(2)
+        return frame
 
     def _repr_html_(self) -> str:
-        less = ", ".join(f"<code>{html.escape(repr(raw)[2:-1])}</code>: {n} events" for raw, n in self.shorter.items())
+        less = ", ".join(
+            f"<code>{html.escape(repr(raw)[2:-1])}</code>: {counted(n, 'event')}" for raw, n in self.shorter.items()
+        )
         return f"{super()._repr_html_()}<p>With less framing: {less}</p>"
 
     def chart(self) -> go.Figure:

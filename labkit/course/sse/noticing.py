@@ -29,11 +29,13 @@ def noticing(measured_s: Sequence[float], beat_s: float, missed: int, beat_bytes
         marker={"symbol": mark.symbol, "size": 9, "color": mark.color}, hovertemplate="%{x:.3f} s<extra></extra>",
     )  # fmt: skip
     for at, (low_s, high_s) in enumerate(spans_s):
+        ahead = at < len(spans_s) / 2  # where there is room: the line falls, and no label lies on it or on the bar
         said = f"every {style.seconds(INTERVALS_S[at])}: after {style.seconds(low_s)} to {style.seconds(high_s)}"
         said += f", {style.number(hourly[at] / 1e3)} kB an hour"
         figure.add_scatter(
             x=[low_s, (low_s + high_s) / 2, high_s], y=[hourly[at]] * 3, mode="lines+markers+text", visible=at == 5,
-            text=["", said, ""], textposition="top right" if at < len(spans_s) / 2 else "bottom left", showlegend=False,
+            text=["", "", said] if ahead else [said, "", ""], textposition="top right" if ahead else "bottom left",
+            showlegend=False,
             marker={"symbol": ["line-ns", "square", "line-ns"], "size": [14, 11, 14], "color": "#B58A00", "opacity": 1,
                     "line": {"width": 2, "color": "#B58A00"}},
             line={"color": "#B58A00", "width": 2}, textfont={"color": grey.ink}, hoverinfo="skip", cliponaxis=False,

@@ -44,8 +44,6 @@ PAGE = Mark("#B84300", "circle-open", "dot")
 class Returns(WithPage):
     """How long clients stayed away after their stream had ended: seconds, by client and ``retry`` in seconds."""
 
-    decimals = 1
-
     gaps_s: Mapping[str, Mapping[float, tuple[float, ...]]]
     resumed: Mapping[str, bool]
     """Whether each reconnection brought the last event id that had been sent."""

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from labkit import loop
 from labkit.charts import layout, style
-from labkit.client.connection import Connection, Wiring
+from labkit.client.connection import Connection
 from labkit.client.ledger import Ledger
+from labkit.client.wiring import Wiring
 from labkit.course.alone import started_now
 from labkit.course.shown import Shown, as_table
 from labkit.course.websocket.raw import RawSocket
@@ -37,7 +38,6 @@ class Beside(Shown):
     """
 
     index = "column"
-    decimals = 3
 
     one_way_s: float
     bytes: Mapping[int, tuple[int, int]]

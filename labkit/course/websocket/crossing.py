@@ -20,6 +20,7 @@ from labkit.course.shown import Shown, as_table
 from labkit.course.websocket.raw import DOWN, UP, RawSocket
 from labkit.lab.lab import Lab
 from labkit.measuring import schedules
+from labkit.measuring.rounding import counted
 from labkit.network.link import Link
 from labkit.techniques.websocket import WEBSOCKET
 from labkit.theory import Path
@@ -42,7 +43,6 @@ class BothWays(Shown):
     """
 
     index = "column"
-    decimals = 1
 
     one_way_s: float
     up: Sequence[tuple[float, float]]
@@ -85,7 +85,7 @@ class BothWays(Shown):
         return layout.dressed(
             figure,
             f"Up and down at once: medians {said}, at most {style.ms(top)}",
-            f"one WebSocket; {self.crossed} of {len(self.up)} messages up crossed one that came down",
+            f"one WebSocket; {self.crossed} of {counted(len(self.up), 'message')} up crossed one that came down",
             height=360, margin=(66, 24, 84, 96),
         )  # fmt: skip
 

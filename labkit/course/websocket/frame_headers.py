@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from labkit import loop
 from labkit.charts import layout, style
-from labkit.client.connection import Wiring
 from labkit.client.ledger import Ledger
 from labkit.client.websocket import WebSocketConnection
+from labkit.client.wiring import Wiring
 from labkit.course.alone import started_now
 from labkit.course.shown import Shown, as_table
 from labkit.course.websocket.raw import DOWN, UP
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 SIZES = (0, 125, 126, 65535, 65536)
-PAYLOADS = (1, 5, 20, 50, 125, 126, 500, 2000, 10_000, 65_535, 65_536, 1_000_000)
+PAYLOADS = (*(n * 10**power for power in range(6) for n in (1, 2, 5)), 1_000_000)
+AXIS = (-0.08, 6.3)
+"""The ends of the axis of payloads, as powers of ten."""
+SHOWN = 20
+"""The payload at which the slider begins."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class Headers(Shown):
                 hovertemplate="payload %{customdata} B<br>header %{y} B<extra></extra>",
             )  # fmt: skip
         fixed = len(figure.data)
-        for at, payload in enumerate(PAYLOADS):
+        for payload in PAYLOADS:
             down, up = header_bytes(payload, False), header_bytes(payload, True)
             said = (
                 f"{payload:,} B: ".replace(",", "\u202f") + f"+{_share(down, payload)} down, +{_share(up, payload)} up"
@@ -79,11 +84,11 @@ class Headers(Shown):
                 x=[payload, payload, None, payload], y=[down, up, None, 12], mode="lines+markers+text",
                 text=["", "", "", f" {said} "], textposition="middle left" if payload > 1000 else "middle right",
                 marker={"symbol": "line-ew-open", "size": [14, 14, 0, 0], "color": grey.ink, "opacity": 1},
-                line={"color": grey.ink, "width": 1}, showlegend=False, visible=at == 2,
+                line={"color": grey.ink, "width": 1}, showlegend=False, visible=payload == SHOWN,
                 textfont={"color": grey.ink}, hoverinfo="skip", cliponaxis=False,
             )  # fmt: skip
         figure.update_xaxes(
-            type="log", title_text="payload (B), logarithmic; 0 is drawn at 1", range=[-0.08, 6.3],
+            type="log", title_text="payload (B), logarithmic; 0 is drawn at 1", range=AXIS,
             tickvals=[10**n for n in range(7)], ticktext=[style.number(10.0**n) for n in range(7)],
         )  # fmt: skip
         figure.update_yaxes(title_text="header (B)", range=[0, 16], tickvals=[0, 2, 4, 6, 8, 10, 14])
@@ -93,8 +98,15 @@ class Headers(Shown):
             "bytes that WebSocket adds to one message, either way",
             height=470, margin=(66, 30, 122, 150),
             legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
-            sliders=layout.slider([f"{n}" for n in PAYLOADS], fixed, prefix="payload (B): ", pad=52, active=2),
+            sliders=layout.slider([f"{n}" for n in PAYLOADS], fixed, prefix="payload (B): ", pad=52,
+                                  active=PAYLOADS.index(SHOWN), under=(_place(PAYLOADS[0]), _place(PAYLOADS[-1]))),
         )  # fmt: skip
+
+
+def _place(payload: int) -> float:
+    """Where a payload stands on the axis, from 0 to 1."""
+    low, high = AXIS
+    return (math.log10(payload) - low) / (high - low)
 
 
 def _share(header: int, payload: int) -> str:
@@ -116,7 +128,7 @@ async def _headers(lab: Lab, sizes: Sequence[int]) -> Headers:
     started, frames = started_now(), []
     url = f"http://127.0.0.1:{lab.port}/websocket/echo"
     socket = await WebSocketConnection.open(url, Wiring(Ledger(0), "websocket", 0))
-    record = socket.connection.record
+    record = socket.record
     try:
         messages = socket.__aiter__()
         for size in sizes:

@@ -61,15 +61,17 @@ def either_side_at_any_time(seen: BothWays) -> Finding:
     if seen.late_s > d / 5:
         raise NoVerdict("undecided", f"this machine is too busy: timers are {shown(seen.late_s, 's')} late", n)
     low, high = (1 - EARLY) * d, (1 + TOLERANCE) * d + seen.late_s
-    parts = [said(not seen.lost and not seen.twice, "none lost", f"{seen.lost} lost, {seen.twice} twice")]
+    parts = []
     for name, sent, other in (("up", seen.up, seen.down), ("down", seen.down, seen.up)):
         median = confidence.median_interval([latency_s for _, latency_s in sent])
-        text = f"{name}: median {shown(median.value, 's')}, {ends(median)} at 99.8 % (n = {len(sent)})"
+        text = f"{name}: median {shown(median.value, 's')}, {ends(median)} at 99.8 %, theory {shown(d, 's')}"
+        text += f" (n = {len(sent)})"
         parts.append(Part(confidence.agrees(median, low, high, d / 2, 1.5 * d), text))
         parts.append(late_part(name, sent, other, high))
     crossed = seen.crossed
     many = crossed >= LEAST_MESSAGES
     parts.append(Part("confirmed" if many else "undecided", f"{crossed} crossed one that came the other way"))
+    parts.append(said(not seen.lost and not seen.twice, "none lost", f"{seen.lost} lost, {seen.twice} twice"))
     both = confidence.median_interval([latency_s for _, latency_s in (*seen.up, *seen.down)])
     return finding(parts, n, d, both)
 
@@ -149,6 +151,10 @@ def _cell(cell: Cell) -> str:
     return f"{cell.case}: {cell.found}; asked for: {cell.wanted}"
 
 
+def _cases(n: int) -> str:
+    return "one case" if n == 1 else f"{n} cases, such as"
+
+
 def _conforming(seen: Conformance, claim: str, parts: Sequence[Part]) -> Finding:
     """This kit's own decide between confirmed and refuted; others that do otherwise refine."""
     cells = seen.of(claim)
@@ -156,14 +162,14 @@ def _conforming(seen: Conformance, claim: str, parts: Sequence[Part]) -> Finding
     for cell in cells:
         if cell.implementation != OURS and cell.outcome == "wrong":
             others.setdefault(f"{cell.implementation} ({cell.role})", []).append(cell)
-    told = "\n".join(
-        f"not so {name}: {_cell(wrong[0])}" + (f", and {len(wrong) - 1} more" if len(wrong) > 1 else "")
-        for name, wrong in others.items()
-    )
+    told = [f"{name}, otherwise in {_cases(len(wrong))}: {_cell(wrong[0])}" for name, wrong in others.items()]
     found, tried = finding(parts, len(cells), unit=""), len({cell.implementation for cell in cells} - {OURS})
+    if others and found.verdict == "confirmed":
+        holds = (f"{tried} other implementations were tried", *found.holds)
+        lead = f"{found.reason}, others not always:"
+        return replace(found, verdict="refined", reason="\n".join([lead, *told]), holds=holds)
     if others:
-        verdict: Verdict = "refined" if found.verdict == "confirmed" else found.verdict
-        return replace(found, verdict=verdict, reason=f"{told}\n{found.reason}")
+        return replace(found, reason="\n".join([found.reason, *told]))
     quiet = sum(cell.outcome == "ends, no code" for cell in cells)
     but = f", but for {quiet} ends without a code" if quiet else ""
     return replace(found, reason=f"{found.reason}\n{tried} other implementations too{but}") if tried else found
@@ -200,7 +206,10 @@ def a_ping_finds_the_dead(seen: DeadPeers) -> Finding:
         else:
             took = "not noticed" if peer.noticed_s is None else f"after {shown(peer.noticed_s, 's')}"
             parts.append(Part("confirmed", f"{peer.implementation} {took}"))
-    return finding(parts, len(ours), seen.interval_s + seen.timeout_s, last_s if noticed else None)
+    most_s, last = seen.interval_s + seen.timeout_s, last_s if noticed else None
+    lead = f"the last of {len(ours)} dead peers was noticed {shown(last, 's')} after it died, with a ping every "
+    lead += f"{shown(seen.interval_s, 's')} and {shown(seen.timeout_s, 's')} of patience"
+    return finding(parts, len(ours), most_s, last, lead=lead)
 
 
 def compression_saves_and_costs(seen: Deflated) -> Finding:

@@ -17,9 +17,9 @@ import tornado.web
 import tornado.websocket
 from tornado.httpserver import HTTPServer
 
-from labkit.client.connection import Wiring
 from labkit.client.ledger import Ledger
 from labkit.client.websocket import WebSocketConnection
+from labkit.client.wiring import Wiring
 from labkit.errors import LabkitError
 from labkit.lab.lab import Lab
 

@@ -8,8 +8,9 @@ import os
 from collections import deque
 from typing import Self
 
-from labkit.client.connection import Connection, Wiring
+from labkit.client.connection import Connection
 from labkit.client.ledger import Ledger
+from labkit.client.wiring import Wiring
 from labkit.errors import ConnectionLost, Refused
 from labkit.theory import Mark
 from labkit.wire.events import now_ns

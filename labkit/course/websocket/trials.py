@@ -27,6 +27,10 @@ WITHOUT = "ends, no code"
 SILENT = ("hangs", "no handshake")
 
 
+SMALL = "font-size:85%"
+FOLDED = 8
+"""So many rows that all say the same are folded away below those that do not."""
+
 Outcome = Literal["as it must", "ends, no code", "wrong", "no answer"]
 SIGNS: dict[str, str] = {"as it must": "✓", "ends, no code": "~", "wrong": "✗", "no answer": "?"}
 
@@ -65,6 +69,9 @@ class Conformance(Shown):
             level=0, ascending=False, sort_remaining=False
         )
 
+    def on_page(self) -> pd.DataFrame:
+        return self.table().rename(columns=lambda outcome: f"{SIGNS[outcome]} {outcome}")
+
     def show(self, claim: str | None = None, role: str = "server") -> Cases:
         """The cases of one claim, or all, as implementations of *role* did them."""
         return Cases([c for c in self.cells if c.role == role and claim in (None, c.claim)])
@@ -87,7 +94,13 @@ class Cases(Shown):
     def _repr_html_(self) -> str:
         frame = self.table()
         rows = [(*index, *values) for index, values in zip(frame.index, frame.to_numpy(), strict=True)]
-        return text_table(["section", "case", "must", *frame.columns], rows, "font-size:85%")
+        alike = [row for row in rows if all(str(did).startswith(SIGNS["as it must"]) for did in row[3:])]
+        columns = ["section", "case", "must", *frame.columns]
+        if len(alike) < FOLDED or len(alike) == len(rows):
+            return text_table(columns, rows, SMALL)
+        others = text_table(columns, [row for row in rows if row not in alike], SMALL)
+        summary = f"and {len(alike)} more cases, in which everybody did as it must"
+        return f"{others}<details><summary>{summary}</summary>{text_table(columns, alike, SMALL)}</details>"
 
 
 def conformance(lab: Lab, *, cases: tuple[Case, ...] = CASES) -> Conformance:

@@ -26,7 +26,7 @@ def homes(frame: pd.DataFrame, homes: Sequence[Any]) -> go.Figure:
     low, high = _extent(frame)
     ticks = style.log_ticks(low, high, 5)
     figure.update_yaxes(
-        type="log", range=[math.log10(low), math.log10(high)], tickvals=ticks,
+        type="log", range=[math.log10(low / 1.4), math.log10(high)], tickvals=ticks,
         ticktext=[style.number(t) for t in ticks], title_text="latency (ms)",
     )  # fmt: skip
     figure.update_xaxes(showgrid=False, ticks="outside", ticklen=3)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from labkit.course.shown import Shown
+from labkit.course.shown import Shown, as_table
 from labkit.course.where_the_server_lives import charts
 from labkit.wire.events import now_ns
 
@@ -93,7 +93,6 @@ class Seen(Shown):
         settings: technique, rate_per_s and when it was.
     """
 
-    decimals = 1
     index = "bare"
 
     homes: list[Home]
@@ -128,8 +127,6 @@ class Seen(Shown):
 
     def summary(self) -> pd.DataFrame:
         """One row per home, latencies in ms: while no cell was busy, and of events due while one was."""
-        import pandas as pd
-
         frame, rows = self.deliveries, []
         for home in self.homes:
             mine = frame[frame["home"] == home.name]
@@ -146,7 +143,7 @@ class Seen(Shown):
                     "busy_p95_from_published_ms": busy["transit_ms"].quantile(0.95),
                 }
             )
-        return pd.DataFrame(rows).set_index("server").round(1)
+        return as_table(rows).set_index("server")
 
     table = summary
 

@@ -25,6 +25,7 @@ from labkit.claims.judging import LEAST_EVENTS, TOLERANCE, Part, finding, named,
 from labkit.claims.recording import Record
 from labkit.claims.values import shown
 from labkit.course.where_the_server_lives.homes import WAITS, Home, Seen
+from labkit.webpage.settings import NO_PAGE, has_front_end
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from labkit.measuring.run import Run
 
 MARGIN_MS = 50.0
+OPEN = "open the notebook in JupyterLab and run it there"
+THROUGH = "none came through jupyter-server-proxy; what it lacks is said where the subscriber is displayed"
 
 
 def where_the_server_lives(seen: Seen) -> Finding:
@@ -43,13 +46,13 @@ def where_the_server_lives(seen: Seen) -> Finding:
         raise NoVerdict("not run", "needs a busy cell, a server on the kernel's own loop and one elsewhere")
     busy = _busy(frame, still)
     if len(busy) < LEAST_EVENTS:
-        raise NoVerdict("undecided", f"{len(busy)} events during the cell are too few: at least {LEAST_EVENTS}")
+        raise NoVerdict("undecided", f"too few events during the cell, {len(busy)}: at least {LEAST_EVENTS}")
     half_ms = max(span.stop_ns - span.start_ns for span in still.spans) / 2e6
     waited = _waited(busy, still, half_ms)
     parts = [_waits(waited, half_ms, busy), _hides(busy, half_ms)]
     parts += [_goes_on(frame, home) for home in others]
     for home in seen.homes:
-        faults = none_lost(home.lost, "events lost") + none_lost(home.twice, "events twice")
+        faults = none_lost(home.lost) + none_lost(home.twice, "twice")
         parts += [named(home.title, part) for part in faults]
     return finding(parts, len(busy), half_ms / 1e3, waited.scaled(1e-3))
 
@@ -99,12 +102,12 @@ def _goes_on(frame: pd.DataFrame, home: Home) -> Part:
 def what_the_proxy_holds_back(streamed: Any, held: Any, run: Run) -> Finding:
     """A7. ``measured`` counts the events that each of the two brought to the page during the run."""
     if not (streamed.pages() and held.pages()):
-        return NoVerdict("not run", "no page attached: open the notebook in JupyterLab and run it there").finding()
+        return NoVerdict("not run", f"{NO_PAGE}: {THROUGH if has_front_end() else OPEN}").finding()
     wanted = {event_id for topic, event_id in run.published if not topic}
     came = {name: _came(subscriber, wanted) for name, subscriber in (("streamed", streamed), ("held", held))}
     expected = {"streamed": len(wanted), "held": 0}
     if len(wanted) < LEAST_EVENTS or run.interrupted:
-        return NoVerdict("undecided", f"{len(wanted)} events are too few: at least {LEAST_EVENTS}").finding()
+        return NoVerdict("undecided", f"too few events, {len(wanted)}: at least {LEAST_EVENTS}").finding()
     text = (
         f"{_proxy()} brought {came['streamed']} of {len(wanted)} events as they came with Accept: text/event-stream,"
         f" {came['held']} of them with Accept: */*"

@@ -182,7 +182,7 @@ def apart() -> None:
             await asyncio.to_thread(sys.stdin.readline)
         return seen.homes[0]
 
-    print(pickle.dumps(asyncio.run(watched(*sys.argv[1:]))).hex())
+    print(pickle.dumps(loop.run_main(watched(*sys.argv[1:]))).hex())
 
 
 # A cell that is busy in Python

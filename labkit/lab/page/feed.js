@@ -1,11 +1,12 @@
 // What a technique has received on this page: its state in words, its place in the log, its counts. No sockets here.
 
-import { Reader, size } from "./base.js";
+import { HELD_BACK, Reader, size } from "./base.js";
 
 const RECENT = 200; // events that the medians are taken over
 const KNOWN = 2000; // events whose first arrival is remembered
 const SHOWN = 160; // characters of an event's data
 export const STRIP_MS = 60_000;
+const HELD_MS = 5000; // behind another technique: no network does that
 const MARKS = 1200; // in a strip, however fast events come
 
 /** When each event came to this page first, and when this page published it, if it did. Times by performance.now(). */
@@ -19,6 +20,11 @@ export class Arrivals {
       if (this.#known.size > KNOWN) this.#known.delete(this.#known.keys().next().value);
     }
     return known;
+  }
+
+  /** When an event came to this page, by any technique; null if it has not. */
+  first(cursor) {
+    return this.#known.get(cursor)?.first ?? null;
   }
 
   arrived(cursor, at) {
@@ -42,6 +48,7 @@ export class Feed extends Reader {
   marks = [];
   gapMarks = [];
   reached = false; // an answer came since it was last lost
+  streams = false; // its events come as they happen, in one answer
   #live = 0; // since when it has been connected without a break
 
   constructor(arrivals, changed) {
@@ -54,7 +61,7 @@ export class Feed extends Reader {
     return this.state === "connected" || this.state === "parked";
   }
 
-  /** Say how things stand: connecting, connected, parked, waiting for a connection, reconnecting, hidden, failed. */
+  /** Say how things stand: connecting, connected, parked, waiting for a connection, held back, reconnecting, hidden, failed. */
   tell(state, why = "") {
     const was = this.live;
     if (this.state === state && this.why === why) return;
@@ -76,12 +83,24 @@ export class Feed extends Reader {
     this.tell("reconnecting", "the browser does it by itself");
   }
 
+  heldBack(why) {
+    this.tell("held back", why);
+  }
+
+  /** Look whether another technique had the next event long ago: a head may pass where a body does not. */
+  compare(now) {
+    const [n, epoch] = this.cursor?.split("@") ?? [];
+    const first = this.arrivals.first(`${Number(n) + 1}@${epoch}`);
+    if (this.streams && this.state === "connected" && first !== null && now - first > HELD_MS) this.heldBack(HELD_BACK);
+  }
+
   received(bytes) {
     this.bytes += bytes;
     this.changed();
   }
 
   event(item, cursor, at) {
+    if (this.state === "held back") this.open();
     const held = this.cursor === null ? item.id - 1 : Number.parseInt(this.cursor, 10);
     if (item.id <= held) {
       this.repeated += 1;

@@ -1,8 +1,8 @@
 // Keeps the techniques going on this page: each begins again from its cursor whenever its conversation ends.
 
-import { ANSWER_MS, Lost, NEVER, NO_ANSWER, Refused, Unexplained, Watch, ask, askWhole, pause } from "./base.js";
+import { ANSWER_MS, Lost, NEVER, Refused, Unexplained, Unreached, Watch, ask, askWhole, pause } from "./base.js";
 import { BEGINNING } from "./listing.js";
-import { slot, untilHidden, visible } from "./slots.js";
+import { slot, untilHidden, visible, whoHolds } from "./slots.js";
 
 const SETTINGS = { poll_interval_s: 1, accept: "" };
 const RETRY_MS = [250, 500, 1000, 2000, 3000];
@@ -18,13 +18,29 @@ export function address(route, { scheme = "", ...query } = {}) {
   return scheme ? url.href.replace(/^http/, scheme) : url.href;
 }
 
-/** EventSource and WebSocket do not say why they failed: ask the route over plain HTTP. Null if it is not refused. */
-async function refusal(url, away) {
+/** Requests pass, and upgrades do not. */
+export class Blocked extends Error {}
+
+const NO_UPGRADE = "this path does not pass WebSocket";
+const NOT_ASKED = [400, 426]; // what a route for WebSocket says to a request without an upgrade
+
+/**
+ * EventSource and WebSocket do not say why they failed: ask the route over plain HTTP. Null if there is no reason.
+ * A WebSocket has an Origin, and a plain GET of the page's own host has none, so an OPTIONS tells whether that was it.
+ */
+export async function reasonOf(problem, url, away) {
+  const refused = await refusal(url, away);
+  if (!problem.upgrade || !NOT_ASKED.includes(refused?.status)) return refused;
+  const foreign = await refusal(url, away, { method: "OPTIONS" });
+  return foreign?.status === 403 ? foreign : new Blocked(NO_UPGRADE);
+}
+
+async function refusal(url, away, options) {
   const watch = new Watch(away, ANSWER_MS);
   try {
-    await ask(url, watch.signal);
+    await ask(url, watch.signal, options);
   } catch (error) {
-    if (error instanceof Refused && error.status !== 400) return error; // 400: no upgrade was asked for
+    if (error instanceof Refused || error instanceof Unreached) return error;
   } finally {
     watch.end();
   }
@@ -34,14 +50,16 @@ async function refusal(url, away) {
 /** Keep a technique going for as long as the page lives: paused while hidden, and held only with a slot. */
 export async function follow(feed, route, { receive, pauses = true, held = true }, upstream) {
   const given = { address: (query, scheme) => address(route, { scheme, ...query }), settings: SETTINGS, upstream };
+  feed.streams = held;
   for (;;) {
     if (pauses && document.hidden) feed.tell("hidden", "goes on when this tab is seen");
     if (pauses) await visible();
     const away = pauses ? untilHidden() : NEVER;
-    if (held) feed.tell("waiting for a connection", "other tabs hold them");
+    if (held) feed.tell("waiting for a connection", whoHolds("other tabs hold them"));
     const release = held ? await slot(away) : () => {};
     if (release === null) continue;
-    await keepOn(feed, away, () => receive(feed, { ...given, signal: away }), route);
+    const until = release.turn ? AbortSignal.any([away, release.turn]) : away;
+    await keepOn(feed, until, () => receive(feed, { ...given, signal: until }), route);
     release();
   }
 }
@@ -56,8 +74,8 @@ async function keepOn(feed, away, converse, route) {
       await converse();
       problem = new Lost("ended");
     } catch (error) {
-      const reason = error instanceof Unexplained ? await refusal(address(route, { after: feed.cursor }), away) : null;
-      problem = reason ?? error;
+      problem = error;
+      if (error instanceof Unexplained) problem = (await reasonOf(error, address(route, { after: feed.cursor }), away)) ?? error;
     }
     if (away.aborted) return;
     if (feed.reached) failures = 0;
@@ -74,7 +92,7 @@ export async function beginning(lost) {
       return (await askWhole(address(BEGINNING), NEVER)).json.cursor;
     } catch (error) {
       if (error instanceof Refused) return null;
-      lost(NO_ANSWER);
+      lost(error.message);
     }
     await pause(RETRY_MS[Math.min(failures, RETRY_MS.length - 1)]);
   }

@@ -2,7 +2,8 @@
 // What comes from events is only ever written with textContent and setAttribute.
 
 import { Arrivals, Feed, STRIP_MS } from "./feed.js";
-import { address, beginning, follow, post } from "./following.js";
+import { Lost, NEVER, NO_ANSWER, Unexplained } from "./base.js";
+import { address, beginning, Blocked, follow, post, reasonOf } from "./following.js";
 import { NONE, TECHNIQUES } from "./listing.js";
 
 const DRAW_MS = 100; // at most ten times a second, however fast events come
@@ -10,6 +11,7 @@ const STRIP_EVERY_MS = 500;
 const CLOCK_EVERY_MS = 2000;
 const CLOCK_SAMPLES = 16; // the best of these counts
 const UPSTREAM_MS = 10_000;
+const SELDOM_MS = 5000; // what will not be mended by trying again at once
 
 const arrivals = new Arrivals();
 const element = (id) => document.getElementById(id);
@@ -42,6 +44,7 @@ class Row {
     const { feed } = this;
     this.row.dataset.state = feed.state.split(" ")[0];
     this.#put("state", feed.why ? `${feed.state}: ${feed.why}` : feed.state);
+    this.#fields.state.title = feed.why; // of which no more than three lines are shown
     this.#put("id", feed.last ? feed.last.id : "");
     this.#put("data", feed.last ? feed.last.text : "none yet");
     this.#put("gap", gapInWords(feed));
@@ -161,7 +164,9 @@ async function publish(submitted) {
     input.select();
   } catch (error) {
     outcome.className = "bad";
-    outcome.textContent = `${error.uncertain ? "Perhaps not" : "Not"} published: ${error.message}.`.replace(/\.\.$/, ".");
+    const perhaps = error.uncertain || error.status === 504; // who gave up waiting does not know
+    const again = error instanceof Lost && error.status ? " Try again." : "";
+    outcome.textContent = `${perhaps ? "Perhaps not" : "Not"} published: ${error.message}.${again}`.replace("..", ".");
   }
 }
 
@@ -173,7 +178,7 @@ let knownLab = null;
 function watchClock() {
   const socket = new WebSocket(address("browser", { scheme: "ws" }));
   const samples = [];
-  let timer;
+  let [timer, answered] = [null, false];
   const ask = () => {
     if (!document.hidden && socket.readyState === WebSocket.OPEN) {
       socket.send(JSON.stringify({ clock: performance.now() }));
@@ -184,6 +189,7 @@ function watchClock() {
   socket.onmessage = ({ data }) => {
     const now = performance.now();
     const report = JSON.parse(data);
+    answered = true;
     if ("lab" in report) return reached(report.lab);
     const between_ms = (report.sent_ns - report.received_ns) / 1e6;
     const offset_ms = (report.received_ns + report.sent_ns) / 2e6 - (report.clock + now) / 2;
@@ -191,12 +197,24 @@ function watchClock() {
     if (samples.length > CLOCK_SAMPLES) samples.shift();
     showClock(samples);
   };
-  socket.onclose = () => {
+  socket.onclose = async () => {
     clearTimeout(timer);
-    element("lab").textContent = "The lab does not answer. This page goes on trying.";
+    element("clock").textContent = "\u00a0";
+    const problem = new Unexplained(NO_ANSWER, { upgrade: true });
+    const why = answered ? null : await reasonOf(problem, address("browser"), NEVER);
+    element("lab").textContent = why ? inWords(why) : "The lab does not answer. This page goes on trying.";
     element("lab").className = "bad";
-    setTimeout(watchClock, 1000);
+    setTimeout(watchClock, why ? SELDOM_MS : 1000);
   };
+}
+
+/** What is known without the lab's own word. */
+function inWords(why) {
+  if (why instanceof Blocked) {
+    return `The lab answers at ${location.host}, but ${why.message}: an Upgrade does not get to it. So its name and clock are not known here.`;
+  }
+  if (why instanceof Lost) return `The lab does not answer (${why.message}). This page goes on trying.`;
+  return `The lab answers at ${location.host}; its name and its clock are not known here, since ${why.message}`;
 }
 
 function reached(lab) {
@@ -266,6 +284,7 @@ if (topic) {
   element("topic").hidden = false;
 }
 setInterval(() => {
+  for (const { feed } of rows) feed.compare(performance.now());
   if (!document.hidden) for (const row of rows) row.drawStrip();
 }, STRIP_EVERY_MS);
 watchClock();

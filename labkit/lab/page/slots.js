@@ -5,7 +5,15 @@ import { NEVER, pause } from "./base.js";
 
 const SLOTS = ["labkit-slot-0", "labkit-slot-1", "labkit-slot-2", "labkit-slot-3", "labkit-slot-4"];
 const WITHOUT_LOCKS = 2; // Web Locks need https or a loopback name; two tabs then hold four
+const TURN_MS = 15_000; // of one of those, while others wait
 let taken = 0; // without Web Locks
+const waiting = []; // likewise, the next one first
+
+/** Why one waits for a slot: `others`, where tabs can agree. */
+export const whoHolds = (others) =>
+  navigator.locks
+    ? others
+    : `no Web Locks here: plain http under another name. ${WITHOUT_LOCKS} at a time, in turns of ${TURN_MS / 1000} s`;
 
 /** Resolves once the page is visible, or `away` fires. */
 export function visible(away = NEVER) {
@@ -33,7 +41,8 @@ export function untilHidden(ended = NEVER) {
 }
 
 /**
- * Wait for one of the slots. Resolves to a function that gives it back, or to null if `away` fired first.
+ * Wait for one of the slots. Resolves to a function that gives it back, or to null if `away` fired first. Its `turn`,
+ * if it has one, fires when it is somebody else's turn.
  * Asks for all five at once and keeps the one that comes first, so it never waits for one while another is free.
  */
 export function slot(away) {
@@ -60,10 +69,16 @@ export function slot(away) {
 }
 
 async function withoutLocks(away) {
-  while (taken >= WITHOUT_LOCKS && !away.aborted) await pause(200, away);
+  const turn = new AbortController();
+  waiting.push(turn);
+  while ((taken >= WITHOUT_LOCKS || waiting[0] !== turn) && !away.aborted) await pause(200, away);
+  waiting.splice(waiting.indexOf(turn), 1);
   if (away.aborted) return null;
   taken += 1;
-  return () => {
+  const timer = setInterval(() => waiting.length && turn.abort(), TURN_MS);
+  const release = () => {
+    clearInterval(timer);
     taken -= 1;
   };
+  return Object.assign(release, { turn: turn.signal });
 }

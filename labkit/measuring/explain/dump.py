@@ -6,6 +6,7 @@ import html
 from collections.abc import Iterator, Sequence
 
 from labkit.measuring.explain.story import Part, Passage, Story
+from labkit.measuring.rounding import counted
 
 ROW_BYTES = 16
 FOLDED_BYTES = 256
@@ -14,7 +15,7 @@ FOLDED_BYTES = 256
 OWN = ">"
 _HEADINGS = ("", "category", "label", "bytes", "hex and text")
 _LEFT = 'style="text-align: left; vertical-align: top"'
-_PRE = 'style="text-align: left; margin: 0; white-space: pre; background: none"'
+_PRE = 'style="text-align: left; margin: 0; white-space: pre; overflow-x: auto; background: none"'
 
 
 def story_lines(event_id: int, story: Story) -> Iterator[str]:
@@ -39,7 +40,8 @@ def words(stories: Sequence[Story]) -> list[str]:
         "write, from when the event was due. Bytes are counted from 0 at the beginning of the connection, each way."
     ]
     if not any(step.hop.endswith(".far") for step in steps):
-        return [*found, "No relay stands between client and server, so that only the client's times are known."]
+        alone = "No relay of the kit stands between client and server, so that only the client's times are known."
+        return [*found, alone]
     found.append(
         "near and far are the two sides of a relay: near is the client's, far the server's. The server's own times are "
         "not recorded; on one machine they are within microseconds of those of the last far side."
@@ -98,9 +100,8 @@ def _part_html(part: Part) -> str:
     first = len(rows) if len(part.data) <= FOLDED_BYTES else FOLDED_BYTES // ROW_BYTES
     dumped = _pre(rows[:first])
     if rows[first:]:
-        dumped += (
-            f"<details><summary>{len(part.data) - FOLDED_BYTES} bytes more</summary>{_pre(rows[first:])}</details>"
-        )
+        more = counted(len(part.data) - FOLDED_BYTES, "byte")
+        dumped += f"<details><summary>{more} more</summary>{_pre(rows[first:])}</details>"
     return f"<tr>{plain}<td {_LEFT}>{dumped}</td></tr>"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from labkit.errors import LabkitError, UnknownTechnique
+from labkit.errors import LabkitError, UnknownTechnique, package
 from labkit.measuring.explain.dump import notes_html, story_html, story_lines, words
 from labkit.measuring.explain.trace import story_of
 
@@ -89,7 +89,7 @@ def arrivals_of(
     Raises:
         UnknownTechnique: the run did not have that technique.
     """
-    import pandas as pd
+    pd = package("pandas")
 
     frame = run.deliveries
     techniques = list(dict.fromkeys([*(run.settings.get("techniques") or ()), *frame["technique"].unique()]))

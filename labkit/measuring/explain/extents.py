@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from labkit.client.ledger import ConnectionRecord
+from labkit.wire.http2 import HEADER_BYTES
 from labkit.wire.spans import Direction, Mark
 
 _OPENS = ("part head", "script element", "frame header")
@@ -103,6 +104,8 @@ def _carrier(came: Sequence[Mark], start: int, stop: int, bytes_at: BytesAt) -> 
     name = "event"
     if opening is not None and opening.stop == start and opening.label.endswith(_OPENS) and opening.event is None:
         name, start = ("frame" if opening.label.endswith("frame header") else name), opening.start
+        if any(m.stop == start and m.label == "DATA frame header" for m in before):  # in which a WebSocket's own lies
+            start -= HEADER_BYTES
     for mark in [] if is_ended else after:
         if mark.event is not None or mark.start != stop or mark.label.endswith("frame header"):
             break

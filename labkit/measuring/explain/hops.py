@@ -25,8 +25,12 @@ def hops(record: ConnectionRecord, records: Iterable[ConnectionRecord]) -> list[
 
 
 def _near(here: ConnectionRecord, relayed: list[ConnectionRecord]) -> ConnectionRecord | None:
-    """The relay's record whose peer is *here*: ports come back into use, so the nearest in time."""
-    ends = (each for each in relayed if each.hop.endswith(".near") and each.remote[1] == here.local[1])
+    """The relay's record of the same two ports: either alone may be another connection's at the same time.
+
+    Ports come back into use, so it is the nearest in time.
+    """
+    ports = (here.remote[1], here.local[1])
+    ends = (each for each in relayed if each.hop.endswith(".near") and (each.local[1], each.remote[1]) == ports)
     return min(ends, key=lambda each: abs(each.opened_ns - here.opened_ns), default=None)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from labkit.measuring.rounding import counted
 from labkit.wire.spans import Direction
 
 STREAMS = {"out": "what the client sent", "in": "what the server sent"}
@@ -80,7 +81,7 @@ class Passage:
         share = f", {own} of them the event's own," if 0 < own < size else ""
         shared = f"; {len(self.events)} events share it: {', '.join(self.events)}" if len(self.events) > 1 else ""
         where = f"from byte {self.start} of {STREAMS[self.direction]} on this connection"
-        return f"{self.name}: {size} bytes{share} {where}{shared}"
+        return f"{self.name}: {counted(size, 'byte')}{share} {where}{shared}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from labkit.client.ledger import ConnectionRecord, Transfer
+from labkit.errors import package
 from labkit.measuring.explain.extents import Extent, extents, in_order
 from labkit.measuring.explain.hops import hops
 from labkit.measuring.explain.story import Part, Passage, Step, Story
@@ -26,7 +27,7 @@ _CHARGED_MS = 1.0  # what a relay takes to open its far side when it charges not
 
 def story_of(run: Recording, row: dict[str, Any]) -> Story:
     """The arrival that a row of ``run.deliveries`` tells of, followed through the ledger."""
-    import pandas as pd
+    pd = package("pandas")
 
     times = {name: row[f"{name}_ns"] for name in ("due", "published", "received") if not pd.isna(row[f"{name}_ns"])}
     zero_ns = next(iter(times.values()))
@@ -44,7 +45,7 @@ def story_of(run: Recording, row: dict[str, Any]) -> Story:
 
 def _candidates(run: Recording, row: dict[str, Any]) -> Iterator[ConnectionRecord]:
     if row["client"] != "browser":
-        yield from (c for c in run.ledger.of(row["technique"]) if c.subscriber == row["subscriber"])
+        yield from (c for c in run.ledger.of(row["technique"]) if c.shared or c.subscriber == row["subscriber"])
     else:  # what a relay that the page comes through saw of it
         yield from run.ledger.of_route(row["technique"], row["topic"])
 
@@ -54,7 +55,7 @@ def _carrier(run: Recording, row: dict[str, Any]) -> tuple[ConnectionRecord | No
 
     Ids of several topics, and an id that arrived twice, are told apart by that time.
     """
-    import pandas as pd
+    pd = package("pandas")
 
     best: tuple[int, ConnectionRecord, list[Mark]] | None = None
     error_ms = row["clock_error_ms"]  # of a page's clock

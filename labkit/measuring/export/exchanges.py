@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labkit.client.ledger import ConnectionRecord, Transfer
+from labkit.measuring.rounding import counted
 from labkit.wire.bodies import AsItComes
 from labkit.wire.dissect import Dissector
 from labkit.wire.frames import Frame, Message
-from labkit.wire.spans import TOO_LONG, Direction, Exchange, Item, Mark
+from labkit.wire.spans import TOO_LONG, UNREAD, Direction, Exchange, Item, Mark
 
 _WAYS: tuple[Direction, Direction] = ("out", "in")
 
@@ -57,13 +58,18 @@ class CapturedExchange:
 
 def exchanges(record: ConnectionRecord) -> tuple[list[CapturedExchange], str]:
     """The exchanges of one connection, and why there are not more if that is not by itself clear."""
+    if record.http_version == "2" and record.dropped_bytes:
+        return (
+            [],
+            "its first bytes were let go, without which the fields of HTTP/2 cannot be read (RFC 7541 section 2.2)",
+        )
     begins = _first_whole(record) if record.dropped_bytes else dict.fromkeys(_WAYS, 0)
     if begins is None:
         return [], "its heads were among the bytes that were let go"
     found, is_unread = _Reader(record, begins).read()
     if not is_unread:
         return found, ""
-    return found, f"what follows {len(found)} exchanges is no whole HTTP request" if found else "not HTTP"
+    return found, f"what follows {counted(len(found), 'exchange')} is no whole HTTP request" if found else "not HTTP"
 
 
 def _first_whole(record: ConnectionRecord) -> dict[Direction, int] | None:
@@ -132,13 +138,13 @@ class _Reader:
             ended: whether a body that has no length may have: the server's close ends it (RFC 9112 section 6.3).
         """
         for mark in marks:
-            self._has_unread |= mark.exchange is None and mark.direction == "out"
+            self._has_unread |= mark.exchange is None and mark.direction == "out" and mark.label == UNREAD
             if mark.exchange is None or mark.start == mark.stop:
                 continue
             found = self._of(mark.exchange)
             if mark.label == TOO_LONG:
                 mark.exchange.complaint = mark.exchange.complaint or f"what was {TOO_LONG} is left out"
-            if mark.category == "headers" or mark.exchange.status != 101:
+            if mark.category == "headers" or not mark.exchange.is_socket:
                 self._lay_one(found.ways[mark.direction], mark)
         for found in self._found.values():
             found.is_whole = found.is_whole or (ended and found.exchange.is_whole)

@@ -14,20 +14,26 @@ from urllib.parse import parse_qsl, urlsplit
 
 from labkit.client.ledger import ConnectionRecord
 from labkit.measuring.export.exchanges import CapturedExchange, CapturedMessage, Way, exchanges
-from labkit.wire.http1 import Head
+from labkit.measuring.masking import without_secrets
+from labkit.wire.http1 import PROTOCOL, Head
 
 if TYPE_CHECKING:
     from labkit.measuring.recording import Recording
 
 
-def to_har(run: Recording, path: str | Path) -> Path:
+def to_har(run: Recording, path: str | Path, *, with_secrets: bool = False) -> Path:
     """Write the run's HTTP exchanges as HAR 1.2, WebSocket messages as ``_webSocketMessages``.
 
     An exchange that had not ended is an entry of what had come. What has no entry is counted in the log's comment.
+
+    Args:
+        with_secrets: as they were sent, what is said in ``Authorization``, ``Cookie`` and the like; by default a
+            placeholder stands for it.
     """
+    ledger = run.ledger if with_secrets else without_secrets(run)
     entries: list[dict[str, Any]] = []
     left_out: list[str] = []
-    for record in run.ledger.of():
+    for record in ledger.of():
         found, complaint = exchanges(record)
         entries += [_entry(run, record, exchange, i == 0) for i, exchange in enumerate(found)]
         left_out += [f"{record.technique}, port {record.local[1]}: {complaint}"] if complaint else []
@@ -58,8 +64,8 @@ def _entry(run: Recording, record: ConnectionRecord, found: CapturedExchange, is
         "connection": str(record.local[1]),
         "comment": "; ".join(filter(None, notes)),
     }
-    if response is not None and response.status == 101:
-        entry["_resourceType"] = "websocket"
+    if found.exchange.is_socket:
+        entry["_resourceType"] = PROTOCOL
         entry["_webSocketMessages"] = [_har_message(run, message) for message in found.messages]
     return entry
 
@@ -88,12 +94,13 @@ def _timings(record: ConnectionRecord, found: CapturedExchange, is_first: bool) 
 def _har_request(record: ConnectionRecord, found: CapturedExchange) -> dict[str, Any]:
     request, way = found.exchange.request, found.ways["out"]
     assert request is not None
-    is_socket = request.has("upgrade", "websocket")
-    host = request.values.get("host") or f"{record.remote[0]}:{record.remote[1]}"
+    is_socket = PROTOCOL in (request.values.get("upgrade", "").lower(), request.values.get(":protocol"))
+    host = request.values.get("host") or request.values.get(":authority") or f"{record.remote[0]}:{record.remote[1]}"
+    scheme = f"{'ws' if is_socket else 'http'}{'s' * bool(record.tls_version)}"
     query = parse_qsl(urlsplit(request.target).query, keep_blank_values=True)
     shown: dict[str, Any] = {
         "method": request.method,
-        "url": f"{'ws' if is_socket else 'http'}://{host}{request.target}",
+        "url": request.target if "://" in request.target.partition("?")[0] else f"{scheme}://{host}{request.target}",
         "httpVersion": request.version,
         "cookies": [],
         "headers": _har_headers(request),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit.client.ledger import ConnectionRecord, Transfer
+from labkit.measuring.masking import without_secrets
 from labkit.wire.spans import Direction
 
 if TYPE_CHECKING:
@@ -24,19 +25,27 @@ _SYNTHETIC = (
     "Payload bytes and times were recorded by labkit at the client's socket. All IP and TCP headers, the handshakes, "
     "acknowledgements and segment boundaries in this file are synthetic."
 )
+_COMMENT = 1  # opt_comment, of any block
 _FIN, _SYN, _RST, _PSH, _ACK = 1, 2, 4, 8, 16
 _LARGEST_SEGMENT = 65_495  # with 40 bytes of headers as large as an IPv4 packet gets
 _WINDOW_SHIFT = 7
 
 
-def to_pcapng(run: Recording, path: str | Path) -> Path:
-    """Write the run's client connections as a pcapng capture (draft-ietf-opsawg-pcapng), times in nanoseconds."""
+def to_pcapng(run: Recording, path: str | Path, *, with_secrets: bool = False, comment: str = "") -> Path:
+    """Write the run's client connections as a pcapng capture (draft-ietf-opsawg-pcapng), times in nanoseconds.
+
+    Args:
+        with_secrets: as they were sent, what is said in ``Authorization``, ``Cookie`` and the like; by default a
+            placeholder of the same length stands for it.
+        comment: one more comment on the whole file.
+    """
+    ledger = run.ledger if with_secrets else without_secrets(run)
     mss = min(run.settings.get("mss") or _LARGEST_SEGMENT, _LARGEST_SEGMENT)
-    packets = [packet for record in run.ledger.of() for packet in _Conversation(record, mss).packets()]
+    packets = [packet for record in ledger.of() for packet in _Conversation(record, mss).packets()]
     packets.sort(key=lambda packet: packet.t_ns)  # stable: packets of one moment stay in their order
     path = Path(path)
     with path.open("wb") as file:
-        file.write(_section_header() + _interface())
+        file.write(_section_header(comment) + _interface())
         for packet in packets:
             file.write(_enhanced_packet(packet, run.wall_ns(packet.t_ns)))
     return path
@@ -81,6 +90,8 @@ class _Conversation:
             made += self._data(transfer)
         made += self._end()
         who = f"{record.technique}, subscriber {record.subscriber}"
+        if record.tls_version:
+            who += f". What {record.tls_version} carried: on the wire it was encrypted, and longer."
         if record.dropped_bytes:
             who += (
                 f". Starts later: of this connection only the newest {record.held_bytes} bytes were kept, "
@@ -102,7 +113,8 @@ class _Conversation:
 
     def _resumed(self) -> Iterator[_Packet]:
         record = self._record
-        for end, direction, total in ((self._client, "out", record.bytes_out), (self._server, "in", record.bytes_in)):
+        ends = (self._client, "out", record.carried_out), (self._server, "in", record.carried_in)
+        for end, direction, total in ends:
             end.offset = next((t.start for t in record.transfers if t.direction == direction), total)
         yield from ()
 
@@ -191,8 +203,9 @@ def _option(code: int, value: bytes) -> bytes:
 _END_OF_OPTIONS = struct.pack("<HH", 0, 0)
 
 
-def _section_header() -> bytes:
-    options = _option(1, _SYNTHETIC.encode()) + _option(4, b"labkit") + _END_OF_OPTIONS
+def _section_header(comment: str) -> bytes:
+    comments = b"".join(_option(_COMMENT, text.encode()) for text in (_SYNTHETIC, comment) if text)
+    options = comments + _option(4, b"labkit") + _END_OF_OPTIONS
     return _block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1) + options)
 
 
@@ -204,5 +217,5 @@ def _interface() -> bytes:
 def _enhanced_packet(packet: _Packet, wall_ns: int) -> bytes:
     size, wall_ns = len(packet.data), max(0, wall_ns)
     body = struct.pack("<IIIII", 0, (wall_ns >> 32) & 0xFFFFFFFF, wall_ns & 0xFFFFFFFF, size, size)
-    comment = _option(1, packet.comment.encode()) + _END_OF_OPTIONS if packet.comment else b""
+    comment = _option(_COMMENT, packet.comment.encode()) + _END_OF_OPTIONS if packet.comment else b""
     return _block(6, body + packet.data + b"\0" * (-size % 4) + comment)

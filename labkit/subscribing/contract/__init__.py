@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable
 
 from labkit import loop
+from labkit.client.speaking import VERSIONS
 from labkit.errors import LabkitError
 from labkit.progress import Progress
 from labkit.subscribing.contract import beginning, end, leaving, order, resuming, slow
@@ -32,7 +33,14 @@ PROMISES: tuple[Promise, ...] = (
 __all__ = ["PROMISES", "Broken", "Outcome", "Promise", "Report", "contract"]
 
 
-def contract(technique: Technique | str, *, only: str | Iterable[str] | None = None, progress: bool = True) -> Report:
+def contract(
+    technique: Technique | str,
+    *,
+    only: str | Iterable[str] | None = None,
+    http: int = 1,
+    tls: bool = False,
+    progress: bool = True,
+) -> Report:
     """Try whether a technique keeps what every technique promises; takes a few seconds.
 
     Nothing of it stays: its labs, clients and sockets are closed. In a test: ``assert not contract(MINE).broken``.
@@ -41,6 +49,8 @@ def contract(technique: Technique | str, *, only: str | Iterable[str] | None = N
     Args:
         technique: yours, or the name of one that is registered.
         only: names of promises or of their groups; all by default.
+        http: the version that it is tried over, 1 or 2; HTTP/2 in clear text, by prior knowledge.
+        tls: try it on labs that speak TLS (``pip install 'labkit[tls]'``).
         progress: show a line while it runs.
 
     Returns:
@@ -50,6 +60,8 @@ def contract(technique: Technique | str, *, only: str | Iterable[str] | None = N
     Raises:
         TypeError: *technique* is no technique.
         UnknownTechnique: no registered one has that name.
+        UnknownOption: it does not speak that version.
+        ValueError: nobody does.
         LabkitError: no lab can be made with it, or *only* names no promise.
     """
     one = find(technique) if isinstance(technique, str) else technique
@@ -58,14 +70,17 @@ def contract(technique: Technique | str, *, only: str | Iterable[str] | None = N
     if loop.on_lab_loop():
         raise RuntimeError("labkit.contract was called on the lab loop itself: call it from a cell or a thread")
     chosen = choose(only)
-    with Trial(one).lab():
+    if http not in VERSIONS:
+        raise ValueError(f"http={http!r}: expected 1 or 2")
+    one.check_version(http, {})
+    with Trial(one, http=http, tls=tls).lab():
         pass  # one that no lab can serve is refused here, in a sentence
     outcomes: list[Outcome] = []
     shown = Progress(enabled=progress)
     try:
         for number, promise in enumerate(chosen, 1):
             shown.show(f"{one.name}: {number} of {len(chosen)}, {promise.name}")
-            outcomes.append(tried(promise, one))
+            outcomes.append(tried(promise, one, http, tls))
         report = Report(one.name, tuple(outcomes))
     except KeyboardInterrupt:
         report = Report(one.name, tuple(outcomes), interrupted=True)
@@ -82,17 +97,18 @@ def choose(only: str | Iterable[str] | None) -> list[Promise]:
     return [p for p in PROMISES if only is None or p.name in names or p.group in names]
 
 
-def tried(promise: Promise, technique: Technique) -> Outcome:
-    """Try one promise with every fan-out that it names."""
+def tried(promise: Promise, technique: Technique, http: int = 1, tls: bool = False) -> Outcome:
+    """Try one promise with every fan-out that it names; over HTTP/2 there is one."""
     if (reason := promise.why_not(technique)) is not None:
         return Outcome(promise, "does not apply", reason)
     began_s = time.monotonic()
     try:
-        for fanout in promise.fanouts:
+        fanouts = promise.fanouts if http == 1 else promise.fanouts[:1]
+        for fanout in fanouts:
             try:
-                promise.keep(Trial(technique, fanout))
+                promise.keep(Trial(technique, fanout, http, tls=tls))
             except Broken as error:
-                raise Broken(f"{error} (fanout={fanout!r})" if len(promise.fanouts) > 1 else str(error)) from error
+                raise Broken(f"{error} (fanout={fanout!r})" if len(fanouts) > 1 else str(error)) from error
     except Broken as error:
         return Outcome(promise, "broken", str(error), time.monotonic() - began_s)
     return Outcome(promise, "held", took_s=time.monotonic() - began_s)

@@ -18,6 +18,7 @@ def check(receiver: Receiver, ids: list[int], gaps: list[Gap]) -> None:
         receiver.gaps == gaps, f"after {after!r} it tells {receiver.gaps or 'no gap'}, to be told: {gaps or 'none'}"
     )
     require(receiver.ids == ids, f"after {after!r} it brings {receiver.ids}, to be brought: {ids}")
+    require(not receiver.held_back, f"after {after!r} it brings again what it had brought: {receiver.held_back}")
 
 
 @promise(GROUP, "A cursor that cannot be continued from is a gap, told first and at once.")

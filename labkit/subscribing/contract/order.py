@@ -43,6 +43,7 @@ def check_all(receiver: Receiver, expected: list[str | bytes]) -> None:
     lost, twice = sorted(set(wanted) - set(ids)), sorted({n for n in ids if ids.count(n) > 1})
     require(not lost, f"{len(lost)} of {len(wanted)} events are lost, the first is {lost[:1]}")
     require(not twice, f"events that came twice: {twice[:10]}")
+    require(not receiver.held_back, f"came again, and were held back by the client: {receiver.held_back}")
     require(ids == wanted, f"out of order: {ids[:20]}")
     require(not receiver.gaps, f"a gap, though nothing is lost: {receiver.gaps[:1]}")
     altered = [d for d, data in zip(receiver.deliveries, expected, strict=True) if d.data != data]

@@ -11,6 +11,7 @@ from types import FunctionType
 from typing import Any
 
 from labkit import loop
+from labkit.client.tls import Trust
 from labkit.lab.lab import Lab
 from labkit.subscribing.contract.receiver import Receiver
 from labkit.subscribing.contract.waiting import PATIENCE_S, UNIT_S, Broken, until
@@ -29,27 +30,38 @@ class Trial:
 
     Attributes:
         fanout: how its events are fanned out.
+        http: the version of HTTP that it is tried over.
         patience_s: how long what has to come may take.
         soon_s: how long what is promised to be at once may take.
+        tls: whether the lab speaks TLS.
     """
 
     technique: Technique
     fanout: str = "direct"
+    http: int = 1
     patience_s: float = PATIENCE_S
     soon_s: float = UNIT_S
+    tls: bool = False
 
     @contextlib.contextmanager
     def lab(self, **options: Any) -> Iterator[Lab]:
         """A lab with this technique, in the place of any registered one that it would clash with."""
         mine = self.technique
         others = [t for t in TECHNIQUES if t.name != mine.name and (not t.route or t.route != mine.route)]
-        options = {"fanout": self.fanout, **options}
-        with Lab(f"contract of {mine.name}", techniques=(*others, mine), **options) as lab:
+        versions = (1, 2) if self.http == 2 else (1,)
+        options = {"fanout": self.fanout, "http": versions, "tls": self.tls, **options}
+        named = f"contract of {mine.name}{' over TLS' * self.tls}"
+        with Lab(named, techniques=(*others, mine), **options) as lab:
             yield lab
 
     def attach(self, lab: Lab, technique: Technique | None = None, **options: Any) -> Receiver:
         """A subscriber from now on, in place before anything else is published."""
-        return attach(lab, technique or self.technique, patience_s=self.patience_s, **options)
+        return attach(lab, technique or self.technique, **self.how(technique), **options)
+
+    def how(self, technique: Technique | None = None) -> dict[str, Any]:
+        """How a client of the technique, or of another, is tried: patience, and the version if it speaks HTTP."""
+        has_http = bool((technique or self.technique).http_version)
+        return {"patience_s": self.patience_s} | ({"http": self.http} if has_http else {})
 
     def until(self, condition: Callable[[], Any], what: str, timeout_s: float | None = None) -> Any:
         return until(condition, what, self.patience_s if timeout_s is None else timeout_s)
@@ -70,7 +82,17 @@ def attach(lab: Lab, technique: Technique, **options: Any) -> Receiver:
     given = {name: value for name, value in options.items() if name not in PACE} | technique.taken_of(
         {**QUICK, **options}
     )
-    return Receiver(technique, lab.url_of(technique.name), **given)
+    return Receiver(technique, lab.url_of(technique.name), **trusting(lab), **given)
+
+
+def trusting(lab: Lab) -> dict[str, Any]:
+    """What a client is told so that it believes a lab that speaks TLS."""
+    return {} if lab.cafile is None else {"trust": Trust(lab.cafile)}
+
+
+def url_at(lab: Lab, technique: Technique, port: int) -> str:
+    """The address of a technique where *port* stands in front of its own."""
+    return technique.url("127.0.0.1", {**lab.ports, technique.port: port}, tls=lab.cafile is not None)
 
 
 def epoch_of(lab: Lab) -> str:

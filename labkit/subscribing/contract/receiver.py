@@ -143,6 +143,11 @@ class Receiver:
         return [item for item in self.items if isinstance(item, Gap)]
 
     @property
+    def held_back(self) -> int:
+        """How many events came again and were not handed over."""
+        return sum(record.duplicates for record in self.ledger.connections)
+
+    @property
     def received(self) -> bytes:
         """Every byte that came in, over all connections."""
         return b"".join(bytes_of(record, "in") for record in self.ledger.connections)
@@ -185,7 +190,7 @@ def check_marks(record: ConnectionRecord) -> None:
     Raises:
         Broken: one is not, or is twice.
     """
-    totals: dict[Direction, int] = {"in": record.bytes_in, "out": record.bytes_out}
+    totals: dict[Direction, int] = {"in": record.carried_in, "out": record.carried_out}
     for direction, total in totals.items():
         at = 0
         for mark in sorted((m for m in record.marks if m.direction == direction), key=lambda m: m.start):

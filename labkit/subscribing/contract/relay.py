@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import struct
 import threading
 from collections import Counter
 from collections.abc import Callable
+
+from labkit.sockets import RESET
 
 
 class CountingRelay:
@@ -63,7 +64,7 @@ class CountingRelay:
                 sink.sendall(data)
                 if len(seen[client]) == budget:
                     for sock in (sink, source):
-                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                         sock.shutdown(socket.SHUT_RD)
                         sock.close()
                     break

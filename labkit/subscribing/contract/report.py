@@ -6,6 +6,7 @@ import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from labkit.errors import package
 from labkit.subscribing.contract.promise import Promise
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Report:
             ``group``, ``promise`` (what is promised), ``verdict``, ``how`` (it was broken, or why it does not apply)
             and ``took_s``, by the promise's name.
         """
-        import pandas as pd
+        pd = package("pandas")
 
         rows = [
             (o.promise.name, o.promise.group, o.promise.sentence, o.verdict, o.how, o.took_s) for o in self.outcomes

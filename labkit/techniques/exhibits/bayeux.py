@@ -16,21 +16,26 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from labkit.client.backoff import Backoff
 from labkit.client.http import HTTPClient
+from labkit.errors import Refused, WireError
 from labkit.server.access import Refusal
 from labkit.server.handler import PushHandler
 from labkit.techniques.base import Opening, Technique
+from labkit.techniques.delivery import Delivery
 from labkit.techniques.expecting import held_request
 from labkit.techniques.long_polling import woken
-from labkit.techniques.reading import Delivery, Reader
+from labkit.techniques.reading import Reader
 from labkit.theory import Expectation, Mark, Path, Silent
 from labkit.wire import envelope
 from labkit.wire.bodies import Reading, Told, Whole
 from labkit.wire.events import Cursor, Gap
+from labkit.wire.http1 import printable
 from labkit.wire.spans import Item, Sighting
 
 CHANNEL = "/events"
 CLIENTS = 1000
+LONGEST_PAUSE_MS = 86_400_000  # that is obeyed
 
 
 @dataclass
@@ -56,24 +61,25 @@ class BayeuxHandler(PushHandler):
         await self.answer(answer)
 
     async def reply(self, message: dict[str, Any]) -> list[str]:
-        channel = message["channel"]
+        """The answers to one message; that on its own channel has its id, if it has one (Bayeux 1.0 section 4.1.4)."""
+        channel, own = message["channel"], {"id": message["id"]} if "id" in message else {}
         if channel == "/meta/handshake":
             id = secrets.token_hex(8)
             self.clients[id] = _Client()
             while len(self.clients) > CLIENTS:
                 self.clients.popitem(last=False)
             types = ["long-polling"]
-            return [self.meta(channel, clientId=id, supportedConnectionTypes=types, version="1.0")]
+            return [self.meta(channel, **own, clientId=id, supportedConnectionTypes=types, version="1.0")]
         client = self.clients.get(message["clientId"])
         if client is None:  # restarted, or forgotten: Bayeux 1.0 section 5.2
-            return [_dumps({"channel": channel, "successful": False, "advice": {"reconnect": "handshake"}})]
+            return [_dumps({"channel": channel, "successful": False, **own, "advice": {"reconnect": "handshake"}})]
         if channel == "/meta/subscribe":
             client.cursor = self.after or self.context.hub.cursor(self.topic)
-            return [self.meta(channel, subscription=CHANNEL, ext={"cursor": str(client.cursor)})]
+            return [self.meta(channel, **own, subscription=CHANNEL, ext={"cursor": str(client.cursor)})]
         if channel == "/meta/connect":
             events, more = await self.events(client)
-            return [*events, self.meta(channel, at_once=more)]
-        return [_dumps({"channel": channel, "successful": False, "error": "400::unknown channel"})]
+            return [*events, self.meta(channel, at_once=more, **own)]
+        return [_dumps({"channel": channel, "successful": False, **own, "error": "400::unknown channel"})]
 
     async def events(self, client: _Client) -> tuple[list[str], bool]:
         """What has come since the answer before, and whether there is more than one answer carries; waits for it."""
@@ -108,24 +114,36 @@ async def subscribe(
 
     Args:
         advised_interval_s: what the server is asked to advise, so that obedience can be measured.
+
+    Raises:
+        WireError: an answer that is none.
+        Refused: the server will not have this client.
     """
-    client = opening.http()
-    reader = opening.reader()
+    client, clock = opening.http(hold_s=hold_s), asyncio.get_running_loop().time
+    reader, backoff = opening.reader(), Backoff()
     pause = None if advised_interval_s is None else f"{advised_interval_s:.3f}"
     query = {"after": opening.after, "timeout": hold_s, "interval": pause}
     try:
-        hello = await _exchange(client, reader, query, channel="/meta/handshake", version="1.0")
-        me = {"clientId": hello[1]["clientId"]}
-        subscribed = await _exchange(client, reader, query, channel="/meta/subscribe", subscription=CHANNEL, **me)
-        reader.opened(subscribed[1]["ext"]["cursor"])
+        _, hello = await _exchange(client, reader, query, channel="/meta/handshake", version="1.0")
+        me = {"clientId": _member(hello, "clientId", "")}
+        if not me["clientId"]:
+            raise Refused(f"the handshake was refused: {printable(_member(hello, 'error', 'without a word'))}")
+        _, subscribed = await _exchange(client, reader, query, channel="/meta/subscribe", subscription=CHANNEL, **me)
+        begins = envelope.Start.of(_member(_member(subscribed, "ext", {}), "cursor", ""))
+        if begins is not None:  # a lab's word
+            reader.take(begins, client.received_ns)
         while True:
+            asked_s = clock()
             items, meta = await _exchange(client, reader, query, channel="/meta/connect", **me)
             for item in items:
                 yield item
-            advice = meta["advice"]
-            if advice["reconnect"] != "retry":
+            advice = _member(meta, "advice", {})
+            if _member(advice, "reconnect", "retry") != "retry":
                 return
-            await asyncio.sleep(advice.get("interval", 0) / 1000)
+            backoff.answered(clock() - asked_s, brought=bool(items))
+            idle = not (items or reader.is_lab)
+            pause_ms = min(max(0, _member(advice, "interval", 0)), LONGEST_PAUSE_MS)
+            await asyncio.sleep(max(pause_ms / 1000, backoff.next_s() if idle else 0.0))
     finally:
         client.close()
 
@@ -140,9 +158,19 @@ async def _exchange(
         "POST", client.target(**query), {**client.headers, "Content-Type": "application/json"}, body=body
     )
     _, answer = await client.told(answers())
+    if not isinstance(answer, tuple):
+        raise WireError(f"no array of Bayeux messages: {(answer or b'')[:60]!r}", clause="Bayeux 1.0 section 4")
     said, meta = answer
-    read = [reader.take(each, client.received_ns) for each in said]
+    read = [
+        reader.take(text if value is None or not reader.is_lab else value, client.received_ns) for value, text in said
+    ]
     return [item for item in read if item is not None], meta
+
+
+def _member(message: Any, name: str, otherwise: Any) -> Any:
+    """A member of that name and of the type of *otherwise*, which stands for one that is not there."""
+    value = message.get(name, otherwise) if isinstance(message, dict) else otherwise
+    return value if isinstance(value, type(otherwise)) and value is not True else otherwise
 
 
 def expect(options: Mapping[str, Any], path: Path) -> Expectation | Silent:
@@ -156,13 +184,17 @@ def answers() -> Reading:
 
 
 def _told(raw: bytes) -> Item:
-    """What the messages on the channel say, and the meta message behind them."""
+    """What the messages on channels say, in a lab's JSON and as text, and the newest meta message."""
     try:
-        *messages, meta = json.loads(raw)
-        said = [envelope.decode(_dumps(message["data"])) or _dumps(message["data"]) for message in messages]
-    except (ValueError, TypeError, KeyError, RecursionError):
+        messages = envelope.request(raw)
+        is_meta = [message["channel"].startswith("/meta/") for message in messages]
+        texts = [_dumps(one["data"]) for one, meta in zip(messages, is_meta, strict=True) if "data" in one and not meta]
+        said = [(envelope.decode(text), text) for text in texts]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None, [(len(raw), "payload", "", Sighting())]
-    return (said, meta), envelope.around([each for each in said if isinstance(each, envelope.Received)], raw)
+    events = [value for value, _ in said if isinstance(value, envelope.Received)]
+    metas = [one for one, is_one in zip(messages, is_meta, strict=True) if is_one]
+    return (said, metas[-1] if metas else {}), envelope.around(events, raw)
 
 
 BAYEUX = Technique(

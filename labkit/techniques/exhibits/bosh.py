@@ -17,18 +17,22 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from xml.sax.saxutils import escape, unescape
 
+from labkit.client.backoff import Backoff
 from labkit.client.http import HTTPClient, plain
+from labkit.errors import Refused, WireError
 from labkit.server.access import Refusal
 from labkit.server.handler import PushHandler
 from labkit.techniques.base import Opening, Technique
+from labkit.techniques.delivery import Delivery
 from labkit.techniques.expecting import held_request
 from labkit.techniques.long_polling import woken
-from labkit.techniques.reading import Delivery, Reader
+from labkit.techniques.reading import Reader
 from labkit.theory import Expectation, Mark, Path, Silent
 from labkit.theory.path import HOLD_S
 from labkit.wire import envelope
 from labkit.wire.bodies import Reading, Told, Whole
 from labkit.wire.events import Cursor, Gap, now_ns
+from labkit.wire.http1 import printable
 from labkit.wire.spans import Item, Sighting
 
 SPACE = "http://jabber.org/protocol/httpbind"
@@ -102,19 +106,32 @@ async def subscribe(
     *,
     hold_s: float | None = None,
 ) -> AsyncGenerator[Delivery | Gap, None]:
-    """Make a session, then keep one request at the server."""
-    client = opening.http()
-    reader, rid = opening.reader(), secrets.randbelow(1 << 31)
+    """Make a session, then keep one request at the server.
+
+    Raises:
+        WireError: an answer that is none.
+        Refused: the server ended the session.
+    """
+    client, clock = opening.http(hold_s=hold_s), asyncio.get_running_loop().time
+    reader, rid, backoff = opening.reader(), secrets.randbelow(1 << 31), Backoff()
     wait_s = HOLD_S if hold_s is None else hold_s
     try:
         hello = f"<body xmlns='{SPACE}' rid='{rid}' wait='{plain(wait_s)}' hold='1'/>"
         begun = (await _post(client, reader, opening.after, hello))[0]
-        reader.opened(begun["cursor"])
+        if "sid" not in begun:
+            raise WireError("the server made no session: its body has no sid", clause="XEP-0124 section 7.2")
+        begins = envelope.Start.of(begun.get("cursor", ""))
+        if begins is not None:  # a lab's word
+            reader.take(begins, client.received_ns)
         while True:
-            rid += 1
+            rid, asked_s = rid + 1, clock()
             body = f"<body xmlns='{SPACE}' rid='{rid}' sid='{begun['sid']}'/>"
-            for item in (await _post(client, reader, opening.after, body))[1]:
+            items = (await _post(client, reader, opening.after, body))[1]
+            for item in items:
                 yield item
+            backoff.answered(clock() - asked_s, brought=bool(items))
+            if not (items or reader.is_lab):
+                await asyncio.sleep(backoff.next_s())
     finally:
         client.close()
 
@@ -127,8 +144,14 @@ async def _post(
     fields = {**client.headers, "Content-Type": "text/xml; charset=utf-8"}
     await http.request("POST", client.target(after=after), fields, body=body.encode())
     _, answer = await client.told(answers())
+    if not isinstance(answer, tuple):
+        raise WireError(f"no body element: {(answer or b'')[:60]!r}", clause="XEP-0124 section 4")
     said, attributes = answer
-    read = [reader.take(each, client.received_ns) for each in said]
+    if attributes.get("type") == "terminate":
+        raise Refused(f"the session was ended: {printable(attributes.get('condition', 'without a word'))}")
+    read = [
+        reader.take(text if value is None or not reader.is_lab else value, client.received_ns) for value, text in said
+    ]
     return attributes, [item for item in read if item is not None]
 
 
@@ -144,13 +167,13 @@ def answers() -> Reading:
 
 
 def _told(raw: bytes) -> Item:
-    """What the messages in a body say, and its attributes."""
+    """What the messages in a body say, in a lab's JSON and as text, and its attributes."""
     whole = _BODY.fullmatch(raw.decode("utf-8", "replace"))
     if whole is None:
         return None, [(len(raw), "payload", "", Sighting())]
     texts = [unescape(text) for text in _MESSAGE.findall(whole[2] or "")]
-    said = [envelope.decode(text) or text for text in texts]
-    events = [each for each in said if isinstance(each, envelope.Received)]
+    said = [(envelope.decode(text), text) for text in texts]
+    events = [value for value, _ in said if isinstance(value, envelope.Received)]
     return (said, dict(_ATTRIBUTE.findall(whole[1]))), envelope.around(events, raw)
 
 

@@ -7,29 +7,26 @@ escaping; the browsers of the time are gone.
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path as File
 from typing import Any
 
-from labkit.client.http import refuse_unless
 from labkit.server.encoding import Item
 from labkit.server.handler import PushHandler
 from labkit.techniques.base import Opening, Technique
+from labkit.techniques.delivery import Delivery
 from labkit.techniques.expecting import one_transit
-from labkit.techniques.reading import Delivery
 from labkit.theory import Expectation, Mark, Path, Silent
 from labkit.wire import envelope
 from labkit.wire.bodies import Reading, Told
 from labkit.wire.events import Gap
+from labkit.wire.spans import MAX_ITEM_BYTES, TOO_LONG, Run
 from labkit.wire.spans import Item as Read
-from labkit.wire.spans import Run
 
 PAGE = File(__file__).parent / "old_tricks.html"
 PADDING = 1024  # browsers waited for this much before they rendered, and ran, anything
 HEAD = b"<!doctype html><title>forever</title><body>\n<!--" + b" " * PADDING + b"-->\n"
 CALL, END = b"<script>parent.labkit(", b")</script>\n"
-_SCRIPT = re.compile(re.escape(CALL) + b"(.*?)" + re.escape(END), re.DOTALL)
 
 
 def script(item: Item, _: str) -> bytes:
@@ -56,8 +53,7 @@ async def subscribe(opening: Opening) -> AsyncGenerator[Delivery | Gap, None]:
     reader = opening.reader()
     try:
         await client.ask({"after": opening.after})
-        response, http = await client.head()
-        refuse_unless(response, (200,))
+        _, http = await client.head(200)
         async for said in http.values(scripts()):
             if (item := reader.take(said, http.connection.received_ns)) is not None:
                 yield item
@@ -79,16 +75,26 @@ class _Scripts:
     """A page in, the arguments of the calls in its script elements out."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
+        self._searched = 0
 
     def items(self, data: bytes) -> list[Read]:
         items: list[Read] = []
         self._rest += data
-        while found := _SCRIPT.search(self._rest):
-            runs: list[Run] = [(found.start(1), "framing", "script element", None)]
-            runs += [(len(found[1]), "payload", "", None), (len(END), "framing", "script element", None)]
-            items.append((found[1], runs))
-            self._rest = self._rest[found.end() :]
+        while (found := self._rest.find(END, self._searched)) >= 0:
+            before, call, argument = self._rest[:found].partition(CALL)
+            size = len(argument) if call else 0
+            runs: list[Run] = [(len(before) + len(call), "framing", "script element", None)]
+            runs += [(size, "payload", "", None)] if size else []
+            runs.append((len(END), "framing", "script element", None))
+            items.append((bytes(argument) if size else None, runs))
+            del self._rest[: found + len(END)]
+            self._searched = 0
+        self._searched = max(0, len(self._rest) - len(END))
+        if self._searched > MAX_ITEM_BYTES:
+            items.append((None, [(self._searched, "payload", TOO_LONG, None)]))
+            del self._rest[: self._searched]
+            self._searched = 0
         return items
 
     def end(self) -> list[Read]:

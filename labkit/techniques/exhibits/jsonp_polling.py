@@ -7,17 +7,20 @@ costs: any host that is asked this way runs code in the page; nothing can be can
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
+from labkit.client.backoff import Backoff
 from labkit.client.http import HTTPClient
 from labkit.server.access import Refusal
 from labkit.server.handler import PushHandler
 from labkit.techniques.base import Opening, Technique
+from labkit.techniques.delivery import Delivery
 from labkit.techniques.expecting import held_request
-from labkit.techniques.long_polling import woken
-from labkit.techniques.reading import Delivery, Reader
+from labkit.techniques.long_polling import RAN_OUT, woken
+from labkit.techniques.reading import Reader
 from labkit.theory import Expectation, Mark, Path, Silent
 from labkit.wire.bodies import Reading, Told, Whole
 from labkit.wire.envelope import told_answer
@@ -55,15 +58,18 @@ async def subscribe(
     hold_s: float | None = None,
 ) -> AsyncGenerator[Delivery | Gap, None]:
     """Ask for a script again and again, and read its argument instead of running it."""
-    client = opening.http()
-    reader, number = opening.reader(), 0
+    client, clock = opening.http(hold_s=hold_s), asyncio.get_running_loop().time
+    reader, number, backoff = opening.reader(), 0, Backoff()
     try:
-        if not reader.cursor:
-            await _ask(client, reader, number, 0.0)  # where it begins
         while True:
-            number += 1
-            for item in await _ask(client, reader, number, hold_s):
+            asked_s = clock()
+            begins = not number and not reader.cursor
+            for item in await _ask(client, reader, number, 0.0 if begins else hold_s):
                 yield item
+            number += 1
+            backoff.answered(clock() - asked_s, brought=reader.brought)
+            if not reader.brought:
+                await asyncio.sleep(backoff.next_s())
     finally:
         client.close()
 
@@ -73,8 +79,8 @@ async def _ask(client: HTTPClient, reader: Reader, number: int, hold_s: float | 
     await client.ask({**query, "callback": f"labkit{number}"})
     if reader.cursor:
         reader.opened(reader.cursor)
-    _response, said = await client.told(calls())
-    return reader.take_answer(said, client.received_ns)
+    response, said = await client.told(calls(), *RAN_OUT)
+    return reader.take_answer(said if response.status == 200 else None, client.received_ns)
 
 
 def expect(options: Mapping[str, Any], path: Path) -> Expectation | Silent:

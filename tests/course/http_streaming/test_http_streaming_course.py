@@ -19,6 +19,7 @@ from labkit import theory
 from labkit.client.ledger import Ledger
 from labkit.course import claims, http_streaming
 from labkit.course.answers import EXERCISES
+from labkit.course.http_streaming import buffering
 from labkit.course.http_streaming.borders import Boundaries, Path, Rechunked
 from labkit.course.http_streaming.buffering import Drip, FirstShown, Reading
 from labkit.course.http_streaming.ends import Endings, Seconds
@@ -253,7 +254,7 @@ def test_recycled_streams_in_wrong_worlds() -> None:
 
 
 def test_a_run_without_recycling_is_judged_as_in_the_start_notebook() -> None:
-    assert "against 50 ms" in claims.judge("S3", ideal_run().run).whole
+    assert "theory 50 ms" in claims.judge("S3", ideal_run().run).whole
 
 
 def test_the_sweep_draws_theory_for_each_rate_of_its_slider(lab: labkit.Lab) -> None:
@@ -275,7 +276,7 @@ def rechunked(lab: labkit.Lab) -> Rechunked:
 
 def test_moved_chunk_borders_fool_one_parser_and_not_the_other(rechunked: Rechunked) -> None:
     assert verdict("S5", rechunked) == "illustrated"
-    assert list(rechunked.table()["found: by line feeds"]) == [12] * 4
+    assert list(rechunked.table()["messages, split at line feeds"]) == [12] * 4
 
 
 def test_rechunked_messages_in_wrong_worlds(rechunked: Rechunked) -> None:
@@ -297,6 +298,19 @@ def test_some_clients_hold_the_first_event_back_and_others_do_not() -> None:
     assert seen.missing["the page's fetch"] == "no page attached"
     assert "not before the end" in seen.table().loc["urllib, read()"].tolist()
     assert len(seen.chart().data) == 4
+
+
+def test_a_client_that_gives_up_is_told_and_the_others_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(url: str) -> None:
+        raise RuntimeError("timed out")
+
+    def quick(url: str) -> None:
+        urllib.request.urlopen(url, timeout=5 * UNIT).close()
+
+    monkeypatch.setattr(buffering, "clients", lambda missing: iter([("slow", slow), ("quick", quick)]))
+    seen = buffering.first_shown()
+    assert [(case.client, case.framing) for case in seen.cases] == [("quick", "chunked"), ("quick", "eof")]
+    assert seen.missing["slow, eof"] == "gave up: timed out"
 
 
 def test_clients_in_wrong_worlds() -> None:

@@ -275,6 +275,14 @@ def test_a_cursor_that_makes_no_difference_or_loses_is_refuted(changes: dict[str
     assert verdict("L8", unaware(**changes)) == "refuted"
 
 
+@pytest.mark.parametrize(("each_s", "expected"), [(0.2, "confirmed"), (0.1, "refuted")])
+def test_what_is_lost_is_told_by_the_rate_that_was_published(each_s: float, expected: str) -> None:
+    """A third is what falls into a gap at five a second, whatever rate was asked for, and not at ten."""
+    kept = tuple(event for event in ids(300) if event[1] % 3)
+    at_s = tuple(each_s * event_id for _, event_id in ids(300))
+    assert verdict("L8", unaware(without=kept, at_s=at_s)) == expected
+
+
 def test_too_few_events_do_not_tell_one_gap_from_another() -> None:
     assert verdict("L8", unaware(published=ids(40), without=ids(20), with_cursor=ids(40))) == "undecided"
 

@@ -115,7 +115,7 @@ def priced(
             row = {"interval_s": interval_s, "topic": f"t{number}", "polls": polls, "span_s": 3.2, "latency_ms": 100.0}
             empty = 0 if never_empty else counts.count(0)
             rows.append({**row, "empty": empty, "events": sum(counts), "bytes": h * times * polls + b * fetched})
-    return Costs(pd.DataFrame(rows), 2.5, D, 300.0, 38.0, 0, {"started": "2026-01-01T00:00:00+00:00"})
+    return Costs(pd.DataFrame(rows), 2.5, D, 300.0, 38.0, {"started": "2026-01-01T00:00:00+00:00"})
 
 
 def test_bytes_linear_in_the_polls_confirm_p2() -> None:
@@ -138,8 +138,7 @@ def test_a_wrong_world_refutes_p2(wrong: dict[str, Any], named: str) -> None:
     assert found.verdict == "refuted" and named in found.whole
 
 
-def test_a_lost_event_refutes_p2_and_pollers_that_fell_behind_decide_nothing() -> None:
-    assert claims.judge("P2", dataclasses.replace(priced(), lost=1)).verdict == "refuted"
+def test_pollers_that_fell_behind_decide_nothing() -> None:
     for slower, verdict in ((1.1, "undecided"), (1.5, "refuted")):
         slow = priced()
         slow.frame["span_s"] *= slower
@@ -243,7 +242,7 @@ def test_a_figure_that_does_not_follow_refutes_p5(monkeypatch: pytest.MonkeyPatc
 # N1
 
 
-def jobs_waited(*, late_s: float = 0.0, asked_times: int = 1, lost: int = 0, count: int = 30) -> Waited:
+def jobs_waited(*, late_s: float = 0.0, asked_times: int = 1, count: int = 30) -> Waited:
     rng, rows = random.Random(2), []
     for number in range(count):
         took_s = rng.expovariate(1 / jobs.MEAN_S)
@@ -255,7 +254,7 @@ def jobs_waited(*, late_s: float = 0.0, asked_times: int = 1, lost: int = 0, cou
                 | {"waited_s": waited_s, "requests": requests * asked_times, "expected_s": expected_s}
                 | {"expected_requests": requests, "margin_s": margin_s}
             )
-    return Waited(pd.DataFrame(rows), D, lost, {"duration_s": 9.0})
+    return Waited(pd.DataFrame(rows), D, {"duration_s": 9.0})
 
 
 @pytest.mark.parametrize(
@@ -264,12 +263,23 @@ def jobs_waited(*, late_s: float = 0.0, asked_times: int = 1, lost: int = 0, cou
         ({}, "confirmed"),
         ({"late_s": 0.2}, "refuted"),
         ({"asked_times": 2}, "refuted"),
-        ({"lost": 1}, "refuted"),
         ({"count": 4}, "undecided"),
     ],
 )
 def test_each_client_is_held_to_its_rule(world: dict[str, Any], verdict: str) -> None:
     assert claims.judge("N1", jobs_waited(**world)).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("world", "verdict"),
+    [({"late_s": 0.2}, "undecided"), ({"late_s": -0.2}, "refuted"), ({"asked_times": 2}, "refuted")],
+)
+def test_a_machine_that_stood_still_excuses_a_client_that_is_late_and_no_other(
+    world: dict[str, Any], verdict: str
+) -> None:
+    seen = jobs_waited(**world)
+    seen.settings["held_up_ms"] = {"total": 2000.0, "max": 300.0, "times": 9}
+    assert claims.judge("N1", seen).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -308,8 +318,9 @@ def test_a_small_sweep_is_judged_and_drawn(lab: labkit.Lab) -> None:
 
 def test_small_costs_are_judged_and_drawn(lab: labkit.Lab) -> None:
     seen = polling.costs(lab, (0.1, 0.2, 0.4), topics=6, span_s=0.8, rate_per_s=6)
-    assert (seen.frame["polls"] * seen.frame["interval_s"]).round(6).eq(0.8).all()
-    assert seen.lost == 0 and 200 < seen.empty_bytes < 500
+    spans_s = (seen.frame["polls"] * seen.frame["interval_s"]).round(6)
+    assert spans_s.gt(0).all() and spans_s.le(0.8).all()  # a machine that stands still leaves polls out
+    assert 200 < seen.empty_bytes < 500
     assert claims.judge("P2", seen).verdict in ("confirmed", "undecided")
     assert "An event costs" in drawn(seen.chart())
     surface = seen.surface()
@@ -333,7 +344,7 @@ def test_a_short_history_is_a_gap_and_not_a_silence() -> None:
     assert run.summary()["lost"].sum() > 0 and len(run.missing) > 0
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_the_server_is_weighed() -> None:
     seen = polling.weigh(batch=30, batches=2, rounds=3, heartbeat_s=0.4)
     if not seen.why:
@@ -357,7 +368,7 @@ def test_the_bytes_of_messages_are_counted(lab: labkit.Lab) -> None:
 def test_jobs_are_waited_for() -> None:
     seen = polling.wait_for_jobs(rate_per_s=3, duration_s=1.0)
     held = seen.frame[seen.frame["how"].isin(["long poll", "SSE"])]
-    assert seen.lost == 0 and (held["requests"] == 1).all()
+    assert (held["requests"] == 1).all()
     assert "After a job's end" in drawn(seen.chart())
 
 
@@ -389,7 +400,7 @@ def test_a_closed_lab_says_so(experiment: Callable[[labkit.Lab], Any]) -> None:
     ("id", "right", "wrong"),
     [
         ("01.1", 1.9, 2.0),
-        ("01.2", theory.empty_answer_fraction(1 / 60, 5), 92),
+        ("01.2", theory.empty_answer_fraction(1 / 20, 10), 61),
         ("01.3", 0.366, 0.69),
     ],
 )

@@ -157,7 +157,7 @@ def test_a_page_that_does_not_answer_is_not_waited_for_for_ever(lab: labkit.Lab)
 @pytest.mark.parametrize(
     ("ids", "verdicts"),
     [
-        ((1, 2, 3), ("refined", "undecided")),
+        ((1, 2, 3), ("illustrated", "undecided")),
         ((1, 3), ("refuted",)),
         ((1, 3, 2), ("refuted",)),
         ((1, 2, 2), ("refuted",)),

@@ -21,6 +21,7 @@ from labkit.course.sse.beats import Beats, Heartbeats
 from labkit.course.sse.claims import CLAIMS
 from labkit.course.sse.decoders import Conformance, Outcome, fed
 from labkit.course.sse.giving_up import Endings
+from labkit.course.sse.judges import LEAST_BEATS
 from labkit.course.sse.reconnections import Resumption, Returns
 from labkit.course.sse.rules import RULES
 from labkit.course.sse.with_page import BROWSER, OURS
@@ -202,7 +203,7 @@ def resumption(lab: labkit.Lab, returns: Returns) -> Resumption:
 def test_the_client_is_back_after_retry_and_misses_nothing(resumption: Resumption) -> None:
     found = claims.judge("E2", resumption)
     assert found.verdict in ("refined", "undecided"), found.reason
-    assert "26 events over a cut link, 0 lost, 0 twice" in found.whole
+    assert "26 events over a cut link" in found.whole
     assert resumption.returns.resumed == {OURS: True}
 
 
@@ -248,7 +249,7 @@ async def repeating(*args: Any, **options: Any) -> AsyncGenerator[Any, None]:
             yield item
 
 
-@pytest.mark.parametrize(("client", "said"), [(dropping, "1 lost, 0 twice"), (repeating, "0 lost, 1 twice")])
+@pytest.mark.parametrize(("client", "said"), [(dropping, "sse: 1 event lost"), (repeating, "sse: 1 event came twice")])
 def test_a_client_that_drops_or_repeats_one_id_is_refuted(returns: Returns, client: Any, said: str) -> None:
     with labkit.Lab("sse-wrong", techniques=(dataclasses.replace(SSE, client=client),)) as wrong_lab:
         run = sse.cut(wrong_lab, duration_s=2.6)
@@ -372,6 +373,9 @@ def test_a_page_that_sees_events_and_no_comments_confirms(beats: Heartbeats) -> 
     assert claims.judge("E6", of_page(beats)).verdict in ("confirmed", "undecided")
 
 
+ENOUGH_NS = tuple(range(LEAST_BEATS))  # a machine that is busy may have sent fewer
+
+
 def noticed_after(beats: Heartbeats, after_s: float) -> tuple[int, ...]:
     return tuple(began_ns + int(after_s * 1e9) for began_ns, _ in beats.stalls_ns)
 
@@ -381,8 +385,8 @@ def noticed_after(beats: Heartbeats, after_s: float) -> tuple[int, ...]:
     [
         ("comment", lambda beats: {"seen_ns": (1, 2, 3)}, "refuted"),
         ("comment", lambda beats: {"errors_ns": noticed_after(beats, 0.1)}, "refuted"),
-        ("named event", lambda beats: {"seen_ns": ()}, "refuted"),
-        ("named event", lambda beats: {"alarms_ns": ()}, "refuted"),
+        ("named event", lambda beats: {"seen_ns": (), "sent_ns": ENOUGH_NS}, "refuted"),
+        ("named event", lambda beats: {"alarms_ns": (), "sent_ns": ENOUGH_NS}, "refuted"),
         ("named event", lambda beats: {"alarms_ns": noticed_after(beats, 0.05)}, "undecided"),
         ("comment", lambda beats: {"sent_ns": (1, 2)}, "undecided"),
     ],

@@ -323,7 +323,7 @@ print(json.dumps({t: [p95[t, False], p95[t, True], int(run.summary().lost[t])] f
 """
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_a_cell_that_sleeps_does_not_slow_the_kernels_own_clients(
     kernel: Kernel, record_property: Callable[[str, object], None]
 ) -> None:
@@ -337,7 +337,7 @@ def test_a_cell_that_sleeps_does_not_slow_the_kernels_own_clients(
     pytest.fail(f"p95 (ms) without the cell, with it, lost: {found}")
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_a_cell_that_burns_python_loses_nothing_and_slows_nothing_in_another_process(
     kernel: Kernel, record_property: Callable[[str, object], None]
 ) -> None:
@@ -359,7 +359,7 @@ print(seen.summary().set_index(__import__("pandas").Index([h.name for h in seen.
     pytest.fail(f"while the kernel burnt Python: {found}")
 
 
-@pytest.mark.timing
+@pytest.mark.alone
 def test_a_server_on_the_kernels_own_loop_stands_still(kernel: DrivenKernel) -> None:
     watch = """
 async with residence.watch() as seen:

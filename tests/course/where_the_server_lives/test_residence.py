@@ -55,8 +55,8 @@ def test_what_was_seen_crosses_between_processes_and_is_summed_up() -> None:
     [
         ([STILL, home("thread"), home("process")], "confirmed", "waits for what is left of the cell, 3 s at most"),
         ([STILL, home("thread", 200.0)], "refuted", "on the lab's thread: 95 % within 200 ms"),
-        ([STILL, home("thread", lost=1)], "refuted", "1 events lost"),
-        ([STILL, dataclasses.replace(home("thread"), twice=1)], "refuted", "1 events twice"),
+        ([STILL, home("thread", lost=1)], "refuted", "1 event lost"),
+        ([STILL, dataclasses.replace(home("thread"), twice=1)], "refuted", "1 event twice"),
         ([home("kernel-loop"), home("thread")], "refuted", "waits for what is left of the cell"),
         ([home("kernel-loop", stands_still=True, honest=True), home("thread")], "refuted", "counted from when they"),
         ([home("thread")], "not run", "needs a busy cell"),
@@ -154,3 +154,12 @@ def test_the_verdict_on_a7(streamed: Page, held: Page, verdict: str) -> None:
     found = what_the_proxy_holds_back(streamed, held, Published())  # type: ignore[arg-type]
     assert found.verdict == verdict
     assert "no page attached" in found.whole or "jupyter-server-proxy" in found.reason
+
+
+@pytest.mark.parametrize(("front_end", "said"), [(False, "open the notebook"), (True, "through jupyter-server-proxy")])
+def test_a7_without_a_page_says_what_is_lacking(front_end: bool, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    if front_end:
+        monkeypatch.setenv("JPY_SESSION_NAME", "12.ipynb")
+    found = what_the_proxy_holds_back(Page(attached=False), Page(), Published())  # type: ignore[arg-type]
+    assert found.verdict == "not run" and said in found.whole

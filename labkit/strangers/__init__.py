@@ -1,0 +1,1 @@
+"""Other people's programs: what a client of theirs is tried on."""
