@@ -85,6 +85,19 @@ def _misfit_class(exercise: Coding, value: Any, wanted: str) -> str:
         return f"{wanted}, found the class {value.__name__}."
     if exercise.base is not None and not issubclass(value, exercise.base):
         return f"{wanted}; yours is no {exercise.base.__name__}."
+    return "" if exercise.base is not None else _misfit_making(value, wanted)
+
+
+def _misfit_making(value: type, wanted: str) -> str:
+    """It is made as ``Decoder()``: no parameter of its ``__init__`` may be without a default."""
+    try:
+        taken = inspect.signature(value)
+    except (TypeError, ValueError):  # it says nothing of them
+        return ""
+    try:
+        taken.bind()
+    except TypeError:
+        return f"{wanted}, made without arguments; yours is {value.__name__}{taken}."
     return ""
 
 

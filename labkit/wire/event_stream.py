@@ -117,7 +117,8 @@ class EventStreamDecoder:
     Args:
         last_event_id: what the stream starts with. The standard says empty; a client that reconnects passes
             what it held, as browsers do, so that a stream without ids does not lose it.
-        max_item_bytes: the longest block that is held; nothing of a longer one is read. None: any.
+        max_item_bytes: the longest block that is held; of a longer one nothing counts but a ``retry`` before that
+            length. None: any.
         tell: knows what is in events that have a type, what a lone id says, and whose stream begins as this one does.
 
     Attributes:
@@ -189,6 +190,7 @@ class EventStreamDecoder:
         self._skipping, self._at_line_start, self._first_line = True, not self._line, False
         items.append((None, [(self._held_bytes + len(self._line), "payload", TOO_LONG, None)]))
         self._line.clear()
+        self._id_buffer = self.last_event_id
         self._type, self._data, self._wire_id = "", [], None
         self._runs, self._last_end, self._held_bytes = [], -1, 0
 
@@ -230,7 +232,7 @@ class EventStreamDecoder:
         if not line:
             runs.append((1, "framing", "line end", sighting))
             return True
-        is_long = self._max_item_bytes is not None and len(raw) - behind > self._max_item_bytes
+        is_long = self._max_item_bytes is not None and self._held_bytes + len(raw) - behind > self._max_item_bytes
         if line.startswith(b":") and not self._held_bytes and not is_long:  # a heartbeat: no event waits for it
             text = line[1:].removeprefix(b" ")
             runs.append((len(line) - len(text), "framing", ":", None))
@@ -238,7 +240,8 @@ class EventStreamDecoder:
             runs.append((1, "framing", "line end", None))
             return True
         self._held_bytes += len(raw)
-        self._field(line)
+        if not is_long:  # else :meth:`_dispatch` lets it go
+            self._field(line)
         runs.append((behind, "framing", "line end", sighting))
         return False
 
@@ -273,18 +276,19 @@ class EventStreamDecoder:
 
     def _dispatch(self) -> Item:
         """The end of a block: the event that it dispatched, if it did, and the runs of all its lines."""
-        self.last_event_id = self._id_buffer
         event: StreamEvent | str | None = None
         runs = self._runs
         if self._max_item_bytes is not None and self._held_bytes > self._max_item_bytes:
+            self._id_buffer = self.last_event_id
             runs = [(self._held_bytes, "payload", TOO_LONG, None), (1, "framing", "line end", None)]
         elif self._data:
-            event = StreamEvent(self._type or "message", "\n".join(self._data), self.last_event_id, self._wire_id)
+            event = StreamEvent(self._type or "message", "\n".join(self._data), self._id_buffer, self._wire_id)
             self._sighting.wire_id = self._wire_id
             self._sighting = Sighting()
         else:
             runs = [(count, category, label, None) for count, category, label, _ in runs]
             event = self._wire_id or None
+        self.last_event_id = self._id_buffer
         is_plain = event is None or not (self._type or isinstance(event, str))
         self._type, self._data, self._wire_id = "", [], None
         self._runs, self._last_end, self._held_bytes = [], -1, 0

@@ -206,6 +206,29 @@ def test_any_bytes_are_told_once_and_alike_however_they_are_cut(name: str, bits:
     assert found[0] == found[1]
 
 
+@example(bits=[b"id: 7\n", b"data: x\n", b"\n"])
+@example(bits=[b"data: x\n", b"retry:0\n", b"\n"])
+@given(bits=st.lists(st.sampled_from([*BITS, b"id", b":", b"retry:0", b"\n"]), max_size=12))
+def test_what_holds_after_a_block_that_is_too_long_is_the_same_however_it_is_cut(bits: list[bytes]) -> None:
+    wire = b"".join(bits)
+    held = []
+    for reads in (
+        [wire],
+        [wire[i : i + 1] for i in range(len(wire))],
+        *((wire[:i], wire[i:]) for i in range(len(wire))),
+    ):
+        decoder = EventStreamDecoder("0", max_item_bytes=9)
+        ids = [event.last_event_id for read in reads for event in decoder.feed(read)]
+        held.append((ids, decoder.last_event_id, decoder.retry_ms))
+    assert held == held[:1] * len(held)
+
+
+def test_an_id_of_a_block_that_is_too_long_does_not_count() -> None:
+    for wire in (b"id: 7\ndata: more than nine\n\ndata: x\n\n", b"data: more than nine\nid: 7\n\ndata: x\n\n"):
+        (event,) = EventStreamDecoder("3", max_item_bytes=9).feed(wire)
+        assert (event.data, event.last_event_id) == ("x", "3")
+
+
 @pytest.mark.parametrize("name", ["event stream", "lines", "parts"])
 def test_reading_byte_by_byte_takes_linear_time(name: str) -> None:
     assert_linear(partial(Fed, READINGS[name]), lambda size: b"data: x\r\n\r\n--b\r\n" * (size // 16))
