@@ -193,6 +193,14 @@ def test_an_object_or_another_class_is_no_such_class() -> None:
         assert said in str(coding.report_on(HANDLER, value)[0])
 
 
+def test_a_class_that_cannot_be_made_without_arguments_is_said_at_once() -> None:
+    reader = Coding("Reader, with feed(data)", HANDLER.promises, "17", form="class")
+    text = "class Reader:\n    def __init__(self, data{}):\n        pass\n    get = lambda self: 17"
+    assert report(text.format("=b''"), reader, "Reader").right
+    found = report(text.format(""), reader, "Reader")
+    assert found.right is False and "made without arguments; yours is Reader(data)." in found.text and not found.kept
+
+
 HOSTILE = {
     "raises": ("return {}['a']", "KeyError: 'a', in line 2 of double, `return {}['a']`"),
     "raises what cannot be said": (
