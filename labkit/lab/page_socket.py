@@ -17,12 +17,12 @@ from collections.abc import Coroutine
 from typing import Any
 
 from labkit.lab.pages import MAX_MS, Malformed, Page, Pages, text
-from labkit.server.socket_route import WebSocketRoute
+from labkit.server.socket_route import AnsweringSocket
 from labkit.wire import envelope
 from labkit.wire.events import now_ns
 
 
-class BrowserSocket(WebSocketRoute):
+class BrowserSocket(AnsweringSocket):
     """``/browser``: says which lab this is, answers clock round trips, and takes a page's reports."""
 
     pages: Pages
@@ -34,6 +34,7 @@ class BrowserSocket(WebSocketRoute):
         self.pages = pages if pages is not None else Pages()
 
     def open(self) -> Coroutine[Any, Any, None] | None:
+        super().open()
         return self.say(json.dumps({"lab": self.context.lab_id}))
 
     def on_message(self, message: str | bytes) -> Coroutine[Any, Any, None] | None:
@@ -77,6 +78,6 @@ class BrowserSocket(WebSocketRoute):
         return {"attached": {"kept": page.kept, "cursors": {s.technique: s.cursor for s in page.streams.values()}}}
 
     def on_close(self) -> None:
-        self.on_connection_close()
+        super().on_close()
         if self._page is not None:
             self.pages.detach(self._page, self)

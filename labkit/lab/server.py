@@ -239,8 +239,10 @@ class Server:
         for connection in list(self.http.http2):
             connection.go_away()
         self.hub.close()
+        for each in list(self.context.answering):
+            each.close(1001, "the lab has closed")
         deadline = self.hub.loop.time() + GRACE_S
-        while self.context.exchanges and self.hub.loop.time() < deadline:  # noqa: ASYNC110  handlers end in their time
+        while (self.context.exchanges or self.context.answering) and self.hub.loop.time() < deadline:  # noqa: ASYNC110  handlers end in their time
             await asyncio.sleep(0.002)
         self.plugin.close_all()
         for connection in list(self.http.http2):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from tornado.web import HTTPError
+from tornado.websocket import WebSocketHandler
 
 from labkit.errors import EventTooLarge, LabClosed
 from labkit.server.hub import Hub, TooManyTopics
@@ -33,6 +34,7 @@ class Context:
     buffering_hint: bool = True
     allow_origins: set[str] = field(default_factory=set)
     exchanges: int = 0  # subscriptions being served now
+    answering: set[WebSocketHandler] = field(default_factory=set)  # open sockets that are no subscription
     tokens: Tokens = field(default_factory=Tokens)
 
     def publish(self, data: str | bytes, topic: str, published_ns: int) -> Event:

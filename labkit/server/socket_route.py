@@ -82,7 +82,19 @@ class WebSocketRoute(PushHandler, CorrectedHandler):
             PushHandler.on_connection_close(self)
 
 
-class EchoSocket(WebSocketRoute):
+class AnsweringSocket(WebSocketRoute):
+    """One that answers what it is told. It waits for no event, so it is the server that says farewell to it."""
+
+    def open(self) -> Coroutine[Any, Any, None] | None:
+        self.context.answering.add(self)
+        return None
+
+    def on_close(self) -> None:
+        self.context.answering.discard(self)
+        self.on_connection_close()
+
+
+class EchoSocket(AnsweringSocket):
     """Sends back what it gets."""
 
     def on_message(self, message: str | bytes) -> Coroutine[Any, Any, None] | None:

@@ -192,17 +192,20 @@ def test_7_1_7_the_events_socket_fails_too_and_its_subscription_ends(lab: labkit
     until(lambda: lab.stats()["subscribers"] == 0)
 
 
+@pytest.mark.parametrize("route", ["/websocket", "/websocket/echo", "/browser"])
 def test_7_1_4_a_lab_that_closes_ends_the_connection_when_its_close_was_answered(
-    monkeypatch: pytest.MonkeyPatch,
+    route: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "GRACE_S", 20 * UNIT)
     lab = labkit.Lab("farewell")
-    client = RawClient(lab.port, "/websocket")
+    client = RawClient(lab.port, route)
     with client.sock, ThreadPoolExecutor(1) as elsewhere:
-        assert client.frame() is not None  # where it begins
+        if route == "/websocket/echo":
+            client.send(text(b"there?"))
+        assert client.frame() is not None  # it is open
         closing = elsewhere.submit(lab.close)
         said = client.frame()
-        assert said is not None and said.opcode is Opcode.CLOSE
+        assert said == Frame(Opcode.CLOSE, encode_close(1001, "the lab has closed"))
         client.sock.settimeout(0.2 * UNIT)
         with pytest.raises(TimeoutError):
             client.frame()
