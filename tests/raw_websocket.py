@@ -7,7 +7,8 @@ import os
 import socket
 
 from conftest import UNIT
-from labkit.wire.frames import Frame, FrameDecoder, Opcode, decode_close, encode_frame
+from labkit.wire.close_codes import decode_close
+from labkit.wire.frames import Frame, FrameDecoder, Opcode, encode_frame
 
 MASK = b"\x01\x02\x03\x04"
 

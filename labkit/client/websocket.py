@@ -20,8 +20,10 @@ from labkit.client.speaking import speaking
 from labkit.client.upgrading import Pipe, shaken
 from labkit.client.wiring import Wiring
 from labkit.errors import ConnectionLost, WireError
+from labkit.wire.close_codes import decode_close, encode_close, failure_code
 from labkit.wire.first_word import Messages
-from labkit.wire.frames import UTF8, Frame, Message, Opcode, decode_close, encode_close, encode_frame, failure_code
+from labkit.wire.fragments import Message
+from labkit.wire.frames import UTF8, Frame, Opcode, encode_frame
 from labkit.wire.lane import Carrier
 from labkit.wire.messages import MessageReader, Tell
 from labkit.wire.spans import Category, Item, Mark

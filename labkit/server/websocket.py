@@ -48,6 +48,7 @@ from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProt
 
 from labkit.errors import WireError
 from labkit.server.http1 import LabStream, accepted
+from labkit.wire.close_codes import decode_close, failure_code
 from labkit.wire.frames import (
     COMPRESSION,
     CONTROL,
@@ -59,9 +60,7 @@ from labkit.wire.frames import (
     Frame,
     Opcode,
     apply_mask,
-    decode_close,
     encode_frame,
-    failure_code,
 )
 
 ANSWER_S = 5.0  # for the answer to a close frame

@@ -8,7 +8,9 @@ event_stream    Server-Sent Events (WHATWG HTML 9.2.5 and 9.2.6)
 delimited       lines, and messages with a NUL behind each
 multipart       multipart/x-mixed-replace (RFC 2046 section 5.1)
 bodies          which of these reads a body, and its coding
-frames          WebSocket frames, messages and close codes (RFC 6455 sections 5 and 7.4)
+frames          WebSocket frames and masking (RFC 6455 sections 5.2, 5.3 and 5.5)
+fragments       what they amount to: messages (RFC 6455 sections 5.4 and 8.1)
+close_codes     what a close frame says (RFC 6455 section 7.4)
 handshake       how a WebSocket is asked for, and whether the answer is one (RFC 6455 section 4.1)
 messages        one direction of a WebSocket, permessage-deflate included
 chunks          HTTP/1.1 chunked coding (RFC 9112 section 7.1)

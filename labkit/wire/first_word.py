@@ -13,7 +13,7 @@ from collections.abc import Callable
 from labkit.wire.envelope import Answer, Start, told, told_answer, told_binary
 from labkit.wire.event_stream import StreamEvent
 from labkit.wire.events import Gap
-from labkit.wire.frames import Message
+from labkit.wire.fragments import Message
 from labkit.wire.spans import Item, Run, Sighting, spliced
 
 _OURS = ("json", "gap", "closing")  # the types under which a lab's event stream carries labkit's own JSON

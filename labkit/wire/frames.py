@@ -1,14 +1,11 @@
-"""WebSocket on the wire: frames, masking, messages and close codes (RFC 6455 sections 4.2.2, 5, 7.4 and 8.1).
+"""WebSocket on the wire: frames and masking (RFC 6455 sections 5.2, 5.3 and 5.5).
 
-Not here: the HTTP handshake, and compression (RFC 7692), for which :class:`MessageAssembler` takes a function.
+Not here: the opening handshake (``handshake.py``), what fragments amount to (``fragments.py``), and what a close frame
+says (``close_codes.py``).
 """
 
 from __future__ import annotations
 
-import base64
-import codecs
-import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -18,13 +15,10 @@ MASKING = "RFC 6455 section 5.1"
 FRAMING = "RFC 6455 section 5.2"
 FRAGMENTATION = "RFC 6455 section 5.4"
 CONTROL = "RFC 6455 section 5.5"
-CLOSE = "RFC 6455 section 5.5.1"
-CLOSE_CODES = "RFC 6455 section 7.4"
 UTF8 = "RFC 6455 section 8.1"
 LIMITS = "RFC 6455 section 10.4"
 COMPRESSION = "RFC 7692 section 6"
 
-_ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _FIN = 0x80
 _RSV = {"rsv1": 0x40, "rsv2": 0x20, "rsv3": 0x10}
 
@@ -81,13 +75,7 @@ def apply_mask(data: bytes, mask: bytes) -> bytes:
     return (int.from_bytes(data, "little") ^ int.from_bytes(key, "little")).to_bytes(len(data), "little")
 
 
-def accept_key(key: str) -> str:
-    """The ``Sec-WebSocket-Accept`` that answers a ``Sec-WebSocket-Key`` (RFC 6455 section 4.2.2)."""
-    digest = hashlib.sha1(key.encode() + _ACCEPT_GUID, usedforsecurity=False).digest()
-    return base64.b64encode(digest).decode()
-
-
-def _check_control(opcode: Opcode, payload_bytes: int, fin: bool) -> None:
+def check_control(opcode: Opcode, payload_bytes: int, fin: bool) -> None:
     if opcode < Opcode.CLOSE:
         return
     if not fin:
@@ -104,7 +92,7 @@ def encode_frame(frame: Frame) -> bytes:
             that is not 4 bytes long (section 5.3).
     """
     size = len(frame.payload)
-    _check_control(frame.opcode, size, frame.fin)
+    check_control(frame.opcode, size, frame.fin)
     first = frame.opcode | _FIN * frame.fin | 0x40 * frame.rsv1 | 0x20 * frame.rsv2 | 0x10 * frame.rsv3
     length = size if size < 126 else 126 if size < 1 << 16 else 127
     extended = b"" if length < 126 else size.to_bytes(2 if length == 126 else 8, "big")
@@ -248,7 +236,7 @@ class FrameDecoder:
         if self._masked is not None and masked is not self._masked:
             wrong = "masked frame from a server" if masked else "unmasked frame from a client"
             raise WireError(wrong, clause=MASKING)
-        _check_control(opcode, length, bool(first & _FIN))
+        check_control(opcode, length, bool(first & _FIN))
         size = self._read_length(length)
         if size is None:
             return None
@@ -278,135 +266,3 @@ class FrameDecoder:
         if size < (126 if length == 126 else 1 << 16):
             raise WireError(f"length {size} is not in its shortest form", clause=FRAMING)
         return size
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One whole message: ``data`` is str if it is text, else bytes."""
-
-    text: bool
-    data: str | bytes
-
-
-class MessageAssembler:
-    """Frames in; messages, and the control frames that came between their fragments, out.
-
-    Args:
-        max_message_bytes: the largest message, all fragments together, after *inflate*.
-        inflate: where compression was agreed: takes the payload of one frame of a compressed message and whether
-            it is the last one, and returns it decompressed.
-    """
-
-    def __init__(
-        self,
-        *,
-        max_message_bytes: int = 1 << 24,
-        inflate: Callable[[bytes, bool], bytes] | None = None,
-    ) -> None:
-        self._max_message_bytes = max_message_bytes
-        self._inflate = inflate
-        self._opcode: Opcode | None = None  # of the message under way
-        self._compressed = False
-        self._texts: list[str] = []
-        self._blobs: list[bytes] = []
-        self._message_bytes = 0
-        self._utf8 = codecs.getincrementaldecoder("utf-8")()
-
-    def feed(self, frame: Frame) -> Message | Frame | None:
-        """Take one frame; return the message that it ends, itself if it is a control frame, else None.
-
-        Raises:
-            WireError: a continuation with nothing to continue, a new message inside another (RFC 6455 section
-                5.4), a message over the limit, and text that is not UTF-8, as soon as that is certain (section
-                8.1).
-        """
-        if frame.opcode.is_control:
-            return frame
-        self._begin(frame)
-        payload = frame.payload
-        if self._compressed and self._inflate is not None:
-            payload = self._inflate(payload, frame.fin)
-        self._message_bytes += len(payload)
-        if self._message_bytes > self._max_message_bytes:
-            raise WireError(f"message over {self._max_message_bytes} bytes", clause=LIMITS)
-        if self._opcode is Opcode.TEXT:
-            self._texts.append(self._decode(payload, frame.fin))
-        elif payload:
-            self._blobs.append(payload)
-        return self._end() if frame.fin else None
-
-    def _begin(self, frame: Frame) -> None:
-        if frame.opcode is Opcode.CONTINUATION:
-            if self._opcode is None:
-                raise WireError("a continuation frame, but no message is under way", clause=FRAGMENTATION)
-            return
-        if self._opcode is not None:
-            raise WireError("a new message inside the fragments of another", clause=FRAGMENTATION)
-        if frame.rsv1 and self._inflate is None:
-            raise WireError("a compressed message, but compression was not agreed", clause=COMPRESSION)
-        self._opcode, self._compressed = frame.opcode, frame.rsv1
-
-    def _decode(self, payload: bytes, final: bool) -> str:
-        try:
-            text = self._utf8.decode(payload, final)
-        except UnicodeDecodeError as error:
-            raise WireError(f"text is not UTF-8: {error.reason}", clause=UTF8) from None
-        if b"\xed\xa0" <= self._utf8.getstate()[0] < b"\xee":  # Python waits for the third byte of a surrogate
-            raise WireError("text is not UTF-8: a surrogate", clause=UTF8)
-        return text
-
-    def _end(self) -> Message:
-        text = self._opcode is Opcode.TEXT
-        message = Message(text, "".join(self._texts) if text else b"".join(self._blobs))
-        self._opcode, self._texts, self._blobs, self._message_bytes = None, [], [], 0
-        return message
-
-
-def _check_close_code(code: int) -> None:
-    if code in (1004, 1005, 1006, 1015):
-        raise WireError(f"close code {code} never travels in a frame", clause=f"{CLOSE_CODES}.1")
-    if not 1000 <= code <= 4999:
-        raise WireError(f"close code {code} is not one of 1000 to 4999", clause=f"{CLOSE_CODES}.2")
-    if 1016 <= code <= 2999:
-        raise WireError(f"close code {code} is reserved for the protocol's future", clause=f"{CLOSE_CODES}.2")
-
-
-def encode_close(code: int, reason: str = "") -> bytes:
-    """The payload of a close frame: the code in two bytes, then the reason in UTF-8.
-
-    Raises:
-        WireError: a code that may not travel (RFC 6455 section 7.4), a reason over 123 bytes (section 5.5).
-    """
-    _check_close_code(code)
-    try:
-        text = reason.encode()
-    except UnicodeEncodeError:
-        raise WireError("a close reason with a lone surrogate cannot be UTF-8", clause=UTF8) from None
-    if len(text) > 123:
-        raise WireError(f"a reason has at most 123 bytes, not {len(text)}", clause=CONTROL)
-    return code.to_bytes(2, "big") + text
-
-
-def decode_close(payload: bytes) -> tuple[int, str]:
-    """The code and reason of a close frame; 1005 when it carries none (RFC 6455 section 7.1.5).
-
-    Raises:
-        WireError: a payload of one byte (section 5.5.1), a code that may not travel (7.4), a reason that is not
-            UTF-8 (8.1) or over 123 bytes (5.5).
-    """
-    if not payload:
-        return 1005, ""
-    if len(payload) == 1:
-        raise WireError("a close frame of one byte: a code takes two", clause=CLOSE)
-    _check_control(Opcode.CLOSE, len(payload), True)
-    code = int.from_bytes(payload[:2], "big")
-    _check_close_code(code)
-    try:
-        return code, payload[2:].decode()
-    except UnicodeDecodeError as error:
-        raise WireError(f"close reason is not UTF-8: {error.reason}", clause=UTF8) from None
-
-
-def failure_code(error: WireError) -> int:
-    """The close code to fail a connection with: 1007 for bad UTF-8, 1009 for too big, else 1002 (section 7.4.1)."""
-    return {UTF8: 1007, LIMITS: 1009}.get(error.clause, 1002)

@@ -7,16 +7,17 @@ sends is never deflated, so what an answer says of the client's own window and c
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from collections.abc import Iterator
 
 from labkit.errors import WireError
-from labkit.wire.frames import accept_key
 from labkit.wire.http1 import PROTOCOL, Head
 
 OPENING = "RFC 6455 section 4.1"
 AGREEING = "RFC 7692 section 7.1"
 DEFLATE = "permessage-deflate"
+_ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _PARAMETER = re.compile(r'\s*([!#$%&\'*+\-.^_`|~0-9A-Za-z]+)\s*(?:=\s*("?)([!#$%&\'*+\-.^_`|~0-9A-Za-z]+)\2\s*)?')
 _BITS = {str(bits) for bits in range(8, 16)}
 _ALLOWED: dict[str, set[str | None]] = {
@@ -26,6 +27,12 @@ _ALLOWED: dict[str, set[str | None]] = {
     "client_max_window_bits": {*_BITS},
 }
 """What an answer may say of permessage-deflate, with which values."""
+
+
+def accept_key(key: str) -> str:
+    """The ``Sec-WebSocket-Accept`` that answers a ``Sec-WebSocket-Key`` (RFC 6455 section 4.2.2)."""
+    digest = hashlib.sha1(key.encode() + _ACCEPT_GUID, usedforsecurity=False).digest()
+    return base64.b64encode(digest).decode()
 
 
 def asked(host: str, key: bytes, *, deflate: bool) -> dict[str, str | bytes]:

@@ -13,7 +13,8 @@ from typing import Any
 
 from labkit.errors import WireError
 from labkit.wire.first_word import Messages
-from labkit.wire.frames import LIMITS, Frame, FrameDecoder, Message, MessageAssembler, Opcode, PassedOver
+from labkit.wire.fragments import Message, MessageAssembler
+from labkit.wire.frames import LIMITS, Frame, FrameDecoder, Opcode, PassedOver
 from labkit.wire.lane import Carrier
 from labkit.wire.spans import MAX_HELD_BYTES, TOO_LONG, UNREAD, Item, Mark
 

@@ -16,7 +16,9 @@ from labkit.client.websocket import WebSocketConnection
 from labkit.client.wiring import Wiring
 from labkit.errors import ConnectionLost, WireError
 from labkit.subscribing.contract.receiver import check_marks
-from labkit.wire.frames import Frame, FrameDecoder, Opcode, accept_key, encode_close, encode_frame
+from labkit.wire.close_codes import encode_close
+from labkit.wire.frames import Frame, FrameDecoder, Opcode, encode_frame
+from labkit.wire.handshake import accept_key
 from wait import TIMEOUT_S, read_all, read_until, serving
 
 Script = Callable[[socket.socket], None]

@@ -16,7 +16,8 @@ from labkit.course.captures import Capture, capture_of
 from labkit.course.http_streaming import captured as streamed
 from labkit.course.websocket import captured as talked
 from labkit.errors import LabkitError
-from labkit.wire.frames import Frame, Opcode, apply_mask, encode_close
+from labkit.wire.close_codes import encode_close
+from labkit.wire.frames import Frame, Opcode, apply_mask
 
 
 @pytest.fixture(autouse=True)

@@ -214,9 +214,9 @@ def a_line_more() -> None:
 
 
 def another_accept() -> None:
-    from labkit.wire import frames
+    from labkit.wire import handshake
 
-    frames._ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B12"
+    handshake._ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B12"
 
 
 def a_ping_beside_each() -> None:

@@ -15,7 +15,8 @@ from labkit.lab import server
 from labkit.lab.lab import Lab
 from labkit.subscribing.contract.waiting import settle
 from labkit.techniques import TECHNIQUES, Technique
-from labkit.wire.frames import Frame, FrameDecoder, Opcode, decode_close, encode_frame
+from labkit.wire.close_codes import decode_close
+from labkit.wire.frames import Frame, FrameDecoder, Opcode, encode_frame
 from raw_http2 import Code, Kind, Peer, Setting, data, headers, request, rst, status, window
 from wait import until
 

@@ -12,7 +12,8 @@ import pytest
 import labkit
 from conftest import UNIT
 from labkit.lab import server
-from labkit.wire.frames import Frame, Opcode, encode_close, encode_frame
+from labkit.wire.close_codes import encode_close
+from labkit.wire.frames import Frame, Opcode, encode_frame
 from raw_websocket import MASK, RawClient
 from wait import until
 

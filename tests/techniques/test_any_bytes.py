@@ -21,7 +21,7 @@ from labkit.subscribing.contract.receiver import check_marks
 from labkit.techniques import TECHNIQUES, Delivery, Technique, exhibits
 from labkit.techniques.exhibits.forever_frame import CALL, END
 from labkit.wire.events import Gap
-from labkit.wire.frames import accept_key
+from labkit.wire.handshake import accept_key
 from wait import TIMEOUT_S, read_until
 
 OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"

@@ -28,8 +28,10 @@ from labkit.subscribing.contract.receiver import Receiver, bytes_of, check_marks
 from labkit.techniques import TECHNIQUES, find, http_streaming, plugin_socket
 from labkit.techniques.http_streaming import BOUNDARY, IDLE
 from labkit.techniques.long_polling import later
+from labkit.wire.close_codes import encode_close
 from labkit.wire.events import Cursor, Gap
-from labkit.wire.frames import Frame, FrameDecoder, Opcode, accept_key, encode_close, encode_frame
+from labkit.wire.frames import Frame, FrameDecoder, Opcode, encode_frame
+from labkit.wire.handshake import accept_key
 from labkit.wire.spans import Mark
 from labkit.wire.whole_chunks import ChunkDecoder, Trailers
 from wait import TIMEOUT_S, dial, get, read_all, read_until, serving, until

@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 
 from labkit.wire.bodies import Told, reading_of
 from labkit.wire.chunks import encode_chunk, encode_last
+from labkit.wire.close_codes import encode_close, failure_code
 from labkit.wire.delimited import Delimited
 from labkit.wire.dissect import Dissector
 from labkit.wire.envelope import Received, Start
 from labkit.wire.event_stream import StreamEvent
 from labkit.wire.first_word import Messages
-from labkit.wire.frames import Frame, Message, Opcode, encode_close, encode_frame, failure_code
+from labkit.wire.fragments import Message
+from labkit.wire.frames import Frame, Opcode, encode_frame
 from labkit.wire.lane import Carrier
 from labkit.wire.messages import MessageReader, Tell
 from labkit.wire.spans import CATEGORIES, MAX_HELD_BYTES, Exchange, Mark

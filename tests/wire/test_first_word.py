@@ -12,7 +12,7 @@ from labkit.wire.envelope import Answer, Closing, Received, Start
 from labkit.wire.event_stream import EventStreamDecoder, StreamEvent
 from labkit.wire.events import Gap
 from labkit.wire.first_word import Blocks, Messages, Words, answers
-from labkit.wire.frames import Message
+from labkit.wire.fragments import Message
 
 START, GAP = b'{"cursor":"0@abcd"}', b'{"gap":{"after":"9@zzzz","next":1},"cursor":"0@abcd"}'
 EVENT, END = b'{"id":1,"data":"x"}', b'{"closing":"slow subscriber"}'

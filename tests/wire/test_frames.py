@@ -11,20 +11,10 @@ from hypothesis import strategies as st
 
 from feeding import assert_breaks, assert_decodes, assert_linear, drain
 from labkit.errors import WireError
-from labkit.wire.frames import (
-    Frame,
-    FrameDecoder,
-    Message,
-    MessageAssembler,
-    Opcode,
-    accept_key,
-    apply_mask,
-    decode_close,
-    encode_close,
-    encode_frame,
-    failure_code,
-    header_bytes,
-)
+from labkit.wire.close_codes import decode_close, encode_close, failure_code
+from labkit.wire.fragments import Message, MessageAssembler
+from labkit.wire.frames import Frame, FrameDecoder, Opcode, apply_mask, encode_frame, header_bytes
+from labkit.wire.handshake import accept_key
 
 TEXT, BINARY, CONTINUATION = Opcode.TEXT, Opcode.BINARY, Opcode.CONTINUATION
 KEY = bytes.fromhex("37fa213d")

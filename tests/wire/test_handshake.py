@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from labkit.errors import WireError
-from labkit.wire.frames import accept_key
-from labkit.wire.handshake import agreed, asked
+from labkit.wire.handshake import accept_key, agreed, asked
 from labkit.wire.http1 import Head, read_request, read_response, request_head
 
 KEY = b"\0" * 16

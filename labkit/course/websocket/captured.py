@@ -18,7 +18,8 @@ from labkit.course.websocket.raw import RawSocket
 from labkit.errors import LabkitError
 from labkit.lab.lab import Lab
 from labkit.network.link import Link
-from labkit.wire.frames import Frame, FrameDecoder, Opcode, apply_mask, encode_close, encode_frame
+from labkit.wire.close_codes import encode_close
+from labkit.wire.frames import Frame, FrameDecoder, Opcode, apply_mask, encode_frame
 
 KIND = "05"
 SYLLABLES = ("ba", "de", "fi", "go", "ku", "la", "me", "ni", "po", "ru", "sa", "te", "vi", "zo")

@@ -16,7 +16,8 @@ from labkit.course.shown import Shown, as_table
 from labkit.course.websocket.raw import RawSocket
 from labkit.lab.lab import Lab
 from labkit.network.link import Link
-from labkit.wire.frames import Frame, Opcode, encode_close
+from labkit.wire.close_codes import encode_close
+from labkit.wire.frames import Frame, Opcode
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,8 @@ from labkit.course.websocket.late import late_part
 from labkit.course.websocket.silent_links import DeadPeers
 from labkit.course.websocket.trials import Cell, Conformance
 from labkit.course.websocket.upgrade import Handshake
-from labkit.wire.frames import accept_key, header_bytes
+from labkit.wire.frames import header_bytes
+from labkit.wire.handshake import accept_key
 
 OURS = "labkit"
 LEAST_MESSAGES = 8

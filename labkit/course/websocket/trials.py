@@ -16,7 +16,8 @@ from labkit.course.websocket.cases import CASES, PROBE, Case, sent_bytes, text_f
 from labkit.course.websocket.raw import SAMPLE_KEY, opening
 from labkit.lab.lab import Lab
 from labkit.progress import Progress
-from labkit.wire.frames import Frame, FrameDecoder, Opcode, accept_key
+from labkit.wire.frames import Frame, FrameDecoder, Opcode
+from labkit.wire.handshake import accept_key
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,8 @@ from labkit.client.ledger import ConnectionRecord, Transfer
 from labkit.measuring.rounding import counted
 from labkit.wire.bodies import AsItComes
 from labkit.wire.dissect import Dissector
-from labkit.wire.frames import Frame, Message
+from labkit.wire.fragments import Message
+from labkit.wire.frames import Frame
 from labkit.wire.spans import TOO_LONG, UNREAD, Direction, Exchange, Item, Mark
 
 _WAYS: tuple[Direction, Direction] = ("out", "in")

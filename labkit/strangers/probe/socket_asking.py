@@ -17,7 +17,8 @@ from labkit.strangers.probe.watch import Watch
 from labkit.strangers.secrets import shown
 from labkit.wire import handshake
 from labkit.wire.events import now_ns
-from labkit.wire.frames import Frame, FrameDecoder, MessageAssembler, Opcode, encode_frame
+from labkit.wire.fragments import MessageAssembler
+from labkit.wire.frames import Frame, FrameDecoder, Opcode, encode_frame
 from labkit.wire.http1 import printable
 
 CLOSE_S = 0.5

@@ -14,10 +14,12 @@ from labkit.client.ledger import ConnectionRecord
 from labkit.network.observer import Observer
 from labkit.strangers.tap.log import Log
 from labkit.wire.bodies import AsItComes, Reading, reading_of
+from labkit.wire.close_codes import decode_close
 from labkit.wire.envelope import Answer, Closing, Received, Start
 from labkit.wire.event_stream import StreamEvent
 from labkit.wire.events import Gap, now_ns
-from labkit.wire.frames import Frame, Message, Opcode, decode_close
+from labkit.wire.fragments import Message
+from labkit.wire.frames import Frame, Opcode
 from labkit.wire.http1 import printable
 from labkit.wire.messages import Tell
 from labkit.wire.spans import MAX_HELD_BYTES, TOO_LONG, Direction, Exchange, Item, Mark, begins_head

@@ -28,7 +28,7 @@ from labkit.course.websocket.upgrade import Handshake
 from labkit.errors import LabClosed, LabkitError
 from labkit.server import http1
 from labkit.server.websocket import CorrectedProtocol
-from labkit.wire.frames import accept_key
+from labkit.wire.handshake import accept_key
 
 D = 0.05
 

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from planted_sockets import PING, message, opened
 from planted_streams import CUT, STEP_S, Answer, Step, chunk, event, head
 
-from labkit.wire.frames import Frame, FrameDecoder, MessageAssembler
+from labkit.wire.fragments import MessageAssembler
+from labkit.wire.frames import Frame, FrameDecoder
 from wait import read_until, serving
 
 BEAT = b":\n\n"

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from planted_streams import CUT, Answer, Silence, Step
 
-from labkit.wire.frames import Frame, Opcode, accept_key, encode_frame
+from labkit.wire.frames import Frame, Opcode, encode_frame
+from labkit.wire.handshake import accept_key
 
 PING = encode_frame(Frame(Opcode.PING, b"x"))
 
