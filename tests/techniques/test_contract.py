@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -72,6 +73,18 @@ def test_a_technique_that_breaks_a_promise_is_found(one: Planted, caplog: pytest
     if one.technique.handler is Lingering:  # cancelled, since nothing of it may stay
         assert caplog.messages == 3 * ["Cannot send error response after headers written"]
         caplog.clear()
+
+
+def test_no_turn_of_another_thread_saves_one_that_waits_for_nobody() -> None:
+    (greedy,) = (one for one in PLANTED if one.promise == "disconnect")
+    every_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(5):
+            with pytest.raises(Broken, match=greedy.says):
+                BY_NAME["disconnect"].keep(greedy.trial())
+    finally:
+        sys.setswitchinterval(every_s)
 
 
 def test_each_promise_can_be_broken() -> None:

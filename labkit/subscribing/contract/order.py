@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from labkit import loop
-from labkit.subscribing.contract.promise import BOTH, Trial, promise, publish
+from labkit.subscribing.contract.promise import BOTH, Trial, promise, publish, publish_at_once
 from labkit.subscribing.contract.receiver import Receiver
 from labkit.subscribing.contract.waiting import require, settle
 
@@ -70,11 +69,7 @@ def burst(trial: Trial) -> None:
         publish(lab, 1)
         receiver.wait_until(1)
         settle()  # whoever serves it waits again: it is not slow
-
-        async def publish_all() -> None:
-            publish(lab, 100)  # on the lab loop: nobody has a turn until the last of them
-
-        loop.run(publish_all())
+        publish_at_once(lab, 100)
         receiver.wait_until(101)
         check_all(receiver, [""] * 101)
         require(lab.stats()["disconnected"] == 0, "it was disconnected as slow")

@@ -105,6 +105,15 @@ def publish(lab: Lab, count: int, size: int = 0) -> None:
         lab.publish("x" * size)
 
 
+def publish_at_once(lab: Lab, count: int, size: int = 0) -> None:
+    """The same on the lab loop: nobody has a turn before the last of them."""
+
+    async def all_of_them() -> None:
+        publish(lab, count, size)
+
+    loop.run(all_of_them())
+
+
 # -- what a promise asks a technique ---------------------------------------------------------------------------------
 
 

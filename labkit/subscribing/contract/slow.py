@@ -17,6 +17,7 @@ from labkit.subscribing.contract.promise import (
     polls,
     promise,
     publish,
+    publish_at_once,
     streams,
 )
 from labkit.subscribing.contract.receiver import Receiver
@@ -35,9 +36,10 @@ def stalled(trial: Trial, lab: Lab, **options: Any) -> Receiver:
     receiver = trial.attach(lab, pause_after=1, **options)
     publish(lab, 1, SIZE)
     receiver.wait_for(1)
+    settle()  # whoever serves it waits again: it is not slow
     turns = 2 if trial.http == 1 else 8  # a block is cut into frames, each of which is written in its own turn
     for count in (49,) + (50,) * (MANY // 50 - 1):
-        publish(lab, count, SIZE)
+        publish_at_once(lab, count, SIZE)
         settle(2 + turns * count * SIZE // BLOCK_BYTES)  # fan-out, and turns for each block of whom it has woken
     return receiver
 
