@@ -87,10 +87,10 @@ def probe(
     body = data.encode() if isinstance(data, str) else data
     asked = (method or ("POST" if body else "GET")).upper()
     if not TOKEN.fullmatch(asked):
-        raise LabkitError(f"method {method!r} is none")
+        raise LabkitError(f"method {method!r}: expected a word such as GET or POST (RFC 9110 section 9.1)")
     request_head(asked, "/", (headers or {}).items())
     if isinstance(parallel, bool) or not 0 <= parallel <= MOST_AT_ONCE:
-        raise LabkitError(f"parallel={parallel}: expected 0 to {MOST_AT_ONCE}")
+        raise LabkitError(f"parallel={parallel}: expected a whole number from 0 to {MOST_AT_ONCE}")
     trust = trust_of(cafile, insecure)
     trust.check()
     there = address.split(url)

@@ -100,7 +100,7 @@ def secure(context: ssl.SSLContext) -> Iterator[str]:
 CERTIFICATES = {
     "expired": ({"expired": True}, True, "certificate has expired", "renew the server's certificate"),
     "of another host": ({"names": ("example.org",)}, True, "mismatch", "ask by the name that the certificate is for"),
-    "of an authority that is not known": ({}, False, "local issuer", "the whole chain at the server, or --cafile FILE"),
+    "of an authority that is not known": ({}, False, "local issuer", "send the whole chain from the server, or --ca"),
 }
 
 
