@@ -17,7 +17,7 @@ KNOWN = {
     30: "HAProxy as often set, some clouds",
     50: "HAProxy as its documentation sets it",
     60: "nginx, apache, varnish, an AWS application load balancer",
-    100: "Cloudflare",
+    120: "Cloudflare, by its documentation of 2026",
     300: "undici, of which node's fetch is made, as a hop's client",
 }
 
