@@ -21,7 +21,7 @@ from labkit.painter import PAINTER
 
 WIDTH, HEIGHT = 900, 450
 FORMATS = ("png", "svg", "pdf")
-GET_KALEIDO = "Pictures need kaleido: pip install 'kaleido>=1'."
+GET_KALEIDO = 'Pictures need kaleido: pip install "kaleido>=1".'
 GET_CHROMIUM = (
     "Pictures need a Chromium or Chrome, and none was found or it did not start. Install one with "
     "'apt-get install chromium' or your system's way, or run plotly_get_chrome; set BROWSER_PATH if it is elsewhere."

@@ -174,7 +174,7 @@ def figures_of(run: Any) -> dict[str, Figures]:
         return dict(MEASURED)
     trace, server = getattr(run, "run", run), getattr(run, "server", None)
     if not hasattr(trace, "ledger") or not hasattr(trace, "summary"):
-        raise LabkitError(f"choose: run={run!r:.60}, expected a Run or a comparison")
+        raise LabkitError(f"choose: run={run!r:.60}, expected what labkit.measure or side_by_side.compare gives")
     found = dict(MEASURED)
     summary = trace.summary()
     for technique in set(found).intersection(map(str, summary.index)):

@@ -168,7 +168,8 @@ def stream_hour(needs: Needs, figures: Figures, which: Estimate, clients: float)
     mean_s = told.mean_s + _gathered_s(needs, window_s) + fan_out_s / 2
     why_not = "" if needs.staleness_s >= told.max_s else "one transit is later than is tolerated"
     if beat_s >= needs.idle_timeout_s and not needs.finite:
-        why_not = f"a heartbeat each {beat_s:g} s is too rare for what ends a connection after {needs.idle_timeout_s:g}"
+        limit_s = needs.idle_timeout_s
+        why_not = f"a heartbeat each {beat_s:g} s is too rare for what ends a connection after {limit_s:g} s"
     return Hour(
         beat_s, mean_s, told.max_s + window_s + fan_out_s, opened, sent, 1.0, cpu_us, opened, writes + beats,
         at(figures.memory_kib, which), least_s=told.max_s, round_us=0.0 if needs.finite else span_us,

@@ -20,7 +20,7 @@ SAFE = 0.8
 MOBILE_HEARTBEAT_S = 240.0
 """For phones a heartbeat is as rare as the path allows, and this at the most: each one wakes the radio."""
 POST_KEPT_S = 10.0
-"""A POST's connection is worth keeping where the next one comes within so long; servers end it soon after."""
+"""A POST's connection is taken to be kept where the next one comes within so long: an assumption, servers differ."""
 PRICES = {"per_gb": "per 10^9 bytes", "per_million_requests": "per 10^6 requests", "per_connection_hour": "per hour"}
 
 

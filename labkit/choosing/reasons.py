@@ -126,8 +126,8 @@ def _upstream(case: Case) -> Iterator[str]:
     elif needs.posts_keep_a_connection:
         yield f"A POST each {style.seconds(1 / needs.upstream_per_s)} keeps a second connection open."
     else:
-        yield (f"A POST each {style.seconds(1 / needs.upstream_per_s)} holds no second connection: it is opened for "
-               f"each, since a server ends one that is idle for more than {POST_KEPT_S:g} s or so.")  # fmt: skip
+        yield (f"A POST each {style.seconds(1 / needs.upstream_per_s)} holds no second connection: one is taken to "
+               f"be opened for each, where they are more than {POST_KEPT_S:g} s apart.")  # fmt: skip
 
 
 def _herd(case: Case) -> Iterator[str]:

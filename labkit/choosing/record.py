@@ -83,7 +83,7 @@ def _lines(choice: Chosen) -> Iterator[str]:
     yield from ("", "## Decision", "", choice.sentence, "")
     yield from (f"- {reason}" for reason in choice.reasons)
     yield from ("", "## Consequences", "")
-    yield from (f"- {line}" for line in _consequences(best))
+    yield from (f"- {line}" for line in _consequences(best, needs))
     yield from ("", "The answer changes where:", "")
     yield from (f"- {flip}" for flip in choice.flips()) if choice.flips() else ("- no single input changes it",)
     yield from ("", "## Evidence", "")
@@ -118,7 +118,7 @@ def _cost(option: Option) -> str:
     return cost if {cost} == set(ends) else f"{cost} ({' to '.join(ends)})"
 
 
-def _consequences(best: Option) -> Iterator[str]:
+def _consequences(best: Option, needs: Needs) -> Iterator[str]:
     if not best.feasible:
         yield "the needs have to change: see where the answer does"
         return
@@ -133,8 +133,8 @@ def _consequences(best: Option) -> Iterator[str]:
         beat = style.seconds(best.every_s)
         held = counted(best.connections, "connection", f"{best.connections:,.0f}")
         yield f"the server holds {held}, and says something at least every {beat}"
-    if technique.kind == "stream" and "Upgrade" not in technique.http1_only:
-        yield "a page has six connections to a host in HTTP/1.1, over all tabs: each stream takes one of them"
+    if technique.kind != "poll" and "Upgrade" not in technique.http1_only and not needs.http2:
+        yield "a browser has six connections to a host in HTTP/1.1, over all tabs; each held answer takes one"
     yield "events carry ids, and clients come back with a cursor: otherwise every reconnection loses events"
 
 

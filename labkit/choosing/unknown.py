@@ -8,7 +8,7 @@ from labkit.choosing.options import Option
 RARE_PER_S = 1 / 600
 """Events so rare that a page may be closed when one comes."""
 LOSS_S = 1.0
-"""A retransmission takes 200 ms to 1 s: where less is tolerated, loss decides as much as the technique."""
+"""A retransmission takes a round trip to 1 s: where less is tolerated, loss decides as much as the technique."""
 
 
 def unknown(needs: Needs, best: Option) -> list[str]:
@@ -23,6 +23,7 @@ def unknown(needs: Needs, best: Option) -> list[str]:
         (holds, "serverless platforms: a connection held is billed by its time there, or ended"),
         (best.feasible and best.servers > 1, "a backplane: what it costs to bring each event to all of the servers"),
         (best.feasible and needs.staleness_s <= LOSS_S,
-         "loss: a segment sent again is 200 ms or more late, and so is all behind it on its connection"),
+         "loss: a lost segment comes later by a round trip or more, by 200 ms or more where none follows it (Linux), "
+         "and all behind it waits"),
     ]  # fmt: skip
     return [said for applies, said in found if applies]

@@ -14,7 +14,7 @@ from labkit.claims.entry import OPEN, Entry
 
 NOTHING_YET = (
     "Run a notebook of the course and come back: each of its checks fills a row of this table. "
-    "<code>python -m labkit verdicts</code> runs them all, in about ten minutes."
+    "<code>python -m labkit verdicts</code> runs them all, in some twelve minutes."
 )
 WIDTHS = {"claim": 10, "sentence": 30, "expected": 9, "measured": 15, "reason": 24, "predicted": 12}
 """Columns and their shares of the width, so that those of all notebooks stand below each other."""

@@ -32,7 +32,7 @@ STOP_TIMEOUT_S = 15.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("notebook", nargs="?", default=FIRST, help="which notebook (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=None, help="JupyterLab's port (default: a free one)")
+    parser.add_argument("--port", type=int, default=None, help="JupyterLab's port (default: 8888, or a free one above)")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
 
 

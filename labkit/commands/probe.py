@@ -28,12 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", help="of the request (default: GET, POST with --data)")
     parser.add_argument("--data", default="", metavar="TEXT|@FILE", help="the request's body; it is sent exactly once")
     parser.add_argument("--again", action="store_true", help="allow a request with a body to be sent again")
-    parser.add_argument("--cut", action="store_true", help="come back with Last-Event-ID, as after a cut")
+    parser.add_argument("--cut", action="store_true", help="ask once more with Last-Event-ID, as after a cut")
     parser.add_argument("--publish", action="store_true",
                         help="behind the hop is a lab (labkit serve): POST events to it, through the hop")  # fmt: skip
-    parser.add_argument("--parallel", type=int, default=0, metavar="N", help="so many more at once")
+    parser.add_argument("--parallel", type=int, default=0, metavar="N",
+                        help="ask so many times more at once: how many get an answer?")  # fmt: skip
     parser.add_argument("--header", action="append", default=[], metavar="NAME:VALUE",
-                        help="of each request, such as a key; its value is shown nowhere; may be repeated")  # fmt: skip
+                        help="send this with each request, such as a key; its value is shown nowhere; may be "
+                        "repeated")  # fmt: skip
     parser.add_argument("--seconds", type=float, default=10.0, metavar="S",
                         help="how long each answer is listened to (default: %(default)s); an idle limit of 60 s is "
                         "seen from 75 on")  # fmt: skip
@@ -44,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="an HTTP proxy, http://[NAME:PASSWORD@]HOST:PORT; --also goes without it")  # fmt: skip
     parser.add_argument("--insecure", action="store_true", help="believe any certificate")
     parser.add_argument("--expect", default="", metavar="LIMITS",
-                        help="such as first-event=2s,gap=5s: what is not so counts as a finding")  # fmt: skip
+                        help="such as first-event=2s,gap=5s: what is not so counts as a finding; head, first-byte, "
+                        "first-event and gap are most, lasts is least")  # fmt: skip
     parser.add_argument("--html", metavar="PAGE.html", help="write a page of it")
     parser.add_argument("--json", metavar="FILE", help="write all that was seen and found; - for the terminal")
 

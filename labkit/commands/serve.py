@@ -125,7 +125,7 @@ def _announce(server: Server, cafile: str | None, fingerprint: str) -> None:
     print(f"labkit serves at {base}  (open it in a browser to see every technique live)")
     for technique in server.techniques:
         print(f"  {technique.name:<16}{technique.url('127.0.0.1', server.ports, tls=bool(cafile))}")
-    print(f"publish with:  curl {f'--cacert {cafile} ' if cafile else ''}-d 'hello' {base}/events")
+    print(f"publish with:  curl {f'--cacert {cafile} ' if cafile else ''}-d hello {base}/events")
     if 2 in server.http.versions:
         stream = next((technique.route for technique in server.techniques if technique.kind == "stream"), "/")
         print(f"with HTTP/2:   curl -N --http2{f' --cacert {cafile}' if cafile else '-prior-knowledge'} {base}{stream}")

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--one-way", type=float, default=0.0, metavar="MS", help="delay each way so long (0 ms)")
     parser.add_argument("--jitter", type=float, default=0.0, metavar="MS", help="up to this much more (0 ms)")
     parser.add_argument("--rate", type=float, metavar="BYTES", help="at most so many bytes a second each way")
-    parser.add_argument("--cut-after", type=float, metavar="S", help="reset all connections then, and take new ones")
+    parser.add_argument("--cut-after", type=float, metavar="S", help="cut all connections then, and take new ones")
     parser.add_argument("--cut-how", choices=("reset", "fin"), default="reset", help="how they end (default: reset)")
     parser.add_argument("--stall-after", type=float, metavar="S", help="let nothing pass from then on")
     parser.add_argument("--heal-after", type=float, metavar="S", help="end the stall so much later")

@@ -39,7 +39,7 @@ async def _serve(host: str, port: int, is_fast: bool) -> None:
     port = await server.start(host, port)
     base = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     print(f"labkit serves {len(ALL)} cases at {base}  (open it in a browser, and try that)")
-    print(f"for example   curl -N '{base}/event-stream/crlf?visit=1'")
+    print(f'for example   curl -N "{base}/event-stream/crlf?visit=1"')
     print(f"what is right {base}/cases/crlf.json; all of them: {base}/cases.json")
     print("Ctrl-C stops it", flush=True)
     try:

@@ -27,7 +27,7 @@ CELL_TIMEOUT_S = 300
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="only these (default: all, about ten minutes)")
+    parser.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="only these (default: all, twelve minutes)")
     parser.add_argument("--out", default="verdicts", metavar="FOLDER", help="where to write (default: %(default)s)")
 
 

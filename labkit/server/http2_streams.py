@@ -25,7 +25,7 @@ from labkit.server.http2_limits import ANSWERED, Allowance
 from labkit.server.http2_requests import Refused, request_of
 from labkit.server.http2_sending import WINDOW_BYTES, Sender, Sending
 
-MAX_STREAMS = 100  # at a time (RFC 9113 section 5.1.2 recommends no fewer)
+MAX_STREAMS = 100  # at a time (RFC 9113 section 6.5.2 recommends no fewer)
 
 
 class Stream(Sending):

@@ -1,7 +1,7 @@
 """TLS for a server (RFC 8446): a throw-away authority, a certificate for this machine's names, and the stream.
 
 The authority lives as long as its lab and its key is kept nowhere: whoever is to trust the lab is given its certificate
-(``lab.cafile``). Made by ``trustme``, which is an extra of its own: ``pip install 'labkit[tls]'``.
+(``lab.cafile``). Made by ``trustme``, which is an extra of its own: ``pip install "labkit[tls]"``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from labkit.server.http1 import HEAD_S, LabStream
 
 ALPN = {2: "h2", 1: "http/1.1"}  # what a server would rather have first
 NAMES = ("localhost", "127.0.0.1", "::1")
-MISSING = "TLS needs trustme, which makes the certificate: pip install 'labkit[tls]'"
+MISSING = 'TLS needs trustme, which makes the certificate: pip install "labkit[tls]"'
 IN_CLEAR = b"this port speaks TLS: begin the address with https:// or wss://\n"
 
 

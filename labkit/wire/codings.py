@@ -50,6 +50,11 @@ def is_readable(name: str) -> bool:
     return _zstd() is not None if name == "zstd" else name in CODINGS
 
 
+def brought_by(name: str) -> str:
+    """What would let the coding of that name be read, in brackets; empty where nothing is known to."""
+    return f" ({BROUGHT_BY})" if name in CODINGS else ""
+
+
 def decoder(name: str) -> Decoder:
     """A new one for the coding of that name, which is readable."""
     if name == "br":

@@ -60,6 +60,20 @@ def test_more_streams_than_a_browser_has_connections_want_http2_at_the_edge_or_a
     assert "8 streams or held requests" in old.to_adr()
 
 
+@pytest.mark.parametrize(
+    ("winner", "path", "is_said"),
+    [
+        ("sse", (), True),
+        ("sse", ("http2-edge",), False),
+        ("long-polling", ("buffering-proxy", "blocks-upgrade"), True),
+        ("long-polling", ("buffering-proxy", "blocks-upgrade", "http2-edge"), False),
+    ],
+)
+def test_a_record_tells_of_six_connections_where_they_count(winner: str, path: tuple[str, ...], is_said: bool) -> None:
+    choice = labkit.choose(rate_per_s=0.1, staleness_s=0.3, path=path)
+    assert choice.winner == winner and ("has six connections to a host" in choice.to_adr()) is is_said
+
+
 def test_at_an_http2_edge_a_poll_costs_a_third_of_its_bytes_or_less() -> None:
     old, new = (labkit.choose(rate_per_s=0.001, staleness_s=60, path=path) for path in ("plain", "http2-edge"))
     share = option(new, "polling").bytes_per_h / option(old, "polling").bytes_per_h

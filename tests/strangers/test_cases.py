@@ -43,6 +43,13 @@ def test_a_case_says_what_is_right_and_where_that_is_written() -> None:
         assert case.clause in about(case)
 
 
+def test_a_close_code_is_of_the_clause_that_has_it() -> None:
+    """RFC 6455 section 7.4.1 ends at 1011 and 1015; later ones are registered (7.4.2)."""
+    codes = {int(found[1]): case.clause for case in ALL if (found := re.fullmatch(r"ws-close-(\d+)", case.name))}
+    assert {code for code, clause in codes.items() if clause.endswith("7.4.1")} == {1001, 1003, *range(1007, 1012)}
+    assert {clause for clause in codes.values()} == {f"RFC 6455 section 7.4.{n}" for n in (1, 2)}
+
+
 def test_the_readme_counts_them() -> None:
     readme = Path(__file__).parent.parent.parent / "README.md"
     assert f"labkit serves {len(ALL)} cases at" in readme.read_text(encoding="utf-8")

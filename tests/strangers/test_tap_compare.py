@@ -137,6 +137,13 @@ def test_a_coding_that_is_unknown_here_is_said_and_its_events_are_not_called_mis
     assert "missing" not in [kind for kind, _ in told(near, SERVER)]
 
 
+def test_what_would_let_a_coding_be_read_is_said_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labkit.strangers.tap.exchanges.is_readable", lambda name: False)
+    near = [request(0), answer(3, ["Content-Encoding", "br"]), end(1001)]
+    said = next(says for kind, says in told(near, SERVER) if kind == "not read")
+    assert said.endswith('cannot be read here (pip install "labkit[codings]")')
+
+
 def test_events_that_are_alike_are_each_paired_once() -> None:
     near = [request(0), answer(3), *(event(ms + 1, "1") for ms in (200, 400, 600)), end(1001)]
     far = [request(1), answer(2), *(event(ms, "1") for ms in (200, 400, 600)), end(1000)]

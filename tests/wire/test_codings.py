@@ -10,12 +10,16 @@ import pytest
 
 from labkit.wire import codings
 from labkit.wire.bodies import AsItComes, decoded
-from labkit.wire.codings import CODINGS, PIECE_BYTES, Undecodable, decoder, is_readable, readable
+from labkit.wire.codings import CODINGS, PIECE_BYTES, Undecodable, brought_by, decoder, is_readable, readable
 from labkit.wire.event_stream import EventStreamDecoder
 
 EVENTS = [f"id: {number}\ndata: event {number}\n\n".encode() for number in range(20)]
 Coder = Callable[[], tuple[Callable[[bytes], bytes], Callable[[], bytes]]]
 """Gives what codes a piece and flushes it, and what ends it."""
+
+
+def test_what_would_let_a_coding_be_read_is_said_where_it_is_known() -> None:
+    assert "labkit[codings]" in brought_by("br") and brought_by("compress") == ""
 
 
 def deflated(wbits: int) -> Coder:

@@ -26,6 +26,8 @@ TURNS = (3, 5, 4)
 BEAT_S = 0.3
 LATE_EVENTS, LATE_EVERY_S, LATE_AFTER_S = 6, 0.25, 1.0
 """Of the stream whose events come one late: how many, how far apart, and how long the last one waits for the end."""
+BUFFERED = DEFAULT.replace("@target@; }", "@target@; proxy_http_version 1.0; }")
+"""What nginx does by default before 1.29.7, said aloud: a later one asks in HTTP/1.1, and holds no chunk back."""
 UNBUFFERED = DEFAULT.replace("@target@; }", "@target@; proxy_http_version 1.1; proxy_buffering off; }")
 IDLE = RECOMMENDED.replace("proxy_read_timeout 1h", f"proxy_read_timeout {1000 * LIMIT_S:.0f}ms")
 
@@ -119,13 +121,13 @@ def _hop(**options: object) -> Front:
 
 
 def held() -> Broken:
-    """Row 1: nginx as it is out of the box, or a hop that keeps an answer as it does."""
+    """Row 1: nginx that asks in HTTP/1.0, or a hop that keeps an answer as it does."""
     pauses = steadily(EVENTS)
-    if nginx(DEFAULT).missing:
+    if nginx(BUFFERED).missing:
         made, mended = (Made(pauses, _hop(hold=hold)) for hold in (True, False))
         return Broken(made, mended, "an emulated buffer: nginx is not installed", "Hop(port, hold=False)")
-    made, mended = (Made(pauses, functools.partial(_before, configuration=text)) for text in (DEFAULT, UNBUFFERED))
-    return Broken(made, mended, f"nginx {nginx(DEFAULT).version}", "proxy_http_version 1.1; proxy_buffering off;")
+    made, mended = (Made(pauses, functools.partial(_before, configuration=text)) for text in (BUFFERED, UNBUFFERED))
+    return Broken(made, mended, f"nginx {nginx(BUFFERED).version}", "proxy_http_version 1.1; proxy_buffering off;")
 
 
 def compressed() -> Broken:

@@ -63,12 +63,17 @@ class Plan:
             how = "by CONNECT" if first.proxy.tunnels(first.address) else "which is asked by the whole address"
             said.append(f"  through the proxy {first.proxy}, {how}")
         said += self._offered()
-        if self.also is not None:
+        if self.also is not None and self.sendable:
             way = ", without the proxy" if first.proxy is not None else ""
             said.append(f"  and the same to {shown(str(self.also))}, at the same time{way}")
         if self.publishes:
             said.append("  and POSTs to /events beside it, four a second, to a topic of its own (--publish)")
-        if self.sendable:
+        if not self.sendable:
+            left = ", nor sent to --also," if self.also is not None else ""
+            said.append(f"  once: a {first.method} is not repeated{left} without --again")
+        elif self.publishes:
+            said += [] if self.is_socket else ["  and Accept-Encoding: identity beside it where it is compressed"]
+        else:
             what = "the same again where it is cut" if self.is_socket else (
                 "and only where the first answer asks for it, one thing changed: Accept-Encoding: identity where it is "
                 "compressed, another Accept where it is held or no event stream, HTTP/1.1 alone where HTTP/2 "
@@ -79,8 +84,6 @@ class Plan:
                 said.append("  and once more with Last-Event-ID, as after a cut (--cut)")
             if self.parallel:
                 said.append(f"  and {self.parallel} at once (--parallel), for {self.crowd_s:g} s")
-        else:
-            said.append(f"  once: a {first.method} is not repeated without --again")
         return said
 
 

@@ -70,7 +70,8 @@ def probe(
         seconds: how long each answer is listened to.
         cut: come back with Last-Event-ID, as after a cut.
         parallel: so many more at once, to see how many are held.
-        publish: behind the hop is a lab (``labkit serve``): POST events to it, through the hop, and time them.
+        publish: behind the hop is a lab (``labkit serve``): POST events to it, through the hop, and time them; without
+            *cut* and *parallel*.
         again: send a request with a body more than once.
         expect: such as ``first-event=2s,gap=5s``; what is not so counts as a finding.
         cafile, insecure: whose certificates are believed.
@@ -87,10 +88,12 @@ def probe(
     body = data.encode() if isinstance(data, str) else data
     asked = (method or ("POST" if body else "GET")).upper()
     if not TOKEN.fullmatch(asked):
-        raise LabkitError(f"method {method!r} is none")
+        raise LabkitError(f"method {method!r}: expected a word such as GET or POST (RFC 9110 section 9.1)")
     request_head(asked, "/", (headers or {}).items())
     if isinstance(parallel, bool) or not 0 <= parallel <= MOST_AT_ONCE:
-        raise LabkitError(f"parallel={parallel}: expected 0 to {MOST_AT_ONCE}")
+        raise LabkitError(f"parallel={parallel}: expected a whole number from 0 to {MOST_AT_ONCE}")
+    if publish and (cut or parallel):
+        raise LabkitError("--publish goes without --cut and --parallel: it listens to its own events alone; ask twice")
     trust = trust_of(cafile, insecure)
     trust.check()
     there = address.split(url)

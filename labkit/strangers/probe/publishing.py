@@ -15,6 +15,7 @@ from labkit.wire.bodies import AsItComes
 from labkit.wire.events import now_ns
 
 EACH_S = 0.25
+UNANSWERED = "no POST to /events was answered in time: is a lab (labkit serve) behind it, and does the hop let POST by?"
 FIRST_S = 0.3
 """Until the subscriber is surely there."""
 
@@ -46,7 +47,7 @@ class Publisher:
             LabkitError: nothing was; the message says why.
         """
         if not self.posted_ns:
-            raise LabkitError(f"nothing could be published: {self.complaint or 'no POST was answered in time'}")
+            raise LabkitError(f"nothing could be published: {self.complaint or UNANSWERED}")
         return {said: (t_ns - since_ns) / 1e9 for said, t_ns in self.posted_ns.items()}
 
     async def publish(self) -> None:

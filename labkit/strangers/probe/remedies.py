@@ -9,6 +9,8 @@ from labkit.strangers.probe.observation import Observation
 PROGRAMS = ("openresty", "nginx", "cloudflare", "envoy", "varnish", "caddy", "apache", "haproxy", "lighttpd", "squid",
             "traefik", "express", "tornado", "uvicorn", "gunicorn", "jetty")  # fmt: skip
 
+HOLDS = "nginx where it asks in HTTP/1.0, its default before 1.29.7"
+"""Whose buffer keeps the head as well: towards HTTP/1.1 nginx passes each chunk on."""
 UNBUFFER = {
     "nginx": ("nginx, in the location:  proxy_http_version 1.1;  proxy_buffering off;",
               "or, where only the application can be changed, the header  X-Accel-Buffering: no  in its answer"),
@@ -37,7 +39,8 @@ LIFETIME = {
 UPGRADE = {
     "nginx": ("nginx, in the location:  proxy_http_version 1.1;  proxy_set_header Upgrade $http_upgrade;  "
               'proxy_set_header Connection "upgrade";',),
-    "apache": ("apache:  ProxyPass / ws://app/   (mod_proxy_wstunnel)",),
+    "apache": ("apache 2.4.47 or later:  ProxyPass / http://app/ upgrade=websocket   (earlier: ws://app/, by "
+               "mod_proxy_wstunnel)",),
     "varnish": ("varnish:  if (req.http.upgrade) { return (pipe); }  and in vcl_pipe  "
                 "set bereq.http.upgrade = req.http.upgrade;",),
     "envoy": ("envoy, in the route:  upgrade_configs: [{upgrade_type: websocket}]",),

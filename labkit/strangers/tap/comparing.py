@@ -16,6 +16,7 @@ from labkit.strangers.tap.exchanges import OTHER, Seen
 from labkit.strangers.tap.log import Entry
 from labkit.strangers.tap.pairing import Pair, Side, in_order, pairs, sides
 from labkit.strangers.tap.telling import seconds
+from labkit.wire.codings import brought_by
 from labkit.wire.http1 import printable
 
 LATE_NS = 50_000_000
@@ -134,7 +135,8 @@ def _told(near: Side, far: Side, pair: Pair) -> Iterator[tuple[str, str]]:
     yield from _fields(pair)
     unread = pair.near.unread or pair.far.unread
     if unread:
-        yield "not read", f"one side has the coding {printable(unread, 20)}, whose events cannot be read here"
+        said = f"one side has the coding {printable(unread, 20)}, whose events cannot be read here"
+        yield "not read", said + brought_by(unread)
     else:
         yield from _times(near, far, pair)
         yield from _events(near, far, pair)

@@ -176,9 +176,10 @@ def read(path: str | Path) -> tuple[dict[str, Any], list[Entry]]:
     entries = [_parsed(line) for line in lines]
     for number, entry in enumerate(entries, 2):
         if entry is None or not _has(entry, {"t_ns": int, "what": str, **_SHAPES.get(str(entry.get("what")), {})}):
-            raise LabkitError(f"{path} is damaged: line {number} is no happening of a tap")
+            raise LabkitError(f"{path} is damaged: line {number} is no happening of a tap; record it again")
     if len(entries) != head["entries"]:
-        raise LabkitError(f"{path} is damaged: it has {len(entries)} of its {head['entries']} happenings")
+        raise LabkitError(f"{path} is damaged: it has {len(entries)} of its {head['entries']} happenings; record it "
+                          "again, and end the tap with Ctrl-C")  # fmt: skip
     return head, [entry for entry in entries if entry is not None]
 
 

@@ -11,6 +11,7 @@ from labkit.strangers.tap.exchanges import OTHER, TUNNEL, Seen, by_route, reconn
 from labkit.strangers.tap.named import EVENTS, POLLS, SOCKET
 from labkit.strangers.tap.reading import READ
 from labkit.strangers.tap.telling import HOW, OTHER_SIDE, ending, seconds
+from labkit.wire.codings import brought_by
 from labkit.wire.http1 import printable
 from labkit.wire.spans import MAX_HELD_BYTES
 
@@ -181,7 +182,9 @@ def _unread(found: Sequence[Seen]) -> list[str]:
     for seen in found:
         name, passed = f"#{seen.number} {printable(seen.path, 40)}", sum(entry["bytes"] for entry in seen.pieces)
         if seen.unread:
-            said.append(f"{name}: coded in {printable(seen.unread, 20)}, which is not read here.")
+            said.append(
+                f"{name}: coded in {printable(seen.unread, 20)}, which is not read here{brought_by(seen.unread)}."
+            )
         elif passed and (seen.kind in READ or seen.technique == SOCKET):
             said.append(
                 f"{name}: {passed} B were of items over {MAX_HELD_BYTES >> 20} MiB, and are not read as events."

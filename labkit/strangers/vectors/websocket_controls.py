@@ -56,11 +56,16 @@ def _closes(name: str, about: str, section: str, code: int | None, reason: str =
     return socket_case(name, about, section, upgraded(text("one"), close(code, reason)), had)
 
 
+_OF_THE_RFC = dict.fromkeys((1001, 1003, *range(1007, 1012)), "") | {1010: ", which is the client's to send"}
 _CLOSES = (
     _closes("close-without-code", "A close of no code is 1005 to the application.", "6455 section 7.1.5", None),
     *(
-        _closes(f"close-{code}", f"The server closes with {code}.", "6455 section 7.4.1", code, "bye")
-        for code in (1001, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014)
+        _closes(f"close-{code}", f"The server closes with {code}{more}.", "6455 section 7.4.1", code, "bye")
+        for code, more in _OF_THE_RFC.items()
+    ),
+    *(
+        _closes(f"close-{code}", f"{code} was registered after the RFC.", "6455 section 7.4.2", code, "bye")
+        for code in (1012, 1013, 1014)
     ),
     *(
         _closes(f"close-{code}", f"{code} is a code of frameworks and applications.", "6455 section 7.4.2", code, "bye")

@@ -50,7 +50,7 @@ def contract(
         technique: yours, or the name of one that is registered.
         only: names of promises or of their groups; all by default.
         http: the version that it is tried over, 1 or 2; HTTP/2 in clear text, by prior knowledge.
-        tls: try it on labs that speak TLS (``pip install 'labkit[tls]'``).
+        tls: try it on labs that speak TLS (``pip install "labkit[tls]"``).
         progress: show a line while it runs.
 
     Returns:

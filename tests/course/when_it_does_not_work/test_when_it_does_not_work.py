@@ -66,6 +66,19 @@ def test_nginx_breaks_it_as_the_emulation_does(name: str) -> None:
         case.close()
 
 
+def test_nginx_holds_it_whatever_it_asks_in_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From 1.29.7 on it asks in HTTP/1.1, and holds no chunk back."""
+    if missing := broken.nginx(broken.BUFFERED).missing:
+        pytest.skip(missing)
+    later = broken.BUFFERED.replace("http {", "http { proxy_http_version 1.1;")
+    monkeypatch.setattr(broken, "BUFFERED", later)
+    case = course.held()
+    try:
+        assert later != broken.DEFAULT and "merged" in (seen := case.tapped()).kinds, str(seen)
+    finally:
+        case.close()
+
+
 def test_a_hop_refuses_a_flush_that_it_does_not_know() -> None:
     with pytest.raises(ValueError, match="after, before, never"):
         Hop(1, gzip="sometimes")  # type: ignore[arg-type]

@@ -7,12 +7,14 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from planted_sockets import healthy_socket
 from planted_streams import LAST, Answer, Step, chunk, endless, event, head, planted, refusing
 from steady import probed, rows
 
+from labkit.errors import LabkitError
 from labkit.strangers.probe.probing import probe
 from labkit.strangers.probe.report import Report
 from tls import Authority, over_tls
@@ -100,7 +102,7 @@ def secure(context: ssl.SSLContext) -> Iterator[str]:
 CERTIFICATES = {
     "expired": ({"expired": True}, True, "certificate has expired", "renew the server's certificate"),
     "of another host": ({"names": ("example.org",)}, True, "mismatch", "ask by the name that the certificate is for"),
-    "of an authority that is not known": ({}, False, "local issuer", "the whole chain at the server, or --cafile FILE"),
+    "of an authority that is not known": ({}, False, "local issuer", "send the whole chain from the server, or --ca"),
 }
 
 
@@ -212,3 +214,30 @@ def test_a_lab_is_published_to_with_the_keys_that_were_given_and_they_are_not_to
     posted = [request for request in asked if request.startswith("POST /events")]
     assert posted and all("bWU6aGlkZGVuOTk" in request and f"X-Key: {SECRET}" in request for request in posted)
     assert SECRET not in f"{report}{report.as_json()}"
+
+
+# -- what is said beforehand -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "also_is_asked", "is_asked_further"),
+    [
+        ({}, True, True),
+        ({"data": "x"}, False, False),
+        ({"data": "x", "again": True}, True, True),
+        ({"publish": True}, True, False),
+    ],
+)
+def test_no_more_is_said_beforehand_than_is_sent(
+    options: dict[str, Any], also_is_asked: bool, is_asked_further: bool
+) -> None:
+    said, here = list[str](), "http://127.0.0.1:1"
+    probe(here, also=f"{here}/behind", say=said.append, **options)
+    assert any("/behind, at the same time" in line for line in said) is also_is_asked, said
+    assert any("requests at most" in line for line in said) is is_asked_further, said
+
+
+@pytest.mark.parametrize("more", [{"cut": True}, {"parallel": 2}])
+def test_events_of_its_own_go_without_what_would_not_be_asked(more: dict[str, Any]) -> None:
+    with pytest.raises(LabkitError, match="ask twice"):
+        probe("http://127.0.0.1:1", publish=True, say=None, **more)

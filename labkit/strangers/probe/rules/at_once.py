@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from labkit.strangers.probe.finding import Finding, tap_between
 from labkit.strangers.probe.observation import TOGETHER_S, Observation, Seen
-from labkit.strangers.probe.remedies import UNBUFFER, lines, suspect
+from labkit.strangers.probe.remedies import HOLDS, UNBUFFER, lines, suspect
 from labkit.strangers.probe.rules.clear_text import clear_text
 
 LATE_S = 0.5
@@ -20,8 +20,7 @@ def no_head(seen: Seen) -> Finding | None:
     also = seen.others.get("also")
     also_flows = also is not None and also.head_s is not None
     evidence = (f"{first.end_s:.1f} s after the request: not one byte",)
-    left = ("a proxy that holds the head with the body until it is whole, or its buffers are full (nginx's default "
-            "towards HTTP/1.0) (row 1)",
+    left = (f"a proxy that holds the head with the body until it is whole, or its buffers are full: {HOLDS} (row 1)",
             "a module that inspects the whole body, such as a web application firewall (row 7)",
             "a server without a free worker (row 25), or one that sends no head before its first event",
             "a hop that holds a GET and not a POST (row 5)",
@@ -55,7 +54,7 @@ def all_at_once(seen: Seen) -> Finding | None:
         f"the body came in {len(first.pieces)} reads"
         + (f" and {len(first.chunks)} chunks" if first.chunks else ", without chunks"),
     )
-    proxy = "a proxy that buffers: nginx's default towards HTTP/1.0, head included (row 1)"
+    proxy = f"a proxy that buffers, head included: {HOLDS} (row 1)"
     if "x-accel-buffering" in first.headers:
         proxy = "a proxy that buffers and does not know X-Accel-Buffering, which came through unread (row 2)"
     replay = "an application or a gateway that generates the whole answer first and then replays it (row 24)"

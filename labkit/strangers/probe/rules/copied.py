@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from labkit.strangers.probe.finding import Finding, tap_between
 from labkit.strangers.probe.observation import TOGETHER_S, Seen
-from labkit.strangers.probe.remedies import UNBUFFER, lines
+from labkit.strangers.probe.remedies import HOLDS, UNBUFFER, lines
 
 BUFFERS = (32768, 16384, 8192, 4096)
 
@@ -34,7 +34,7 @@ def pieces_of_a_buffer(seen: Seen) -> Finding | None:
                         f"inside of an event: {shown} bytes", f"head after {head_s:.2f} s, first byte after "
                         f"{first.pieces[0].t_s:.2f} s")  # fmt: skip
             if first.pieces[0].t_s - head_s <= TOGETHER_S:
-                left = ("a proxy that holds the head as well, until a buffer is full: nginx's default (row 1)",
+                left = (f"a proxy that holds the head as well, until a buffer is full: {HOLDS} (row 1)",
                         "a buffer that is flushed for the head only, and was full at once (row 28)")  # fmt: skip
                 return Finding(1, "consistent with", f"{says}, the head with the first of them", evidence, left,
                                lines(UNBUFFER, first), "ask the address behind it: --also ADDRESS")  # fmt: skip

@@ -21,7 +21,7 @@ def full(seen: Seen) -> Finding | None:
             return None
         return Finding(25, "seen", f"of {len(crowd)} at once {len(refused)} were answered {refused[0].status}",
                        (f"{refused[0].status}: {refused[0].words}",),
-                       remedy=("the limit of connections, of the server or of a hop",))  # fmt: skip
+                       remedy=("raise the limit of connections, at the server or at the hop",))  # fmt: skip
     return Finding(
         25, "seen", f"of {len(crowd)} at once {len(served)} got a head, the others none within "
         f"{max(one.end_s for one in crowd):.1f} s", (f"alone: a head after {1000 * usual_s:.0f} ms or less",),

@@ -16,8 +16,8 @@ KNOWN = {
     15: "envoy's route (a lifetime)",
     30: "HAProxy as often set, some clouds",
     50: "HAProxy as its documentation sets it",
-    60: "nginx, apache, varnish, the usual cloud balancers",
-    100: "Cloudflare",
+    60: "nginx, apache, varnish, an AWS application load balancer",
+    120: "Cloudflare, by its documentation of 2026",
     300: "undici, of which node's fetch is made, as a hop's client",
 }
 
@@ -118,7 +118,7 @@ def _only_data_counts(first: Observation, second: Observation | None) -> Finding
     if second is not None and is_same(first.end_s, second.end_s) and not is_same(since[0], since[1]):
         return None  # a lifetime
     says = f"cut {since[0]:.1f} s after the last message, though {len(beats)} pings came behind it"
-    evidence = tuple(f"1006, {each:.2f} s after the last data frame" for each in since)
+    evidence = tuple(f"1006: no close frame, {each:.2f} s after the last data frame" for each in since)
     constant = second is not None and is_same(since[0], since[1]) and not is_same(first.end_s, second.end_s)
     seldom = first.idle_s > 0.8 * each_s and len(beats) < LUCKY  # a ping may have been just in time, and the next not
     remedy = (f"send messages (not pings) more often than each {since[0]:.3g} s, or", *lines(IDLE, first))

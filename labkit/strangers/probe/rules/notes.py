@@ -40,7 +40,8 @@ def heartbeats(seen: Seen) -> Note | None:
     longest = max([*first.gaps_s, first.idle_s], default=0.0)
     if longest < 5:
         return None
-    return Note(8, f"no heartbeat in a silence of {longest:.0f} s: an idle limit (30 or 60 s at most hops) cuts it")
+    return Note(8, f"no heartbeat in a silence of {longest:.0f} s: an idle limit below that cuts it (many are "
+                "30 or 60 s)")  # fmt: skip
 
 
 def parameter(seen: Seen) -> Note | None:

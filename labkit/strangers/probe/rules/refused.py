@@ -17,11 +17,11 @@ WAITED_S = 1.0
 """What ends a connection later than that may have been waiting."""
 CERTIFICATES = {
     "certificate has expired": "renew the server's certificate  (--insecure asks without checking it)",
-    "certificate is not yet valid": "the clock of this machine, or of whoever made the certificate",
+    "certificate is not yet valid": "set the clock of this machine, or have the certificate made anew",
     "mismatch": "ask by the name that the certificate is for, or have one made for this name",
     "is not valid for": "ask by the name that the certificate is for, or have one made for this name",
     "self-signed": "--cafile FILE with the authority that made it  (--insecure asks without checking it)",
-    "local issuer": "the whole chain at the server, or --cafile FILE with the authority that made it",
+    "local issuer": "send the whole chain from the server, or --cafile FILE with the authority that made it",
 }
 """By what OpenSSL says of a certificate: what to change."""
 LOG_INS = (401, 403)
@@ -38,7 +38,8 @@ def not_reached(seen: Seen) -> Finding | None:
     if first.end != "refused" or first.status:
         return None
     why = first.complaint
-    otherwise = "--proxy http://NAME:PASSWORD@HOST:PORT, or what it lets through" if first.proxy else "the address"
+    by_proxy = "--proxy http://NAME:PASSWORD@HOST:PORT, or what it lets through"
+    otherwise = by_proxy if first.proxy else "the address: is it spelt so, and does a server listen there?"
     remedy = next((line for words, line in CERTIFICATES.items() if words in why), otherwise)
     return Finding(0, "seen", f"it could not be asked: {why}", remedy=(remedy,), unasked=True)
 
