@@ -64,7 +64,10 @@ class Stream(Sending):
         self.streams.answered(self)
 
     def give_up(self) -> None:
-        self.streams.give_up(self)
+        self.streams.give_up(self, ErrorCodes.INTERNAL_ERROR)
+
+    def not_taken(self) -> None:
+        self.streams.give_up(self, ErrorCodes.CANCEL)
 
 
 class Streams:
@@ -172,7 +175,7 @@ class Streams:
         try:
             self._h2.send_headers(stream.id, fields, end_stream=ends)
         except ProtocolError:  # it was reset, which comes next, or these are no fields
-            self._loop.call_soon(self.give_up, stream)
+            self._loop.call_soon(stream.give_up)
             return
         self._sender.collect()
         if ends:
@@ -204,9 +207,9 @@ class Streams:
             self._sender.collect()
             self._sender.flush_soon()
 
-    def give_up(self, stream: Stream) -> None:
+    def give_up(self, stream: Stream, code: ErrorCodes) -> None:
         if self.open.get(stream.id) is stream:
-            self.reset(stream, ErrorCodes.INTERNAL_ERROR)
+            self.reset(stream, code)
             stream.exchange.lost()
 
     def give_back(self, stream: Stream, size: int) -> None:
