@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 pytest.importorskip("h2", reason="h2 is not installed (pip install 'labkit[http2]')")
 
 from h2.exceptions import H2Error
+from hpack import Decoder
 
 import labkit.wire.http2
 from conftest import UNIT
@@ -24,6 +26,7 @@ from labkit.client.address import split
 from labkit.client.http2_connection import HTTP2Connection, Windows
 from labkit.client.http2_exchanges import HTTP2Exchanges
 from labkit.client.http2_faults import broken
+from labkit.client.http2_stream import MOST_HEADS
 from labkit.client.ledger import Ledger
 from labkit.client.secure_connection import connection_to
 from labkit.client.wiring import Wiring
@@ -190,6 +193,8 @@ BROKEN = [
     ("8.2", "a name in capitals", headers(1, (*OK, ("X-Y", "z")), end=False)),
     ("8.2", "a field of the connection", headers(1, (*OK, ("connection", "close")), end=False)),
     ("8.3", "no status", headers(1, (("content-type", "x"),), end=False)),
+    ("8.3.2", "a status that is no number", headers(1, ((":status", "abc"),), end=False)),
+    ("8.3.2", "a status below all", headers(1, ((":status", "099"),), end=False)),
     ("8.4", "a push that nobody allowed", frame(Kind.PUSH_PROMISE, 0x4, 1, b"\0\0\0\2" + b"\x82")),
     ("8.6", "a change of protocol", headers(1, ((":status", "101"),), end=False)),
 ]
@@ -209,6 +214,32 @@ def test_what_breaks_a_rule_is_said_with_its_clause(section: str, what: str, wro
     assert isinstance(error, WireError), (what, error)
     assert error.clause == f"RFC 9113 section {section}" and not found, error
     assert said[-1][0] == Kind.GOAWAY, said
+
+
+def test_an_answer_before_the_servers_settings_is_none() -> None:
+    def script(peer: Script) -> None:
+        peer.until(Kind.HEADERS)
+        peer.send(BEGUN, data(1, b'"one"\n', end=True))
+        peer.rest()
+
+    with serving(talk(script)) as url:
+        found, error, _ = ended(url)
+    assert not found and isinstance(error, WireError) and error.clause == "RFC 9113 section 3.4"
+
+
+def test_heads_without_end_are_the_end_of_the_connection() -> None:
+    early = headers(1, ((":status", "103"),), end=False)
+
+    async def work(url: str) -> None:
+        http2 = await _connected(url, Ledger(), Windows())
+        http = HTTP2Exchanges(http2, "http", lambda: None)
+        await http.request("GET", "/", {"Host": "x"})
+        await _when(lambda: http2.closed)
+        assert isinstance(http2.error, WireError) and http2.error.clause == "RFC 9110 section 15.2"
+        http.close()
+
+    with serving(answering(early * (MOST_HEADS + 1))) as url:
+        loop.run(asyncio.wait_for(work(url), TIMEOUT_S))
 
 
 def test_what_no_clause_forbids_by_name_is_an_error_of_the_connection() -> None:
@@ -399,6 +430,30 @@ def test_who_waits_for_a_window_hears_at_once_that_its_stream_was_reset(answer: 
                 loop.run(asked)
 
 
+def test_who_waits_for_a_window_hears_at_once_that_the_answer_is_whole_and_ends_no_half_a_body() -> None:
+    said: list[Frame] = []
+
+    def script(peer: Script) -> None:
+        peer.send(settings())
+        peer.until(Kind.DATA, count=4)
+        peer.send(headers(1, ((":status", "413"),)))
+        said.extend(peer.rest())
+
+    async def work(url: str) -> None:
+        http2 = await _connected(url, Ledger(), Windows())
+        http = HTTP2Exchanges(http2, "http")
+        await http.request("POST", "/", {"Host": "x"}, body=bytes(1 << 20))
+        assert (await http.response()).status == 413 and await http.read_body() == b""
+        assert http.next_cycle()
+        await http2.flush()
+        http.close()
+
+    with serving(talk(script)) as url:
+        loop.run(asyncio.wait_for(work(url), TIMEOUT_S))
+    told = [(kind, flags, number) for kind, flags, number, _ in said if kind in (Kind.DATA, Kind.RST_STREAM)]
+    assert told == [(Kind.RST_STREAM, 0, 1)]
+
+
 # -- both sides ------------------------------------------------------------------------------------------------------
 
 
@@ -449,6 +504,62 @@ def test_leaving_is_a_reset_where_others_stay_and_a_goaway_where_nobody_does() -
         loop.run(asyncio.wait_for(work(url), TIMEOUT_S))
     told = [(kind, number) for kind, _, number, _ in said if kind in (Kind.RST_STREAM, Kind.GOAWAY)]
     assert told == [(Kind.RST_STREAM, 1), (Kind.GOAWAY, 0)]
+
+
+def test_who_is_stopped_in_the_middle_of_a_frame_ends_the_connection_for_all() -> None:
+    def script(peer: Script) -> None:
+        peer.send(settings((Setting.INITIAL_WINDOW_SIZE, 1 << 30)), window(0, 1 << 30))
+        peer.until(Kind.HEADERS)
+        peer.send(headers(1, OK, end=False))
+        closed.wait(TIMEOUT_S)
+
+    async def work(url: str) -> None:
+        http2 = await _connected(url, Ledger(), Windows())
+        other = await _begun(http2)
+        waiting = asyncio.create_task(other.read_body())
+        one = HTTP2Exchanges(http2, "http", lambda: None)
+        sending = asyncio.create_task(one.request("POST", "/", {"Host": "x"}, body=bytes(12 << 20)))
+        await asyncio.wait([sending], timeout=0.3 * UNIT)
+        sending.cancel()
+        with pytest.raises(ConnectionLost, match="in the middle of a frame"):
+            await waiting
+        one.close()
+
+    closed = threading.Event()
+    with serving(talk(script)) as url:
+        try:
+            loop.run(asyncio.wait_for(work(url), TIMEOUT_S))
+        finally:
+            closed.set()
+
+
+def test_a_field_that_http_2_has_not_is_not_sent_and_the_next_request_is_understood() -> None:
+    asked: list[Frame] = []
+
+    def script(peer: Script) -> None:
+        peer.send(settings())
+        for number in (1, 3):
+            asked.append(peer.until(Kind.HEADERS))
+            peer.send(headers(number, OK))
+        peer.rest()
+
+    async def work(url: str) -> None:
+        http = HTTP2Exchanges(await _connected(url, Ledger(), Windows()), "http")
+        for te in ("gzip", "Trailers"):
+            await http.request("GET", "/", {"Host": "x", "X-A": "one", "TE": te, "Upgrade": "x"})
+            await http.response()
+            await http.read_body()
+            http.next_cycle()
+        http.close()
+
+    with serving(talk(script)) as url:
+        loop.run(asyncio.wait_for(work(url), TIMEOUT_S))
+    decoder = Decoder()
+    sent = [dict(decoder.decode(payload)) for *_, payload in asked]
+    assert [(fields.get("te"), fields["x-a"], "upgrade" in fields) for fields in sent] == [
+        (None, "one", False),
+        ("Trailers", "one", False),
+    ]
 
 
 def test_a_request_costs_less_each_time_but_for_its_path() -> None:
