@@ -100,7 +100,12 @@ class HTTP2Connection:
         """Whether another stream can be begun now."""
         if self.closed or self.goes_away is not None:
             return False
-        return self._h2.open_outbound_streams < self._h2.remote_settings.max_concurrent_streams
+        return self._h2.open_outbound_streams < self.most_streams
+
+    @property
+    def most_streams(self) -> int:
+        """How many streams there may be at once (RFC 9113 section 5.1.2); ask when it is ``settled``."""
+        return int(self._h2.remote_settings.max_concurrent_streams)
 
     @property
     def allows_connect(self) -> bool:
@@ -122,8 +127,8 @@ class HTTP2Connection:
         if self.closed:
             raise ConnectionLost("the connection has ended")
         if not self.has_room:
-            most = self._h2.remote_settings.max_concurrent_streams
-            raise ConnectionLost(f"the server allows no more than {most} streams at once (RFC 9113 section 5.1.2)")
+            most = f"the server allows no more than {self.most_streams} streams at once"
+            raise ConnectionLost(f"{most} (RFC 9113 section 5.1.2)")
         number = self._h2.get_next_available_stream_id()
         try:
             self._h2.send_headers(number, fields, end_stream=ends)

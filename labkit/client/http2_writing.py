@@ -10,7 +10,7 @@ from h2.connection import H2Connection
 
 from labkit.client.connection import Connection
 from labkit.wire.hpack import runs_of_fields
-from labkit.wire.http2 import Block, Frame, FrameCutter, Kind
+from labkit.wire.http2 import LARGEST_OF_ALL, Block, Frame, FrameCutter, Kind
 from labkit.wire.lane import Carrier
 from labkit.wire.spans import UNREAD, Exchange, Mark, Run
 
@@ -26,7 +26,7 @@ class Outgoing:
     def __init__(self, connection: Connection, h2: H2Connection, exchange_of: Callable[[int], Exchange | None]) -> None:
         self._connection, self._record, self._h2 = connection, connection.record, h2
         self._exchange_of = exchange_of
-        self._cutter = FrameCutter("out", at=connection.record.carried_out)
+        self._cutter = FrameCutter("out", LARGEST_OF_ALL, connection.record.carried_out)  # as the server may allow
         self._unsent = b""
         self._names: deque[tuple[Exchange, list[str]]] = deque()
         self._carried: deque[tuple[Exchange, list[Run]]] = deque()

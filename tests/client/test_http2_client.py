@@ -10,6 +10,7 @@ import select
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import aclosing, suppress
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from labkit.client.http2_faults import broken
 from labkit.client.http2_stream import MOST_HEADS
 from labkit.client.ledger import Ledger
 from labkit.client.secure_connection import connection_to
+from labkit.client.sharing import SharedConnections
 from labkit.client.wiring import Wiring
 from labkit.errors import ConnectionLost, LabkitError, Refused, UnknownOption, WireError
 from labkit.subscribing.contract.receiver import check_marks
@@ -531,6 +533,61 @@ def test_who_is_stopped_in_the_middle_of_a_frame_ends_the_connection_for_all() -
             loop.run(asyncio.wait_for(work(url), TIMEOUT_S))
         finally:
             closed.set()
+
+
+def test_who_shares_waits_for_what_the_server_allows_and_goes_elsewhere_beyond_it() -> None:
+    asked: list[int] = []
+
+    def script(peer: Script) -> None:
+        mine = len(asked)
+        asked.append(0)
+        with suppress(EOFError, OSError):
+            while True:
+                number = peer.until(Kind.HEADERS)[2]
+                asked[mine] += 1
+                peer.send(*[settings((Setting.MAX_CONCURRENT_STREAMS, 2))] * (asked[mine] == 1))
+                peer.send(headers(number, OK, end=False), data(number, b'"one"\n'))
+
+    async def receive(url: str, share: SharedConnections) -> None:
+        async with aclosing(find("http-streaming").connect(url, share=share, http=2)) as items:
+            await anext(items)
+            await _when(lambda: sum(asked) == 5)
+
+    async def work(url: str) -> None:
+        share = SharedConnections()
+        await asyncio.gather(*(receive(url, share) for _ in range(5)))
+
+    with serving(talk(script)) as url:
+        loop.run(asyncio.wait_for(work(url), TIMEOUT_S))
+    assert asked == [2, 2, 1]
+
+
+def test_a_frame_as_large_as_the_server_allows_is_accounted() -> None:
+    large = (Setting.MAX_FRAME_SIZE, 1 << 20), (Setting.INITIAL_WINDOW_SIZE, 1 << 20)
+    sizes: list[int] = []
+
+    def script(peer: Script) -> None:
+        peer.until(Kind.SETTINGS)
+        peer.send(settings(*large))
+        sizes.append(len(peer.until(Kind.DATA)[3]))
+        peer.send(headers(1, OK))
+        peer.rest()
+
+    async def work(url: str) -> None:
+        http2 = await _connected(url, ledger, Windows())
+        await http2.flush()
+        await http2.settled.wait()
+        http = HTTP2Exchanges(http2, "http")
+        await http.request("POST", "/", {"Host": "x"}, body=bytes(60_000))
+        await http.response()
+        http.close()
+
+    ledger = Ledger()
+    with serving(talk(script)) as url:
+        loop.run(asyncio.wait_for(work(url), TIMEOUT_S))
+    (record,) = ledger.connections
+    check_marks(record)
+    assert sizes == [record.by_category["payload"]] == [60_000]
 
 
 def test_a_field_that_http_2_has_not_is_not_sent_and_the_next_request_is_understood() -> None:
