@@ -47,6 +47,7 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self.record = record
         self._turn_ns = 0
+        self._takes_more = asyncio.Event()
         self.received_ns = 0
         """When the newest read returned."""
 
@@ -171,18 +172,20 @@ class Connection:
         (ledger or self._ledger).accepted_ns = self.received_ns
 
     async def _writable(self) -> None:
-        ready = asyncio.Event()
+        self._takes_more.clear()
         try:
-            self._loop.add_writer(self._sock, ready.set)
+            self._loop.add_writer(self._sock, self._takes_more.set)
             try:
                 async with asyncio.timeout(self.silence_s):
-                    await ready.wait()
+                    await self._takes_more.wait()
             finally:
                 if not self.closed:
                     self._loop.remove_writer(self._sock)
         except TimeoutError:
             self.close()
             raise ConnectionLost(f"the other side has taken nothing for {self.silence_s:.3g} s") from None
+        if self.closed:
+            raise ConnectionLost("the connection was closed before all was written")
 
     @property
     def ended(self) -> bool:
@@ -221,6 +224,7 @@ class Connection:
             own_addresses.discard(self.record.local)
             self._loop.remove_reader(self._sock)  # who still waits is not to be woken for another socket of this number
             self._loop.remove_writer(self._sock)
+            self._takes_more.set()
             self._sock.close()
 
     def say_last(self, data: bytes) -> None:

@@ -245,7 +245,7 @@ class HTTP2Connection:
             await self._out.flush()
         except LabkitError as error:
             self._end(error)
-            raise
+            raise self.error or error from None
         finally:
             if self.closed:
                 self._end(ConnectionLost("the connection was given up in the middle of a frame"))

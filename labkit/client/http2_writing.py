@@ -32,6 +32,7 @@ class Outgoing:
         self._carried: deque[tuple[Exchange, list[Run]]] = deque()
         self._block: Block | None = None
         self._writing = asyncio.Lock()
+        self._has_ended = False
 
     def head(self, exchange: Exchange, names: list[str]) -> None:
         """The next HEADERS is of that exchange, and has these fields."""
@@ -73,7 +74,8 @@ class Outgoing:
             self._wrote(self._unsent[: self._record.carried_out - start])
 
     def end(self, marks: list[Mark]) -> None:
-        """Nothing more is written: the marks of what has left in no whole frame."""
+        """Nothing more is written: the marks of what has left in no whole frame. Who writes yet has still to say."""
+        self._has_ended = True
         if self._block is not None:
             self._block.carrier.lay_rest("headers", UNREAD, marks)
         self._cutter.end(marks)
@@ -82,6 +84,8 @@ class Outgoing:
         marks: list[Mark] = []
         for frame in self._cutter.feed(data, marks):
             self._frame(frame, marks)
+        if self._has_ended:
+            self.end(marks)
         self._record.mark_all(marks)
 
     def _frame(self, frame: Frame, marks: list[Mark]) -> None:

@@ -535,6 +535,32 @@ def test_who_is_stopped_in_the_middle_of_a_frame_ends_the_connection_for_all() -
             closed.set()
 
 
+def test_who_stands_in_the_middle_of_a_frame_hears_at_once_why_the_connection_has_ended() -> None:
+    def script(peer: Script) -> None:
+        peer.send(settings((Setting.INITIAL_WINDOW_SIZE, 1 << 30)), window(0, 1 << 30))
+        peer.until(Kind.HEADERS)
+        stands.wait(TIMEOUT_S)
+        peer.send(window(0, 0))
+        closed.wait(TIMEOUT_S)
+
+    async def work(url: str) -> None:
+        http = HTTP2Exchanges(await _connected(url, ledger, Windows()), "http", lambda: None)
+        sending = asyncio.create_task(http.request("POST", "/", {"Host": "x"}, body=bytes(12 << 20)))
+        await asyncio.wait([sending], timeout=0.3 * UNIT)
+        stands.set()
+        with pytest.raises(WireError, match=r"RFC 9113 section 6\.9"):
+            await sending
+        http.close()
+
+    ledger, stands, closed = Ledger(), threading.Event(), threading.Event()
+    with serving(talk(script)) as url:
+        try:
+            loop.run(asyncio.wait_for(work(url), TIMEOUT_S))
+        finally:
+            closed.set()
+    check_marks(ledger.connections[0])
+
+
 def test_who_shares_waits_for_what_the_server_allows_and_goes_elsewhere_beyond_it() -> None:
     asked: list[int] = []
 
