@@ -208,9 +208,13 @@ class HTTP2Connection:
         self._end_if_idle()
 
     async def consumed(self, stream: HTTP2Stream, piece: Piece) -> None:
-        """A piece has been taken: its room is given back, and the server told when that is worth a frame."""
+        """A piece has been taken: its room is given back, and the server told when that is worth a frame.
+
+        Where the connection has ended, its stream says so when all that has come is taken.
+        """
         self.give_back(stream, piece)
-        await self.flush()
+        with suppress(LabkitError):
+            await self.flush()
 
     def give_back(self, stream: HTTP2Stream, piece: Piece) -> None:
         """The same, told with what is written next."""

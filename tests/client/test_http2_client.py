@@ -54,7 +54,7 @@ from raw_http2 import (
     settings,
     window,
 )
-from wait import TIMEOUT_S, serving
+from wait import TIMEOUT_S, reset, serving
 
 Frame = tuple[int, int, int, bytes]
 OK = ((":status", "200"), ("content-type", "application/x-ndjson"))
@@ -533,6 +533,29 @@ def test_who_is_stopped_in_the_middle_of_a_frame_ends_the_connection_for_all() -
             loop.run(asyncio.wait_for(work(url), TIMEOUT_S))
         finally:
             closed.set()
+
+
+def test_an_answer_that_has_come_whole_is_not_lost_with_its_connection() -> None:
+    gone, is_gone = threading.Event(), threading.Event()
+
+    def script(peer: Script) -> None:
+        peer.until(Kind.HEADERS)
+        peer.send(settings(), BEGUN, *[data(1, bytes(10_000))] * 7, data(1, end=True))
+        gone.wait(TIMEOUT_S)
+        reset(peer.sock)
+        is_gone.set()
+
+    async def work(url: str) -> None:
+        http2 = await _connected(url, Ledger(), Windows(connection_bytes=70_000))
+        http = await _begun(http2)
+        await _when(lambda: http2._streams[1].has_ended)
+        gone.set()
+        assert is_gone.wait(TIMEOUT_S)  # the loop has no turn in which it would see that itself
+        assert len(await http.read_body()) == 70_000
+        http.close()
+
+    with serving(talk(script)) as url:
+        loop.run(asyncio.wait_for(work(url), TIMEOUT_S))
 
 
 def test_who_stands_in_the_middle_of_a_frame_hears_at_once_why_the_connection_has_ended() -> None:
