@@ -43,7 +43,9 @@ class Stream(Sending):
         self.owed = 0  # bytes taken that the peer was not told of
 
     def begin(self, status: int, fields: Fields, *, ends: bool) -> None:
-        self.streams.send_head(self, [(":status", str(status)), *fields], ends=ends)
+        told = [(":status", str(status)), *fields]
+        coded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in told]  # as Tornado has them
+        self.streams.send_head(self, coded, ends=ends)
 
     def write(self, data: bytes, *, ends: bool = False) -> Future[None]:
         return self.streams.send(self, data, ends)
@@ -169,7 +171,7 @@ class Streams:
 
     # -- what is sent -------------------------------------------------------------------------------------------
 
-    def send_head(self, stream: Stream, fields: Fields, *, ends: bool) -> None:
+    def send_head(self, stream: Stream, fields: list[tuple[bytes, bytes]], *, ends: bool) -> None:
         if stream.id not in self.open:
             return
         try:
