@@ -58,6 +58,7 @@ class Incoming:
         self.room = asyncio.Event()
         self._cutter = FrameCutter("in", at=connection.begins_in)
         self._block: Block | None = None  # of fields
+        self._first = b""  # of what has come before SETTINGS
 
     def take(self, data: bytes) -> None:
         """Read what came; the marks of what came before an error are put down as well.
@@ -68,7 +69,8 @@ class Incoming:
         """
         marks: list[Mark] = []
         at = self._cutter.at
-        is_http1 = self._record.carried_in == len(data) and data.startswith(_NO_HTTP2)
+        if not self.settled.is_set():
+            self._first = (self._first + data)[:60]
         try:
             for frame in self._cutter.feed(data, marks):
                 at = frame.start
@@ -79,9 +81,9 @@ class Incoming:
                 raise self._cutter.error
         except WireError:
             self._cutter.end(marks, at)
-            if is_http1:
+            if self._first.startswith(_NO_HTTP2):
                 raise Refused(
-                    f"the server answers in HTTP/1 ({printable(data[:60].decode('latin-1'))}), and was spoken to in "
+                    f"the server answers in HTTP/1 ({printable(self._first.decode('latin-1'))}), and was spoken to in "
                     "HTTP/2 by prior knowledge (RFC 9113 section 3.3): ask for http=1"
                 ) from None
             raise

@@ -706,10 +706,15 @@ def test_a_request_costs_less_each_time_but_for_its_path() -> None:
 # -- which version ---------------------------------------------------------------------------------------------------
 
 
-def test_a_server_that_answers_in_http1_is_named() -> None:
+@pytest.mark.parametrize("at", [0, 2, 7])
+def test_a_server_that_answers_in_http1_is_named(at: int) -> None:
+    said = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
+
     def script(sock: socket.socket) -> None:
         sock.recv(65536)
-        sock.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        sock.sendall(said[:at])
+        threading.Event().wait(0.05 * UNIT)  # so that it is read in two
+        sock.sendall(said[at:])
 
     with serving(script) as url:
         _, error, _ = ended(url)
