@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Self, TypeVar
 
 from labkit.client.connecting import connect
@@ -28,6 +28,7 @@ from labkit.wire.spans import Mark
 TURN_NS = 5_000_000
 """For how long one connection may read on without giving the loop a turn."""
 T = TypeVar("T")
+Forget = Callable[[socket.socket], bool]
 
 
 class Late(ConnectionLost):
@@ -47,6 +48,7 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self.record = record
         self._turn_ns = 0
+        self._has_come, self._takes_more = asyncio.Event(), asyncio.Event()
         self.received_ns = 0
         """When the newest read returned."""
 
@@ -120,24 +122,26 @@ class Connection:
         if self.received_ns - self._turn_ns > TURN_NS:  # who sends without a pause does not keep the loop from others
             self._turn_ns = self.received_ns
             await asyncio.sleep(0)
-        has_waited = False
-        try:
+        while True:
             try:
                 data = self._sock.recv(READ_BYTES)
+                self.received_ns = now_ns()
+                return data
             except BlockingIOError:
-                async with asyncio.timeout(self.read_silence_s):
-                    data = await self._loop.sock_recv(self._sock, READ_BYTES)
-                has_waited = True
-        except OSError as error:
-            if isinstance(error, TimeoutError) and error.errno is None:  # ours, not the system's
-                self.close()
-                raise ConnectionLost(f"nothing came for {self.read_silence_s:.3g} s") from None
-            self.close(by="reset")
-            raise ConnectionLost(f"connection reset while reading: {error}") from None
-        self.received_ns = now_ns()
-        if has_waited:
-            self._turn_ns = self.received_ns
-        return data
+                await self._readable()
+                self._turn_ns = now_ns()
+            except OSError as error:
+                self.close(by="reset")
+                raise ConnectionLost(f"connection reset while reading: {error}") from None
+
+    async def _readable(self) -> None:
+        self._has_come.clear()
+        try:
+            self._loop.add_reader(self._sock, self._has_come.set)
+            await self._woken(self._has_come, self._loop.remove_reader, self.read_silence_s)
+        except TimeoutError:
+            self.close()
+            raise ConnectionLost(f"nothing came for {self.read_silence_s:.3g} s") from None
 
     async def write(self, data: bytes) -> None:
         """Write all of *data*.
@@ -171,18 +175,24 @@ class Connection:
         (ledger or self._ledger).accepted_ns = self.received_ns
 
     async def _writable(self) -> None:
-        ready = asyncio.Event()
+        self._takes_more.clear()
         try:
-            self._loop.add_writer(self._sock, ready.set)
-            try:
-                async with asyncio.timeout(self.silence_s):
-                    await ready.wait()
-            finally:
-                if not self.closed:
-                    self._loop.remove_writer(self._sock)
+            self._loop.add_writer(self._sock, self._takes_more.set)
+            await self._woken(self._takes_more, self._loop.remove_writer, self.silence_s)
         except TimeoutError:
             self.close()
             raise ConnectionLost(f"the other side has taken nothing for {self.silence_s:.3g} s") from None
+
+    async def _woken(self, ready: asyncio.Event, forget: Forget, silence_s: float | None) -> None:
+        """Wait for the socket, or until it is closed by somebody else, who wakes all that wait."""
+        try:
+            async with asyncio.timeout(silence_s):
+                await ready.wait()
+        finally:
+            if not self.closed:
+                forget(self._sock)
+        if self.closed:
+            raise ConnectionLost("the connection was closed meanwhile")
 
     @property
     def ended(self) -> bool:
@@ -221,6 +231,8 @@ class Connection:
             own_addresses.discard(self.record.local)
             self._loop.remove_reader(self._sock)  # who still waits is not to be woken for another socket of this number
             self._loop.remove_writer(self._sock)
+            self._has_come.set()
+            self._takes_more.set()
             self._sock.close()
 
     def say_last(self, data: bytes) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,7 +100,12 @@ class HTTP2Connection:
         """Whether another stream can be begun now."""
         if self.closed or self.goes_away is not None:
             return False
-        return self._h2.open_outbound_streams < self._h2.remote_settings.max_concurrent_streams
+        return self._h2.open_outbound_streams < self.most_streams
+
+    @property
+    def most_streams(self) -> int:
+        """How many streams there may be at once (RFC 9113 section 5.1.2); ask when it is ``settled``."""
+        return int(self._h2.remote_settings.max_concurrent_streams)
 
     @property
     def allows_connect(self) -> bool:
@@ -114,20 +120,22 @@ class HTTP2Connection:
 
         Raises:
             ConnectionLost: the connection has ended, or takes no further stream.
-            WireError: what has no place in a head; nothing was sent.
+            WireError: what has no place in a head; nothing was sent, and the connection has ended.
         """
         if self.goes_away is not None:
             raise self.goes_away
         if self.closed:
             raise ConnectionLost("the connection has ended")
         if not self.has_room:
-            most = self._h2.remote_settings.max_concurrent_streams
-            raise ConnectionLost(f"the server allows no more than {most} streams at once (RFC 9113 section 5.1.2)")
+            most = f"the server allows no more than {self.most_streams} streams at once"
+            raise ConnectionLost(f"{most} (RFC 9113 section 5.1.2)")
         number = self._h2.get_next_available_stream_id()
         try:
             self._h2.send_headers(number, fields, end_stream=ends)
-        except H2Error as error:
-            raise WireError(f"not to be sent: {error}", clause="RFC 9113 section 8.2") from None
+        except H2Error as error:  # with a part of it coded, the table of fields is not the server's any more
+            wrong = WireError(f"not to be sent: {error}", clause="RFC 9113 section 8.2")
+            self._end(wrong)
+            raise wrong from None
         stream = self._streams[number] = HTTP2Stream(number, exchange)
         stream.is_said = ends
         self.record.requests += 1
@@ -148,7 +156,7 @@ class HTTP2Connection:
         Raises:
             ConnectionLost: the stream or the connection has ended, or the server takes nothing for too long.
         """
-        left = list(runs)
+        left, stream.is_partial = list(runs), ends
         while data or ends:
             stream.check_open()
             if stream.is_said:  # the server has reset it behind its whole answer (section 8.1)
@@ -157,7 +165,7 @@ class HTTP2Connection:
             try:
                 room = min(self._h2.local_flow_control_window(stream.number), self._h2.max_outbound_frame_size)
                 if data and room <= 0:
-                    await self._wait_for_room()
+                    await self._wait_for_room(stream)
                     continue
                 piece, data = data[: max(0, room)], data[max(0, room) :]
                 self._h2.send_data(stream.number, piece, end_stream=ends and not data)
@@ -169,7 +177,9 @@ class HTTP2Connection:
             ends = ends and bool(data)
             await self.flush()
 
-    async def _wait_for_room(self) -> None:
+    async def _wait_for_room(self, stream: HTTP2Stream) -> None:
+        if stream.has_ended:  # its answer is whole, and nothing is owed to the server that it has not asked for
+            raise ConnectionLost("the server has answered, and takes no more of the stream")
         silence_s = self.connection.silence_s
         try:
             async with asyncio.timeout(silence_s):
@@ -186,9 +196,10 @@ class HTTP2Connection:
         self.record.mark_all(marks)
         if self.closed:
             return
-        if not stream.has_ended:
+        is_open = not stream.is_said and stream.error is None  # this side of it
+        if not stream.has_ended or (is_open and stream.is_partial):  # half a body is no body that has ended
             self._h2.reset_stream(stream.number, 8)  # CANCEL
-        elif not stream.is_said and stream.error is None:
+        elif is_open:
             self._h2.end_stream(stream.number)
             self._out.data(stream.exchange, [])
         for piece in stream.taken():  # its room in the connection's window
@@ -197,9 +208,13 @@ class HTTP2Connection:
         self._end_if_idle()
 
     async def consumed(self, stream: HTTP2Stream, piece: Piece) -> None:
-        """A piece has been taken: its room is given back, and the server told when that is worth a frame."""
+        """A piece has been taken: its room is given back, and the server told when that is worth a frame.
+
+        Where the connection has ended, its stream says so when all that has come is taken.
+        """
         self.give_back(stream, piece)
-        await self.flush()
+        with suppress(LabkitError):
+            await self.flush()
 
     def give_back(self, stream: HTTP2Stream, piece: Piece) -> None:
         """The same, told with what is written next."""
@@ -226,8 +241,18 @@ class HTTP2Connection:
     # -- writing -----------------------------------------------------------------------------------------------------
 
     async def flush(self) -> None:
-        """Write what there is to write. Raises ConnectionLost when the other side is gone, or takes nothing."""
-        await self._out.flush()
+        """Write what there is to write. Raises ConnectionLost when the other side is gone, or takes nothing.
+
+        Whoever writes, the end of the connection is every stream's.
+        """
+        try:
+            await self._out.flush()
+        except LabkitError as error:
+            self._end(error)
+            raise self.error or error from None
+        finally:
+            if self.closed:
+                self._end(ConnectionLost("the connection was given up in the middle of a frame"))
 
     def _flush_soon(self) -> None:
         if not self._is_flushing and self._out.waits:
@@ -236,10 +261,9 @@ class HTTP2Connection:
 
     async def _flush_alone(self) -> None:
         try:
-            while self._out.waits and not self.closed:
-                await self.flush()
-        except LabkitError as error:
-            self._end(error)
+            with suppress(LabkitError):  # the streams hear of it
+                while self._out.waits and not self.closed:
+                    await self.flush()
         finally:
             self._is_flushing = False
 

@@ -10,7 +10,7 @@ from labkit.errors import WireError
 from labkit.wire.http1 import TARGET, TOKEN, field_value
 
 _NOT_HERE = frozenset({"host", "connection", "upgrade", "keep-alive", "transfer-encoding", "proxy-connection"})
-"""Fields of one connection, and what ``:authority`` says instead (RFC 9113 section 8.2.2)."""
+"""Fields of one connection, and what ``:authority`` says instead (RFC 9113 section 8.2.2); ``TE`` says one thing."""
 
 
 def request_fields(
@@ -38,6 +38,6 @@ def request_fields(
     for name, value in by_name.items():
         if not TOKEN.fullmatch(name):
             raise WireError(f"no field's name: {name[:40]!r}", clause="RFC 9110 section 5.1")
-        if name not in _NOT_HERE:
+        if name not in _NOT_HERE and (name != "te" or field_value(value).lower() == b"trailers"):
             found.append((name.encode(), field_value(value)))
     return found

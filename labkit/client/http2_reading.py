@@ -46,7 +46,7 @@ class Incoming:
         goes_away: why no further stream can be begun: the server has said so; None while it has not.
         has_erred: whether the server has broken a rule that ``h2`` knows, which has then made a GOAWAY of its own.
         settled: set once the server's SETTINGS are there.
-        room: set when a window may have become larger.
+        room: set when a window may have become larger, or nobody needs it any more.
     """
 
     def __init__(self, connection: Connection, h2: H2Connection, streams: Mapping[int, HTTP2Stream]) -> None:
@@ -58,6 +58,7 @@ class Incoming:
         self.room = asyncio.Event()
         self._cutter = FrameCutter("in", at=connection.begins_in)
         self._block: Block | None = None  # of fields
+        self._first = b""  # of what has come before SETTINGS
 
     def take(self, data: bytes) -> None:
         """Read what came; the marks of what came before an error are put down as well.
@@ -68,19 +69,21 @@ class Incoming:
         """
         marks: list[Mark] = []
         at = self._cutter.at
-        is_http1 = self._record.carried_in == len(data) and data.startswith(_NO_HTTP2)
+        if not self.settled.is_set():
+            self._first = (self._first + data)[:60]
         try:
             for frame in self._cutter.feed(data, marks):
                 at = frame.start
-                self._frame(frame, marks)
+                events = self._events(frame)
                 at = frame.stop
+                self._frame(frame, events, marks)
             if self._cutter.error is not None:
                 raise self._cutter.error
         except WireError:
             self._cutter.end(marks, at)
-            if is_http1:
+            if self._first.startswith(_NO_HTTP2):
                 raise Refused(
-                    f"the server answers in HTTP/1 ({printable(data[:60].decode('latin-1'))}), and was spoken to in "
+                    f"the server answers in HTTP/1 ({printable(self._first.decode('latin-1'))}), and was spoken to in "
                     "HTTP/2 by prior knowledge (RFC 9113 section 3.3): ask for http=1"
                 ) from None
             raise
@@ -93,16 +96,22 @@ class Incoming:
         if self._block is not None:
             self._block.carrier.lay_rest("headers", UNREAD, marks)
 
-    def _frame(self, frame: Frame, marks: list[Mark]) -> None:
-        stream = self._streams.get(frame.stream)
-        exchange = None if stream is None else stream.exchange
+    def _events(self, frame: Frame) -> Sequence[Any]:
+        """What ``h2`` makes of a frame."""
+        if not self.settled.is_set() and frame.kind not in (Kind.SETTINGS, Kind.GOAWAY):  # which says why not
+            raise WireError(f"{frame.name} where SETTINGS must be first", clause="RFC 9113 section 3.4")
+        if frame.kind == Kind.GOAWAY:  # h2 would have every stream end with it (RFC 9113 section 6.8 has not)
+            self._told_to_go(frame)
+            return ()
         try:
-            events: Sequence[Any] = () if frame.kind == Kind.GOAWAY else self._h2.receive_data(frame.raw)
+            return self._h2.receive_data(frame.raw)
         except H2Error as error:
             self.has_erred = True
             raise broken(frame, error) from None
-        if frame.kind == Kind.GOAWAY:  # h2 would have every stream end with it (RFC 9113 section 6.8 has not)
-            self._told_to_go(frame)
+
+    def _frame(self, frame: Frame, events: Sequence[Any], marks: list[Mark]) -> None:
+        stream = self._streams.get(frame.stream)
+        exchange = None if stream is None else stream.exchange
         frame.beside(Carrier("in", exchange), marks)
         if frame.kind in (Kind.HEADERS, Kind.CONTINUATION):
             self._fields(frame, stream, events, marks)
@@ -123,7 +132,7 @@ class Incoming:
             code = int(event.error_code or 0)
             stream.fail(ConnectionLost(f"the server reset the stream: {code_name(code)} (RFC 9113 section 5.4.2)"))
             stream.is_said = True
-        if isinstance(event, WindowUpdated | RemoteSettingsChanged | StreamReset):
+        if isinstance(event, WindowUpdated | RemoteSettingsChanged | StreamReset | StreamEnded):
             self.room.set()
         if isinstance(event, RemoteSettingsChanged):
             self._record.http_version = "2"
@@ -136,14 +145,17 @@ class Incoming:
         block.add(frame)
         if not frame.ends_block:
             return
-        self._block = None
         told: list[tuple[str, str]] = []
         for event in events:
             if isinstance(event, ResponseReceived | InformationalResponseReceived | TrailersReceived):
                 told = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in event.headers or ()]
         block.carrier.lay(runs_of_fields(block.coded, [name for name, _ in told]), marks)
+        self._block = None
         if stream is not None and told:
-            stream.answered(head_of(told, len(block.coded)))
+            head = head_of(told, len(block.coded))
+            if head.status < 100 and (said := head.values.get(":status")) is not None:  # trailers have none
+                raise WireError(f"{printable(said, 20)!r} is no status", clause="RFC 9113 section 8.3.2")
+            stream.answered(head)
 
     def _told_to_go(self, frame: Frame) -> None:
         """GOAWAY: what it names goes on to its end, what lies behind was not begun (RFC 9113 section 6.8)."""

@@ -38,6 +38,7 @@ class HTTP2Stream:
         heads: what has come of heads, interim ones and trailers included, and nobody has taken.
         has_ended: whether nothing more comes: END_STREAM, RST_STREAM or the connection's end.
         is_said: whether nothing more is sent either.
+        is_partial: whether that would leave a body without its end.
         error: why it has not ended as it should; None if it has, or has not ended.
     """
 
@@ -46,7 +47,7 @@ class HTTP2Stream:
         self.exchange = exchange
         self.heads: deque[Head] = deque()
         self.has_ended = False
-        self.is_said = False
+        self.is_said = self.is_partial = False
         self._pieces: deque[Piece] = deque()
         self.error: LabkitError | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -54,11 +55,15 @@ class HTTP2Stream:
     # -- what the connection tells it ---------------------------------------------------------------------------------
 
     def answered(self, head: Head) -> None:
-        if len(self.heads) < MOST_HEADS:
-            self.heads.append(head)
-            self._wake()
-        else:
-            self.fail(WireError(f"over {MOST_HEADS} heads of one answer", clause="RFC 9110 section 15.2"))
+        """The next head has come.
+
+        Raises:
+            WireError: it is one too many.
+        """
+        if len(self.heads) == MOST_HEADS:
+            raise WireError(f"over {MOST_HEADS} heads of one answer", clause="RFC 9110 section 15.2")
+        self.heads.append(head)
+        self._wake()
 
     def came(self, piece: Piece) -> None:
         self._pieces.append(piece)

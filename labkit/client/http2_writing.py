@@ -10,7 +10,7 @@ from h2.connection import H2Connection
 
 from labkit.client.connection import Connection
 from labkit.wire.hpack import runs_of_fields
-from labkit.wire.http2 import Block, Frame, FrameCutter, Kind
+from labkit.wire.http2 import LARGEST_OF_ALL, Block, Frame, FrameCutter, Kind
 from labkit.wire.lane import Carrier
 from labkit.wire.spans import UNREAD, Exchange, Mark, Run
 
@@ -26,12 +26,13 @@ class Outgoing:
     def __init__(self, connection: Connection, h2: H2Connection, exchange_of: Callable[[int], Exchange | None]) -> None:
         self._connection, self._record, self._h2 = connection, connection.record, h2
         self._exchange_of = exchange_of
-        self._cutter = FrameCutter("out", at=connection.record.carried_out)
+        self._cutter = FrameCutter("out", LARGEST_OF_ALL, connection.record.carried_out)  # as the server may allow
         self._unsent = b""
         self._names: deque[tuple[Exchange, list[str]]] = deque()
         self._carried: deque[tuple[Exchange, list[Run]]] = deque()
         self._block: Block | None = None
         self._writing = asyncio.Lock()
+        self._has_ended = False
 
     def head(self, exchange: Exchange, names: list[str]) -> None:
         """The next HEADERS is of that exchange, and has these fields."""
@@ -73,7 +74,8 @@ class Outgoing:
             self._wrote(self._unsent[: self._record.carried_out - start])
 
     def end(self, marks: list[Mark]) -> None:
-        """Nothing more is written: the marks of what has left in no whole frame."""
+        """Nothing more is written: the marks of what has left in no whole frame. Who writes yet has still to say."""
+        self._has_ended = True
         if self._block is not None:
             self._block.carrier.lay_rest("headers", UNREAD, marks)
         self._cutter.end(marks)
@@ -82,6 +84,8 @@ class Outgoing:
         marks: list[Mark] = []
         for frame in self._cutter.feed(data, marks):
             self._frame(frame, marks)
+        if self._has_ended:
+            self.end(marks)
         self._record.mark_all(marks)
 
     def _frame(self, frame: Frame, marks: list[Mark]) -> None:

@@ -153,8 +153,9 @@ class HTTPConnection:
             self._length = body_length(head, exchange.method)
         except WireError as error:
             raise self._fail(error) from None
-        coding = head.values.get("transfer-encoding", "chunked").strip().lower()
-        if self._length and (coding != "chunked" or ("transfer-encoding" in head.values and self._length != "chunked")):
+        told = {} if exchange.method == "CONNECT" and head.status < 300 else head.values  # RFC 9110 section 9.3.6
+        coding = told.get("transfer-encoding", "chunked").strip().lower()
+        if self._length and (coding != "chunked" or ("transfer-encoding" in told and self._length != "chunked")):
             raise self._broken(f"a transfer coding that was not asked for: {coding[:40]!r}", "RFC 9112 section 6.1")
         exchange.is_whole = not self._length and head.status != 101
         self.record.responses += 1

@@ -140,11 +140,17 @@ class SecureConnection(Connection):
             for start in range(0, len(data), RECORD_BYTES):
                 piece = data[start : start + RECORD_BYTES]
                 await self._send_sealed(self._tls.seal(piece), piece)
+            await self._send_own()
 
     async def _flush(self) -> None:
-        """Write what TLS has to say for itself."""
-        async with self._writing:
-            await self._send_sealed(self._tls.outgoing(), b"")
+        """Write what TLS has to say for itself; who writes already does, so that no read ever waits for that."""
+        if not self._writing.locked():
+            async with self._writing:
+                await self._send_own()
+
+    async def _send_own(self) -> None:
+        while own := self._tls.outgoing():
+            await self._send_sealed(own, b"")
 
     async def _send_sealed(self, sealed: bytes, carried: bytes) -> None:
         """Write what carries *carried*, which has left when all of it has."""

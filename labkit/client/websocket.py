@@ -258,7 +258,11 @@ class WebSocketConnection:
             if self._pipe.closed:
                 return False
             head = len(data) - payload_bytes
-            await self._pipe.write(data, [(head, category, label, None), (payload_bytes, "payload", label, None)])
+            try:
+                await self._pipe.write(data, [(head, category, label, None), (payload_bytes, "payload", label, None)])
+            except BaseException:  # whoever gave up waiting has left a part of a frame, which nothing can follow
+                self._end()
+                raise
         return True
 
 

@@ -164,10 +164,13 @@ class Gate:
         try:
             while (behind := self._look(end)) > end:
                 kind, size = self._held[end + 3], behind - end
-                # h2 would not read what comes behind a GOAWAY in one piece with it; many fields take their time
-                alone = kind == Kind.GOAWAY or (kind in _OF_BLOCKS and size > SMALL_BYTES)
+                # in one piece with a GOAWAY h2 forgets its answers to what comes before, and reads nothing behind it
+                leaves, is_large = kind == Kind.GOAWAY, kind in _OF_BLOCKS and size > SMALL_BYTES
+                if leaves and begin < end:
+                    yield bytes(self._held[begin:end])
+                    begin = end
                 end, count = behind, count + 1
-                if count % AT_ONCE == 0 or alone:
+                if count % AT_ONCE == 0 or leaves or is_large:  # many fields take their time
                     yield bytes(self._held[begin:end])
                     begin = end
         except Fault:

@@ -54,6 +54,10 @@ class Sending:
         """It cannot be sent: it was reset, which comes next, or is wrong."""
         raise NotImplementedError
 
+    def not_taken(self) -> None:
+        """Its peer has not let its end be sent in time."""
+        raise NotImplementedError
+
 
 class Sender:
     """One connection's way out.
@@ -61,7 +65,8 @@ class Sender:
     Args:
         h2: frames what is sent, and keeps the windows.
         tcp: takes the frames.
-        write_timeout_s: a peer that takes nothing of them for so long is let go.
+        write_timeout_s: a peer that takes nothing of them for so long is let go, and so is a stream whose end it does
+            not take.
         allowance: is paid for what a peer may say to what is sent.
     """
 
@@ -79,13 +84,19 @@ class Sender:
         self._widest = WINDOW_BYTES  # that the peer's window for the connection has been
 
     def send(self, stream: Sending, data: bytes, *, ends: bool) -> Future[None]:
-        """Send DATA in its turn; done when all of it is framed."""
+        """Send DATA in its turn; done when all of it is framed.
+
+        Behind the end of an answer nobody waits any more: it is given up here when no window lets it go in time.
+        """
         future: Future[None] = self._loop.create_future()
         stream.waiting.append((memoryview(data), ends, future))
         if len(stream.waiting) == 1:
             self._queue.append(stream)
             self._take_turns()
             self.flush_soon()
+        if ends and not future.done():
+            late = self._loop.call_later(self._write_timeout_s, stream.not_taken)
+            future.add_done_callback(lambda _: late.cancel())
         return future
 
     def say(self, frame: bytes) -> None:
@@ -170,8 +181,8 @@ class Sender:
         """Send one frame of what waits in the stream; False if it cannot go on."""
         data, ends, future = stream.waiting[0]
         try:
-            size = min(len(data), self._window(stream), FRAME_BYTES)
-            if size <= 0 < len(data):
+            size = min(len(data), max(0, self._window(stream)), FRAME_BYTES)  # it may be below 0 (6.9.2)
+            if size == 0 < len(data):
                 self._blocked[stream] = None
                 return False
             last = size == len(data)

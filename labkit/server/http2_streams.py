@@ -43,7 +43,9 @@ class Stream(Sending):
         self.owed = 0  # bytes taken that the peer was not told of
 
     def begin(self, status: int, fields: Fields, *, ends: bool) -> None:
-        self.streams.send_head(self, [(":status", str(status)), *fields], ends=ends)
+        told = [(":status", str(status)), *fields]
+        coded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in told]  # as Tornado has them
+        self.streams.send_head(self, coded, ends=ends)
 
     def write(self, data: bytes, *, ends: bool = False) -> Future[None]:
         return self.streams.send(self, data, ends)
@@ -64,7 +66,10 @@ class Stream(Sending):
         self.streams.answered(self)
 
     def give_up(self) -> None:
-        self.streams.give_up(self)
+        self.streams.give_up(self, ErrorCodes.INTERNAL_ERROR)
+
+    def not_taken(self) -> None:
+        self.streams.give_up(self, ErrorCodes.CANCEL)
 
 
 class Streams:
@@ -166,13 +171,13 @@ class Streams:
 
     # -- what is sent -------------------------------------------------------------------------------------------
 
-    def send_head(self, stream: Stream, fields: Fields, *, ends: bool) -> None:
+    def send_head(self, stream: Stream, fields: list[tuple[bytes, bytes]], *, ends: bool) -> None:
         if stream.id not in self.open:
             return
         try:
             self._h2.send_headers(stream.id, fields, end_stream=ends)
         except ProtocolError:  # it was reset, which comes next, or these are no fields
-            self._loop.call_soon(self.give_up, stream)
+            self._loop.call_soon(stream.give_up)
             return
         self._sender.collect()
         if ends:
@@ -204,9 +209,9 @@ class Streams:
             self._sender.collect()
             self._sender.flush_soon()
 
-    def give_up(self, stream: Stream) -> None:
+    def give_up(self, stream: Stream, code: ErrorCodes) -> None:
         if self.open.get(stream.id) is stream:
-            self.reset(stream, ErrorCodes.INTERNAL_ERROR)
+            self.reset(stream, code)
             stream.exchange.lost()
 
     def give_back(self, stream: Stream, size: int) -> None:

@@ -173,7 +173,7 @@ class HTTP2Dissector:
     def _answered(self, stream: _Stream, head: Head) -> None:
         exchange = stream.exchange
         exchange.status, exchange.response = head.status, head
-        if exchange.method == "CONNECT" and not exchange.is_socket:
+        if exchange.method == "CONNECT" and not exchange.is_socket and head.status < 300:
             for side in stream.sides.values():
                 side.reading = Opaque("tunnel")
         elif not exchange.is_socket:

@@ -21,6 +21,8 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEADER_BYTES = 9
 LARGEST_FRAME = 1 << 14
 """What a frame may carry unless SETTINGS say otherwise (section 4.2)."""
+LARGEST_OF_ALL = (1 << 24) - 1
+"""What they may say at most."""
 VERSION = "HTTP/2"
 END_STREAM, END_HEADERS, PADDED, PRIORITY_FLAG, ACK = 0x1, 0x4, 0x8, 0x20, 0x1
 SIZES = "RFC 9113 section 4.2"

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -458,3 +459,26 @@ def test_a_client_that_is_cancelled_while_it_connects_does_not_go_on(turns: int)
 
     asked, cancelled = loop.run(connect_and_cancel())
     assert cancelled is asked
+
+
+def test_who_reads_hears_at_once_of_an_end_that_a_write_has_found() -> None:
+    gone, is_gone = threading.Event(), threading.Event()
+
+    def script(sock: socket.socket) -> None:
+        gone.wait(TIMEOUT_S)
+        reset(sock)
+        is_gone.set()
+
+    async def work(url: str) -> None:
+        async with connected(url, Ledger()) as http:
+            reading = asyncio.create_task(http.connection.read())
+            await asyncio.sleep(0)
+            gone.set()
+            assert is_gone.wait(TIMEOUT_S)  # the loop has no turn in which it would see that itself
+            with pytest.raises(ConnectionLost, match="reset while writing"):
+                await http.connection.write(b"x")
+            with pytest.raises(ConnectionLost, match="was closed meanwhile"):
+                await reading
+
+    with serving(script) as url:
+        run(work(url))

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+import threading
 from collections.abc import Callable
+from contextlib import aclosing, suppress
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ import pytest
 pytest.importorskip("h2", reason="h2 is not installed (pip install 'labkit[http2]')")
 
 from h2.exceptions import H2Error
+from hpack import Decoder
 
 import labkit.wire.http2
 from conftest import UNIT
@@ -24,8 +27,10 @@ from labkit.client.address import split
 from labkit.client.http2_connection import HTTP2Connection, Windows
 from labkit.client.http2_exchanges import HTTP2Exchanges
 from labkit.client.http2_faults import broken
+from labkit.client.http2_stream import MOST_HEADS
 from labkit.client.ledger import Ledger
 from labkit.client.secure_connection import connection_to
+from labkit.client.sharing import SharedConnections
 from labkit.client.wiring import Wiring
 from labkit.errors import ConnectionLost, LabkitError, Refused, UnknownOption, WireError
 from labkit.subscribing.contract.receiver import check_marks
@@ -49,7 +54,7 @@ from raw_http2 import (
     settings,
     window,
 )
-from wait import TIMEOUT_S, serving
+from wait import TIMEOUT_S, reset, serving
 
 Frame = tuple[int, int, int, bytes]
 OK = ((":status", "200"), ("content-type", "application/x-ndjson"))
@@ -190,6 +195,8 @@ BROKEN = [
     ("8.2", "a name in capitals", headers(1, (*OK, ("X-Y", "z")), end=False)),
     ("8.2", "a field of the connection", headers(1, (*OK, ("connection", "close")), end=False)),
     ("8.3", "no status", headers(1, (("content-type", "x"),), end=False)),
+    ("8.3.2", "a status that is no number", headers(1, ((":status", "abc"),), end=False)),
+    ("8.3.2", "a status below all", headers(1, ((":status", "099"),), end=False)),
     ("8.4", "a push that nobody allowed", frame(Kind.PUSH_PROMISE, 0x4, 1, b"\0\0\0\2" + b"\x82")),
     ("8.6", "a change of protocol", headers(1, ((":status", "101"),), end=False)),
 ]
@@ -209,6 +216,32 @@ def test_what_breaks_a_rule_is_said_with_its_clause(section: str, what: str, wro
     assert isinstance(error, WireError), (what, error)
     assert error.clause == f"RFC 9113 section {section}" and not found, error
     assert said[-1][0] == Kind.GOAWAY, said
+
+
+def test_an_answer_before_the_servers_settings_is_none() -> None:
+    def script(peer: Script) -> None:
+        peer.until(Kind.HEADERS)
+        peer.send(BEGUN, data(1, b'"one"\n', end=True))
+        peer.rest()
+
+    with serving(talk(script)) as url:
+        found, error, _ = ended(url)
+    assert not found and isinstance(error, WireError) and error.clause == "RFC 9113 section 3.4"
+
+
+def test_heads_without_end_are_the_end_of_the_connection() -> None:
+    early = headers(1, ((":status", "103"),), end=False)
+
+    async def work(url: str) -> None:
+        http2 = await _connected(url, Ledger(), Windows())
+        http = HTTP2Exchanges(http2, "http", lambda: None)
+        await http.request("GET", "/", {"Host": "x"})
+        await _when(lambda: http2.closed)
+        assert isinstance(http2.error, WireError) and http2.error.clause == "RFC 9110 section 15.2"
+        http.close()
+
+    with serving(answering(early * (MOST_HEADS + 1))) as url:
+        loop.run(asyncio.wait_for(work(url), TIMEOUT_S))
 
 
 def test_what_no_clause_forbids_by_name_is_an_error_of_the_connection() -> None:
@@ -399,6 +432,30 @@ def test_who_waits_for_a_window_hears_at_once_that_its_stream_was_reset(answer: 
                 loop.run(asked)
 
 
+def test_who_waits_for_a_window_hears_at_once_that_the_answer_is_whole_and_ends_no_half_a_body() -> None:
+    said: list[Frame] = []
+
+    def script(peer: Script) -> None:
+        peer.send(settings())
+        peer.until(Kind.DATA, count=4)
+        peer.send(headers(1, ((":status", "413"),)))
+        said.extend(peer.rest())
+
+    async def work(url: str) -> None:
+        http2 = await _connected(url, Ledger(), Windows())
+        http = HTTP2Exchanges(http2, "http")
+        await http.request("POST", "/", {"Host": "x"}, body=bytes(1 << 20))
+        assert (await http.response()).status == 413 and await http.read_body() == b""
+        assert http.next_cycle()
+        await http2.flush()
+        http.close()
+
+    with serving(talk(script)) as url:
+        loop.run(asyncio.wait_for(work(url), TIMEOUT_S))
+    told = [(kind, flags, number) for kind, flags, number, _ in said if kind in (Kind.DATA, Kind.RST_STREAM)]
+    assert told == [(Kind.RST_STREAM, 0, 1)]
+
+
 # -- both sides ------------------------------------------------------------------------------------------------------
 
 
@@ -451,6 +508,166 @@ def test_leaving_is_a_reset_where_others_stay_and_a_goaway_where_nobody_does() -
     assert told == [(Kind.RST_STREAM, 1), (Kind.GOAWAY, 0)]
 
 
+def test_who_is_stopped_in_the_middle_of_a_frame_ends_the_connection_for_all() -> None:
+    def script(peer: Script) -> None:
+        peer.send(settings((Setting.INITIAL_WINDOW_SIZE, 1 << 30)), window(0, 1 << 30))
+        peer.until(Kind.HEADERS)
+        peer.send(headers(1, OK, end=False))
+        closed.wait(TIMEOUT_S)
+
+    async def work(url: str) -> None:
+        http2 = await _connected(url, Ledger(), Windows())
+        other = await _begun(http2)
+        waiting = asyncio.create_task(other.read_body())
+        one = HTTP2Exchanges(http2, "http", lambda: None)
+        sending = asyncio.create_task(one.request("POST", "/", {"Host": "x"}, body=bytes(12 << 20)))
+        await asyncio.wait([sending], timeout=0.3 * UNIT)
+        sending.cancel()
+        with pytest.raises(ConnectionLost, match="in the middle of a frame"):
+            await waiting
+        one.close()
+
+    closed = threading.Event()
+    with serving(talk(script)) as url:
+        try:
+            loop.run(asyncio.wait_for(work(url), TIMEOUT_S))
+        finally:
+            closed.set()
+
+
+def test_an_answer_that_has_come_whole_is_not_lost_with_its_connection() -> None:
+    gone, is_gone = threading.Event(), threading.Event()
+
+    def script(peer: Script) -> None:
+        peer.until(Kind.HEADERS)
+        peer.send(settings(), BEGUN, *[data(1, bytes(10_000))] * 7, data(1, end=True))
+        gone.wait(TIMEOUT_S)
+        reset(peer.sock)
+        is_gone.set()
+
+    async def work(url: str) -> None:
+        http2 = await _connected(url, Ledger(), Windows(connection_bytes=70_000))
+        http = await _begun(http2)
+        await _when(lambda: http2._streams[1].has_ended)
+        gone.set()
+        assert is_gone.wait(TIMEOUT_S)  # the loop has no turn in which it would see that itself
+        assert len(await http.read_body()) == 70_000
+        http.close()
+
+    with serving(talk(script)) as url:
+        loop.run(asyncio.wait_for(work(url), TIMEOUT_S))
+
+
+def test_who_stands_in_the_middle_of_a_frame_hears_at_once_why_the_connection_has_ended() -> None:
+    def script(peer: Script) -> None:
+        peer.send(settings((Setting.INITIAL_WINDOW_SIZE, 1 << 30)), window(0, 1 << 30))
+        peer.until(Kind.HEADERS)
+        stands.wait(TIMEOUT_S)
+        peer.send(window(0, 0))
+        closed.wait(TIMEOUT_S)
+
+    async def work(url: str) -> None:
+        http = HTTP2Exchanges(await _connected(url, ledger, Windows()), "http", lambda: None)
+        sending = asyncio.create_task(http.request("POST", "/", {"Host": "x"}, body=bytes(12 << 20)))
+        await asyncio.wait([sending], timeout=0.3 * UNIT)
+        stands.set()
+        with pytest.raises(WireError, match=r"RFC 9113 section 6\.9"):
+            await sending
+        http.close()
+
+    ledger, stands, closed = Ledger(), threading.Event(), threading.Event()
+    with serving(talk(script)) as url:
+        try:
+            loop.run(asyncio.wait_for(work(url), TIMEOUT_S))
+        finally:
+            closed.set()
+    check_marks(ledger.connections[0])
+
+
+def test_who_shares_waits_for_what_the_server_allows_and_goes_elsewhere_beyond_it() -> None:
+    asked: list[int] = []
+
+    def script(peer: Script) -> None:
+        mine = len(asked)
+        asked.append(0)
+        with suppress(EOFError, OSError):
+            while True:
+                number = peer.until(Kind.HEADERS)[2]
+                asked[mine] += 1
+                peer.send(*[settings((Setting.MAX_CONCURRENT_STREAMS, 2))] * (asked[mine] == 1))
+                peer.send(headers(number, OK, end=False), data(number, b'"one"\n'))
+
+    async def receive(url: str, share: SharedConnections) -> None:
+        async with aclosing(find("http-streaming").connect(url, share=share, http=2)) as items:
+            await anext(items)
+            await _when(lambda: sum(asked) == 5)
+
+    async def work(url: str) -> None:
+        share = SharedConnections()
+        await asyncio.gather(*(receive(url, share) for _ in range(5)))
+
+    with serving(talk(script)) as url:
+        loop.run(asyncio.wait_for(work(url), TIMEOUT_S))
+    assert asked == [2, 2, 1]
+
+
+def test_a_frame_as_large_as_the_server_allows_is_accounted() -> None:
+    large = (Setting.MAX_FRAME_SIZE, 1 << 20), (Setting.INITIAL_WINDOW_SIZE, 1 << 20)
+    sizes: list[int] = []
+
+    def script(peer: Script) -> None:
+        peer.until(Kind.SETTINGS)
+        peer.send(settings(*large))
+        sizes.append(len(peer.until(Kind.DATA)[3]))
+        peer.send(headers(1, OK))
+        peer.rest()
+
+    async def work(url: str) -> None:
+        http2 = await _connected(url, ledger, Windows())
+        await http2.flush()
+        await http2.settled.wait()
+        http = HTTP2Exchanges(http2, "http")
+        await http.request("POST", "/", {"Host": "x"}, body=bytes(60_000))
+        await http.response()
+        http.close()
+
+    ledger = Ledger()
+    with serving(talk(script)) as url:
+        loop.run(asyncio.wait_for(work(url), TIMEOUT_S))
+    (record,) = ledger.connections
+    check_marks(record)
+    assert sizes == [record.by_category["payload"]] == [60_000]
+
+
+def test_a_field_that_http_2_has_not_is_not_sent_and_the_next_request_is_understood() -> None:
+    asked: list[Frame] = []
+
+    def script(peer: Script) -> None:
+        peer.send(settings())
+        for number in (1, 3):
+            asked.append(peer.until(Kind.HEADERS))
+            peer.send(headers(number, OK))
+        peer.rest()
+
+    async def work(url: str) -> None:
+        http = HTTP2Exchanges(await _connected(url, Ledger(), Windows()), "http")
+        for te in ("gzip", "Trailers"):
+            await http.request("GET", "/", {"Host": "x", "X-A": "one", "TE": te, "Upgrade": "x"})
+            await http.response()
+            await http.read_body()
+            http.next_cycle()
+        http.close()
+
+    with serving(talk(script)) as url:
+        loop.run(asyncio.wait_for(work(url), TIMEOUT_S))
+    decoder = Decoder()
+    sent = [dict(decoder.decode(payload)) for *_, payload in asked]
+    assert [(fields.get("te"), fields["x-a"], "upgrade" in fields) for fields in sent] == [
+        (None, "one", False),
+        ("Trailers", "one", False),
+    ]
+
+
 def test_a_request_costs_less_each_time_but_for_its_path() -> None:
     body = b'{"n": 1}'
 
@@ -489,10 +706,15 @@ def test_a_request_costs_less_each_time_but_for_its_path() -> None:
 # -- which version ---------------------------------------------------------------------------------------------------
 
 
-def test_a_server_that_answers_in_http1_is_named() -> None:
+@pytest.mark.parametrize("at", [0, 2, 7])
+def test_a_server_that_answers_in_http1_is_named(at: int) -> None:
+    said = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
+
     def script(sock: socket.socket) -> None:
         sock.recv(65536)
-        sock.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        sock.sendall(said[:at])
+        threading.Event().wait(0.05 * UNIT)  # so that it is read in two
+        sock.sendall(said[at:])
 
     with serving(script) as url:
         _, error, _ = ended(url)

@@ -113,6 +113,27 @@ def test_behind_a_tunnel_http_2_is_told_where_it_lay(proxy: Proxy) -> None:
     assert is_told_once(record)
 
 
+@pytest.mark.parametrize(
+    "opened",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 299 Odd\r\nX-Long: " + b"y" * 9_000 + b"\r\n\r\n",
+    ],
+    ids=["a coding", "a length", "a long one in pieces"],
+)
+def test_what_opens_a_tunnel_has_no_body_whatever_its_fields_say(opened: bytes) -> None:
+    def script(sock: socket.socket) -> None:
+        read_until(sock, b"\r\n\r\n")
+        for start in range(0, len(opened), 1_000):
+            sock.sendall(opened[start : start + 1_000])
+        answering(sock)
+
+    with serving(script) as url:
+        _, body = labkit.run(asked("ws://nobody.test/", through(Wiring(Ledger(), "x"), Proxy(url))))
+    assert body == BODY
+
+
 def test_in_clear_text_the_proxy_itself_is_asked() -> None:
     with serving(answering) as url:
         proxy = Proxy(url.replace("//", "//me:hidden@"))

@@ -155,6 +155,35 @@ def test_both_versions_are_spoken_with_bodies_of_many_records(version: ssl.TLSVe
     assert record.by_category["tls"] - record.handshake_bytes >= 22 * records, "header, tag and type of each"
 
 
+def test_what_comes_is_read_while_what_is_written_stands(authority: tls.Authority) -> None:
+    size = 8 << 20
+
+    def script(sock: Any) -> None:
+        sock.recv(1)
+        sock.sendall(bytes(size))
+        got = 1
+        while got < size:
+            got += len(sock.recv(1 << 16))
+        sock.sendall(b"done")
+
+    async def read(connection: SecureConnection) -> int:
+        got = 0
+        while got < size + 4:
+            got += len(await connection.read())
+        return got
+
+    async def work(url: str) -> None:
+        wiring = Wiring(Ledger(), "x", trust=Trust(authority.cafile), silence_s=TIMEOUT_S / 2)
+        connection = await SecureConnection.open("127.0.0.1", int(url.rpartition(":")[2][:-1]), wiring)
+        try:
+            await asyncio.gather(connection.write(bytes(size)), read(connection))
+        finally:
+            connection.close()
+
+    with serving(tls.over_tls(authority.context(), script)) as url:
+        run(work(url))
+
+
 def test_a_kept_connection_that_ends_with_a_close_notify_is_opened_again(authority: tls.Authority) -> None:
     ledger, script = Ledger(), tls.over_tls(authority.context(), answering(COUNTED))
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from conftest import UNIT
 from labkit import loop
 from labkit.client.ledger import Ledger
 from labkit.client.websocket import WebSocketConnection
@@ -157,3 +159,24 @@ def test_an_accept_key_that_is_wrong_is_said_with_its_clause() -> None:
 
     with pytest.raises(WireError, match=r"nonsense.*RFC 6455 section 4\.1"):
         talk(script, everything)
+
+
+def test_nothing_is_sent_behind_a_message_that_was_given_up_in_the_middle() -> None:
+    given_up = threading.Event()
+    seen: list[bytes] = []
+
+    def then(sock: socket.socket) -> None:
+        given_up.wait(TIMEOUT_S)
+        seen.append(read_all(sock))
+
+    async def work(opened: WebSocketConnection) -> None:
+        sending = asyncio.create_task(opened.send(bytes(12 << 20)))
+        await asyncio.wait([sending], timeout=0.3 * UNIT)
+        sending.cancel()
+        await asyncio.wait([sending])
+        given_up.set()
+        with pytest.raises(ConnectionLost):
+            await opened.send("of another")
+
+    talk(talking(then=then), work)
+    assert len(seen[0]) < 12 << 20

@@ -205,6 +205,13 @@ def test_streams_begun_before_a_clients_goaway_are_answered_still(lab: Lab) -> N
         assert peer.answer(1) == 200
 
 
+def test_what_came_before_a_clients_goaway_is_acknowledged(lab: Lab) -> None:
+    with Peer(lab.port) as peer:
+        peer.send(headers(1, request("POST", TAKES), end=False) + settings() + ping(b"and then") + goaway())
+        told = [peer.until(lambda got: bool(got.flags & ACK)) for _ in range(2)]
+        assert [(got.kind, got.payload) for got in told] == [(Kind.SETTINGS, b""), (Kind.PING, b"and then")]
+
+
 # -- flow control (sections 5.2, 6.9) ---------------------------------------------------------------------------------
 
 
@@ -405,6 +412,18 @@ def test_a_websocket_is_announced_opened_without_a_key_and_ends_with_its_stream(
         peer.send(data(1, b"\x88\x82\0\0\0\0\x03\xe8", end=True))
         peer.until(lambda got: got.stream == 1 and got.ends)
         assert peer.body(1).endswith(b"\x88\x02\x03\xe8") and live(peer) == ""
+
+
+def test_a_websocket_ends_once_where_its_window_is_less_than_nothing(lab: Lab) -> None:
+    with Peer(lab.port) as peer:
+        peer.send(headers(1, SOCKET, end=False) + data(1, b"\x81\x82\0\0\0\0hi"))
+        peer.until(lambda got: got.kind == Kind.DATA)
+        peer.send(settings((Setting.INITIAL_WINDOW_SIZE, 0)))
+        peer.echo()
+        peer.send(data(1, end=True))
+        peer.until(lambda got: got.kind == Kind.DATA)
+        peer.echo()
+        assert [got.ends for got in peer.of(1, Kind.DATA)] == [False, True]
 
 
 @pytest.mark.parametrize("ends", [False, True], ids=["open", "ended"])

@@ -18,7 +18,7 @@ from labkit.lab.lab import Lab
 from labkit.server.http2_requests import Refused, request_of
 from labkit.techniques import TECHNIQUES, Technique, find
 from raw_http2 import Code, Kind, Peer, data, headers, request
-from wait import until
+from wait import dial, get, read_all, until
 
 pytest.importorskip("h2", reason='HTTP/2 is not installed (pip install "labkit[http2]")')
 hpack = pytest.importorskip("hpack")
@@ -31,6 +31,7 @@ class Told(RequestHandler):
         asked = self.request
         self.set_header("Connection", "keep-alive, x-mine")
         self.set_header("X-Mine", "of this connection alone")
+        self.set_header("X-Name", "café")
         self.set_cookie("a", "1")
         self.set_cookie("b", "2")
         fields = {name: value for name, value in asked.headers.get_all()}
@@ -88,8 +89,12 @@ def told(peer: Peer, stream: int, *fields: tuple[str, str]) -> dict[str, Any]:
     return dict(json.loads(peer.body(stream)))
 
 
+def raw_fields_of(peer: Peer, stream: int) -> list[tuple[bytes, bytes]]:
+    return list(hpack.Decoder().decode(peer.of(stream, Kind.HEADERS)[-1].payload, raw=True))
+
+
 def fields_of(peer: Peer, stream: int) -> list[tuple[str, str]]:
-    return list(hpack.Decoder().decode(peer.of(stream, Kind.HEADERS)[-1].payload))
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in raw_fields_of(peer, stream)]
 
 
 def test_a_handler_sees_the_request_that_it_knows(lab: Lab) -> None:
@@ -116,6 +121,13 @@ def test_an_answer_leaves_the_connections_own_fields_behind(lab: Lab) -> None:
         names = [name for name, _ in fields_of(peer, 1)]
         assert not {"connection", "keep-alive", "x-mine", "transfer-encoding"} & set(names)
         assert names.count("set-cookie") == 2 and names[0] == ":status"
+
+
+def test_a_field_beyond_ascii_has_the_bytes_that_it_has_over_http1(lab: Lab) -> None:
+    with Peer(lab.port) as peer, dial(lab.port, get("/told", "Connection: close")) as sock:
+        told(peer, 1)
+        (value,) = (value for name, value, *_ in raw_fields_of(peer, 1) if name == b"x-name")
+        assert value == "café".encode("latin-1") and b"X-Name: %s\r\n" % value in read_all(sock)
 
 
 @pytest.mark.parametrize("how", ["short", "long", "upgrade"])

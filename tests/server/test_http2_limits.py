@@ -61,7 +61,7 @@ def test_whole_frames_are_handed_on_a_few_at_a_time() -> None:
 
 def test_a_large_field_block_is_handed_on_by_itself_and_so_is_a_goaway() -> None:
     many = headers(1, fields(*request(), ("x", "y" * 300)))
-    sent = [ping() + many, ping() + goaway(), ping()]
+    sent = [ping() + many, ping(), goaway(), ping()]
     assert list(gate().feed(b"".join(sent))) == sent
 
 

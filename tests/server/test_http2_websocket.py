@@ -240,6 +240,15 @@ def test_who_answers_no_ping_is_let_go() -> None:
         assert lab.stats()["connections"] == 1
 
 
+def test_a_socket_that_was_let_go_and_takes_no_farewell_takes_no_place() -> None:
+    options = {"heartbeat_s": 0.1 * UNIT, "write_timeout_s": 0.2 * UNIT}
+    with Lab("deaf", http=(1, 2), **options) as lab, Peer(lab.port, (Setting.INITIAL_WINDOW_SIZE, 0)) as peer:
+        Socket(peer, 1, "/websocket")
+        until(lambda: lab.stats()["subscribers"] == 0, "let go")
+        assert peer.until(lambda got: got.kind == Kind.RST_STREAM).stream == 1
+        peer.echo()
+
+
 def test_what_is_no_websocket_is_not_opened_as_one(lab: Lab) -> None:
     with Peer(lab.port) as peer:
         for stream, path in enumerate(("/sse", "/polling", "/", "/http-streaming", "/long-polling?timeout=0")):

@@ -224,6 +224,20 @@ def test_a_websocket_over_one_stream_is_read_message_by_message() -> None:
     assert_told(talk)
 
 
+@pytest.mark.parametrize("protocol", [(), ((":protocol", "websocket"),)], ids=["a tunnel", "a WebSocket"])
+def test_a_refusal_of_what_would_go_on_both_ways_is_read_as_any_answer(protocol: tuple[tuple[str, str], ...]) -> None:
+    connect = headers(1, ((":method", "CONNECT"), *protocol, (":path", "/websocket"), (":scheme", "http")), end=False)
+    refused = answered(1, "text/plain", status="403") + data(1, b"not you", end=True)
+    talk: list[tuple[Direction, bytes]] = [
+        ("out", PREFACE + settings() + connect),
+        ("in", settings() + refused),
+    ]
+    dissector = Dissector()
+    marks = [mark for way, part in talk for mark in dissector.feed(way, part)] + dissector.end()
+    assert [(m.label, m.category) for m in marks if m.stop - m.start == 7] == [("body of a 403", "envelope")]
+    assert_told(talk)
+
+
 BROKEN = [
     ("a frame too large", "in", frame(Kind.DATA, 0, 1, bytes(9), length=MAX_HELD_BYTES + 1)),
     ("fields that do not decode", "in", headers(1, b"\xff\xff\xff\xff\x7f") + ping()),
