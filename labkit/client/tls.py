@@ -23,6 +23,8 @@ _TYPES = range(20, 25)  # change_cipher_spec, alert, handshake, application_data
 ALPN = {1: "http/1.1", 2: "h2"}
 """What the versions of HTTP are called in a handshake (RFC 7301 section 6)."""
 HTTP1 = (ALPN[1],)
+_NO_AUTHORITY = frozenset({2, 18, 19, 20, 21})
+"""What OpenSSL says of a chain that leads to nobody who is believed (X509_V_ERR): another authority would help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +189,10 @@ class TLS:
         except ssl.SSLWantReadError:
             return
         except ssl.SSLCertVerificationError as error:
+            name_it = "name its authority (cafile, --cafile), or " if error.verify_code in _NO_AUTHORITY else ""
             raise TLSFailed(
-                f"the certificate of {self._host} is not believed: {error.verify_message.rstrip('.')}; name its "
-                "authority (cafile, --cafile), or go without checking (insecure, --insecure)"
+                f"the certificate of {self._host} is not believed: {error.verify_message.rstrip('.')}; {name_it}go "
+                "without checking (insecure, --insecure)"
             ) from None
         except ssl.SSLError as error:
             raise TLSFailed(f"no TLS could be agreed on with {self._host}: {_reason(error)}") from None

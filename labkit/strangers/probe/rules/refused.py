@@ -28,8 +28,6 @@ LOG_INS = (401, 403)
 LOG_IN = re.compile(r"log[-_]?in|sign[-_]?in|\bsso\b|oauth|saml|openid|/auth\b", re.IGNORECASE)
 KEYS = ("a key or a session: --header 'Authorization: Bearer KEY', or --header 'Cookie: NAME=VALUE'",
         "(it is shown nowhere; a name and a password may also stand in the address)")  # fmt: skip
-WAITED_S = 1.0
-"""What ends a connection later than that may have been waiting."""
 
 
 def not_reached(seen: Seen) -> Finding | None:
