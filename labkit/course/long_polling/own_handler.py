@@ -17,7 +17,7 @@ from tornado.web import RequestHandler
 
 from labkit import loop
 from labkit.claims.coding import NotKept, need
-from labkit.course.coding_child import told
+from labkit.course.coding_child import slip_of, told
 from labkit.lab.lab import Lab
 from labkit.subscribing.contract.promise import Trial
 from labkit.subscribing.contract.waiting import UNIT_S
@@ -49,11 +49,15 @@ class Raised(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.told = ""
+        self.told = self.hint = ""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info and record.exc_info[1] is not None:
-            self.told = told(record.exc_info[1])
+            self.told, self.hint = told(record.exc_info[1]), slip_of(record.exc_info[1])
+
+    def check(self, asked: str) -> None:
+        """Raise NotKept if it has raised something."""
+        need(not self.told, f"asked {asked}, and it raised {self.told}", self.hint)
 
 
 @dataclass
@@ -172,9 +176,9 @@ class Poll:
             response = self.connection.getresponse()
             body = response.read()
         except (OSError, http.client.HTTPException) as error:
+            self.raised.check(self.named)
             raise NotKept(f"asked {self.named}; the answer broke off: {type(error).__name__}") from None
-        if self.raised.told:
-            raise NotKept(f"asked {self.named}, and it raised {self.raised.told}", "look at the line that raised it.")
+        self.raised.check(self.named)
         need(
             response.status == 200,
             f"asked {self.named}, answered {response.status} {response.reason}",

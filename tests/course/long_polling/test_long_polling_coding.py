@@ -150,6 +150,15 @@ ATTEMPTS = {
         HEAD.replace("Cursor.parse(after)", "after") + WAIT + ANSWER + LEAVES,
         0, "it raised AttributeError: 'str' object has no attribute", "the line that raised it",
     ),
+    "uses what it does not import": (
+        HEAD.replace("from labkit.wire.events import Cursor\n", "") + WAIT + ANSWER + LEAVES,
+        0, "it raised NameError: name 'Cursor' is not defined", "without your notebook",
+    ),
+    "cannot be made": (
+        HEAD.replace("    parked = None\n", "    parked = None\n\n    def initialize(self, hub):\n        pass\n")
+        + WAIT + ANSWER + LEAVES,
+        0, "initialize() missing 1 required positional argument: 'hub'", "it is called as the exercise says",
+    ),
     "writes an answer of its own": (
         HEAD + WAIT + "        self.finish({'events': [e.id for e in hub.since(topic, cursor).events]})\n" + LEAVES,
         0, "answered b'{\"events\": [2, 3]}'", "hub.answer(topic, page) makes the JSON",
@@ -241,7 +250,7 @@ def test_a_wrong_attempt_breaks_one_promise_first_and_has_its_hint(name: str) ->
     ("text", "said"),
     [
         ("class LongPoll:\n    async def get(self):\n        return 17", "yours is no RequestHandler"),
-        ("def LongPoll():\n    return 17", "the class itself"),
+        ("def LongPoll():\n    return 17", "found the function LongPoll: write class instead of def"),
         ("import tornado.web\nLongPoll = type('LongPoll', (tornado.web.RequestHandler,), {})", "in a cell of its own"),
     ],
 )
