@@ -68,6 +68,7 @@ LEAVES = """
         if self.parked:
             self.parked.close()
 """
+SLEEPS = "\n        await asyncio.sleep(9)\n"
 NOW = "        cursor = hub.cursor(topic)\n"
 
 ATTEMPTS = {
@@ -134,7 +135,7 @@ ATTEMPTS = {
         7, "the quickest was answered 3", "nothing is to sleep",
     ),
     "sleeps long before it answers": (
-        HEAD + WAIT + "        await asyncio.sleep(1)" + ANSWER + LEAVES,
+        HEAD + WAIT + SLEEPS.replace("9", "1") + ANSWER + LEAVES,
         7, "the quickest was answered 1", "nothing is to sleep",
     ),
     "subscribes, and looks in steps": (
@@ -215,6 +216,26 @@ ATTEMPTS = {
     "has one topic": (
         HEAD.replace('self.get_query_argument("topic", "")', '""') + WAIT + ANSWER + LEAVES,
         2, "asked for topic='other', it answers an event of another topic", "it belongs into each call of the hub",
+    ),
+    "answers as of one topic": (
+        HEAD + WAIT + ANSWER.replace("hub.answer(topic", 'hub.answer(""') + LEAVES,
+        2, "with 'tock', answered 'tick', which is event 2 of another topic", "it belongs into each call of the hub",
+    ),
+    "returns the answer": (
+        HEAD + WAIT + ANSWER.replace("self.finish(", "return (") + LEAVES,
+        0, "answered b''", "nothing was sent",
+    ),
+    "says nothing when time is up": (
+        HEAD + WAIT + "        if hub.since(topic, cursor).events:\n    " + ANSWER.lstrip("\n") + LEAVES,
+        3, "answered b''", "whether there are events or not",
+    ),
+    "does not end its answer": (
+        HEAD + WAIT + ANSWER.replace("finish", "write") + "        await self.flush()" + SLEEPS + LEAVES,
+        0, "an answer began, and had no end", "nothing is to wait behind it",
+    ),
+    "takes whole seconds": (
+        HEAD.replace("float(", "int(") + WAIT + ANSWER + LEAVES,
+        3, "invalid literal for int() with base 10: '0.4'", "look at the line that raised it",
     ),
     "makes the JSON by itself, of text alone": (
         HEAD + WAIT + """
