@@ -151,7 +151,7 @@ def check_after_loss(lost: Asked, after: Asked, hint: str = IN_TROUBLE) -> None:
 def catches_up(poll: Poll) -> None:
     world = go(poll, World((1.2,) * 10, until_s=8.0, carries=3), T_S)
     for one, other in zip(world.asked, world.asked[1:], strict=False):
-        pause_s = other.at_s - one.until_s
+        pause_s = round(other.at_s - one.until_s, 9)
         need(
             not one.more or pause_s < LATE_S,
             f"an answer brought events {one.ids} and said that there is more; it asked again {pause_s:.3g} s later",

@@ -18,6 +18,8 @@ from labkit.subscribing.contract.waiting import UNIT_S
 
 STILL = 1000
 """So many looks at a clock that stands still are a loop that waits by looking."""
+TICK_S = 1e-12
+"""What a look at the clock takes: no two are of one moment, and in what is said of a world they do not show."""
 STUBBORN = 50
 """So often the end is told to a client before it counts as one that catches even that."""
 
@@ -98,6 +100,7 @@ class World:
                 "sleep(seconds) waits; a loop that looks at the clock burns the time of everybody else.",
             )
             self.end()
+        self.now_s += TICK_S
         return self.now_s
 
     def sleep(self, duration_s: float) -> None:
@@ -112,7 +115,7 @@ class World:
         self._pass(self.takes_s)
 
     def ask(self, cursor: str | None) -> tuple[list[dict[str, Any]], str, bool]:
-        number, asked = len(self.asked), Asked(self.now_s, cursor)
+        number, asked = len(self.asked), Asked(round(self.now_s, 9), cursor)
         if self.now_s >= self.until_s:
             self.end()
         self.asked.append(asked)
@@ -123,7 +126,7 @@ class World:
         upto = min(held, after + self.carries)
         asked.ids, asked.more = list(range(after + 1, upto + 1)), upto < held
         self._pass(self.one_way_s)
-        asked.until_s = self.now_s
+        asked.until_s = round(self.now_s, 9)
         if number in self.lost:
             asked.is_lost = True
             raise ConnectionError("the answer was lost")

@@ -137,6 +137,18 @@ BODIES = {
         """,
         3, "ValueError: sleep length must be non-negative, in line 8 of poll", "max(0, ...)",
     ),
+    "takes two looks at the clock for one": (
+        """
+        cursor, next_s = None, clock()
+        while True:
+            events, cursor, more = ask(cursor)
+            for event in events:
+                deliver(event)
+            next_s = max(next_s + interval_s, clock())
+            sleep(next_s - clock())
+        """,
+        3, "ValueError: sleep length must be non-negative, in line 8 of poll", "max(0, ...)",
+    ),
     "keeps a plan": (
         """
         cursor, next_s = None, clock()
