@@ -80,6 +80,11 @@ class Coding:
     base: type | None = None
 
     @property
+    def name(self) -> str:
+        """How the function or class is called where it is asked for."""
+        return re.split(r"\W", self.signature)[0]
+
+    @property
     def kind(self) -> str:
         """What is asked for, in words."""
         what = {"class": "a class", "coroutine": "a coroutine function"}.get(self.form, "a function")

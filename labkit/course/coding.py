@@ -22,7 +22,7 @@ from typing import Any
 
 from labkit.claims.coding import CodeReport, Coding, Kept
 from labkit.course import child, coding_child
-from labkit.course.coding_child import NEVER_ENDS
+from labkit.course.coding_child import ENDS_ALL, NEVER_ENDS
 from labkit.course.handed import Handed, NoSource, handed
 from labkit.errors import MissingPackage, package
 from labkit.loop import LOOK_S
@@ -74,12 +74,16 @@ def misfit(exercise: Coding, value: Any) -> str:
         inspect.signature(value).bind(*names)
     except TypeError:
         return f"{wanted}; yours is {value.__name__}{inspect.signature(value)}."
+    if names != (taken := [*inspect.signature(value).parameters]) and sorted(names) == sorted(taken):
+        return f"{wanted}; yours has them in another order, {value.__name__}{inspect.signature(value)}."
     return _misfit_form(exercise, value, wanted)
 
 
 def _misfit_class(exercise: Coding, value: Any, wanted: str) -> str:
+    if inspect.isfunction(value):
+        return f"{wanted}, found the function {value.__name__}: write class instead of def."
     if not isinstance(value, type):
-        made = exercise.base is not None and isinstance(value, exercise.base)
+        made = isinstance(value, exercise.base) if exercise.base else type(value).__name__ == exercise.name
         return f"{wanted}, found {'one of its objects' if made else f'{value!r:.60}'}: hand in the class itself."
     if exercise.form != "class":
         return f"{wanted}, found the class {value.__name__}."
@@ -146,7 +150,7 @@ class Trying:
         if line is None:  # not even its own watch was let to say so
             self._broken(f"It did not come back within {self._limit_s():g} s.", NEVER_ENDS)
         elif not line:
-            self._broken("It ended the process that it runs in.", "does it call exit, or end a process?")
+            self._broken("It ended the process that it runs in.", ENDS_ALL)
         elif "stopped" in said:
             self.stopped = said["stopped"]
         elif "begins" in said:

@@ -31,6 +31,10 @@ HOLDS_UP = (
     "loop around an await that comes back at once; await something that waits."
 )
 NOT_THERE = "it runs by itself, without your notebook: all that it needs is what it is given, and what it imports"
+NOT_YET = "a name that a function gives a value to is its own, and has none before that: give it one first"
+ENDS_ALL = "does it call exit, or end a process?"
+LINE = "look at the line that raised it."
+CALLED = "it is called as the exercise says; what is a method takes self before all else"
 
 
 def main() -> None:
@@ -61,13 +65,14 @@ def _bound_memory() -> None:
 
 
 class Printed(io.TextIOBase):
-    """Keeps the newest of what is printed."""
+    """Keeps the newest of what is printed, and three dots for what came before."""
 
     def __init__(self) -> None:
         self.text = ""
 
     def write(self, text: str) -> int:
-        self.text = (self.text + text)[-PRINTED:]
+        kept = self.text + text
+        self.text = kept if len(kept) <= PRINTED else f"…{kept[1 - PRINTED :]}"
         return len(text)
 
 
@@ -108,7 +113,7 @@ class Child:
         except NotKept as error:
             return False, str(error), error.hint
         except BaseException as error:  # whatever the code raises, exit() included
-            return False, f"It raised {told(error)}.", NOT_THERE if isinstance(error, NameError) else ""
+            return False, f"It raised {told(error)}.", hint_of(error)
         finally:
             watch.cancel()
         return True, "", ""
@@ -158,11 +163,30 @@ def told(error: BaseException) -> str:
     except BaseException:  # its own __str__ is broken as well
         said = ""
     named = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    where = raised_in(error)
+    return f"{named}, in {where}" if where else named
+
+
+def hint_of(error: BaseException) -> str:
+    """What to look at where the code raised this, whatever it was tried on; empty where that may be the cause."""
+    if isinstance(error, NameError):
+        return NOT_YET if isinstance(error, UnboundLocalError) else NOT_THERE
+    return ENDS_ALL if isinstance(error, SystemExit) else ""
+
+
+def slip_of(error: BaseException) -> str:
+    """The same, where what it was tried on is not the cause."""
+    is_in_the_call = isinstance(error, TypeError) and not raised_in(error)
+    return hint_of(error) or (CALLED if is_in_the_call else LINE)
+
+
+def raised_in(error: BaseException) -> str:
+    """The innermost line of the code that an exception went through; empty where it went through none."""
     traced, where = error.__traceback__, ""
     while traced is not None:
         where = place(traced.tb_frame, traced.tb_lineno) or where
         traced = traced.tb_next
-    return f"{named}, in {where}" if where else named
+    return where
 
 
 def place(frame: FrameType, line: int) -> str:

@@ -15,6 +15,8 @@ SHOWN = 8  # bytes, from the first that differs
 SHARED = (
     "each object has its own: what is changed in place, a list or a bytearray, is made in __init__, not in the class"
 )
+ANOTHER = "what refuses it is to be a ValueError: write raise ValueError(...) where you see what is wrong"
+SILENT = "it passes over it without a word, or waits for more: raise ValueError(...) as soon as it is there"
 Reads = tuple[str, list[bytes]]
 """In words, and the bytes of each."""
 
@@ -61,15 +63,17 @@ def differs(found: bytes, wanted: bytes) -> str:
     return f"from byte {at} on it is {found[at:stop]!r}, expected {wanted[at:stop]!r}"
 
 
-def returned(how: str, came: Any, kinds: type | tuple[type, ...], named: str, hint: str) -> None:
-    """Raise NotKept unless what ``feed`` has returned is of one of these *kinds*, which are *named* so."""
-    found = told(came)
+def returned(how: str, came: Any, kinds: type | tuple[type, ...], named: str, hint: str, method: str = "feed") -> None:
+    """Raise NotKept unless what a method has returned is of one of these *kinds*, which are *named* so."""
+    found, fits = told(came), isinstance(came, kinds)
     if inspect.iscoroutine(came):
         came.close()  # or it would complain of never having been awaited
         found, hint = "a coroutine", f"async def makes one, and calling it runs nothing: write def; {hint}"
+        fits = False
     elif inspect.isgenerator(came) or inspect.isasyncgen(came):
+        fits = False
         found, hint = "a generator", f"with a yield in it, calling it runs nothing: collect, and return; {hint}"
-    need(isinstance(came, kinds), f"{how}: feed returned {found}, which is not {named}", hint)
+    need(fits, f"{how}: {method} returned {found}, which is not {named}", hint)
 
 
 def in_turns(make: Callable[[], Any], both: tuple[Reads, Reads]) -> list[list[Any]]:
@@ -92,14 +96,17 @@ def given(what: str, hint: str = "") -> Iterator[None]:
     except NotKept:
         raise
     except Exception as error:  # somebody's first attempt
+        if not hint and isinstance(error, AttributeError | TypeError):  # of no bytes' making
+            hint = coding_child.slip_of(error)
+        hint = coding_child.hint_of(error) or hint
         raise NotKept(f"{what}: it raised {coding_child.told(error)}", hint) from error
 
 
 def refused(what: str, read: Callable[[], object], hint: str) -> None:
     """Raise NotKept unless *read* raises ValueError."""
-    with given(f"{what}, expected ValueError", hint):
+    with given(f"{what}, expected ValueError", ANOTHER):
         try:
             found = read()
         except ValueError:
             return
-    raise NotKept(f"{what}: found {told(found)}, expected ValueError", hint)
+    raise NotKept(f"{what}: found {told(found)}, expected ValueError", hint if found else SILENT)

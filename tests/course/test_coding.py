@@ -24,7 +24,7 @@ from cells import cell
 from conftest import UNIT
 from labkit.claims import recording
 from labkit.claims.coding import CodeReport, Coding
-from labkit.course import answers, coding, students
+from labkit.course import answers, coding, coding_child, students
 from labkit.course.handed import NoSource, handed
 from wait import until
 
@@ -193,6 +193,24 @@ def test_an_object_or_another_class_is_no_such_class() -> None:
         assert said in str(coding.report_on(HANDLER, value)[0])
 
 
+def test_of_a_class_an_object_and_a_function_are_told_apart() -> None:
+    reader = Coding("Reader, with feed(data)", HANDLER.promises, "17", form="class")
+    space = cell("class Reader:\n    pass\ndef make():\n    pass")
+    for value, said in (
+        (space["Reader"](), "found one of its objects: hand in the class itself."),
+        (space["make"], "found the function make: write class instead of def."),
+        (b"", "found b'': hand in the class itself."),
+    ):
+        assert coding.report_on(reader, value)[0].text.endswith(said)
+
+
+def test_parameters_in_another_order_are_said_at_once() -> None:
+    pair = Coding("pair(first, second)", DOUBLE.promises, "two")
+    for parameters, right in (("second, first", False), ("first, second", None), ("one, other", None)):
+        found = coding.report_on(pair, cell(f"def pair({parameters}):\n    ...")["pair"])[0]
+        assert found.right is right and ("in another order, pair(second, first)" in found.text) is (right is False)
+
+
 def test_a_class_that_cannot_be_made_without_arguments_is_said_at_once() -> None:
     reader = Coding("Reader, with feed(data)", HANDLER.promises, "17", form="class")
     text = "class Reader:\n    def __init__(self, data{}):\n        pass\n    get = lambda self: 17"
@@ -231,6 +249,22 @@ def test_hostile_code_is_one_sentence_and_nothing_hangs(name: str) -> None:
     assert found.hint and found.kept[0].held is False
     assert time.monotonic() - began_s < 60 * UNIT
     assert len(str(found)) < 5000
+
+
+def test_what_has_nothing_to_do_with_the_promise_has_a_hint_of_its_own() -> None:
+    for body, hint in (
+        ("raise SystemExit", coding_child.ENDS_ALL),
+        ("return nowhere", coding_child.NOT_THERE),
+        ("return late\n    late = 2", coding_child.NOT_YET),
+        ("return {}['a']", "twice the value"),
+    ):
+        assert report(f"def double(value):\n    {body}").hint == hint
+
+
+def test_of_what_was_printed_the_newest_is_kept_and_the_rest_is_three_dots() -> None:
+    found = report("def double(value):\n    print('a' * 3000 + 'b', end='')\n    return 2 * value")
+    assert found.printed == "…" + "a" * (coding_child.PRINTED - 2) + "b"
+    assert report("def double(value):\n    print(value)\n    return 2 * value").printed == "2\na\n3\n"
 
 
 def test_a_line_that_never_ends_is_named_and_later_promises_were_not_tried() -> None:

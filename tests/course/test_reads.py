@@ -7,7 +7,8 @@ from typing import ClassVar
 import pytest
 
 from labkit.claims.coding import NotKept
-from labkit.course.reads import cuts, differs, given, in_turns, refused, returned, told
+from labkit.course import coding_child
+from labkit.course.reads import ANOTHER, SILENT, cuts, differs, given, in_turns, refused, returned, told
 
 
 def test_bytes_are_cut_at_every_place_and_into_single_ones() -> None:
@@ -39,10 +40,26 @@ def test_what_code_raises_is_told_beside_what_it_was_given() -> None:
 
 def test_only_a_value_error_refuses() -> None:
     refused("b'x'", lambda: int("x"), "look")
-    with pytest.raises(NotKept, match="b'x': found 7, expected ValueError"):
-        refused("b'x'", lambda: 7, "look")
-    with pytest.raises(NotKept, match="b'x', expected ValueError: it raised ZeroDivisionError"):
-        refused("b'x'", lambda: 1 // 0, "look")
+    for read, how, hint in (
+        (lambda: 7, "b'x': found 7, expected ValueError", "look"),
+        (lambda: b"", "b'x': found b'', expected ValueError", SILENT),
+        (lambda: 1 // 0, "b'x', expected ValueError: it raised ZeroDivisionError", ANOTHER),
+    ):
+        with pytest.raises(NotKept, match=how) as found:
+            refused("b'x'", read, "look")
+        assert found.value.hint == hint
+
+
+def test_a_name_that_is_not_there_is_no_fault_of_the_bytes() -> None:
+    def unbound() -> object:
+        found = late  # noqa: F821
+        late = 1
+        return found, late
+
+    for read, hint in ((lambda: nowhere, coding_child.NOT_THERE), (unbound, coding_child.NOT_YET)):  # noqa: F821
+        with pytest.raises(NotKept) as found, given("b'x'", "look"):
+            read()
+        assert found.value.hint == hint
 
 
 def test_texts_of_bytes_are_shown_from_where_they_part() -> None:

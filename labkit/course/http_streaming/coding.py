@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -39,14 +39,19 @@ NEXT = b"HTTP/1.1 200 OK\r\n"
 
 
 def _fed(make: Make, reads: Reads, hint: str = "") -> tuple[Any, bytes]:
+    decoder = make()
+    with given(reads[0], hint):
+        return decoder, _data(decoder, reads)
+
+
+def _data(decoder: Any, reads: Reads) -> bytes:
     how, pieces = reads
-    decoder, found = make(), b""
-    with given(how, hint):
-        for piece in pieces:
-            data = decoder.feed(piece)
-            returned(how, data, (bytes, bytearray), "bytes", BYTES)
-            found += data
-    return decoder, found
+    found = b""
+    for piece in pieces:
+        data = decoder.feed(piece)
+        returned(how, data, (bytes, bytearray), "bytes", BYTES)
+        found += data
+    return found
 
 
 def _same(make: Make, reads: Reads, wanted: bytes, hint: str = "") -> Any:
@@ -56,10 +61,12 @@ def _same(make: Make, reads: Reads, wanted: bytes, hint: str = "") -> Any:
 
 
 def _ended(decoder: Any, how: str) -> Any:
-    with given(f"{how}: ended()", METHOD):
-        method = getattr(decoder, "ended", None)
-        need(callable(method), f"{how}: ended is {method!r}, and no method", METHOD)
-        return decoder.ended()
+    method = getattr(decoder, "ended", None)
+    need(callable(method), f"{how}: ended is {method!r}, and no method", METHOD)
+    with given(f"{how}: ended()"):
+        said = decoder.ended()
+        returned(how, said, (object,), "an answer", METHOD, "ended")
+        return said
 
 
 def _slip(found: bytes, wanted: bytes) -> str:
@@ -120,7 +127,8 @@ def tells_the_end(make: Make) -> None:
             decoder, _ = _fed(make, whole(wire[:at]))
             said = _ended(decoder, f"after {told(wire[:at], from_behind=True)}")
             if bool(said) is not (at == len(wire)):
-                raise NotKept(f"after {told(wire[:at], from_behind=True)} ended() is {said!r}", _at_the_end(wire, at))
+                hint = METHOD if said is None else _at_the_end(wire, at)
+                raise NotKept(f"after {told(wire[:at], from_behind=True)} ended() is {said!r}", hint)
 
 
 def _at_the_end(wire: bytes, at: int) -> str:
@@ -165,13 +173,8 @@ def refuses_data_without_an_end(make: Make) -> None:
 
 
 def _refused(make: Make, wire: bytes, hint: str) -> None:
-    for how, pieces in (whole(wire), bytewise(wire)):
-        refused(how, partial(_data, make, pieces), hint)
-
-
-def _data(make: Make, pieces: Sequence[bytes]) -> bytes:
-    decoder = make()
-    return b"".join([decoder.feed(piece) for piece in pieces])
+    for reads in (whole(wire), bytewise(wire)):
+        refused(reads[0], partial(_data, make(), reads), hint)
 
 
 def stops_at_the_end(make: Make) -> None:
@@ -179,7 +182,7 @@ def stops_at_the_end(make: Make) -> None:
         hint = "what follows the end belongs to the next answer on this connection: leave it alone"
         decoder = _same(make, reads, HELLO, hint)
         said = _ended(decoder, reads[0])
-        need(said, f"{reads[0]}: ended() is {said!r}", hint)
+        need(said, f"{reads[0]}: ended() is {said!r}", METHOD if said is None else hint)
 
 
 DECHUNKER = Coding(

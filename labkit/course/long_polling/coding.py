@@ -86,16 +86,19 @@ def parks(handler: Handler) -> None:
 def keeps_to_its_topic(handler: Handler) -> None:
     with served(handler) as route:
         route.lab.publish("tock", "other")
+        before, hint = route.lab.cursor(), CONTRACT["topics-apart"]
         with route.asked(LONG_S, topic="other") as poll:
             route.until_parked(poll)
             route.publish(5)
-            hint = CONTRACT["topics-apart"]
             need(not poll.is_answered(0.1), "asked for topic='other', it answers an event of another topic", hint)
+            with route.asked(LONG_S, before) as others:
+                others.answer()
             route.lab.publish("tock", "other")
             found = poll.answer(hint=hint)
-        need(
-            found["ids"] == [2], f"asked for topic='other', whose event 2 was published, answered {found['ids']}", hint
-        )
+        asked = "asked for topic='other', whose event 2 was published"
+        need(found["ids"] == [2], f"{asked}, answered {found['ids']}", hint)
+        data = found["events"][0]["data"]
+        need(data == "tock", f"{asked} with 'tock', answered {data!r}, which is event 2 of another topic", hint)
 
 
 def runs_out(handler: Handler) -> None:

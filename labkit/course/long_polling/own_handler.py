@@ -17,7 +17,7 @@ from tornado.web import RequestHandler
 
 from labkit import loop
 from labkit.claims.coding import NotKept, need
-from labkit.course.coding_child import told
+from labkit.course.coding_child import slip_of, told
 from labkit.lab.lab import Lab
 from labkit.subscribing.contract.promise import Trial
 from labkit.subscribing.contract.waiting import UNIT_S
@@ -28,6 +28,9 @@ Handler = type[RequestHandler]
 SOON_S = 2 * UNIT_S  # for what is to be at once
 HOLD_S = 2 * UNIT_S
 LONG_S = 60 * UNIT_S  # a hold that nobody waits for
+ENDS = "an answer ends with self.finish, or with the method: nothing is to wait behind it."
+MADE = "hub.answer(topic, page) makes the JSON of an answer, and self.finish sends it."
+NOTHING = "nothing was sent: self.finish(hub.answer(topic, page)), whether there are events or not."
 NOT_200 = {
     400: "a query may lack each of them: get_query_argument(name, default) says what it is then.",
     404: "it answers a GET: async def get(self).",
@@ -49,11 +52,15 @@ class Raised(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.told = ""
+        self.told = self.hint = ""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info and record.exc_info[1] is not None:
-            self.told = told(record.exc_info[1])
+            self.told, self.hint = told(record.exc_info[1]), slip_of(record.exc_info[1])
+
+    def check(self, asked: str) -> None:
+        """Raise NotKept if it has raised something."""
+        need(not self.told, f"asked {asked}, and it raised {self.told}", self.hint)
 
 
 @dataclass
@@ -98,8 +105,8 @@ class Route:
             self.until_parked(poll)
             began_s = time.monotonic()
             self.publish(1)
-            if not poll.is_answered(SOON_S):
-                poll.answer(0.0, "an event wakes the subscriber: after wait_until_ready, answer.")
+            hint = "an event wakes the subscriber: after wait_until_ready, answer."
+            need(poll.is_answered(SOON_S), f"an event came, and no answer within {SOON_S:g} s", hint)
             return time.monotonic() - began_s
 
     def until_parked(self, poll: Poll, count: int = 1) -> None:
@@ -172,9 +179,11 @@ class Poll:
             response = self.connection.getresponse()
             body = response.read()
         except (OSError, http.client.HTTPException) as error:
+            self.raised.check(self.named)
+            if isinstance(error, TimeoutError):
+                raise NotKept(f"asked {self.named}; an answer began, and had no end", ENDS) from None
             raise NotKept(f"asked {self.named}; the answer broke off: {type(error).__name__}") from None
-        if self.raised.told:
-            raise NotKept(f"asked {self.named}, and it raised {self.raised.told}", "look at the line that raised it.")
+        self.raised.check(self.named)
         need(
             response.status == 200,
             f"asked {self.named}, answered {response.status} {response.reason}",
@@ -189,7 +198,7 @@ class Poll:
         except (ValueError, TypeError, KeyError):
             raise NotKept(
                 f"asked {self.named}, answered {body[:60]!r}",
-                "hub.answer(topic, page) makes the JSON of an answer, and self.finish sends it.",
+                MADE if body else NOTHING,
             ) from None
 
 

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labkit.claims.coding import NotKept
-from labkit.course.coding_child import NOT_THERE, told
+from labkit.course import coding_child
+from labkit.course.coding_child import told
 from labkit.measuring.rounding import counted
 from labkit.subscribing.contract.waiting import UNIT_S
 
 STILL = 1000
 """So many looks at a clock that stands still are a loop that waits by looking."""
+TICK_S = 1e-12
+"""What a look at the clock takes: no two are of one moment, and in what is said of a world they do not show."""
 STUBBORN = 50
 """So often the end is told to a client before it counts as one that catches even that."""
 
@@ -79,6 +82,7 @@ class World:
         self.events_s, self.until_s, self.one_way_s, self.takes_s = sorted(events_s), until_s, one_way_s, takes_s
         self.slow, self.lost, self.carries = slow or {}, lost, carries
         self.asked: list[Asked] = []
+        self.given: set[Any] = {None}
         self.handed_on: list[Any] = []
         self.newest_told = 0
         self.now_s = 0.0
@@ -96,6 +100,7 @@ class World:
                 "sleep(seconds) waits; a loop that looks at the clock burns the time of everybody else.",
             )
             self.end()
+        self.now_s += TICK_S
         return self.now_s
 
     def sleep(self, duration_s: float) -> None:
@@ -110,7 +115,7 @@ class World:
         self._pass(self.takes_s)
 
     def ask(self, cursor: str | None) -> tuple[list[dict[str, Any]], str, bool]:
-        number, asked = len(self.asked), Asked(self.now_s, cursor)
+        number, asked = len(self.asked), Asked(round(self.now_s, 9), cursor)
         if self.now_s >= self.until_s:
             self.end()
         self.asked.append(asked)
@@ -121,20 +126,18 @@ class World:
         upto = min(held, after + self.carries)
         asked.ids, asked.more = list(range(after + 1, upto + 1)), upto < held
         self._pass(self.one_way_s)
-        asked.until_s = self.now_s
+        asked.until_s = round(self.now_s, 9)
         if number in self.lost:
             asked.is_lost = True
             raise ConnectionError("the answer was lost")
         self.newest_told = max(self.newest_told, upto)
-        return [{"id": n, "data": f"event {n}"} for n in asked.ids], f"{upto}@lab", asked.more
+        self.given.add(newest := f"{upto}@lab")
+        return [{"id": n, "data": f"event {n}"} for n in asked.ids], newest, asked.more
 
     def _after(self, cursor: Any) -> int | None:
-        number, at, epoch = str(cursor).partition("@")
-        if cursor is None:
-            return None
-        if not number.isdecimal() or (at and epoch != "lab"):
+        if not isinstance(cursor, str | None) or cursor not in self.given:
             raise TypeError(f"ask takes the cursor that it gave, or None, and not {cursor!r:.40}")
-        return int(number)
+        return None if cursor is None else int(cursor.partition("@")[0])
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -211,8 +214,10 @@ def takes_time_of_its_own(poll: Callable[..., object]) -> bool:
 def hint_of(error: BaseException) -> str:
     """What to look at where a client raised this."""
     said = str(error)
-    if isinstance(error, NameError):
-        return NOT_THERE
+    if isinstance(error, NameError | SystemExit):
+        return coding_child.hint_of(error)
+    if isinstance(error, RecursionError):
+        return "a call for each question is one more that waits, and Python ends that at a thousand: while True."
     if isinstance(error, ConnectionError):
         return "ask raises ConnectionError where the answer was lost: catch that, wherever you call it, and go on."
     if "the cursor that it gave" in said:
@@ -221,4 +226,4 @@ def hint_of(error: BaseException) -> str:
         return "ask gives three values: the events, the cursor to ask with next, and more."
     if "non-negative" in said:
         return "what is left of T may be less than nothing: max(0, ...)."
-    return EVENT if "dict" in said else "look at the line that raised it."
+    return EVENT if "dict" in said else coding_child.LINE

@@ -22,6 +22,7 @@ Event = tuple[str, str, str]
 """Type, data, last event id."""
 
 BLOCKS = ("plain", "lf")
+SPACES = b"data: one\n \n\t\ndata: two\n\n"
 FIRST = "the values of a block's data lines are joined by LF; the blank line ends the block, and the event is whole"
 LINES = ("crlf", "mixed-line-ends", "blank-lines", "other-line-separators")
 FIELDS = ("colons-in-data", "one-space", "separators-at-an-end", "empty-data", "empty-data-lines", "unknown-fields",
@@ -37,7 +38,9 @@ MARKS = ("bom", "bom-twice", "bom-later", "bom-then-line-end", "bom-then-comment
 RETRIES = ("retry", "retry-alone", "retry-twice", "retry-leading-zeros", "retry-too-large")
 NO_RETRIES = "retry-not-digits"
 HINTS = {
-    "crlf": "CRLF is one line end: an LF behind a CR ends nothing more",
+    "plain": "",
+    "lf": "",
+    "crlf": "CRLF is one line end: it ends a line as LF does, and its LF ends nothing more",
     "comments-alone": "a line that begins with a colon is a comment; a block without data is no event",
     "json": "data may look like anything, and only the first colon of a line divides it",
     "id": "the last event id is that of the newest id line, this block's included",
@@ -52,8 +55,8 @@ LIST = "feed returns a list of events, and [] for nothing"
 ANY_READS = "a read may end between CR and LF, in a character, in the byte order mark, in a name: keep the rest of it"
 NUMBER = "retry_ms is an int, in milliseconds"
 IDS_HOLD = "the last event id holds from event to event, and is '' until one has come"
-TWO = ([b"event: a\nid: 1\ndata: on", b"e\ndata: more\n", b"\n"], [b"data: o", b"ther\n", b"\n"])
-OF_TWO: tuple[list[Event], list[Event]] = ([("a", "one\nmore", "1")], [("message", "other", "")])
+TWO = ([b"event: a\nid: 1\ndata: \xed\x95", b"\x9c\ndata: more\n", b"\n"], [b"data: o", b"ther\n", b"\n"])
+"""Cut in a character as well, so that the half of it is somebody's."""
 AT_ONCE = (b"data: one\n\n", b"data: one\r\r", b"data: one\r\n\r")
 
 
@@ -73,7 +76,7 @@ def events_of(case: Case) -> list[Event]:
     return [(event["type"], event["data"], event["lastEventId"]) for event in case.outcomes[0].had["events"]]
 
 
-def _fed(make: Make, reads: Reads, hint: str) -> tuple[Any, list[Event]]:
+def _fed(make: Make, reads: Reads, hint: str = "") -> tuple[Any, list[Event]]:
     how, pieces = reads
     decoder, found = make(), list[Event]()
     with given(how, hint):
@@ -88,10 +91,12 @@ def _same(make: Make, reads: Reads, wanted: list[Event], hint: str) -> Any:
     decoder, found = _fed(make, reads, hint)
     at = next((i for i, (mine, theirs) in enumerate(zip(found, wanted, strict=False)) if mine != theirs), None)
     if at is not None:
-        slip = _slip(found[at], wanted[at]) or hint
+        slip = _slip(found[at], wanted[at]) or _slip_of_values(found[at], wanted[at], b"".join(reads[1])) or hint
         need(False, f"{reads[0]}: event {at + 1} is {told(found[at])}, expected {told(wanted[at])}", slip)
-    expected = f"expected {len(wanted)}" + (f", {told(wanted)}" if wanted else "")
-    need(len(found) == len(wanted), f"{reads[0]}: found {len(found)} events, {expected}", hint)
+    if len(found) != len(wanted):
+        fault = "is missing" if len(found) < len(wanted) else "is one too many"
+        odd = told(max(found, wanted, key=len)[min(len(found), len(wanted))])
+        need(False, f"{reads[0]}: found {len(found)} events, expected {len(wanted)}: {odd} {fault}", hint)
     return decoder
 
 
@@ -105,6 +110,19 @@ def _slip(found: Any, wanted: Event) -> str:
         return "type, data and last event id are text (str), never bytes or None"
     if found != wanted and sorted(found) == sorted(wanted):
         return "in this order: type, data, last event id"
+    if not found[0]:
+        return "the type is message where no event line, or an empty one, says another"
+    return ""
+
+
+def _slip_of_values(found: Event, wanted: Event, wire: bytes) -> str:
+    """What is wrong with its values, whatever it is of."""
+    if found[1] == f" {wanted[1]}":
+        return "one space behind the colon is no part of the value"
+    if found[1] != wanted[1] and found[1].encode("latin-1", "replace") == wanted[1].encode():
+        return "the stream is UTF-8: decode it as that; a character may have more than one byte"
+    if found[2] and b"id" not in wire:
+        return f"this id came to another object; {SHARED}"
     return ""
 
 
@@ -112,11 +130,26 @@ def _hint(case: Case) -> str:
     return HINTS.get(case.name, case.about)
 
 
-def in_one_read(names: tuple[str, ...], hint: str, make: Make) -> None:
-    """Each of these cases in one read. The hint is what is awkward in the case, unless there is another."""
+def in_one_read(names: tuple[str, ...], make: Make) -> None:
+    """Each of these cases in one read."""
     for name in names:
         case = _cases()[name]
-        _same(make, whole(wire_of(case)), events_of(case), hint or _hint(case))
+        _same(make, whole(wire_of(case)), events_of(case), _hint(case))
+
+
+def knows_blank_lines(make: Make) -> None:
+    """A line of a space or a tab is none."""
+    in_one_read(LINES, make)
+    hint = "a blank line has nothing in it: a space, or a tab, is a field that nobody knows"
+    _same(make, whole(SPACES), [("message", "one\ntwo", "")], hint)
+
+
+def drops_what_is_cut_short(make: Make) -> None:
+    """Also where the end is told by a read of no bytes, as of a socket."""
+    for name in ENDS:
+        case = _cases()[name]
+        for how, pieces in (whole(wire_of(case)), (f"{told(wire_of(case))} and then b''", [wire_of(case), b""])):
+            _same(make, (how, pieces), events_of(case), _hint(case))
 
 
 def in_any_reads(make: Make) -> None:
@@ -130,12 +163,12 @@ def in_any_reads(make: Make) -> None:
 def shares_nothing(make: Make) -> None:
     """Two of them, which get their reads in turns."""
     one, other = ((f"{told(b''.join(pieces))} in {len(pieces)} reads", pieces) for pieces in TWO)
-    for reads, wanted in zip((one, other), OF_TWO, strict=True):
-        _same(make, reads, wanted, ANY_READS)
-    for reads, came, wanted in zip((one, other), in_turns(make, (one, other)), OF_TWO, strict=True):
+    _same(make, whole(b"".join(TWO[1])), [("message", "other", "")], SHARED)
+    alone = [_fed(make, reads)[1] for reads in (one, other)]
+    for reads, came, before in zip((one, other), in_turns(make, (one, other)), alone, strict=True):
         found = [event for events in came for event in events]
         how = f"{reads[0]}, and another one in turns with it"
-        need(found == wanted, f"{how}: found {told(found)}, expected {told(wanted)}", SHARED)
+        need(found == before, f"{how}: found {told(found)}, and alone {told(before)}", SHARED)
 
 
 def at_once(make: Make) -> None:
@@ -151,7 +184,8 @@ def keeps_the_time(make: Make) -> None:
     none = "retry_ms is None until the stream has said something"
     decoder = _same(make, whole(b"data: one\n\n"), [("message", "one", "")], none)
     with given("retry_ms", none):
-        need(decoder.retry_ms is None, f"retry_ms is {decoder.retry_ms!r} before any retry", none)
+        hint = "it is a value that is read, and no method that is called" if callable(decoder.retry_ms) else none
+        need(decoder.retry_ms is None, f"retry_ms is {decoder.retry_ms!r:.60} before any retry", hint)
     for wire, wanted, hint in _retries():
         decoder, _ = _fed(make, whole(wire), hint)
         with given(told(wire), none):
@@ -187,10 +221,10 @@ def _promises() -> Iterator[Promise]:
         ("The stream is UTF-8; what is none becomes U+FFFD.", TEXTS),
         ("One byte order mark at the beginning is taken away.", MARKS),
     ):
-        hint = FIRST if names is BLOCKS else ""
         if names is ENDS:  # which leaves blocks open
             yield Promise("Two decoders at once share nothing.", shares_nothing, "")
-        yield Promise(sentence, partial(in_one_read, names, hint), hint)
+        keep = {LINES: knows_blank_lines, ENDS: drops_what_is_cut_short}.get(names, partial(in_one_read, names))
+        yield Promise(sentence, keep, FIRST if names is BLOCKS else "")
     yield Promise("An event comes out with its blank line, at a lone CR too.", at_once, "")
     yield Promise("It gives the same byte by byte, and cut in two at any place.", in_any_reads, "", needs_all=True)
     yield Promise("retry sets retry_ms if it is digits only.", keeps_the_time, "")

@@ -50,7 +50,23 @@ ATTEMPTS = {
     ),
     "what is no size raises something else": (
         [("raise ValueError(f\"no size: {line!r}\")", "raise KeyError(line)")],
-        "What is no size is refused", "hexadecimal digits and no more",
+        "What is no size is refused", "is to be a ValueError",
+    ),
+    "what is no size is waited for": (
+        [("raise ValueError(f\"no size: {line!r}\")", "break")],
+        "What is no size is refused", "as soon as it is there",
+    ),
+    "a name has no value yet": (
+        [("self.rest + data, b\"\"", "self.rest + data, out")],
+        "A body in one read", "is its own, and has none before that",
+    ),
+    "a name is nobody's": (
+        [("self.rest + data, b\"\"", "self.rest + data, nothing")],
+        "A body in one read", "without your notebook",
+    ),
+    "feed lacks self": (
+        [("def feed(self, data)", "def feed(data)")],
+        "A body in one read", "takes self before all else",
     ),
     "two bytes behind the data are skipped, whatever they are": (
         [('if behind[size : size + 2] != b"\\r\\n":', "if False:")],
@@ -122,9 +138,13 @@ ATTEMPTS = {
           'self.rest.partition(b"\\r\\n" if self.last else b"\\n")\n            line = line.removesuffix(b"\\r")')],
         "A line ends at CR LF", "an LF alone",
     ),
-    "ended() raises": (
-        [("return self.over", "return self.finished")],
-        "ended() tells the end", "ended is a method",
+    "ended() prints": (
+        [("return self.over", "print(self.over)")],
+        "ended() tells the end", "which returns whether the body has ended",
+    ),
+    "ended() is a coroutine": (
+        [("def ended", "async def ended")],
+        "ended() tells the end", "write def",
     ),
     "the data are the class's": (
         [("    def __init__", "    found = []\n\n    def __init__"), ("out, self.rest = out + behind[:size],",
@@ -176,6 +196,19 @@ def test_code_that_raises_or_gives_another_type_is_told_so(body: str, said: str)
     text = f"class Dechunker:\n    def feed(self, data):\n{body}\n\n    def ended(self):\n        return True\n"
     found = labkit.answer("03.4", cell(text)["Dechunker"])
     assert found.right is False and said in str(found)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("self.rest + data", "self.buffer + data", "in line 7 of Dechunker"),
+        ("return self.over", "return self.finished", "ended(): it raised AttributeError"),
+        ("return out", "return out + 1", "can't concat int to bytes"),
+    ],
+)
+def test_what_no_bytes_are_the_cause_of_is_looked_for_in_the_line_that_raised_it(old: str, new: str, said: str) -> None:
+    found = labkit.answer("03.4", cell(slipped(RIGHT, (old, new)))["Dechunker"])
+    assert said in str(found) and "Hint: look at the line that raised it" in str(found)
 
 
 def test_what_it_is_given_is_what_the_kits_decoder_takes() -> None:

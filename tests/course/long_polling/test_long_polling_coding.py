@@ -76,6 +76,7 @@ LEAVES = """
         if self.parked:
             self.parked.close()
 """
+SLEEPS = "\n        await asyncio.sleep(9)\n"
 NOW = "        cursor = hub.cursor(topic)\n"
 
 ATTEMPTS = {
@@ -142,7 +143,7 @@ ATTEMPTS = {
         7, "the quickest was answered 3", "nothing is to sleep",
     ),
     "sleeps long before it answers": (
-        HEAD + WAIT + "        await asyncio.sleep(1)" + ANSWER + LEAVES,
+        HEAD + WAIT + SLEEPS.replace("9", "1") + ANSWER + LEAVES,
         7, "the quickest was answered 1", "nothing is to sleep",
     ),
     "subscribes, and looks in steps": (
@@ -157,6 +158,15 @@ ATTEMPTS = {
     "hands on a text for a cursor": (
         HEAD.replace("Cursor.parse(after)", "after") + WAIT + ANSWER + LEAVES,
         0, "it raised AttributeError: 'str' object has no attribute", "the line that raised it",
+    ),
+    "uses what it does not import": (
+        HEAD.replace("from labkit.wire.events import Cursor\n", "") + WAIT + ANSWER + LEAVES,
+        0, "it raised NameError: name 'Cursor' is not defined", "without your notebook",
+    ),
+    "cannot be made": (
+        HEAD.replace("    parked = None\n", "    parked = None\n\n    def initialize(self, hub):\n        pass\n")
+        + WAIT + ANSWER + LEAVES,
+        0, "initialize() missing 1 required positional argument: 'hub'", "it is called as the exercise says",
     ),
     "writes an answer of its own": (
         HEAD + WAIT + "        self.finish({'events': [e.id for e in hub.since(topic, cursor).events]})\n" + LEAVES,
@@ -215,6 +225,26 @@ ATTEMPTS = {
         HEAD.replace('self.get_query_argument("topic", "")', '""') + WAIT + ANSWER + LEAVES,
         2, "asked for topic='other', it answers an event of another topic", "it belongs into each call of the hub",
     ),
+    "answers as of one topic": (
+        HEAD + WAIT + ANSWER.replace("hub.answer(topic", 'hub.answer(""') + LEAVES,
+        2, "with 'tock', answered 'tick', which is event 2 of another topic", "it belongs into each call of the hub",
+    ),
+    "returns the answer": (
+        HEAD + WAIT + ANSWER.replace("self.finish(", "return (") + LEAVES,
+        0, "answered b''", "nothing was sent",
+    ),
+    "says nothing when time is up": (
+        HEAD + WAIT + "        if hub.since(topic, cursor).events:\n    " + ANSWER.lstrip("\n") + LEAVES,
+        3, "answered b''", "whether there are events or not",
+    ),
+    "does not end its answer": (
+        HEAD + WAIT + ANSWER.replace("finish", "write") + "        await self.flush()" + SLEEPS + LEAVES,
+        0, "an answer began, and had no end", "nothing is to wait behind it",
+    ),
+    "takes whole seconds": (
+        HEAD.replace("float(", "int(") + WAIT + ANSWER + LEAVES,
+        3, "invalid literal for int() with base 10: '0.4'", "look at the line that raised it",
+    ),
     "makes the JSON by itself, of text alone": (
         HEAD + WAIT + """
         events = [{"id": e.id, "data": e.data} for e in hub.since(topic, cursor).events if isinstance(e.data, str)]
@@ -254,7 +284,7 @@ def test_the_contract_is_for_those_who_keep_the_rest() -> None:
     ("text", "said"),
     [
         ("class LongPoll:\n    async def get(self):\n        return 17", "yours is no RequestHandler"),
-        ("def LongPoll():\n    return 17", "the class itself"),
+        ("def LongPoll():\n    return 17", "found the function LongPoll: write class instead of def"),
         ("import tornado.web\nLongPoll = type('LongPoll', (tornado.web.RequestHandler,), {})", "in a cell of its own"),
     ],
 )

@@ -137,6 +137,18 @@ BODIES = {
         """,
         3, "ValueError: sleep length must be non-negative, in line 8 of poll", "max(0, ...)",
     ),
+    "takes two looks at the clock for one": (
+        """
+        cursor, next_s = None, clock()
+        while True:
+            events, cursor, more = ask(cursor)
+            for event in events:
+                deliver(event)
+            next_s = max(next_s + interval_s, clock())
+            sleep(next_s - clock())
+        """,
+        3, "ValueError: sleep length must be non-negative, in line 8 of poll", "max(0, ...)",
+    ),
     "keeps a plan": (
         """
         cursor, next_s = None, clock()
@@ -202,7 +214,123 @@ BODIES = {
                 deliver(event)
             sleep(max(0, began_s + interval_s - clock()))
         """,
-        4, "it asked again after 0.1 s, and T is 1 s", "in trouble",
+        4, "it asked again after 0.3 s, and T is 1 s", "in trouble",
+    ),
+    "waits a whole T when it hears of a loss": (
+        """
+        cursor = None
+        while True:
+            began_s = clock()
+            try:
+                events, cursor, more = ask(cursor)
+            except ConnectionError:
+                sleep(interval_s)
+                continue
+            for event in events:
+                deliver(event)
+            sleep(max(0, began_s + interval_s - clock()))
+        """,
+        4, "it asked again after 1.3 s, and T is 1 s", "count T from the start of the question that was lost",
+    ),
+    "hears late of a loss, and waits on": (
+        """
+        cursor = None
+        while True:
+            began_s = clock()
+            try:
+                events, cursor, more = ask(cursor)
+            except ConnectionError:
+                left_s = began_s + interval_s - clock()
+                sleep(left_s if left_s > 0 else interval_s)
+                continue
+            for event in events:
+                deliver(event)
+            sleep(max(0, began_s + interval_s - clock()))
+        """,
+        4, "it asked again after 3.5 s, and T is 1 s; that it was lost showed after 2.5 s", "nothing left to sleep",
+    ),
+    "hears late of a loss, and sleeps less than nothing": (
+        """
+        cursor = None
+        while True:
+            began_s = clock()
+            try:
+                events, cursor, more = ask(cursor)
+            except ConnectionError:
+                sleep(began_s + interval_s - clock())
+                continue
+            for event in events:
+                deliver(event)
+            sleep(max(0, began_s + interval_s - clock()))
+        """,
+        4, "ValueError: sleep length must be non-negative, in line 8 of poll", "max(0, ...)",
+    ),
+    "calls itself": (
+        """
+        def go_on(cursor):
+            began_s = clock()
+            events, cursor, more = ask(cursor)
+            for event in events:
+                deliver(event)
+            sleep(max(0, began_s + interval_s - clock()))
+            go_on(cursor)
+        go_on(None)
+        """,
+        0, "RecursionError", "Python ends that at a thousand",
+    ),
+    "asks with an event's id": (
+        """
+        cursor = None
+        while True:
+            began_s = clock()
+            events, cursor, more = ask(cursor)
+            for event in events:
+                deliver(event)
+                cursor = event["id"]
+            sleep(max(0, began_s + interval_s - clock()))
+        """,
+        0, "ask takes the cursor that it gave, or None, and not 2", "the second of the three values",
+    ),
+    "asks for all that is held": (
+        """
+        cursor = 0
+        while True:
+            events, cursor, more = ask(cursor)
+        """,
+        0, "ask takes the cursor that it gave, or None, and not 0", "with None at the beginning",
+    ),
+    "sleeps in milliseconds": (
+        """
+        cursor = None
+        while True:
+            began_s = clock()
+            events, cursor, more = ask(cursor)
+            sleep(1000 * max(0, began_s + interval_s - clock()))
+        """,
+        0, "it asked at 0 s, and then at 900 s", "are in seconds",
+    ),
+    "uses a name before it has a value": (
+        """
+        while True:
+            events, cursor, more = ask(cursor)
+        """,
+        0, "UnboundLocalError", "has none before that",
+    ),
+    "counts T from the first of several questions": (
+        """
+        cursor = None
+        while True:
+            began_s, more = clock(), True
+            while more:
+                try:
+                    events, cursor, more = ask(cursor)
+                except ConnectionError:
+                    break
+                for event in events:
+                    deliver(event)
+            sleep(max(0, began_s + interval_s - clock()))
+        """,
+        6, "a question at 2.1 s was lost; it asked again after 0.9 s", "look at the clock before each",
     ),
     "delivers the answer before once more": (
         """

@@ -72,6 +72,41 @@ ATTEMPTS = {
         [("in self.text.decode(data):", "in self.text.decode(data).replace('\\ufeff', ''):")],
         "One byte order mark", "Only one byte order mark",
     ),
+    "a line of blanks is a blank line": (
+        [("        if not line:", "        if not line.strip():")],
+        "A line ends at LF, at CR", "a blank line has nothing in it",
+    ),
+    "the space behind the colon stays": (
+        [('value.removeprefix(" ")', "value")],
+        "A block with data", "one space behind the colon",
+    ),
+    "the type is empty without an event line": (
+        [('self.type or "message"', "self.type")],
+        "A block with data", "the type is message",
+    ),
+    "it is taken for Latin-1": (
+        [("self.text.decode(data)", "data.decode('latin-1')")],
+        "A line ends at LF, at CR", "the stream is UTF-8: decode it as that",
+    ),
+    "the half of a character is the class's": (
+        [("        self.text = codecs", "        assert self.text\n        codecs"),
+         ("    def __init__", '    text = codecs.getincrementaldecoder("utf-8-sig")("replace")\n\n    def __init__')],
+        "Two decoders at once", "made in __init__",
+    ),
+    "the id is the class's": (
+        [("            self.id = value", "            type(self).id = value"),
+         ('self.type, self.id, self.retry_ms = [], "", "", None', 'self.type, self.retry_ms = [], "", None'),
+         ("    def __init__", '    id = ""\n\n    def __init__')],
+        "Two decoders at once", "this id came to another object",
+    ),
+    "no bytes are the end": (
+        [("        return events\n\n", "        return events if data else events + self.take('')\n\n")],
+        "What the end cuts short", "it is dropped",
+    ),
+    "CRLF ends no line": (
+        [('if char not in "\\r\\n"', 'if char != "\\n"'), ('elif char == "\\r" or not self.after_cr', "else")],
+        "A line ends at LF, at CR", "it ends a line as LF does",
+    ),
     "retry is what int() takes": (
         [("value.isascii() and value.isdigit()", "value.strip().lstrip('+-').isdigit()")],
         "retry sets retry_ms", "only ASCII digits",
@@ -161,6 +196,29 @@ def test_every_case_is_one_of_the_vectors() -> None:
                                coding.IDS, coding.ENDS, coding.TEXTS, coding.MARKS) for name in part}  # fmt: skip
     assert named | coding.HINTS.keys() <= coding._cases().keys()
     assert all(coding._cases()[name].waits_ms for name in (*coding.RETRIES, coding.NO_RETRIES))
+
+
+def test_an_event_that_is_missing_or_too_many_is_shown() -> None:
+    for old, new, said in (
+        (
+            'if char not in "\\r\\n"',
+            'if char != "\\n"',
+            "found 0 events, expected 2: ('message', 'one\\ntwo', '') is missing",
+        ),
+        (
+            "        return events\n\n",
+            "        return events if data else self.take('')\n\n",
+            "found 2 events, expected 1: ('message', 'two', '') is one too many",
+        ),
+    ):
+        found = first_broken(DECODER, slipped(RIGHT, (old, new)), "Decoder")[1]
+        assert found.endswith(said), found
+
+
+def test_a_retry_ms_that_is_a_method_is_said_to_be_one() -> None:
+    source = slipped(RIGHT, ("self.retry_ms = []", "self.wait_ms = []"), ("self.retry_ms = int", "self.wait_ms = int"))
+    source += "\n    def retry_ms(self):\n        return self.wait_ms\n"
+    assert first_broken(DECODER, source, "Decoder")[2] == "it is a value that is read, and no method that is called"
 
 
 def test_a_line_that_is_no_time_is_shown_itself() -> None:

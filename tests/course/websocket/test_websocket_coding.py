@@ -98,6 +98,22 @@ ATTEMPTS = {
          ("    def __init__", "    parts = []\n\n    def __init__")],
         "What is masked is unmasked", "is of another object",
     ),
+    "it waits for a byte too many": (
+        [("len(self.rest) < max(at, stop)", "len(self.rest) <= max(at, stop)")],
+        "A whole frame", "FIN is the top bit of the first byte",
+    ),
+    "a key is always there": (
+        [("(4 if masked else 0)", "4")],
+        "A whole frame", "so no key follows",
+    ),
+    "what does not fit raises something else": (
+        [("raise ValueError(", "raise KeyError(")],
+        "Fragments that do not fit", "is to be a ValueError",
+    ),
+    "what does not fit is passed over": (
+        [('raise ValueError("a continuation of nothing, or a message inside another")', "continue")],
+        "Fragments that do not fit", "without a word",
+    ),
     "a pair is returned": (
         [("return found", "return found[0] if found else []")],
         "A whole frame", "feed returns a list of pairs",
