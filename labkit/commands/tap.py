@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labkit.commands.output import go_unheard
 from labkit.errors import LabkitError, package
 
 if TYPE_CHECKING:
@@ -112,10 +113,8 @@ def _signals(stopped: threading.Event) -> Any:
 
 def _relay(arguments: argparse.Namespace, stopped: threading.Event) -> bool:
     from labkit.strangers.tap.tap import Tap
-    from labkit.strangers.tap.telling import Teller
 
     entries: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    teller = Teller()
     tap = Tap(
         arguments.to,
         listen=arguments.listen,
@@ -129,6 +128,22 @@ def _relay(arguments: argparse.Namespace, stopped: threading.Event) -> bool:
         rate_bytes_per_s=arguments.rate,
         heard=(lambda _: None) if arguments.quiet else entries.put,
     )
+    try:
+        _until_stopped(tap, arguments, stopped, entries)
+    except BrokenPipeError:  # nobody reads what it tells; what was asked for is written all the same
+        go_unheard()
+        _write(tap, arguments)
+        raise
+    return _write(tap, arguments)
+
+
+def _until_stopped(
+    tap: Tap, arguments: argparse.Namespace, stopped: threading.Event, entries: queue.SimpleQueue[dict[str, Any]]
+) -> None:
+    """Tell what passes."""
+    from labkit.strangers.tap.telling import Teller
+
+    teller = Teller()
     with tap:
         print(f"labkit taps {tap.log.settings['to']} at {tap.url}")
         print(f"{tap.rewrites} Ctrl-C ends it.", flush=True)
@@ -145,7 +160,6 @@ def _relay(arguments: argparse.Namespace, stopped: threading.Event) -> bool:
     with contextlib.suppress(queue.Empty):
         _show(teller, entries, timeout_s=0.0)
     print(f"\n{tap.summary()}", flush=True)
-    return _write(tap, arguments)
 
 
 def _faults(arguments: argparse.Namespace) -> list[tuple[float, str]]:
