@@ -20,10 +20,10 @@ from labkit.client.wiring import Wiring
 from labkit.errors import ConnectionLost, Refused, TLSFailed, WireError
 from labkit.measuring.rounding import counted
 from labkit.sockets import MSS
-from labkit.strangers.probe.body_reader import BodyReader, kind_of
+from labkit.strangers.probe.body_reader import BodyReader, kind_of, reads_as_events
 from labkit.strangers.probe.observation import End, Observation, Piece
 from labkit.strangers.probe.watch import Watch
-from labkit.strangers.secrets import LEFT_OUT, is_secret, shown
+from labkit.strangers.secrets import LEFT_OUT, hidden, is_secret, shown, values_in, values_of_query
 from labkit.wire.bodies import AsItComes
 from labkit.wire.chunks import ChunkCutter
 from labkit.wire.events import now_ns
@@ -72,6 +72,13 @@ class Question:
     def shown(self) -> dict[str, str]:
         """Its fields, without what lets somebody in."""
         return {n: LEFT_OUT if n.lower() in self.secret or is_secret(n) else v for n, v in self.fields.items()}
+
+    @property
+    def hides(self) -> list[str]:
+        """What lets somebody in, and so is shown nowhere, also where an answer repeats it."""
+        named = [(n, v) for n, v in self.fields.items() if n.lower() in self.secret or is_secret(n)]
+        password = self.address.credentials.partition(b":")[2].decode("utf-8", "replace")
+        return [*(each for n, v in named for each in values_in(n, v)), *values_of_query(str(self.address)), password]
 
     def told(self, events: int) -> str:
         """How far it is, in a few words."""
@@ -204,9 +211,10 @@ async def _exchange(
     return "clean" if says_its_end else "closed"
 
 
-def headers_shown(response: Response) -> dict[str, str]:
+def headers_shown(question: Question, response: Response) -> dict[str, str]:
     """An answer's fields, without what lets somebody in."""
-    return {n: LEFT_OUT if is_secret(n) else shown(v) for n, v in response.headers.items()}
+    hides = question.hides
+    return {n: LEFT_OUT if is_secret(n) else hidden(v, hides) for n, v in response.headers.items()}
 
 
 def _lost(record: ConnectionRecord | None, answer: _Answer) -> Any:
@@ -229,7 +237,7 @@ def _told(
             pieces, chunks = body_pieces(record, answer.sent_ns, answer.begins + size, is_chunked=chunked)
     response, reader = answer.response, answer.reader
     if response is not None:
-        headers = headers_shown(response)
+        headers = headers_shown(question, response)
         if location(response.status, response.headers) and end in ("clean", "closed", "open"):
             complaint = f"it leads on to {printable(str(location(response.status, response.headers)))}"
         seen = replace(seen, status=response.status, http_version=response.http_version, headers=headers)
@@ -246,12 +254,15 @@ def _told(
         violations=tuple(reader.violations),
         retry_ms=reader.retry_ms,
         split_characters=reader.split_characters,
+        decoded_bytes=reader.at,
+        begun=reader.begun,
+        reads_as_events=reader.kind == "whole" and reads_as_events(answer.words),
         last_s=answer.since(heard) if heard > answer.sent_ns else answer.head_s,
         end=end,
         end_s=answer.since(ended_ns),
         issuer=http.connection.issuer if http is not None else "",
-        complaint=shown(complaint),
-        words=printable(answer.words[:WORDS_BYTES].decode("utf-8", "replace")),
+        complaint=printable(hidden(complaint, question.hides), 400),
+        words=printable(hidden(answer.words.decode("utf-8", "replace"), question.hides), WORDS_BYTES),
         asks_password=_asks_password(response, answer.words),
     )
 

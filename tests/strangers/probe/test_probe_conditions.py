@@ -118,6 +118,34 @@ NOTHING: dict[str, tuple[Observation, dict[str, Observation]]] = {
         replace(FLOWS, end="clean", end_s=2.1),
         {"also": stream([0.3, 0.6], end="cut", end_s=0.7, events=(Event(0.3, 0.3, 0, 9, "other"),))}),
     "a slow path that holds nothing": (stream([t + 0.4 for t in TICKS]), {}),
+    "an answer so short that it is made in a moment": (
+        stream([0.8, 0.801, 0.804, 0.81, 0.82], end="clean", end_s=0.82, head_s=0.01), {}),
+    "the same, coded, and not asked again": (
+        stream([0.8, 0.801, 0.804, 0.81], end="clean", end_s=0.82, head_s=0.01, headers=GZIP), {}),
+    "lines whose length is known before they begin": (
+        stream([0.8] * 20, kind="lines", end="clean", end_s=0.8, head_s=0.8, headers={"content-length": "400"}), {}),
+    "a file of lines, out of a cache": (
+        stream([0.1] * 20, kind="lines", end="clean", end_s=0.1, headers={
+            "content-length": "400", "etag": '"1"', "age": "3600", "x-cache": "HIT"}), {}),
+    "a cache that passes it on": (stream([0.1, 0.4], headers={"x-cache": "hit-for-pass"}), {}),
+    "a comment through a compressor, and nothing yet": (
+        replace(EMPTY, headers=GZIP, pieces=(Piece(0.1, 0, 22),), heartbeats=(0.1,), decoded_bytes=6), {}),
+    "padding of 4 096 bytes, and nothing yet": (replace(EMPTY, pieces=(Piece(0.1, 0, 4096),)), {}),
+    "text that begins as an event stream does": (
+        Observation("first", "http://x/", status=200, request={"Accept": "text/event-stream"}, end="clean",
+                    words="data:image/png;base64,iVBORw0KGgo="), {}),
+    "204 to a poll": (Observation("first", "http://x/", status=204, request={"Accept": "*/*"}, end="clean"), {}),
+    "another Accept, and nothing happened meanwhile": (
+        stream(TICKS, kind="lines"), {"accept": replace(EMPTY, kind="lines", started_s=4.0)}),
+    "nothing happened, and with another Accept later": (
+        replace(EMPTY, kind="lines"), {"accept": stream(TICKS, kind="lines", started_s=4.0)}),
+    "another Accept, and the same beside it": (
+        replace(EMPTY, kind="lines"), {"accept": stream(TICKS, kind="lines"), "beside": stream(TICKS, kind="lines")}),
+    "nothing behind in time": (replace(EMPTY, end_s=0.5), {"also": FLOWS}),
+    "an end while many are asked at once": (FLOWS, {"parallel 1": replace(SILENT, end="stopped", end_s=0.1)}),
+    "a return that is not over": (
+        FLOWS, {"return": replace(stream([0.1], request={"Last-Event-ID": "4"}), events=(
+            Event(0.1, 0.1, 0, 20, "id 5", "5"),))}),
 }  # fmt: skip
 
 
@@ -126,6 +154,11 @@ def test_a_near_neighbour_is_nothing(name: str) -> None:
     first, others = NOTHING[name]
     expected = {"another host over https": [(1, "seen")]}.get(name, [])
     assert rows(first, **others) == expected
+
+
+def test_a_long_poll_waits_for_its_first_event() -> None:
+    asked = Seen(SILENT, holds=True)
+    assert findings(asked) == [] and any("a long poll waits" in note.says for note in all_notes(asked))
 
 
 def cut(times: list[float], after_s: float, **said: object) -> Observation:
@@ -165,6 +198,9 @@ SOMETHING: dict[str, tuple[Observation, dict[str, Observation], Rows]] = {
     "a return that is refused": (
         FLOWS, {"return": Observation("return", "http://x/", request={"Last-Event-ID": "4"}, status=503)},
         [(15, "seen")]),
+    "a return that passes over one": (
+        FLOWS, {"return": replace(stream([0.1] * 8, request={"Last-Event-ID": "4"}), events=tuple(
+            Event(0.1, 0.1, 0, 20, f"id {n}", str(n)) for n in (5, 7)))}, [(14, "seen")]),
     "a return that has each twice": (
         FLOWS, {"return": replace(stream([0.1] * 8, request={"Last-Event-ID": "4"}), events=tuple(
             Event(0.1, 0.1, 0, 20, f"id {n}", str(n)) for n in (5, 5, 6, 6, 7, 7)))}, [(14, "seen")]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from labkit.strangers.probe.finding import Finding, tap_between
-from labkit.strangers.probe.observation import TOGETHER_S, Seen
+from labkit.strangers.probe.observation import TOGETHER_S, Observation, Seen
 from labkit.strangers.probe.remedies import UNBUFFER, lines
 
 BUFFERS = (32768, 16384, 8192, 4096)
@@ -23,8 +23,7 @@ def pieces_of_a_buffer(seen: Seen) -> Finding | None:
     last = first.pieces[-1]
     if first.end == "open" and first.end_s - last.t_s > 4 * TOGETHER_S:
         borders.append(last.stop)
-    stops = {event.stop for event in first.events}
-    inside = [(a, b) for a, b in pairwise(borders) if b not in stops and not _is_beat(seen, b)]
+    inside = [(a, b) for a, b in pairwise(borders) if _is_within_event(first, b)]
     for size in BUFFERS:
         full = [(a, b) for a, b in inside if not b % size or (a and not (b - a) % size)]
         if full and len(full) * 2 >= len(borders) - 1:
@@ -47,8 +46,8 @@ def pieces_of_a_buffer(seen: Seen) -> Finding | None:
     return None
 
 
-def _is_beat(seen: Seen, stop: int) -> bool:
-    """Whether nothing of an event was under way at that place: pieces may end behind a heartbeat."""
-    return not any(event.stop - event.size < stop < event.stop for event in seen.first.events) and bool(
-        seen.first.events and seen.first.events[-1].stop > stop
-    )
+def _is_within_event(one: Observation, place: int) -> bool:
+    """Whether an event was under way there: pieces may end behind a heartbeat, or behind padding."""
+    if one.begun is not None and place > one.begun:
+        return True
+    return any(event.stop - event.size < place < event.stop for event in one.events)

@@ -153,7 +153,7 @@ def status(seen: Seen) -> Finding | None:
         return None
     if first.status == 304 or (first.status == 206 and first.method == "GET"):
         return None
-    if 200 < first.status < 300 and first.method != "GET":
+    if 200 < first.status < 300 and (first.method != "GET" or not first.is_event_source):
         return None
     waited = (f"a hop has waited {first.head_s or 0:.1f} s for the server's answer (an idle limit, as in row 8)",
               ) if first.status == 504 else ()  # fmt: skip
