@@ -145,7 +145,7 @@ def _until_stopped(
 
     teller = Teller()
     with tap:
-        print(f"labkit taps {tap.log.settings['to']} at {tap.url}")
+        print(f"labkit taps {tap.log.settings['to']} at {tap.shown_url}")
         print(f"{tap.rewrites} Ctrl-C ends it.", flush=True)
         faults = _faults(arguments)
         began = time.monotonic()
