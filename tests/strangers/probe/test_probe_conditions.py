@@ -117,6 +117,11 @@ NOTHING: dict[str, tuple[Observation, dict[str, Observation]]] = {
     "a clean end, and a cut of something else": (
         replace(FLOWS, end="clean", end_s=2.1),
         {"also": stream([0.3, 0.6], end="cut", end_s=0.7, events=(Event(0.3, 0.3, 0, 9, "other"),))}),
+    "a blank line late, in a write of its own": (
+        stream([1.0, 2.0, 3.0, 4.0], events=tuple(
+            Event(n + 0.1, float(n), 20 * n, 20, f"id {n}") for n in range(1, 5)), pieces=tuple(
+            Piece(n + 0.1 * last, 20 * n - 20 + 19 * last, 1 if last else 19) for n in range(1, 5) for last in (0, 1))),
+        {}),
     "a slow path that holds nothing": (stream([t + 0.4 for t in TICKS]), {}),
     "an answer so short that it is made in a moment": (
         stream([0.8, 0.801, 0.804, 0.81, 0.82], end="clean", end_s=0.82, head_s=0.01), {}),

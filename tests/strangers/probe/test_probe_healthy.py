@@ -102,6 +102,17 @@ def file_of_lines(_: str) -> Iterator[Step]:
     yield b"\r\n\r\n" + said
 
 
+def in_two_writes(_: str) -> Iterator[Step]:
+    """The blank line in a write of its own, which waits for an acknowledgement from far away."""
+    yield head()
+    for number in range(5):
+        yield 0.3
+        yield chunk(event(number)[:-1])
+        yield 0.1
+        yield chunk(b"\n")
+    yield 60.0
+
+
 def plain(kind: str, said: bytes) -> Answer:
     def answer(_: str) -> Iterator[Step]:
         yield f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(said)}\r\n\r\n".encode() + said
@@ -140,6 +151,7 @@ HEALTHY: dict[str, Answer] = {
     "a file of lines": file_of_lines,
     "an image as text": plain("text/plain", b"data:image/png;base64,iVBORw0KGgo="),
     "YAML": plain("application/yaml", b"id: 5\nname: x\n"),
+    "two writes for each event": in_two_writes,
     "busy, and then not": busy_for_a_while,
 }
 

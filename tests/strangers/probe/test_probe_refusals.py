@@ -51,6 +51,12 @@ ASKED: dict[str, tuple[Answer, str]] = {
         "a redirection (302) to a log-in: https://x.test/login?a",
     ),
     "an author": (leading("307 There", "/author/7"), "a redirection (307): it leads on to /author/7"),
+    "a blog": (leading("301 Moved", "/blog-index/"), "a redirection (301): it leads on to /blog-index/"),
+    "a design": (leading("301 Moved", "/designing"), "a redirection (301): it leads on to /designing"),
+    "a log-in of two words": (
+        leading("302 Found", "/users/sign_in"),
+        "a redirection (302) to a log-in: /users/sign_in",
+    ),
     "401": (refusing("401 Unauthorized"), "401: a log-in is wanted"),
     "403": (refusing("403 Forbidden"), "403: this request is not let in"),
     "a form": (page(FORM), "a page that asks for a log-in, and no stream"),

@@ -25,7 +25,7 @@ CERTIFICATES = {
 }
 """By what OpenSSL says of a certificate: what to change."""
 LOG_INS = (401, 403)
-LOG_IN = re.compile(r"log[-_]?in|sign[-_]?in|\bsso\b|oauth|saml|openid|/auth\b", re.IGNORECASE)
+LOG_IN = re.compile(r"login|(?<![a-z])(?:log|sign)[-_]?in(?![a-z])|\bsso\b|oauth|saml|openid|/auth\b", re.IGNORECASE)
 KEYS = ("a key or a session: --header 'Authorization: Bearer KEY', or --header 'Cookie: NAME=VALUE'",
         "(it is shown nowhere; a name and a password may also stand in the address)")  # fmt: skip
 WAITED_S = 1.0
