@@ -106,7 +106,8 @@ class Question:
     @property
     def sent(self) -> dict[str, str | bytes]:
         """All fields of its request."""
-        own: dict[str, str | bytes] = {"Host": self.address.authority, "User-Agent": "labkit probe", **self.fields}
+        fields = {n: v.encode() if n == "Last-Event-ID" else v for n, v in self.fields.items()}  # WHATWG HTML 9.2.3
+        own: dict[str, str | bytes] = {"Host": self.address.authority, "User-Agent": "labkit probe", **fields}
         return {**own, **self.proxy.fields} if self._is_whole and self.proxy is not None else own
 
     @property

@@ -9,6 +9,7 @@ import hashlib
 
 from labkit.errors import WireError
 from labkit.strangers.probe.observation import Event, Kind, Violation
+from labkit.wire.bodies import LINES
 from labkit.wire.event_stream import INTERPRETING, PARSING, EventStreamDecoder, StreamEvent
 from labkit.wire.multipart import PartDecoder, boundary_of
 
@@ -23,7 +24,7 @@ def kind_of(content_type: str) -> Kind:
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "text/event-stream":
         return "event-stream"
-    if kind in ("application/x-ndjson", "application/jsonl", "application/json-seq", "application/stream+json"):
+    if kind in (*LINES, "application/json-seq", "application/stream+json"):
         return "lines"
     return "parts" if kind.startswith("multipart/x-mixed-replace") and boundary_of(content_type) else "whole"
 
