@@ -117,6 +117,11 @@ NOTHING: dict[str, tuple[Observation, dict[str, Observation]]] = {
     "a clean end, and a cut of something else": (
         replace(FLOWS, end="clean", end_s=2.1),
         {"also": stream([0.3, 0.6], end="cut", end_s=0.7, events=(Event(0.3, 0.3, 0, 9, "other"),))}),
+    "large events in records of 16 384 bytes, over a slow line": (
+        pieces_of(replace(FLOWS, events=tuple(Event(2.0 * n, 2.0 * n, 65536 * n, 65536, f"id {n}") for n in (1, 2))),
+                  *(16384 * n for n in range(1, 9))), {}),
+    "one that is not whole yet": (
+        pieces_of(stream([0.5], events=(), begun=0, pieces=()), 16384, 32768, 49152, 60000), {}),
     "a blank line late, in a write of its own": (
         stream([1.0, 2.0, 3.0, 4.0], events=tuple(
             Event(n + 0.1, float(n), 20 * n, 20, f"id {n}") for n in range(1, 5)), pieces=tuple(
@@ -244,6 +249,8 @@ SOMETHING: dict[str, tuple[Observation, dict[str, Observation], Rows]] = {
         cut([0.5, 0.52, 0.54], 0.2, head_s=0.49), {}, [(9, "consistent with")]),
     "cut here and behind": (
         cut([0.5, 1.0], 2.0), {"also": replace(cut([0.5, 1.0], 2.0), address="http://y/")}, [(8, "consistent with")]),
+    "one buffer, and the rest with the end": (
+        replace(pieces_of(sized(3000, 2), 4096, 6096), end="clean", end_s=1.0), {}, [(28, "seen")]),
     "one buffer, and silence": (pieces_of(sized(3000, 9), 4096), {}, [(28, "seen")]),
     "buffers behind a first one that was not empty": (
         pieces_of(sized(3000, 9), 4044, 8140, 12236), {}, [(28, "seen")]),

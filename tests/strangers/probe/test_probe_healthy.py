@@ -113,6 +113,17 @@ def in_two_writes(_: str) -> Iterator[Step]:
     yield 60.0
 
 
+def large_and_slow(_: str) -> Iterator[Step]:
+    """Records of 16 384 bytes, over a slow line."""
+    yield head()
+    for number in range(2):
+        said = event(number, 65_000)
+        for at in range(0, len(said), 16_384):
+            yield 0.06
+            yield chunk(said[at : at + 16_384])
+    yield 60.0
+
+
 def plain(kind: str, said: bytes) -> Answer:
     def answer(_: str) -> Iterator[Step]:
         yield f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(said)}\r\n\r\n".encode() + said
@@ -152,6 +163,7 @@ HEALTHY: dict[str, Answer] = {
     "an image as text": plain("text/plain", b"data:image/png;base64,iVBORw0KGgo="),
     "YAML": plain("application/yaml", b"id: 5\nname: x\n"),
     "two writes for each event": in_two_writes,
+    "large events, slowly": large_and_slow,
     "busy, and then not": busy_for_a_while,
 }
 
