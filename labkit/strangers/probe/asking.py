@@ -14,6 +14,7 @@ from labkit.client.http_connection import HTTPConnection, Response
 from labkit.client.ledger import ConnectionRecord, Ledger
 from labkit.client.proxy import Proxy, through
 from labkit.client.redirects import location
+from labkit.client.secure_connection import NO_FAREWELL
 from labkit.client.speaking import Exchanges, speaking
 from labkit.client.tls import SYSTEM, Trust
 from labkit.client.wiring import Wiring
@@ -127,6 +128,8 @@ class _Answer:
     words: bytes = b""
     begins: int = 0
     """Where its head begins on the connection."""
+    says_its_end: bool = True
+    """Whether its body has another end than that of the connection."""
 
     def since(self, t_ns: int) -> float:
         return (t_ns - self.sent_ns) / 1e9
@@ -164,7 +167,7 @@ async def ask(question: Question, watch: Watch, on_head: Callable[[Response], No
         end, complaint = "broken", str(error)
     except ConnectionLost as error:
         record = http.record if http is not None else None
-        end, complaint = _lost(record, answer), str(error)
+        end, complaint = _lost(record, answer, str(error)), str(error)
     finally:
         if http is not None:
             http.close()
@@ -193,7 +196,7 @@ async def _exchange(
     answer.response = response
     received = http.received_ns or http.connection.received_ns
     answer.head_s = answer.since(received)
-    says_its_end = http.says_its_end
+    answer.says_its_end = http.says_its_end
     if on_head is not None:
         on_head(response)
     content_type = response.headers.get("content-type", "")
@@ -208,8 +211,8 @@ async def _exchange(
                 answer.words = (answer.words + data)[:PAGE_BYTES]
             if len(answer.reader.events) >= question.enough:
                 return "open"
-    answer.reader.end(is_whole=says_its_end)
-    return "clean" if says_its_end else "closed"
+    answer.reader.end(is_whole=answer.says_its_end)
+    return "clean" if answer.says_its_end else "closed"
 
 
 def headers_shown(question: Question, response: Response) -> dict[str, str]:
@@ -218,10 +221,12 @@ def headers_shown(question: Question, response: Response) -> dict[str, str]:
     return {n: LEFT_OUT if is_secret(n) else hidden(v, hides) for n, v in response.headers.items()}
 
 
-def _lost(record: ConnectionRecord | None, answer: _Answer) -> Any:
+def _lost(record: ConnectionRecord | None, answer: _Answer, why: str) -> Any:
     if record is None or (answer.response is None and record.carried_in == 0 and record.closed_by is None):
         return "refused"
-    return "reset" if record.closed_by == "reset" else "cut"
+    if record.closed_by == "reset":
+        return "reset"
+    return "closed" if NO_FAREWELL in why and not answer.says_its_end else "cut"  # many servers leave it out
 
 
 def _told(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from planted_sockets import healthy_socket
+from planted_sockets import healthy_socket, opened
 from planted_streams import LAST, Answer, Step, chunk, endless, event, head, planted, refusing
 from steady import probed, rows
 
@@ -218,3 +219,36 @@ def test_a_lab_is_published_to_with_the_keys_that_were_given_and_they_are_not_to
     posted = [request for request in asked if request.startswith("POST /events")]
     assert posted and all("bWU6aGlkZGVuOTk" in request and f"X-Key: {SECRET}" in request for request in posted)
     assert SECRET not in f"{report}{report.as_json()}"
+
+
+def by_close(asked: str) -> Iterator[Step]:
+    yield b"HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+    for number in range(4):
+        yield 0.1
+        yield event(number)
+
+
+@pytest.mark.timing
+def test_tls_that_says_no_farewell_ends_a_body_that_only_the_connection_ends(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    with planted(by_close, authority.context("127.0.0.1")) as url:
+        report = probed(url, [], 2, cafile=authority.cafile)
+    assert not report.findings and report.seen.first.end == "closed", str(report)
+    assert "without TLS's close_notify" in str(report)
+
+
+@pytest.mark.timing
+def test_a_subprotocol_that_was_offered_may_be_chosen() -> None:
+    def choosing(asked: str) -> Iterator[Step]:
+        chosen = b"\r\nSec-WebSocket-Protocol: graphql-ws\r\n\r\n"
+        yield opened(asked).replace(b"\r\n\r\n", chosen)
+        yield from itertools.islice(healthy_socket(asked), 1, 4)
+
+    with planted(choosing) as url:
+        where = url.replace("http://", "ws://")
+        offered, other = (
+            probe(where, seconds=0.5, say=None, headers={"Sec-WebSocket-Protocol": names})
+            for names in ("graphql-transport-ws, graphql-ws", "mqtt")
+        )
+    assert offered.seen.first.status == 101 and not any("subprotocol" in f.says for f in offered.findings)
+    assert "a subprotocol was chosen, and it was not offered" in other.findings[0].says
