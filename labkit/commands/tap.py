@@ -14,14 +14,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.commands.output import go_unheard
 from labkit.errors import LabkitError, package
+from labkit.progress import go_unheard
+from labkit.theory.durations import seconds
 
 if TYPE_CHECKING:
     from labkit.strangers.tap.tap import Tap
 
 HELP = "relay between any client and any server, and tell what passes"
 LOOK_S = 0.05
+LONGEST_S = 366 * 86_400.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,6 +97,9 @@ def _check(arguments: argparse.Namespace) -> None:
         raise LabkitError("--har and --pcapng hold contents: leave out --no-content")
     if arguments.heal_after is not None and arguments.stall_after is None:
         raise LabkitError("--heal-after goes with --stall-after")
+    for name in ("seconds", "cut_after", "stall_after", "heal_after"):
+        if (given := getattr(arguments, name)) is not None:
+            seconds(f"--{name.replace('_', '-')}", given, LONGEST_S)
 
 
 @contextlib.contextmanager

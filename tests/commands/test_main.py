@@ -266,7 +266,7 @@ def test_a_probe_and_a_tap_write_their_files_though_nobody_reads(tmp_path: Path)
 
 
 def test_a_console_that_cannot_show_it_has_its_number() -> None:
-    program = "from labkit.commands import output; output.write_any_character(); print('caf\u00e9 \ud55c')"
+    program = "from labkit import progress; progress.write_any_character(); print('caf\u00e9 \ud55c')"
     told = {**os.environ, "PYTHONIOENCODING": "cp1252"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, env=told, timeout=60 * UNIT)
     assert done.stdout.strip() == b"caf\xe9 \\ud55c"
