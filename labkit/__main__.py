@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
 
+from labkit import progress
 from labkit.errors import LabkitError, naming_extras
 
 
@@ -30,13 +31,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     try:
         arguments = _parser([name for name in COMMANDS if name in words[:1]] or COMMANDS).parse_args(words)
+        progress.write_any_character()
         with naming_extras():
             status: int = arguments.run(arguments)
+            progress.flush()
     except (LabkitError, ValueError) as error:
         print(f"labkit: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        progress.go_unheard()
+        return progress.UNHEARD
     return status
 
 

@@ -91,7 +91,7 @@ def _next(needs: Needs, options: list[Option], alike: list[Option]) -> str:
 
 
 def _figure(value: float) -> str:
-    return f"{float(f'{value:.2g}'):,g}"
+    return f"{float(f'{value:.2g}'):,.10g}"
 
 
 def _nothing(needs: Needs, figures: Mapping[str, Figures], options: list[Option]) -> str:

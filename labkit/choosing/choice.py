@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labkit import files
 from labkit.choosing.answering import alike_with, sentence
 from labkit.choosing.figures import HERE, PROVENANCE, Figures, figures_of
 from labkit.choosing.flips import Flips, flips_of
@@ -194,10 +195,13 @@ class Choice:
 
         Args:
             path: a file to write it to.
+
+        Raises:
+            LabkitError: it cannot be written, and why.
         """
         text = record(self)
         if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
+            files.write(path, text)
         return text
 
     @property

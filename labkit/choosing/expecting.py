@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import replace
 from typing import Any
 
 from labkit.choosing.needs import Needs
@@ -27,13 +28,16 @@ def path_of(needs: Needs, heartbeat_s: float = HEARTBEAT_S) -> Path:
     )
 
 
-def expected(technique: Technique, path: Path, **options: Any) -> Expectation:
-    """The latency to expect.
+def expected(technique: Technique, path: Path, **options: Any) -> tuple[Expectation, str]:
+    """The latency to expect; and why there would be none on this path, whose idle time-out ends it: empty otherwise.
 
     Raises:
         LabkitError: there is no theory for it.
     """
     found = technique.expect(options, path)
-    if isinstance(found, Silent):
+    if not isinstance(found, Silent):
+        return found, ""
+    kept = technique.expect(options, replace(path, idle_timeout_s=None))
+    if isinstance(kept, Silent):
         raise LabkitError(f"choose: no theory for {technique.name}: {found.why}")
-    return found
+    return kept, found.why

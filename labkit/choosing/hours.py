@@ -115,11 +115,11 @@ def polling_hour(needs: Needs, figures: Figures, which: Estimate, clients: float
     sent = polls * (at(figures.exchange_bytes, which) + carried * (needs.payload_bytes + figures.event_bytes))
     cpu_us = polls * (exchange_us + carried * at(figures.further_us, which))
     held = 1.0 if kept else min(1.0, gap_s / interval_s)
-    told = expected(POLLING, path, interval_s=interval_s, keep_alive=kept, conflate=needs.latest_only)
+    told, ended = expected(POLLING, path, interval_s=interval_s, keep_alive=kept, conflate=needs.latest_only)
     return Hour(
         interval_s, told.mean_s, told.max_s, polls, sent, held, cpu_us, 3600 / LIFETIME_S if kept else polls,
         2 * polls, held * at(figures.memory_kib, which), after_cut_s=interval_s + path.gap_s(fresh=True),
-        upkeep=polls, why_not=why_not, kept=kept,
+        upkeep=polls, why_not=why_not or ended, kept=kept,
     )  # fmt: skip
 
 
@@ -127,8 +127,9 @@ def long_polling_hour(needs: Needs, figures: Figures, which: Estimate, clients: 
     """Held until an event comes, and answered at once; the last client's answer is a fan-out of answers later."""
     d, rate_per_s, path = needs.one_way_s, needs.rate_per_s, path_of(needs)
     hold_s, gap_s = min(HOLD_S, SAFE * needs.idle_timeout_s), theory.request_gap(d)
-    told = expected(LONG_POLLING, path, hold_s=hold_s, conflate=needs.latest_only)
-    why_not = "" if needs.staleness_s >= told.max_s else "an event behind an answer takes 3d: later than is tolerated"
+    told, ended = expected(LONG_POLLING, path, hold_s=hold_s, conflate=needs.latest_only)
+    is_late = needs.staleness_s < told.max_s
+    why_not = "an event behind an answer takes 3d: later than is tolerated" if is_late else ended
     asked = 3600 * theory.long_polling_requests_per_s(rate_per_s, d, hold_s)
     carried = rate_per_s * 3600
     if needs.latest_only:
@@ -163,10 +164,10 @@ def stream_hour(needs: Needs, figures: Figures, which: Estimate, clients: float)
     sent += opened * figures.open_bytes
     beat_us = at(figures.heartbeat_us, which) + (at(TLS.heartbeat_us, which) if needs.serves_tls else 0.0)
     cpu_us = writes * round_us + beats * beat_us + opened * at(figures.exchange_us, which)
-    told = _one_transit(needs)
+    told, ended = _one_transit(needs)
     fan_out_s = clients * (round_us + span_us - write_us) / 1e6
     mean_s = told.mean_s + _gathered_s(needs, window_s) + fan_out_s / 2
-    why_not = "" if needs.staleness_s >= told.max_s else "one transit is later than is tolerated"
+    why_not = "one transit is later than is tolerated" if needs.staleness_s < told.max_s else ended
     if beat_s >= needs.idle_timeout_s and not needs.finite:
         limit_s = needs.idle_timeout_s
         why_not = f"a heartbeat each {beat_s:g} s is too rare for what ends a connection after {limit_s:g} s"
@@ -179,7 +180,7 @@ def stream_hour(needs: Needs, figures: Figures, which: Estimate, clients: float)
 
 
 @functools.lru_cache(8)
-def _one_transit(needs: Needs) -> theory.Expectation:
+def _one_transit(needs: Needs) -> tuple[theory.Expectation, str]:
     """Of every stream."""
     return expected(SSE, path_of(needs, min(needs.beat_s, SAFE * needs.idle_timeout_s)))
 

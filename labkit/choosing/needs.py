@@ -21,6 +21,8 @@ MOBILE_HEARTBEAT_S = 240.0
 """For phones a heartbeat is as rare as the path allows, and this at the most: each one wakes the radio."""
 POST_KEPT_S = 10.0
 """A POST's connection is taken to be kept where the next one comes within so long: an assumption, servers differ."""
+SMALLEST, LARGEST = 1e-9, 1e12
+"""Of every number that is not 0: nothing that anybody needs is beyond, and the arithmetic holds."""
 PRICES = {"per_gb": "per 10^9 bytes", "per_million_requests": "per 10^6 requests", "per_connection_hour": "per hour"}
 
 
@@ -125,11 +127,16 @@ def checked(path: Any, prices: Any, **inputs: Any) -> Needs:
 
 
 def _number(name: str, value: Any, *, unit: str, above: float | None = None, least: float = -math.inf) -> None:
-    good = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    good = isinstance(value, Real) and not isinstance(value, bool) and _is_reckoned_with(value)
     if good and value >= least and (above is None or value > above):
         return
     allowed = f"above {above:g}" if above is not None else f"{least:g} or more"
-    raise LabkitError(f"choose: {name}={value!r}, expected a number of {unit}, {allowed}")
+    bounds = f"; it reckons with {SMALLEST:g} to {LARGEST:g}" if isinstance(value, Real) and value else ""
+    raise LabkitError(f"choose: {name}={value!r:.80}, expected a number of {unit}, {allowed}{bounds}")
+
+
+def _is_reckoned_with(value: Any) -> bool:
+    return not value or SMALLEST <= abs(value) <= LARGEST
 
 
 def _path(path: Any) -> tuple[str, ...]:
@@ -146,7 +153,7 @@ def _path(path: Any) -> tuple[str, ...]:
 
 def _seconds(text: str) -> bool:
     try:
-        return 0 < float(text) < math.inf
+        return SMALLEST <= float(text) <= LARGEST
     except ValueError:
         return False
 

@@ -54,7 +54,8 @@ def probed(source: Any) -> Probed:
     try:
         url, status, findings, requests = (report[name] for name in ("url", "status", "findings", "requests"))
         first = requests[0]
-        if status == 2 or not first["status"]:
+        is_held = any(list(_obstacles(finding, first)) for finding in findings)  # not even a head: it was asked
+        if status == 2 or not (first["status"] or is_held):
             raise LabkitError(f"choose: path: the probe could not ask {url}: {first['complaint'] or first['end']}")
         return _taken(url, findings, first)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:

@@ -25,6 +25,7 @@ DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443, "tcp": 843}
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _LOGIN = re.compile(r"^((?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]*)[^/\\?#]*@")
+_QUERY = re.compile(r"\?[^#]+")
 _ONE_DOT, _TWO_DOTS = (".", "%2e"), ("..", ".%2e", "%2e.", "%2e%2e")
 _IN_PATH = "!$%&'()*+,-./:;=@[\\]_|~"  # beside letters and digits: what is not encoded (WHATWG URL section 1.3)
 _IN_QUERY = "!$%&()*+,-./:;=?@[\\]^_`{|}~"
@@ -104,7 +105,7 @@ def split(url: str, schemes: tuple[str, ...] = WEB) -> Address:
     if not isinstance(url, str):
         raise AddressError(f"{url!r} is no address, which is text: {expected}")
     text = _clean(url)
-    shown = _LOGIN.sub(r"\1", text)
+    shown = _QUERY.sub("?...", _LOGIN.sub(r"\1", text))
 
     def refused(why: str) -> AddressError:
         return AddressError(f"{shown[:200]!r} is no address for this client, so nothing was sent: {why}")
@@ -125,6 +126,9 @@ def split(url: str, schemes: tuple[str, ...] = WEB) -> Address:
     authority, path, query = _cut(rest[2:])
     userinfo, _, place = authority.rpartition("@")
     host, digits = _host_and_port(place)
+    if digits and not digits.isdigit() and "@" in rest[2 + len(authority) :]:
+        shown = f"{scheme}://..."
+        raise refused("in a name and a password / ? # are written %2F %3F %23")
     if not host:
         raise refused(f"it names no host; {expected}")
     try:

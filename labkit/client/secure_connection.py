@@ -20,6 +20,8 @@ from labkit.sockets import READ_BYTES
 from labkit.wire.events import now_ns
 from labkit.wire.spans import UNREAD, Mark
 
+NO_FAREWELL = "TLS ended without a close_notify"
+
 
 async def connection_to(address: Address, wiring: Wiring) -> Connection:
     """Connect to where *address* says, as its scheme says. Raises as :meth:`SecureConnection.open` does."""
@@ -118,7 +120,7 @@ class SecureConnection(Connection):
             await self._flush()
             if not sealed and not tls.closed:
                 self.close(by="server")
-                raise ConnectionLost("cut: TLS ended without a close_notify (RFC 8446 section 6.1)")
+                raise ConnectionLost(f"cut: {NO_FAREWELL} (RFC 8446 section 6.1)")
         return data
 
     def _open(self, sealed: bytes) -> bytes:

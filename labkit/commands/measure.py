@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from labkit.commands.headers import headers_of
 from labkit.commands.publishing import add_source, schedule_of
 from labkit.errors import AddressError, LabkitError, TLSFailed, package
 from labkit.theory.path import QUIET_S
@@ -86,16 +87,9 @@ def _listened(arguments: argparse.Namespace) -> Run:
         silence_s=arguments.silence,
         cafile=arguments.cafile,
         insecure=arguments.insecure,
-        headers=dict(map(_header, arguments.header)),
+        headers=headers_of(arguments.header),
         http=arguments.http,
     )
-
-
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon:
-        raise LabkitError(f"--header {text}: expected NAME:VALUE")
-    return name.strip(), value.strip()
 
 
 def _measured(arguments: argparse.Namespace) -> Run:

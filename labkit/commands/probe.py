@@ -6,11 +6,15 @@ import argparse
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from labkit.commands.headers import headers_of
 from labkit.errors import LabkitError
+
+if TYPE_CHECKING:
+    from labkit.strangers.probe.report import Report
 
 HELP = "say what is wrong with a stream: ask, ask again with one thing changed, name the line to change"
 EXIT = ("Exit status: 0 nothing found, 1 a finding, 2 it could not be asked (no connection, no trust, a redirection, a "
@@ -71,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
             technique=arguments.technique,
             method=arguments.method,
             data=_body(arguments.data),
-            headers=dict(map(_header, arguments.header)),
+            headers=headers_of(arguments.header),
             seconds=arguments.seconds,
             again=arguments.again,
             cut=arguments.cut,
@@ -84,12 +88,17 @@ def run(arguments: argparse.Namespace) -> int:
             proxy=arguments.proxy,
             say=_say,
         )
-    print(report.json() if alone else report, flush=True)
-    if arguments.json and not alone:
-        print(f"wrote {report.to_json(arguments.json)}")
-    if arguments.html:
-        print(f"wrote {report.to_html(arguments.html)}", file=sys.stderr if alone else sys.stdout)
+    try:
+        wrote = [f"wrote {write(file)}" for file, write in _files(report, arguments) if file]
+    finally:  # whether or not they can be written, or somebody still reads
+        print(report.json(is_ascii=True) if alone else report, flush=True)
+    print(*wrote, sep="\n", end="\n" * bool(wrote), file=sys.stderr if alone else sys.stdout)
     return report.status
+
+
+def _files(report: Report, arguments: argparse.Namespace) -> Iterator[tuple[str | None, Callable[[str], Path]]]:
+    yield arguments.json if arguments.json != "-" else None, report.to_json
+    yield arguments.html, report.to_html
 
 
 @contextlib.contextmanager
@@ -116,10 +125,3 @@ def _body(text: str) -> bytes:
         return Path(text[1:]).read_bytes()
     except OSError as error:
         raise LabkitError(f"--data {text}: it cannot be read: {error.strerror or error}") from None
-
-
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon:
-        raise LabkitError(f"--header {text.partition('=')[0]}: expected NAME:VALUE")
-    return name.strip(), value.strip()

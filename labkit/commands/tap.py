@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabkitError, package
+from labkit.progress import go_unheard
+from labkit.theory.durations import seconds
 
 if TYPE_CHECKING:
     from labkit.strangers.tap.tap import Tap
 
 HELP = "relay between any client and any server, and tell what passes"
 LOOK_S = 0.05
+LONGEST_S = 366 * 86_400.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,6 +97,9 @@ def _check(arguments: argparse.Namespace) -> None:
         raise LabkitError("--har and --pcapng hold contents: leave out --no-content")
     if arguments.heal_after is not None and arguments.stall_after is None:
         raise LabkitError("--heal-after goes with --stall-after")
+    for name in ("seconds", "cut_after", "stall_after", "heal_after"):
+        if (given := getattr(arguments, name)) is not None:
+            seconds(f"--{name.replace('_', '-')}", given, LONGEST_S)
 
 
 @contextlib.contextmanager
@@ -112,10 +118,8 @@ def _signals(stopped: threading.Event) -> Any:
 
 def _relay(arguments: argparse.Namespace, stopped: threading.Event) -> bool:
     from labkit.strangers.tap.tap import Tap
-    from labkit.strangers.tap.telling import Teller
 
     entries: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    teller = Teller()
     tap = Tap(
         arguments.to,
         listen=arguments.listen,
@@ -129,8 +133,24 @@ def _relay(arguments: argparse.Namespace, stopped: threading.Event) -> bool:
         rate_bytes_per_s=arguments.rate,
         heard=(lambda _: None) if arguments.quiet else entries.put,
     )
+    try:
+        _until_stopped(tap, arguments, stopped, entries)
+    except BrokenPipeError:  # nobody reads what it tells; what was asked for is written all the same
+        go_unheard()
+        _write(tap, arguments)
+        raise
+    return _write(tap, arguments)
+
+
+def _until_stopped(
+    tap: Tap, arguments: argparse.Namespace, stopped: threading.Event, entries: queue.SimpleQueue[dict[str, Any]]
+) -> None:
+    """Tell what passes."""
+    from labkit.strangers.tap.telling import Teller
+
+    teller = Teller()
     with tap:
-        print(f"labkit taps {tap.log.settings['to']} at {tap.url}")
+        print(f"labkit taps {tap.log.settings['to']} at {tap.shown_url}")
         print(f"{tap.rewrites} Ctrl-C ends it.", flush=True)
         faults = _faults(arguments)
         began = time.monotonic()
@@ -145,7 +165,6 @@ def _relay(arguments: argparse.Namespace, stopped: threading.Event) -> bool:
     with contextlib.suppress(queue.Empty):
         _show(teller, entries, timeout_s=0.0)
     print(f"\n{tap.summary()}", flush=True)
-    return _write(tap, arguments)
 
 
 def _faults(arguments: argparse.Namespace) -> list[tuple[float, str]]:

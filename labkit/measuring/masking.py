@@ -129,9 +129,10 @@ def _in_heads(record: ConnectionRecord, direction: Direction, field: re.Pattern[
         if start < first and raw:  # the line that it begins with may be the rest of a secret
             rest = len(raw.partition(b"\n")[0])
             yield first, first + rest, placeholder(rest)
-        for match in [*field.finditer(raw), *_QUERY.finditer(raw)]:
-            at = max(start, first) + match.start(1)
-            yield at, at + len(match[1]), placeholder(len(match[1]))
+        for pattern, blank in ((field, b" "), (_QUERY, b"-")):  # a request's target holds none (RFC 9112 section 3.2)
+            for match in pattern.finditer(raw):
+                at, size = max(start, first) + match.start(1), len(match[1])
+                yield at, at + size, placeholder(size).replace(b" ", blank)
     if direction == "out" and not first and (token := _TOKEN.match(stream)) is not None:
         yield *token.span(1), placeholder(len(token[1]))
 

@@ -17,6 +17,9 @@ from labkit.wire.first_word import Blocks, Words, answers
 from labkit.wire.multipart import PartDecoder, boundary_of
 from labkit.wire.spans import MAX_HELD_BYTES, MAX_ITEM_BYTES, TOO_LONG, Category, Item, Run, spliced
 
+LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines",
+         "application/jsonlines")  # fmt: skip
+"""What servers call a stream of a JSON text in each line: none of it is registered."""
 _MOST_CODINGS = 3
 
 
@@ -210,7 +213,7 @@ def reading_of(content_type: str, coding: str = "", *, max_item_bytes: int | Non
     reading: Reading
     if kind == "text/event-stream":
         reading = EventStreamDecoder(max_item_bytes=max_item_bytes, tell=Blocks())
-    elif kind in ("application/x-ndjson", "application/jsonl"):
+    elif kind in LINES:
         reading = Told(Delimited(max_item_bytes=max_item_bytes))
     elif kind == "multipart/x-mixed-replace":
         reading = Told(PartDecoder(content_type, max_item_bytes=max_item_bytes))

@@ -93,9 +93,11 @@ def agreed_on_stream(request: Head, answer: Head) -> bool:
 
 def _agreed_extension(request: Head, answer: Head) -> bool:
     values = answer.values
-    if "sec-websocket-protocol" in values:
-        chosen = values["sec-websocket-protocol"][:40]
-        raise WireError(f"a subprotocol was chosen, and none was offered: {chosen!r}", clause=OPENING)
+    asked = [each.strip() for each in request.values.get("sec-websocket-protocol", "").split(",") if each.strip()]
+    chosen = values.get("sec-websocket-protocol")
+    if chosen is not None and chosen.strip() not in asked:
+        how = "it was not offered" if asked else "none was offered"
+        raise WireError(f"a subprotocol was chosen, and {how}: {chosen[:40]!r}", clause=OPENING)
     chosen_extensions = [*_extensions(values.get("sec-websocket-extensions", ""))]
     offered = "sec-websocket-extensions" in request.values
     for name, _ in chosen_extensions:

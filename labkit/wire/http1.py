@@ -73,11 +73,12 @@ def field_value(value: str | bytes) -> bytes:
     """
     try:
         raw = value if isinstance(value, bytes) else value.encode("latin-1")
-    except UnicodeEncodeError:
-        raise WireError(f"text beyond Latin-1 is no field's value: {value[:40]!r}", clause=VALUES) from None
+    except UnicodeEncodeError as error:  # what else it says may be a key
+        found = error.object[error.start]
+        raise WireError(f"text beyond Latin-1 is no field's value, and {found!r} is in it", clause=VALUES) from None
     raw = raw.strip(b" \t\r\n")
     if any(byte in raw for byte in b"\0\r\n"):
-        raise WireError(f"a field's value holds no NUL, CR or LF: {raw[:40]!r}", clause=VALUES)
+        raise WireError("a field's value holds no NUL, CR or LF", clause=VALUES)
     return raw
 
 
@@ -100,7 +101,12 @@ def request_head(method: str, target: str, fields: Iterable[tuple[str, str | byt
 
 def printable(text: str, most: int = 200) -> str:
     """What a server said, for people to read: no controls in it, of text's direction neither, and not too much."""
-    return _UNSAID.sub(" ", text[: 4 * most]).strip()[:most]
+    return without_controls(text[: 4 * most]).strip()[:most]
+
+
+def without_controls(text: str) -> str:
+    """The text with a blank for each character that a terminal would do something at."""
+    return _UNSAID.sub(" ", text)
 
 
 def head_end(buffer: bytes | bytearray, searched: int = 0) -> int | None:

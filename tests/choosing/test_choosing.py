@@ -284,11 +284,42 @@ def test_what_is_no_run_is_refused(run: Any) -> None:
         ("ordered", 1),
         ("finite", None),
         ("mobile", "yes"),
+        ("rate_per_s", 1e308),
+        ("rate_per_s", 10**400),
+        ("rate_per_s", 5e-324),
+        ("staleness_s", 1e300),
+        ("clients", 1e300),
+        ("one_way_s", 1e300),
+        ("heartbeat_s", 1e-300),
+        ("upstream_per_s", 1e300),
+        ("path", "idle-timeout:1e-300"),
+        ("prices", {"per_gb": math.nan}),
     ],
 )
 def test_bad_input_is_one_error_that_names_the_parameter(parameter: str, value: Any) -> None:
     with pytest.raises(LabkitError, match=f"choose: {parameter}"):
         labkit.choose(**{**CALM, parameter: value})
+
+
+@pytest.mark.parametrize("rate_per_s", [1e-9, 1, 1e12])
+@pytest.mark.parametrize("staleness_s", [1e-9, 1, 1e12])
+@pytest.mark.parametrize("one_way_s", [0, 1e-9, 1, 1e12])
+def test_at_its_bounds_the_arithmetic_holds(rate_per_s: float, staleness_s: float, one_way_s: float) -> None:
+    for more in ({"clients": 1e12, "upstream_per_s": 1e12}, {"payload_bytes": 1e12, "heartbeat_s": 1e-9}):
+        choice = labkit.choose(rate_per_s=rate_per_s, staleness_s=staleness_s, one_way_s=one_way_s, **more)
+        assert all(math.isfinite(option.cost) for option in choice.options) and "inf" not in choice.sentence.split()
+
+
+def test_an_idle_limit_that_ends_one_technique_leaves_the_others() -> None:
+    choice = labkit.choose(rate_per_s=1, staleness_s=0.5, one_way_s=0.3, path="idle-timeout:0.5")
+    (polling,) = [option for option in choice.options if option.technique == "polling"]
+    assert not polling.feasible and choice.winner == "sse"
+    labkit.choose(rate_per_s=0.013, staleness_s=0.556, one_way_s=0.021, path="idle-timeout:1.24").flips()
+
+
+def test_a_record_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
+    with pytest.raises(LabkitError, match="cannot be written"):
+        labkit.choose(**CALM).to_adr(tmp_path / "not" / "there.md")
 
 
 # How it shows

@@ -102,6 +102,12 @@ def test_pings_do_not_count_for_a_hop_that_counts_messages() -> None:
     assert by_byte.needs.idle_timeout_s == 5 and by_message.needs.idle_timeout_s == 6
 
 
+@pytest.mark.parametrize("found", [(7, "consistent with"), (1, "seen")])
+def test_not_even_a_head_is_a_proxy_that_buffers_as_well(found: tuple[int, str]) -> None:
+    choice = labkit.choose(**CALM, path=report(found, status=0, http_version="", end="silent", last_s=None, events=[]))
+    assert "buffering-proxy" in choice.needs.path
+
+
 def test_what_is_no_part_of_the_arithmetic_is_said_to_be_left_out() -> None:
     choice = labkit.choose(**CALM, path=report((13, "seen"), url="http://app.example/"))
     assert choice.needs.path == ("plain",) and "not in this arithmetic: row 13 it was" in choice.reasons[1]

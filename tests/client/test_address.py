@@ -144,6 +144,17 @@ def test_a_zone_is_connected_to_and_is_sent_to_nobody() -> None:
         assert (place.host, place.authority) == ("fe80::1%eth0", "[fe80::1]:8")  # RFC 9844, RFC 6874 section 3
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["http://me:se/cret@host/", "http://me:s#ecret@host/", "http://me:s?ecret@host/", "htp://host/?token=secret",
+     "host/?token=secret", "http://me:secret@host:0/"],
+)  # fmt: skip
+def test_what_lets_somebody_in_is_in_no_refusal(url: str) -> None:
+    with pytest.raises(AddressError) as error:
+        address.split(url)
+    assert not any(part in str(error.value) for part in ("secret", "ecret", "cret@"))
+
+
 def test_a_login_becomes_a_header_field_and_is_shown_nowhere() -> None:
     place = address.split("http://me:p%40ss@word@host/x")
     assert place.authorization == "Basic bWU6cEBzc0B3b3Jk" and place.host == "host"

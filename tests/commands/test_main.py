@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import signal
 import socket
@@ -238,3 +239,34 @@ def test_help_lists_each_command_and_loads_nothing_large() -> None:
         *text, large = done.stdout.split("\n")[:-1]
         assert large == ""
         assert len(said) > 0 and all(re.search(rf"^ +{word}\b", "\n".join(text), re.M) for word in said)
+
+
+@pytest.mark.parametrize("words", [["techniques"], ["probe", "http://127.0.0.1:9/", "--json", "-"]])
+def test_a_reader_that_has_left_ends_it_without_a_word(words: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "labkit", *words]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False, timeout=60 * UNIT)
+    os.close(writing)
+    assert done.returncode == 141 and "Traceback" not in done.stderr and "Broken" not in done.stderr
+
+
+def test_a_probe_and_a_tap_write_their_files_though_nobody_reads(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    for words in (
+        ["probe", "http://127.0.0.1:9/", "--json", str(tmp_path / "probe")],
+        ["tap", "--to", "http://127.0.0.1:9/", "--html", str(tmp_path / "tap")],
+    ):
+        command = [sys.executable, "-m", "labkit", *words]
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False, timeout=60 * UNIT)
+        assert done.returncode == 141, done.stderr
+    os.close(writing)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["probe", "tap"]
+
+
+def test_a_console_that_cannot_show_it_has_its_number() -> None:
+    program = "from labkit import progress; progress.write_any_character(); print('caf\u00e9 \ud55c')"
+    told = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, env=told, timeout=60 * UNIT)
+    assert done.stdout.strip() == b"caf\xe9 \\ud55c"

@@ -344,7 +344,7 @@ def test_what_lets_somebody_in_is_in_no_file_unless_asked_for(with_secrets: bool
     with tapped(answer, with_secrets=with_secrets) as between:
         target = "/a?access_token=s3cr3t-query&x=1"
         fields = "Authorization: Bearer s3cr3t-auth", "Cookie: a=s3cr3t-cookie", "X-Api-Key: s3cr3t-key"
-        fields = (*fields, "Referer: https://a.test/?token=s3cr3t-from")
+        fields = (*fields, "Referer: https://a.test/?token=s3cr3t-from", "X-My-Session: s3cr3t-key")
         ask(between, get(target, *fields))
         ended(between)
     run = between.run()
@@ -355,6 +355,8 @@ def test_what_lets_somebody_in_is_in_no_file_unless_asked_for(with_secrets: bool
     ]
     for path in paths:
         assert {secret in path.read_bytes() for secret in SECRETS} == {with_secrets}, path
+    (entry,) = json.loads(paths[1].read_text())["log"]["entries"]  # what is written over leaves a request that is read
+    assert with_secrets or "/a?access_token=(left-out)**&x=1" in entry["request"]["url"]
     loaded = labkit.load(between.save(tmp_path / "run.parquet"))
     kept = json.dumps(loaded.settings["tap"]).encode() + b"".join(
         transfer.data for record in loaded.ledger.connections for transfer in record.transfers
@@ -363,6 +365,18 @@ def test_what_lets_somebody_in_is_in_no_file_unless_asked_for(with_secrets: bool
     kept += "".join(mark.exchange.query for mark in marks if mark.exchange is not None).encode()
     assert {secret in kept for secret in SECRETS} == {with_secrets}
     assert with_secrets or all(secret not in "\n".join(between.lines()).encode() for secret in SECRETS)
+
+
+@pytest.mark.parametrize("with_secrets", [False, True], ids=["without", "with"])
+def test_a_key_in_the_address_that_is_tapped_is_shown_nowhere_unless_asked_for(
+    with_secrets: bool, tmp_path: Path
+) -> None:
+    with Tap("http://127.0.0.1:9/events?key=s3cr3t-query", with_secrets=with_secrets) as between:
+        assert between.url.endswith("/events?key=s3cr3t-query"), "a client is to ask that"
+        shown = [repr(between), between.shown_url]
+    written = [between.save(tmp_path / "a.jsonl").read_text(), between.to_html(tmp_path / "a.html").read_text()]
+    told = [*shown, *written, between._repr_html_(), json.dumps(between.run().settings)]
+    assert {"s3cr3t-query" in each for each in told} == {with_secrets}
 
 
 def test_of_http2_no_bytes_are_in_a_run_for_what_lets_in_is_anywhere_in_them() -> None:

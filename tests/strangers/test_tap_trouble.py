@@ -21,6 +21,7 @@ import pytest
 from test_tap import HEAD, answering, ask, chunk, ended, is_refused, nobody, port, tapped
 
 from conftest import UNIT
+from labkit.__main__ import main
 from labkit.commands import tap as command
 from labkit.errors import LabkitError
 from labkit.strangers.tap.log import Log, read
@@ -191,3 +192,10 @@ def test_of_a_body_that_passes_little_is_held() -> None:
         grown = (kib("VmHWM") - before) << 10
         over.set()
     assert left <= 0 and grown < size / 2
+
+
+@pytest.mark.parametrize("option", ["--seconds", "--cut-after", "--stall-after"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1"])
+def test_a_time_that_never_comes_is_refused(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tap", "--to", "http://127.0.0.1:9/", "--seconds", "0", option, value]) == 2
+    assert f"{option} must be a number of seconds" in capsys.readouterr().err

@@ -14,16 +14,17 @@ from labkit.client.http_connection import HTTPConnection, Response
 from labkit.client.ledger import ConnectionRecord, Ledger
 from labkit.client.proxy import Proxy, through
 from labkit.client.redirects import location
+from labkit.client.secure_connection import NO_FAREWELL
 from labkit.client.speaking import Exchanges, speaking
 from labkit.client.tls import SYSTEM, Trust
 from labkit.client.wiring import Wiring
 from labkit.errors import ConnectionLost, Refused, TLSFailed, WireError
 from labkit.measuring.rounding import counted
 from labkit.sockets import MSS
-from labkit.strangers.probe.body_reader import BodyReader, kind_of
+from labkit.strangers.probe.body_reader import BodyReader, kind_of, reads_as_events
 from labkit.strangers.probe.observation import End, Observation, Piece
 from labkit.strangers.probe.watch import Watch
-from labkit.strangers.secrets import LEFT_OUT, is_secret, shown
+from labkit.strangers.secrets import LEFT_OUT, hidden, is_secret, shown, values_in, values_of_query
 from labkit.wire.bodies import AsItComes
 from labkit.wire.chunks import ChunkCutter
 from labkit.wire.events import now_ns
@@ -73,6 +74,13 @@ class Question:
         """Its fields, without what lets somebody in."""
         return {n: LEFT_OUT if n.lower() in self.secret or is_secret(n) else v for n, v in self.fields.items()}
 
+    @property
+    def hides(self) -> list[str]:
+        """What lets somebody in, and so is shown nowhere, also where an answer repeats it."""
+        named = [(n, v) for n, v in self.fields.items() if n.lower() in self.secret or is_secret(n)]
+        password = self.address.credentials.partition(b":")[2].decode("utf-8", "replace")
+        return [*(each for n, v in named for each in values_in(n, v)), *values_of_query(str(self.address)), password]
+
     def told(self, events: int) -> str:
         """How far it is, in a few words."""
         return f"{self.changed or 'as asked'}: {counted(events, 'event')}, for up to {self.seconds:g} s"
@@ -99,7 +107,8 @@ class Question:
     @property
     def sent(self) -> dict[str, str | bytes]:
         """All fields of its request."""
-        own: dict[str, str | bytes] = {"Host": self.address.authority, "User-Agent": "labkit probe", **self.fields}
+        fields = {n: v.encode() if n == "Last-Event-ID" else v for n, v in self.fields.items()}  # WHATWG HTML 9.2.3
+        own: dict[str, str | bytes] = {"Host": self.address.authority, "User-Agent": "labkit probe", **fields}
         return {**own, **self.proxy.fields} if self._is_whole and self.proxy is not None else own
 
     @property
@@ -119,6 +128,8 @@ class _Answer:
     words: bytes = b""
     begins: int = 0
     """Where its head begins on the connection."""
+    says_its_end: bool = True
+    """Whether its body has another end than that of the connection."""
 
     def since(self, t_ns: int) -> float:
         return (t_ns - self.sent_ns) / 1e9
@@ -156,7 +167,7 @@ async def ask(question: Question, watch: Watch, on_head: Callable[[Response], No
         end, complaint = "broken", str(error)
     except ConnectionLost as error:
         record = http.record if http is not None else None
-        end, complaint = _lost(record, answer), str(error)
+        end, complaint = _lost(record, answer, str(error)), str(error)
     finally:
         if http is not None:
             http.close()
@@ -185,7 +196,7 @@ async def _exchange(
     answer.response = response
     received = http.received_ns or http.connection.received_ns
     answer.head_s = answer.since(received)
-    says_its_end = http.says_its_end
+    answer.says_its_end = http.says_its_end
     if on_head is not None:
         on_head(response)
     content_type = response.headers.get("content-type", "")
@@ -200,19 +211,22 @@ async def _exchange(
                 answer.words = (answer.words + data)[:PAGE_BYTES]
             if len(answer.reader.events) >= question.enough:
                 return "open"
-    answer.reader.end(is_whole=says_its_end)
-    return "clean" if says_its_end else "closed"
+    answer.reader.end(is_whole=answer.says_its_end)
+    return "clean" if answer.says_its_end else "closed"
 
 
-def headers_shown(response: Response) -> dict[str, str]:
+def headers_shown(question: Question, response: Response) -> dict[str, str]:
     """An answer's fields, without what lets somebody in."""
-    return {n: LEFT_OUT if is_secret(n) else shown(v) for n, v in response.headers.items()}
+    hides = question.hides
+    return {n: LEFT_OUT if is_secret(n) else hidden(v, hides) for n, v in response.headers.items()}
 
 
-def _lost(record: ConnectionRecord | None, answer: _Answer) -> Any:
+def _lost(record: ConnectionRecord | None, answer: _Answer, why: str) -> Any:
     if record is None or (answer.response is None and record.carried_in == 0 and record.closed_by is None):
         return "refused"
-    return "reset" if record.closed_by == "reset" else "cut"
+    if record.closed_by == "reset":
+        return "reset"
+    return "closed" if NO_FAREWELL in why and not answer.says_its_end else "cut"  # many servers leave it out
 
 
 def _told(
@@ -229,7 +243,7 @@ def _told(
             pieces, chunks = body_pieces(record, answer.sent_ns, answer.begins + size, is_chunked=chunked)
     response, reader = answer.response, answer.reader
     if response is not None:
-        headers = headers_shown(response)
+        headers = headers_shown(question, response)
         if location(response.status, response.headers) and end in ("clean", "closed", "open"):
             complaint = f"it leads on to {printable(str(location(response.status, response.headers)))}"
         seen = replace(seen, status=response.status, http_version=response.http_version, headers=headers)
@@ -246,12 +260,15 @@ def _told(
         violations=tuple(reader.violations),
         retry_ms=reader.retry_ms,
         split_characters=reader.split_characters,
+        decoded_bytes=reader.at,
+        begun=reader.begun,
+        reads_as_events=reader.kind == "whole" and reads_as_events(answer.words),
         last_s=answer.since(heard) if heard > answer.sent_ns else answer.head_s,
         end=end,
         end_s=answer.since(ended_ns),
         issuer=http.connection.issuer if http is not None else "",
-        complaint=shown(complaint),
-        words=printable(answer.words[:WORDS_BYTES].decode("utf-8", "replace")),
+        complaint=printable(hidden(complaint, question.hides), 400),
+        words=printable(hidden(answer.words.decode("utf-8", "replace"), question.hides), WORDS_BYTES),
         asks_password=_asks_password(response, answer.words),
     )
 

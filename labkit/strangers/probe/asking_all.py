@@ -10,7 +10,7 @@ from typing import Any
 from labkit.client.http_connection import Response
 from labkit.strangers.probe.asking import Question, ask
 from labkit.strangers.probe.observation import Observation, Seen
-from labkit.strangers.probe.plan import MOST, Plan, afterwards, crowd, to_also, without_coding
+from labkit.strangers.probe.plan import MOST, Plan, afterwards, beside, crowd, to_also, without_coding
 from labkit.strangers.probe.publishing import Publisher
 from labkit.strangers.probe.rules.late import steps_s
 from labkit.strangers.probe.socket_asking import ask_socket
@@ -37,13 +37,17 @@ class Asking:
         if (publisher := self._publisher) is not None:
             since_ns = self._watch.began_ns + round(first.started_s * 1e9)
             published = {} if first.end == "refused" or self._watch.is_over else publisher.told(since_ns)
-            return Seen(first, self._others, interrupted=self._watch.is_over, published=published)
+            return Seen(
+                first, self._others, interrupted=self._watch.is_over, published=published, holds=self._plan.holds
+            )
         if self._plan.sendable and not self._watch.is_over:
             await self._afterwards(first)
         if self._plan.sendable and not self._watch.is_over:
             for one in await asyncio.gather(*(self._ask(question) for question in crowd(self._plan))):
                 self._others[one.name] = one
-        return Seen(first, self._others, self._plan.sendable, self._plan.cut, self._watch.is_over)
+        return Seen(
+            first, self._others, self._plan.sendable, self._plan.cut, self._watch.is_over, holds=self._plan.holds
+        )
 
     async def _ask(self, question: Question, on_head: Callable[[Response], None] | None = None) -> Observation:
         if self._plan.is_socket:
@@ -79,10 +83,12 @@ class Asking:
     async def _afterwards(self, first: Observation) -> None:
         left, others = MOST - 1 - len(self._others), self._others
         for question in afterwards(self._plan, first):
-            left -= 1 + question.warm_up
+            asked = [question, *beside(self._plan, question)]
+            left -= len(asked) + question.warm_up
             if left < 0 or self._watch.is_over:
                 continue
-            others[question.name] = await self._ask(question)
+            for one in await asyncio.gather(*map(self._ask, asked)):
+                others[one.name] = one
             if question.warm_up and left >= 2 and steps_s(others[question.name]) and not self._watch.is_over:
                 others["kept again"] = await self._ask(replace(question, name="kept again"))
                 left -= 2

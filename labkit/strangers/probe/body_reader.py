@@ -9,6 +9,7 @@ import hashlib
 
 from labkit.errors import WireError
 from labkit.strangers.probe.observation import Event, Kind, Violation
+from labkit.wire.bodies import LINES
 from labkit.wire.event_stream import INTERPRETING, PARSING, EventStreamDecoder, StreamEvent
 from labkit.wire.multipart import PartDecoder, boundary_of
 
@@ -23,9 +24,16 @@ def kind_of(content_type: str) -> Kind:
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "text/event-stream":
         return "event-stream"
-    if kind in ("application/x-ndjson", "application/jsonl", "application/json-seq", "application/stream+json"):
+    if kind in (*LINES, "application/json-seq", "application/stream+json"):
         return "lines"
     return "parts" if kind.startswith("multipart/x-mixed-replace") and boundary_of(content_type) else "whole"
+
+
+def reads_as_events(body: bytes) -> bool:
+    """Whether all lines of it are an event stream's, and it dispatches an event."""
+    reader = BodyReader("event-stream")
+    reader.feed(0.0, body)
+    return bool(reader.events) and not reader.violations
 
 
 def key_of(wire_id: str | None, said: bytes) -> str:
@@ -52,6 +60,17 @@ class BodyReader:
         self._previous_s = 0.0
         self._block_start = 0
         self._is_first = True
+
+    @property
+    def begun(self) -> int | None:
+        """Where an event begins that is not whole; None where none is under way, as behind a comment."""
+        if self.kind == "event-stream" and self._open:
+            return self._block_start
+        if self.kind == "parts":  # its boundary comes behind it
+            stop = self.events[-1].stop if self.events else 0
+            return stop if self.at > stop else None
+        is_event = bool(self._line.strip()) and not (self.kind == "event-stream" and self._line.startswith(b":"))
+        return self.at - len(self._line) if is_event else None
 
     @property
     def retry_ms(self) -> int | None:

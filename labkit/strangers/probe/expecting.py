@@ -73,7 +73,8 @@ def unmet(expected: Expected, first: Observation, *, is_whole: bool = True) -> t
         elif value is None and not is_whole and first.end_s < limit:
             continue
         elif value is None:
-            told.append(f"no {name.replace('-', ' ')} within {first.end_s:.2f} s, expected within {limit:g} s")
+            missing = "event" if name == "gap" else name.replace("-", " ")
+            told.append(f"no {missing} within {first.end_s:.2f} s, expected within {limit:g} s")
         elif value > limit:
             told.append(f"{name.replace('-', ' ')} {value:.2f} s, expected {limit:g} s at most")
     return tuple(told)

@@ -101,6 +101,12 @@ class Observation:
     complaint: str = ""
     words: str = ""
     """Of a refusal, the beginning."""
+    decoded_bytes: int = 0
+    """Of its body, behind its coding."""
+    begun: int | None = None
+    """Where in the body an event begins that was not whole in the end."""
+    reads_as_events: bool = False
+    """Whether a body of another type is an event stream in all of its bytes."""
     asks_password: bool = False
     """Whether it is a page (HTML) with a place for a password, or called a log-in."""
     violations: Sequence[Violation] = ()
@@ -123,6 +129,11 @@ class Observation:
     def is_http1_by_choice(self) -> bool:
         """Whether the server has chosen HTTP/1: in clear text browsers ask for nothing else."""
         return self.http_version in ("1.0", "1.1") and (self.offers_http2 or not self.address.startswith("https:"))
+
+    @property
+    def is_event_source(self) -> bool:
+        """Whether it asks as an EventSource does."""
+        return "text/event-stream" in self.request.get("Accept", "")
 
     @property
     def is_live(self) -> bool:
@@ -179,6 +190,8 @@ class Seen:
     """Whether somebody has ended it before its time: what was to be asked further was not."""
     published: Mapping[str, float] = field(default_factory=dict)
     """What the probe itself has published to a lab, and when, in seconds since the first request."""
+    holds: bool = False
+    """Whether a long poll was asked, whose answer waits for an event."""
 
     def __iter__(self) -> Any:
         return iter((self.first, *self.others.values()))

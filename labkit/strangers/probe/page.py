@@ -12,7 +12,7 @@ from labkit.strangers.page import document, listed, table
 from labkit.strangers.probe.finding import Finding, Note
 from labkit.strangers.probe.observation import Event, Observation, Seen
 from labkit.strangers.probe.telling import NOTHING, headline, measured, row_of
-from labkit.wire.http1 import printable
+from labkit.wire.http1 import printable, without_controls
 
 MOST_EVENTS = 200
 SAID = 400
@@ -37,9 +37,9 @@ def page(
     body += [f"<section>{_headline('h2', one)}{_below(one)}</section>" for one in rest if one is not None]
     shown = [one for one in seen if not one.name.startswith("parallel")]
     body += ["<section><h2>Over time</h2>", _over_time(shown), "</section>"]
-    body += ["<section><h2>What was asked</h2>", listed(map(measured, shown)), "</section>"]
+    body += ["<section><h2>What was asked</h2>", listed(without_controls(measured(one)) for one in shown), "</section>"]
     if notes:
-        told = listed(f"{note.says}{row_of(note.row)}" for note in notes)
+        told = listed(f"{without_controls(note.says)}{row_of(note.row)}" for note in notes)
         body.append(f"<section><h2>Risks, not findings</h2>{told}</section>")
     body += [_events(seen.first), _heads(seen.first)]
     return document(f"labkit probe: {headline(findings, unmet)}", "".join(body), _STYLE + over_time.STYLE)

@@ -39,6 +39,8 @@ class Plan:
     cut: bool = False
     parallel: int = 0
     publishes: bool = False
+    holds: bool = False
+    """Whether whose client asks waits for an answer as long as it takes: a long poll."""
 
     @property
     def crowd_s(self) -> float:
@@ -72,13 +74,17 @@ class Plan:
             left = ", nor sent to --also," if self.also is not None else ""
             said.append(f"  once: a {first.method} is not repeated{left} without --again")
         elif self.publishes:
-            said += [] if self.is_socket else ["  and Accept-Encoding: identity beside it where it is compressed"]
+            said += (
+                []
+                if self.is_socket
+                else ["  and the same with Accept-Encoding: identity beside it, where it is compressed"]
+            )
         else:
             what = "the same again where it is cut" if self.is_socket else (
                 "and only where the first answer asks for it, one thing changed: Accept-Encoding: identity where it is "
-                "compressed, another Accept where it is held or no event stream, HTTP/1.1 alone where HTTP/2 "
-                "fails, a used connection where its pieces ask for it, the same again where it is cut or "
-                "recorded")  # fmt: skip
+                "compressed, another Accept, with the same beside it, where it is held or no event stream, HTTP/1.1 "
+                "alone where HTTP/2 fails, a used connection where its pieces ask for it, the same again where it is "
+                "cut or recorded")  # fmt: skip
             said.append(f"  {what}: {MOST} requests at most")
             if self.cut:
                 said.append("  and once more with Last-Event-ID, as after a cut (--cut)")
@@ -124,7 +130,8 @@ def planned(
         fields["Authorization"] = address.authorization
     versions = versions_of(http, is_socket=is_socket, is_secure=address.is_secure)
     first = Question("first", address, "", method, body, fields, frozenset(named), versions, seconds, trust, proxy)
-    return Plan(first, also, is_socket, again or (method in REPEATABLE and not body), cut, parallel, publishes)
+    holds = technique is not None and technique.kind == "hold"
+    return Plan(first, also, is_socket, again or (method in REPEATABLE and not body), cut, parallel, publishes, holds)
 
 
 def to_also(plan: Plan) -> Question | None:
@@ -153,7 +160,8 @@ def afterwards(plan: Plan, first: Observation) -> list[Question]:
     """What is asked when the first answer is over."""
     asked = list[Question]()
     question = plan.first
-    if not plan.is_socket and first.status in (0, 200) and (first.end == "silent" or came_at_once(first)):
+    is_silent = first.end == "silent" and not plan.holds
+    if not plan.is_socket and first.status in (0, 200) and (is_silent or came_at_once(first)):
         other = ANY if question.fields.get("Accept") == STREAM else STREAM
         if "accept" not in question.secret:
             asked.append(replace(question, name="accept", changed=f"Accept: {other}",
@@ -177,6 +185,13 @@ def afterwards(plan: Plan, first: Observation) -> list[Question]:
         asked.append(replace(question, name="return", changed=f"Last-Event-ID: {held}",
                              fields={**question.fields, "Last-Event-ID": held}))  # fmt: skip
     return asked
+
+
+def beside(plan: Plan, question: Question) -> list[Question]:
+    """What is asked at the same time, to compare: what was silent once may have had nothing to say."""
+    if question.name != "accept":
+        return []
+    return [replace(question, name="beside", changed="as asked, beside that", fields=plan.first.fields)]
 
 
 def _in_pieces(plan: Plan, first: Observation) -> bool:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 LONGEST_S = 86_400.0
 MOST_AT_ONCE = 100
 AUTO = "auto"
+OWN = frozenset({"Connection", "Upgrade", "Content-Length", "Transfer-Encoding", "Sec-Websocket-Key",
+                 "Sec-Websocket-Version", "Sec-Websocket-Extensions"})  # fmt: skip
 LOOK_S = 0.05
 
 
@@ -71,7 +73,7 @@ def probe(
         cut: come back with Last-Event-ID, as after a cut.
         parallel: so many more at once, to see how many are held.
         publish: behind the hop is a lab (``labkit serve``): POST events to it, through the hop, and time them; without
-            *cut* and *parallel*.
+            *cut*, *parallel*, *method* and *data*.
         again: send a request with a body more than once.
         expect: such as ``first-event=2s,gap=5s``; what is not so counts as a finding.
         cafile, insecure: whose certificates are believed.
@@ -89,11 +91,10 @@ def probe(
     asked = (method or ("POST" if body else "GET")).upper()
     if not TOKEN.fullmatch(asked):
         raise LabkitError(f"method {method!r}: expected a word such as GET or POST (RFC 9110 section 9.1)")
-    request_head(asked, "/", (headers or {}).items())
+    fields = fields_of(headers or {})
+    request_head(asked, "/", fields.items())
     if isinstance(parallel, bool) or not 0 <= parallel <= MOST_AT_ONCE:
         raise LabkitError(f"parallel={parallel}: expected a whole number from 0 to {MOST_AT_ONCE}")
-    if publish and (cut or parallel):
-        raise LabkitError("--publish goes without --cut and --parallel: it listens to its own events alone; ask twice")
     trust = trust_of(cafile, insecure)
     trust.check()
     there = address.split(url)
@@ -103,7 +104,7 @@ def probe(
         technique=client,
         method=asked,
         body=body,
-        headers=dict(headers or {}),
+        headers=fields,
         seconds=check_seconds("seconds", seconds, LONGEST_S, above_0=True),
         again=again,
         trust=trust,
@@ -113,6 +114,12 @@ def probe(
         parallel=parallel,
         publishes=publish,
     )
+    if plan.is_socket and (body or asked != "GET"):
+        raise LabkitError("a WebSocket is asked for by a GET without a body: leave out method and data")
+    if publish and (cut or parallel or not plan.sendable):
+        raise LabkitError(
+            "publish listens to its own events alone: leave out cut, parallel, method and data; ask twice"
+        )
     wanted = Expected.of(expect)
     wanted.check(plan.first.seconds)
     for line in plan.said() if say is not None else ():
@@ -122,6 +129,18 @@ def probe(
     seen = _waited_for(plan, progress)
     missed = unmet(wanted, seen.first, is_whole=not seen.interrupted)
     return Report(seen, tuple(findings(seen)), (*all_notes(seen), *around(plan, os.environ)), missed, when)
+
+
+def fields_of(headers: Mapping[str, str]) -> dict[str, str]:
+    """These as they are sent, with names as the probe writes its own, so that none is sent twice.
+
+    Raises:
+        LabkitError: one is the conversation itself.
+    """
+    named = {name.title().replace("Event-Id", "Event-ID"): value for name, value in headers.items()}
+    for name in OWN.intersection(named):
+        raise LabkitError(f"header {name}: the probe says that itself")
+    return named
 
 
 def _proxy(url: str | None, there: address.Address, http: int | None) -> Proxy | None:

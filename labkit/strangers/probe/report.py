@@ -13,6 +13,7 @@ from labkit.strangers.probe.finding import Finding, Note
 from labkit.strangers.probe.observation import Seen
 from labkit.strangers.probe.page import page
 from labkit.strangers.probe.telling import NOTHING, found, measured, row_of
+from labkit.wire.http1 import without_controls
 
 INTERRUPTED = 130
 """As a shell has it of a program that SIGINT has ended."""
@@ -58,8 +59,9 @@ class Report:
         """
         return files.write(path, self.json() + "\n")
 
-    def json(self) -> str:
-        return json.dumps(self.as_json(), indent=1, ensure_ascii=False)
+    def json(self, *, is_ascii: bool = False) -> str:
+        """All that was seen and found; in ASCII alone for a console, whatever it can show."""
+        return json.dumps(self.as_json(), indent=1, ensure_ascii=is_ascii)
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -84,7 +86,7 @@ class Report:
         if self.notes:
             said += ["", "notes (risks, not findings):"]
             said += [f"  - {note.says}{row_of(note.row)}" for note in self.notes]
-        return said
+        return [without_controls(line) for line in said]
 
     def as_json(self) -> dict[str, Any]:
         return {

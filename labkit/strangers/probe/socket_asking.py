@@ -14,7 +14,7 @@ from labkit.strangers.probe.asking import STEPS, Question, headers_shown
 from labkit.strangers.probe.body_reader import SHOWN, key_of
 from labkit.strangers.probe.observation import End, Event, Observation, Piece, Violation
 from labkit.strangers.probe.watch import Watch
-from labkit.strangers.secrets import shown
+from labkit.strangers.secrets import hidden, shown
 from labkit.wire import handshake
 from labkit.wire.events import now_ns
 from labkit.wire.fragments import MessageAssembler
@@ -119,18 +119,19 @@ async def ask_socket(question: Question, watch: Watch) -> Observation:
     record = http.record if http is not None else None
     ended_ns = record.closed_ns if record is not None and record.closed_ns else now_ns()
     code, reason = _closing(socket.close)
-    complaint = shown(complaint)
+    complaint = printable(hidden(complaint, question.hides), 400)
     if response is not None:
         seen = replace(
-            seen, status=response.status, http_version=response.http_version, headers=headers_shown(response)
+            seen, status=response.status, http_version=response.http_version, headers=headers_shown(question, response)
         )
     heard = record.heard_ns if record is not None else 0
     return replace(
         seen, started_s=(socket.sent_ns - watch.began_ns) / 1e9, head_s=head_s, pieces=tuple(socket.pieces),
         events=tuple(socket.events), heartbeats=tuple(socket.heartbeats), violations=tuple(socket.violations),
         last_s=(heard - socket.sent_ns) / 1e9 if heard > socket.sent_ns else head_s, end=end,
-        end_s=(ended_ns - socket.sent_ns) / 1e9, complaint=complaint, words=printable(status_words), close_code=code,
-        close_reason=reason, issuer=http.connection.issuer if http is not None else "",
+        end_s=(ended_ns - socket.sent_ns) / 1e9, complaint=complaint,
+        words=printable(hidden(status_words, question.hides)), close_code=code,
+        close_reason=hidden(reason, question.hides), issuer=http.connection.issuer if http is not None else "",
     )  # fmt: skip
 
 

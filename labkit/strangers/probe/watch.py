@@ -39,7 +39,8 @@ class Watch:
         """End it, on the loop that it runs on."""
         self.is_over = True
         for limit in self._limits:
-            limit.reschedule(asyncio.get_running_loop().time())
+            if not limit.expired():  # what is over already cannot be ended sooner
+                limit.reschedule(asyncio.get_running_loop().time())
 
     @asynccontextmanager
     async def showing(self, told: Told) -> AsyncIterator[None]:

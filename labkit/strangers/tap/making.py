@@ -11,7 +11,7 @@ from labkit.client.ledger import ConnectionRecord, Ledger
 from labkit.measuring.natures import told_of
 from labkit.measuring.provenance import versions, when
 from labkit.measuring.run import Run
-from labkit.strangers.secrets import NAMES
+from labkit.strangers.secrets import NAMES, is_secret
 from labkit.strangers.tap.exchanges import OTHER, Seen, reconnections
 from labkit.strangers.tap.log import Log
 from labkit.strangers.tap.named import POLLS
@@ -33,7 +33,7 @@ def run_of(log: Log, ledger: Ledger, found: Sequence[Seen], notes: Sequence[str]
         "techniques": [name for name in names if name != OTHER] or names,
         "url": log.settings.get("to", ""),
         "server": "elsewhere",
-        "headers": list(NAMES),
+        "headers": _secret_fields(log),
         "notes": list(notes),
         **when(log.started_ns),
         "tap": {"head": {**log.settings}, "entries": log.sorted()},
@@ -48,6 +48,12 @@ def run_of(log: Log, ledger: Ledger, found: Sequence[Seen], notes: Sequence[str]
         missing=gaps,
         versions=versions(),
     )
+
+
+def _secret_fields(log: Log) -> list[str]:
+    """Those that are known to let somebody in, and those that passed here and are called alike."""
+    passed = {name.lower(): name for entry in log.entries for name, _ in entry.get("fields", ()) if is_secret(name)}
+    return [*NAMES, *(name for key, name in passed.items() if key not in {known.lower() for known in NAMES})]
 
 
 def subscribers(found: Sequence[Seen]) -> dict[int, int]:

@@ -13,7 +13,7 @@ from typing import Any
 from labkit.client.ledger import ConnectionRecord
 from labkit.network.observer import Observer
 from labkit.strangers.tap.log import Log
-from labkit.wire.bodies import AsItComes, Reading, reading_of
+from labkit.wire.bodies import LINES, AsItComes, Reading, reading_of
 from labkit.wire.close_codes import decode_close
 from labkit.wire.envelope import Answer, Closing, Received, Start
 from labkit.wire.event_stream import StreamEvent
@@ -25,7 +25,7 @@ from labkit.wire.messages import Tell
 from labkit.wire.spans import MAX_HELD_BYTES, TOO_LONG, Direction, Exchange, Item, Mark, begins_head
 
 EVENT_STREAM = "text/event-stream"
-READ = (EVENT_STREAM, "application/x-ndjson", "application/jsonl", "multipart/x-mixed-replace")
+READ = (EVENT_STREAM, *LINES, "multipart/x-mixed-replace")
 UNREADABLE = ("unknown coding", TOO_LONG)
 """Beginnings of the labels of what nobody reads."""
 FOREIGN = (

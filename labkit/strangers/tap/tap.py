@@ -16,6 +16,7 @@ from labkit.client.tls import Trust
 from labkit.errors import LabkitError
 from labkit.measuring.rounding import counted
 from labkit.measuring.run import Run
+from labkit.strangers.secrets import shown
 from labkit.strangers.tap import summing
 from labkit.strangers.tap.comparing import Comparison, compare
 from labkit.strangers.tap.exchanges import Seen, exchanges_of
@@ -55,6 +56,7 @@ class Tap:
         if self.to is not None and self.to.is_secure:
             trust.check()
         named = "whichever server a client names" if self.to is None else str(self.to)
+        named = named if with_secrets else shown(named)
         settings = {"to": named, "started": datetime.now(UTC).isoformat(), "clock": clock(), "content": content}
         self.log = Log(settings, contents=content, with_secrets=with_secrets, heard=heard)
         self.log.settings["started_ns"] = self.log.started_ns
@@ -78,6 +80,11 @@ class Tap:
         query = f"?{self.to.query}" if self.to.query else ""
         scheme = "ws" if self.to.scheme in ("ws", "wss") else "http"
         return f"{scheme}{self.log.settings['at'].removeprefix('http')}{self.to.path}{query}"
+
+    @property
+    def shown_url(self) -> str:
+        """:attr:`url` for people: without what in its query lets somebody in, unless that is kept."""
+        return self.url if self.log.with_secrets else shown(self.url)
 
     @property
     def rewrites(self) -> str:
@@ -209,7 +216,7 @@ class Tap:
         self.close()
 
     def __repr__(self) -> str:
-        state = "ended" if self._has_ended else f"at {self.url}"
+        state = "ended" if self._has_ended else f"at {self.shown_url}"
         return f"<Tap of {self.log.settings['to']} {state}, {len(self.log.entries)} happenings>"
 
 

@@ -117,7 +117,45 @@ NOTHING: dict[str, tuple[Observation, dict[str, Observation]]] = {
     "a clean end, and a cut of something else": (
         replace(FLOWS, end="clean", end_s=2.1),
         {"also": stream([0.3, 0.6], end="cut", end_s=0.7, events=(Event(0.3, 0.3, 0, 9, "other"),))}),
+    "large events in records of 16 384 bytes, over a slow line": (
+        pieces_of(replace(FLOWS, events=tuple(Event(2.0 * n, 2.0 * n, 65536 * n, 65536, f"id {n}") for n in (1, 2))),
+                  *(16384 * n for n in range(1, 9))), {}),
+    "one that is not whole yet": (
+        pieces_of(stream([0.5], events=(), begun=0, pieces=()), 16384, 32768, 49152, 60000), {}),
+    "a blank line late, in a write of its own": (
+        stream([1.0, 2.0, 3.0, 4.0], events=tuple(
+            Event(n + 0.1, float(n), 20 * n, 20, f"id {n}") for n in range(1, 5)), pieces=tuple(
+            Piece(n + 0.1 * last, 20 * n - 20 + 19 * last, 1 if last else 19) for n in range(1, 5) for last in (0, 1))),
+        {}),
     "a slow path that holds nothing": (stream([t + 0.4 for t in TICKS]), {}),
+    "an answer so short that it is made in a moment": (
+        stream([0.8, 0.801, 0.804, 0.81, 0.82], end="clean", end_s=0.82, head_s=0.01), {}),
+    "the same, coded, and not asked again": (
+        stream([0.8, 0.801, 0.804, 0.81], end="clean", end_s=0.82, head_s=0.01, headers=GZIP), {}),
+    "lines whose length is known before they begin": (
+        stream([0.8] * 20, kind="lines", end="clean", end_s=0.8, head_s=0.8, headers={"content-length": "400"}), {}),
+    "a file of lines, out of a cache": (
+        stream([0.1] * 20, kind="lines", end="clean", end_s=0.1, headers={
+            "content-length": "400", "etag": '"1"', "age": "3600", "x-cache": "HIT"}), {}),
+    "a cache that passes it on": (stream([0.1, 0.4], headers={"x-cache": "hit-for-pass"}), {}),
+    "a comment through a compressor, and nothing yet": (
+        replace(EMPTY, headers=GZIP, pieces=(Piece(0.1, 0, 22),), heartbeats=(0.1,), decoded_bytes=6), {}),
+    "padding of 4 096 bytes, and nothing yet": (replace(EMPTY, pieces=(Piece(0.1, 0, 4096),)), {}),
+    "text that begins as an event stream does": (
+        Observation("first", "http://x/", status=200, request={"Accept": "text/event-stream"}, end="clean",
+                    words="data:image/png;base64,iVBORw0KGgo="), {}),
+    "204 to a poll": (Observation("first", "http://x/", status=204, request={"Accept": "*/*"}, end="clean"), {}),
+    "another Accept, and nothing happened meanwhile": (
+        stream(TICKS, kind="lines"), {"accept": replace(EMPTY, kind="lines", started_s=4.0)}),
+    "nothing happened, and with another Accept later": (
+        replace(EMPTY, kind="lines"), {"accept": stream(TICKS, kind="lines", started_s=4.0)}),
+    "another Accept, and the same beside it": (
+        replace(EMPTY, kind="lines"), {"accept": stream(TICKS, kind="lines"), "beside": stream(TICKS, kind="lines")}),
+    "nothing behind in time": (replace(EMPTY, end_s=0.5), {"also": FLOWS}),
+    "an end while many are asked at once": (FLOWS, {"parallel 1": replace(SILENT, end="stopped", end_s=0.1)}),
+    "a return that is not over": (
+        FLOWS, {"return": replace(stream([0.1], request={"Last-Event-ID": "4"}), events=(
+            Event(0.1, 0.1, 0, 20, "id 5", "5"),))}),
 }  # fmt: skip
 
 
@@ -126,6 +164,11 @@ def test_a_near_neighbour_is_nothing(name: str) -> None:
     first, others = NOTHING[name]
     expected = {"another host over https": [(1, "seen")]}.get(name, [])
     assert rows(first, **others) == expected
+
+
+def test_a_long_poll_waits_for_its_first_event() -> None:
+    asked = Seen(SILENT, holds=True)
+    assert findings(asked) == [] and any("a long poll waits" in note.says for note in all_notes(asked))
 
 
 def cut(times: list[float], after_s: float, **said: object) -> Observation:
@@ -165,6 +208,9 @@ SOMETHING: dict[str, tuple[Observation, dict[str, Observation], Rows]] = {
     "a return that is refused": (
         FLOWS, {"return": Observation("return", "http://x/", request={"Last-Event-ID": "4"}, status=503)},
         [(15, "seen")]),
+    "a return that passes over one": (
+        FLOWS, {"return": replace(stream([0.1] * 8, request={"Last-Event-ID": "4"}), events=tuple(
+            Event(0.1, 0.1, 0, 20, f"id {n}", str(n)) for n in (5, 7)))}, [(14, "seen")]),
     "a return that has each twice": (
         FLOWS, {"return": replace(stream([0.1] * 8, request={"Last-Event-ID": "4"}), events=tuple(
             Event(0.1, 0.1, 0, 20, f"id {n}", str(n)) for n in (5, 5, 6, 6, 7, 7)))}, [(14, "seen")]),
@@ -203,6 +249,8 @@ SOMETHING: dict[str, tuple[Observation, dict[str, Observation], Rows]] = {
         cut([0.5, 0.52, 0.54], 0.2, head_s=0.49), {}, [(9, "consistent with")]),
     "cut here and behind": (
         cut([0.5, 1.0], 2.0), {"also": replace(cut([0.5, 1.0], 2.0), address="http://y/")}, [(8, "consistent with")]),
+    "one buffer, and the rest with the end": (
+        replace(pieces_of(sized(3000, 2), 4096, 6096), end="clean", end_s=1.0), {}, [(28, "seen")]),
     "one buffer, and silence": (pieces_of(sized(3000, 9), 4096), {}, [(28, "seen")]),
     "buffers behind a first one that was not empty": (
         pieces_of(sized(3000, 9), 4044, 8140, 12236), {}, [(28, "seen")]),

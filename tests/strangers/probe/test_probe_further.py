@@ -39,12 +39,23 @@ def resuming(shift: int, skipped: int = 0):  # type: ignore[no-untyped-def]
     return answer
 
 
+def with_names(asked: str) -> Iterator[Step]:
+    """Ids in another alphabet, which come back in UTF-8."""
+    last = re.search(r"Last-Event-ID: 사건(\d+)", asked.encode("latin-1").decode())
+    begin = int(last[1]) if last else 0
+    yield head()
+    for number in range(begin + 1, begin + 40):
+        yield chunk(f"id: 사건{number}\ndata: {number}\n\n".encode())
+        yield STEP_S / 2
+
+
 RETURNS = {
     "row 13, begins anew": (endless, (13, "seen")),
     "row 13, goes on at what is new": (resuming(4), (13, "seen")),
     "row 14, one is missing": (resuming(0, 2), (14, "seen")),
     "row 14, the last one again": (resuming(-1), (14, "seen")),
     "as it should be": (resuming(0), None),
+    "the same, with ids in another alphabet": (with_names, None),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -23,7 +24,7 @@ from planted_streams import (
     planted,
     saying,
 )
-from steady import probed
+from steady import Pace, probed
 
 from labkit.lab.lab import Lab
 
@@ -78,6 +79,68 @@ def in_characters(_: str) -> Iterator[Step]:
     yield LAST
 
 
+def short(_: str) -> Iterator[Step]:
+    """A language model's, which thinks longer than it speaks."""
+    yield head()
+    yield 0.8
+    for said in (b'{"role": "assistant"}', b'{"content": "OK"}', b'{"finish_reason": "stop"}', b"[DONE]"):
+        yield chunk(b"data: " + said + b"\n\n")
+        yield 0.004
+    yield LAST
+
+
+def padded(_: str) -> Iterator[Step]:
+    yield head() + chunk(b":" + b" " * 4094 + b"\n")
+    yield 60.0
+
+
+def file_of_lines(_: str) -> Iterator[Step]:
+    said = b"".join(b'{"row": %d}\n' % row for row in range(20))
+    fields = "Age: 3600\r\nX-Cache: HIT\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT"
+    yield 0.8
+    yield f"HTTP/1.1 200 OK\r\nContent-Type: application/jsonl\r\nContent-Length: {len(said)}\r\n{fields}".encode()
+    yield b"\r\n\r\n" + said
+
+
+def in_two_writes(_: str) -> Iterator[Step]:
+    """The blank line in a write of its own, which waits for an acknowledgement from far away."""
+    yield head()
+    for number in range(5):
+        yield 0.3
+        yield chunk(event(number)[:-1])
+        yield 0.1
+        yield chunk(b"\n")
+    yield 60.0
+
+
+def large_and_slow(_: str) -> Iterator[Step]:
+    """Records of 16 384 bytes, over a slow line."""
+    yield head()
+    for number in range(2):
+        said = event(number, 65_000)
+        for at in range(0, len(said), 16_384):
+            yield 0.06
+            yield chunk(said[at : at + 16_384])
+    yield 60.0
+
+
+def plain(kind: str, said: bytes) -> Answer:
+    def answer(_: str) -> Iterator[Step]:
+        yield f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(said)}\r\n\r\n".encode() + said
+
+    return answer
+
+
+def busy_for_a_while(_: str) -> Iterator[Step]:
+    """What all ask for at the same time is the same: something at first, and then nothing for a long time."""
+    yield head("200 OK", "application/x-ndjson")
+    while (since_s := time.monotonic() - BEGAN.setdefault("s", time.monotonic())) < 1.2 * Pace.factor:
+        yield chunk(b'{"at": %d}\n' % (1000 * since_s))
+        yield 0.2
+    yield 60.0
+
+
+BEGAN: dict[str, float] = {}
 HEALTHY: dict[str, Answer] = {
     "recycled": healthy,
     "bursts": bursts,
@@ -94,12 +157,21 @@ HEALTHY: dict[str, Answer] = {
         b"retry: 2000\n\n", b": hi\nid: 4\ndata: x\nfoo: bar\n\n", b"id\n\n"
     ),
     "an answer at once": saying(*events(), ends=True),
+    "an answer of a word": short,
+    "padding": padded,
+    "a file of lines": file_of_lines,
+    "an image as text": plain("text/plain", b"data:image/png;base64,iVBORw0KGgo="),
+    "YAML": plain("application/yaml", b"id: 5\nname: x\n"),
+    "two writes for each event": in_two_writes,
+    "large events, slowly": large_and_slow,
+    "busy, and then not": busy_for_a_while,
 }
 
 
 @pytest.mark.timing
 @pytest.mark.parametrize("name", HEALTHY)
 def test_nothing_is_found_on_a_healthy_stream(name: str) -> None:
+    BEGAN.clear()
     with planted(HEALTHY[name]) as url:
         report = probed(url, [], 1.6)
     assert report.status == 0 and not report.findings, str(report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planted_sockets import healthy_socket
+from planted_sockets import healthy_socket, opened
 from planted_streams import LAST, Answer, Step, chunk, endless, event, head, planted, refusing
 from steady import probed, rows
 
@@ -53,6 +54,12 @@ ASKED: dict[str, tuple[Answer, str]] = {
         "a redirection (302) to a log-in: https://x.test/login?a",
     ),
     "an author": (leading("307 There", "/author/7"), "a redirection (307): it leads on to /author/7"),
+    "a blog": (leading("301 Moved", "/blog-index/"), "a redirection (301): it leads on to /blog-index/"),
+    "a design": (leading("301 Moved", "/designing"), "a redirection (301): it leads on to /designing"),
+    "a log-in of two words": (
+        leading("302 Found", "/users/sign_in"),
+        "a redirection (302) to a log-in: /users/sign_in",
+    ),
     "401": (refusing("401 Unauthorized"), "401: a log-in is wanted"),
     "403": (refusing("403 Forbidden"), "403: this request is not let in"),
     "a form": (page(FORM), "a page that asks for a log-in, and no stream"),
@@ -241,3 +248,36 @@ def test_no_more_is_said_beforehand_than_is_sent(
 def test_events_of_its_own_go_without_what_would_not_be_asked(more: dict[str, Any]) -> None:
     with pytest.raises(LabkitError, match="ask twice"):
         probe("http://127.0.0.1:1", publish=True, say=None, **more)
+
+
+def by_close(asked: str) -> Iterator[Step]:
+    yield b"HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+    for number in range(4):
+        yield 0.1
+        yield event(number)
+
+
+@pytest.mark.timing
+def test_tls_that_says_no_farewell_ends_a_body_that_only_the_connection_ends(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    with planted(by_close, authority.context("127.0.0.1")) as url:
+        report = probed(url, [], 2, cafile=authority.cafile)
+    assert not report.findings and report.seen.first.end == "closed", str(report)
+    assert "without TLS's close_notify" in str(report)
+
+
+@pytest.mark.timing
+def test_a_subprotocol_that_was_offered_may_be_chosen() -> None:
+    def choosing(asked: str) -> Iterator[Step]:
+        chosen = b"\r\nSec-WebSocket-Protocol: graphql-ws\r\n\r\n"
+        yield opened(asked).replace(b"\r\n\r\n", chosen)
+        yield from itertools.islice(healthy_socket(asked), 1, 4)
+
+    with planted(choosing) as url:
+        where = url.replace("http://", "ws://")
+        offered, other = (
+            probe(where, seconds=0.5, say=None, headers={"Sec-WebSocket-Protocol": names})
+            for names in ("graphql-transport-ws, graphql-ws", "mqtt")
+        )
+    assert offered.seen.first.status == 101 and not any("subprotocol" in f.says for f in offered.findings)
+    assert "a subprotocol was chosen, and it was not offered" in other.findings[0].says

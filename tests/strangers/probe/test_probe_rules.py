@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +12,12 @@ import pytest
 
 from labkit.errors import LabkitError
 from labkit.strangers.probe import rules
-from labkit.strangers.probe.body_reader import BodyReader
+from labkit.strangers.probe.body_reader import BodyReader, kind_of
 from labkit.strangers.probe.expecting import Expected
 from labkit.strangers.probe.finding import Finding
 from labkit.strangers.probe.observation import Event, Observation, Piece, Seen
 from labkit.strangers.probe.rules import RULES, all_notes, findings
+from labkit.strangers.probe.watch import Watch
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -127,3 +130,35 @@ def test_each_row_that_a_rule_names_is_in_the_document() -> None:
     named = {int(row) for file in folder.glob("*.py") for row in re.findall(r"[Rr]ows? (\d+)", file.read_text())}
     table = re.findall(r"^\| (\d+) \| .* \|$", (DOCS / "symptoms.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert named <= {*map(int, table)} and {*map(int, table)} == {*range(1, 29)}
+
+
+@pytest.mark.parametrize("name", ["x-ndjson", "ndjson", "jsonl", "x-jsonlines", "jsonlines", "json-seq"])
+def test_lines_are_known_by_all_that_servers_call_them(name: str) -> None:
+    assert kind_of(f"application/{name}; charset=utf-8") == "lines"
+
+
+def test_a_watch_that_is_ended_leaves_alone_what_is_over_already() -> None:
+    async def ended() -> bool:
+        watch, cleaned = Watch(), asyncio.Event()
+
+        async def over() -> None:
+            with contextlib.suppress(TimeoutError):
+                async with watch.within(0.001):
+                    try:
+                        await asyncio.sleep(60)
+                    finally:
+                        await cleaned.wait()
+
+        async def under_way() -> None:
+            with contextlib.suppress(TimeoutError):
+                async with watch.within(60):
+                    await asyncio.sleep(60)
+
+        tasks = [asyncio.create_task(over()), asyncio.create_task(under_way())]
+        await asyncio.sleep(0.05)
+        watch.end()
+        cleaned.set()
+        await asyncio.wait_for(asyncio.gather(*tasks), 5)
+        return watch.is_over
+
+    assert asyncio.run(ended())

@@ -10,12 +10,14 @@ from labkit.strangers.probe.rules.clear_text import clear_text
 LATE_S = 0.5
 """Nobody calls a stream held that was whole sooner."""
 FEWEST = 3
+FASTEST_PER_S = 200.0
+"""Tokens a second of a fast language model: whoever makes no more than that in the time holds nothing."""
 
 
 def no_head(seen: Seen) -> Finding | None:
     """Row 7, or 1: not even a head within the time."""
     first = seen.first
-    if first.end != "silent":
+    if first.end != "silent" or seen.holds:
         return None
     also = seen.others.get("also")
     also_flows = also is not None and also.head_s is not None
@@ -38,10 +40,20 @@ def came_at_once(one: Observation) -> bool:
     return first >= LATE_S and last - first <= max(TOGETHER_S, 0.02 * first) and one.end_s - last <= 0.1 * first + 0.05
 
 
+def is_no_wonder(one: Observation) -> str:
+    """Why what came at once may have been made at once; empty where it was not."""
+    if one.kind == "lines" and "content-length" in one.headers:
+        return "the head says how long it is, as of a file or a query's answer, which is whole before it begins"
+    span_s = max(TOGETHER_S, one.events[-1].t_s - one.events[0].t_s) if one.events else 0.0
+    if len(one.events) < 2 + FASTEST_PER_S * span_s:  # and what begins and ends it
+        return "they are so few that they may have been made in that moment"
+    return ""
+
+
 def all_at_once(seen: Seen) -> Finding | None:
     """Rows 1 and 24: which of them, the borders of the chunks say where there are any."""
     first, plain = seen.first, seen.others.get("identity")
-    if not came_at_once(first) or first.head_s is None:
+    if not came_at_once(first) or first.head_s is None or is_no_wonder(first):
         return None
     if first.is_coded and (plain is None or not came_at_once(plain)):  # it may be the compressor
         return None

@@ -5,19 +5,25 @@ from __future__ import annotations
 import re
 
 from labkit.strangers.probe.finding import Finding
-from labkit.strangers.probe.observation import Seen
+from labkit.strangers.probe.observation import Observation, Seen
 
 FLOWING = 3
 """Arrivals of a stream that comes as it is made."""
-HIT = re.compile(r"(?<![a-z])hit(?![a-z])", re.I)
-"""As a word: TCP_HIT is one, white.example is none."""
+HIT = re.compile(r"(?<![a-z])hit(?![a-z]|[-_ ]for)", re.I)
+"""As a word: TCP_HIT is one, white.example is none, and hit-for-pass is a cache that passes it on."""
 HITS = ("x-cache", "cf-cache-status", "x-cache-status", "cache-status", "x-proxy-cache", "cdn-cache")
+
+
+def _is_file(one: Observation) -> bool:
+    """Whether these lines are a file's: of a known length, and of a version that can be asked for again."""
+    return one.kind == "lines" and "content-length" in one.headers and not {"etag", "last-modified"}.isdisjoint(
+        one.headers)  # fmt: skip
 
 
 def recorded(seen: Seen) -> Finding | None:
     """Row 26: Age or a HIT on a stream, whose events come at once."""
     first = seen.first
-    if first.kind not in ("event-stream", "lines", "parts"):
+    if first.kind not in ("event-stream", "lines", "parts") or _is_file(first):
         return None
     hits = [f"{name}: {first.headers[name]}" for name in HITS if HIT.search(first.headers.get(name, ""))]
     age = first.headers.get("age", "")

@@ -7,7 +7,7 @@ the request is compared, of one that all share the clock.
 from __future__ import annotations
 
 from labkit.strangers.probe.finding import Finding
-from labkit.strangers.probe.observation import Event, Observation, Seen
+from labkit.strangers.probe.observation import TOGETHER_S, Event, Observation, Seen
 from labkit.strangers.probe.remedies import UNBUFFER, lines
 from labkit.strangers.probe.rules.at_once import came_at_once
 
@@ -51,12 +51,15 @@ def is_held(held: Observation, direct: Observation) -> tuple[bool, str]:
     """Whether one has nothing where the other flows, or has it late and in lumps; and the sentence that says so."""
     if direct.head_s is None or len(direct.groups) < FLOWING or came_at_once(direct):  # it does not flow either
         return False, ""
+    since_s = held.started_s - direct.started_s
+    times = [event.t_s for event in direct.events if since_s <= event.t_s <= since_s + held.end_s]
+    meanwhile, count = len({round(t_s / TOGETHER_S) for t_s in times}) >= FLOWING, len(times)
     if held.head_s is None and held.end == "silent":
-        return True, f"no head within {held.end_s:.1f} s, where the other had {len(direct.events)} events by then"
+        return meanwhile, f"no head within {held.end_s:.1f} s, where the other had {count} events by then"
     if held.kind != direct.kind:  # another answer, and none that is held
         return False, ""
     if not held.events and held.status == 200:
-        return True, f"no event within {held.end_s:.1f} s, where the other had {len(direct.events)}"
+        return meanwhile, f"no event within {held.end_s:.1f} s, where the other had {count}"
     delays = delays_s(held, direct)
     if len(delays) < 2:
         return False, ""
@@ -131,10 +134,10 @@ def _same_type(first: Observation, also: Observation) -> tuple[str, ...]:
 
 def held_by_accept(seen: Seen) -> Finding | None:
     """Row 5: another Accept, and it flows."""
-    first, other = seen.first, seen.others.get("accept")
+    asked, other = seen.others.get("beside", seen.first), seen.others.get("accept")
     if other is None:
         return None
-    for held, flows in ((first, other), (other, first)):
+    for held, flows in ((asked, other), (other, asked)):
         is_so, how = is_held(held, flows)
         if is_so:
             return Finding(

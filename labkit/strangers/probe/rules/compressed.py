@@ -7,7 +7,7 @@ import statistics
 from labkit.strangers.probe.finding import Finding
 from labkit.strangers.probe.observation import Seen
 from labkit.strangers.probe.remedies import FLUSH, lines
-from labkit.strangers.probe.rules.at_once import LATE_S, came_at_once
+from labkit.strangers.probe.rules.at_once import LATE_S, came_at_once, is_no_wonder
 from labkit.strangers.probe.rules.compared import delays_s, is_held, matched
 
 HEADER_BYTES = 32
@@ -66,8 +66,8 @@ def coded_and_silent(seen: Seen) -> Finding | None:
     if not first.is_coded or first.kind == "whole" or seen.others.get("identity") is not None:
         return None
     size = sum(piece.size for piece in first.pieces if piece.t_s < max(LATE_S, 0.5 * first.end_s))
-    is_silent = not first.events and first.end == "open" and 0 < size <= HEADER_BYTES
-    if not (is_silent or came_at_once(first)):
+    is_silent = first.end == "open" and 0 < size <= HEADER_BYTES and not first.decoded_bytes
+    if not is_silent and (not came_at_once(first) or is_no_wonder(first)):
         return None
     is_head_late = (first.head_s or 0) >= LATE_S
     return Finding(

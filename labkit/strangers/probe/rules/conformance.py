@@ -22,11 +22,11 @@ def broken_rules(seen: Seen) -> Finding | None:
 def wrong_type(seen: Seen) -> Finding | None:
     """An event stream that is not called one: EventSource refuses it for good."""
     first = seen.first
-    if first.status != 200 or first.kind != "whole" or "text/event-stream" not in first.request.get("Accept", ""):
+    if first.status != 200 or first.kind != "whole" or not first.is_event_source:
+        return None
+    if not first.reads_as_events:
         return None
     begins = first.words.lstrip("\ufeff")
-    if not begins.startswith(("data:", "event:", "id:", "retry:", ": ")):
-        return None
     kind = first.headers.get("content-type", "(none)")
     return Finding(
         15, "seen", f"an event stream whose Content-Type is {kind}: an EventSource refuses it for good",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 
 from labkit.strangers.probe.finding import Finding, tap_between
-from labkit.strangers.probe.observation import TOGETHER_S, Seen
+from labkit.strangers.probe.observation import TOGETHER_S, Observation, Seen
 from labkit.strangers.probe.remedies import HOLDS, UNBUFFER, lines
+from labkit.strangers.probe.rules.compared import LEAST_S
 
 BUFFERS = (32768, 16384, 8192, 4096)
 
@@ -23,8 +24,8 @@ def pieces_of_a_buffer(seen: Seen) -> Finding | None:
     last = first.pieces[-1]
     if first.end == "open" and first.end_s - last.t_s > 4 * TOGETHER_S:
         borders.append(last.stop)
-    stops = {event.stop for event in first.events}
-    inside = [(a, b) for a, b in pairwise(borders) if b not in stops and not _is_beat(seen, b)]
+    then = [*borders[2:], last.stop]
+    inside = [(a, b) for (a, b), stop in zip(pairwise(borders), then, strict=False) if _waits_for_more(first, b, stop)]
     for size in BUFFERS:
         full = [(a, b) for a, b in inside if not b % size or (a and not (b - a) % size)]
         if full and len(full) * 2 >= len(borders) - 1:
@@ -47,8 +48,17 @@ def pieces_of_a_buffer(seen: Seen) -> Finding | None:
     return None
 
 
-def _is_beat(seen: Seen, stop: int) -> bool:
-    """Whether nothing of an event was under way at that place: pieces may end behind a heartbeat."""
-    return not any(event.stop - event.size < stop < event.stop for event in seen.first.events) and bool(
-        seen.first.events and seen.first.events[-1].stop > stop
-    )
+def _waits_for_more(one: Observation, place: int, stop: int) -> bool:
+    """Whether an event is held there until something else is written: what is merely long goes on by itself.
+
+    No event is, where a heartbeat or padding ends.
+
+    Args:
+        stop: up to where it goes on behind the pause; the place itself, where it does not.
+    """
+    event = next((event for event in one.events if event.stop - event.size < place < event.stop), None)
+    if event is None:
+        return one.begun is not None and one.begun < place == stop
+    if stop == event.stop == one.pieces[-1].stop and one.end != "open":  # with the end of all
+        return one.pieces[-1].t_s - max(piece.t_s for piece in one.pieces if piece.stop <= place) >= LEAST_S
+    return stop == place or stop > event.stop

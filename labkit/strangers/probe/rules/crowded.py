@@ -10,7 +10,7 @@ LATE_S = 1.0
 
 def full(seen: Seen) -> Finding | None:
     """Some of those that were held at the same time got no head, or not before others had gone."""
-    crowd = [one for one in seen if one.name.startswith("parallel")]
+    crowd = [one for one in seen if one.name.startswith("parallel") and one.end != "stopped"]
     if not crowd or not seen.first.status:
         return None
     usual_s = max(seen.first.head_s or 0.0, 0.05)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from labkit.strangers.probe.finding import Finding, Grade
-from labkit.strangers.probe.observation import TOGETHER_S, Observation, Seen
+from labkit.strangers.probe.observation import TOGETHER_S, Event, Observation, Seen
 
 FEWEST = 3
 
@@ -13,7 +13,7 @@ def terminator_late(seen: Seen) -> Finding | None:
     first = seen.first
     if first.is_coded or first.kind in ("messages", "whole") or len(first.events) < FEWEST:
         return None
-    late = [event for event in first.events if event.t_s - event.bare_s > 2 * TOGETHER_S]
+    late = [e for e in first.events if e.t_s - e.bare_s > 2 * TOGETHER_S and _goes_on_behind(first, e)]
     if len(late) < max(FEWEST, 0.8 * (len(first.events) - 1)):
         return None
     what, remedy = {
@@ -29,6 +29,11 @@ def terminator_late(seen: Seen) -> Finding | None:
          f"{1000 * waits[-1]:.0f} ms before its end",),
         remedy=(remedy,),
     )  # fmt: skip
+
+
+def _goes_on_behind(one: Observation, event: Event) -> bool:
+    """Whether what made it whole brought more: the next event. Else that came in a write of its own."""
+    return any(piece.stop > event.stop and piece.t_s <= event.t_s + TOGETHER_S for piece in one.pieces)
 
 
 ACKNOWLEDGED_S = (0.03, 0.06)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from labkit.strangers.probe.finding import Note
 from labkit.strangers.probe.observation import Seen
+from labkit.strangers.probe.rules.at_once import came_at_once, is_no_wonder
 from labkit.strangers.probe.rules.clients import client_gives_up, constant_return, http_1_only, left_open
 from labkit.strangers.probe.rules.compared import delays_s
 from labkit.strangers.probe.rules.inspected import made_certificate
@@ -78,6 +79,15 @@ def in_bursts(seen: Seen) -> Note | None:
                 "hop that holds look alike from one address: --also ADDRESS")  # fmt: skip
 
 
+def at_once(seen: Seen) -> Note | None:
+    """All together and late, and no wonder."""
+    first = seen.first
+    why = is_no_wonder(first) if came_at_once(first) else ""
+    if not why:
+        return None
+    return Note(24, f"all {len(first.events)} events came at once, after {first.events[0].t_s:.1f} s: {why}")
+
+
 def nothing_came(seen: Seen) -> Note | None:
     first = seen.first
     if first.status not in (200, 101) or first.kind == "whole" or first.events or first.end != "open":
@@ -85,6 +95,14 @@ def nothing_came(seen: Seen) -> Note | None:
     return Note(
         0, f"no event within {first.end_s:.0f} s, with the head there after {1000 * (first.head_s or 0):.0f} ms"
     )
+
+
+def waits(seen: Seen) -> Note | None:
+    """A long poll that has nothing to say yet."""
+    if not seen.holds or seen.first.end != "silent":
+        return None
+    return Note(0, f"no answer within {seen.first.end_s:.0f} s: a long poll waits for an event; listening for longer "
+                "than it is held (--seconds) shows how it ends")  # fmt: skip
 
 
 def no_stream(seen: Seen) -> Note | None:
@@ -115,6 +133,6 @@ def later_here(seen: Seen) -> Note | None:
 NOTES: tuple[Callable[[Seen], Note | None], ...] = (
     exact,
     later_here,
-    nothing_came, no_stream, no_ids, heartbeats, client_gives_up, http_1_only, constant_return, left_open, parameter,
-    made_certificate, split, unknown_fields, ended, in_bursts, not_repeated,
+    at_once, nothing_came, waits, no_stream, no_ids, heartbeats, client_gives_up, http_1_only, constant_return,
+    left_open, parameter, made_certificate, split, unknown_fields, ended, in_bursts, not_repeated,
 )  # fmt: skip

@@ -25,7 +25,7 @@ CERTIFICATES = {
 }
 """By what OpenSSL says of a certificate: what to change."""
 LOG_INS = (401, 403)
-LOG_IN = re.compile(r"log[-_]?in|sign[-_]?in|\bsso\b|oauth|saml|openid|/auth\b", re.IGNORECASE)
+LOG_IN = re.compile(r"login|(?<![a-z])(?:log|sign)[-_]?in(?![a-z])|\bsso\b|oauth|saml|openid|/auth\b", re.IGNORECASE)
 KEYS = ("a key or a session: --header 'Authorization: Bearer KEY', or --header 'Cookie: NAME=VALUE'",
         "(it is shown nowhere; a name and a password may also stand in the address)")  # fmt: skip
 
@@ -152,7 +152,7 @@ def status(seen: Seen) -> Finding | None:
         return None
     if first.status == 304 or (first.status == 206 and first.method == "GET"):
         return None
-    if 200 < first.status < 300 and first.method != "GET":
+    if 200 < first.status < 300 and (first.method != "GET" or not first.is_event_source):
         return None
     waited = (f"a hop has waited {first.head_s or 0:.1f} s for the server's answer (an idle limit, as in row 8)",
               ) if first.status == 504 else ()  # fmt: skip

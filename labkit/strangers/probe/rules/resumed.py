@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from labkit.strangers.probe.finding import Finding, tap_between
 from labkit.strangers.probe.observation import Observation, Seen
@@ -42,7 +43,7 @@ def resumed(seen: Seen) -> Finding | None:
     if held in back or len(set(back)) < len(back):
         return Finding(14, "seen", "after a return events come twice", evidence,
                        remedy=("send what follows Last-Event-ID, without it, each once",))  # fmt: skip
-    lost = [each for each in due if each not in back]
+    lost = _passed_over(due, back)
     if not lost or any(event.type == "gap" for event in again.events):
         return None
     if due[0] in back:
@@ -50,6 +51,12 @@ def resumed(seen: Seen) -> Finding | None:
                        remedy=("subscribe first, then replay, and leave out what came twice",))  # fmt: skip
     return Finding(13, "seen", f"after a cut {len(lost)} events are lost: the server goes on at what is new", evidence,
                    remedy=("keep the newest events, and go on behind Last-Event-ID",), elsewhere=elsewhere)  # fmt: skip
+
+
+def _passed_over(due: Sequence[str], back: Sequence[str]) -> list[str]:
+    """What was due and did not come, though something behind it did: the rest may only not have come yet."""
+    last = max((due.index(each) if each in due else len(due) for each in back), default=0)
+    return [each for each in due[:last] if each not in back]
 
 
 def without_ids(seen: Seen) -> Finding | None:

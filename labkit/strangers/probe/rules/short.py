@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from labkit.client.secure_connection import NO_FAREWELL
 from labkit.strangers.probe.finding import Finding, Note, tap_between
 from labkit.strangers.probe.observation import Observation, Seen
 from labkit.strangers.probe.rules.compared import matched
@@ -52,8 +53,10 @@ def ended(seen: Seen) -> Note | None:
         return Note(0, f"it ended cleanly after {first.end_s:.1f} s, with {count}, and said so itself")
     where = tap_between(seen, "which it was")
     if first.end == "closed":
-        return Note(27, f"its body ended with the connection, after {first.end_s:.1f} s, with {count}: a cut would "
-                    f"look the same, and no event says that it was the last one. Not from here: {where}")  # fmt: skip
+        how = ", without TLS's close_notify" * (NO_FAREWELL in first.complaint)
+        return Note(27, f"its body ended with the connection{how}, after {first.end_s:.1f} s, with {count}: a cut "
+                    "would look the same, and no event says that it was the last one. Not from here: "
+                    f"{where}")  # fmt: skip
     again = "; an EventSource comes back" if first.kind == "event-stream" else ""
     return Note(27, f"it ended cleanly after {first.end_s:.1f} s, with {count}{again}. No event says that it was the "
                 "last one, and behind a hop that speaks HTTP/1.0 a crash looks the same. Not from here: "
