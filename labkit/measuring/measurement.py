@@ -99,7 +99,7 @@ def measure(
         BadTechnique: something that is none, or two of one name.
         UnknownOption: one of *options* that its technique does not take, or not over HTTP/2; lists those that it takes.
         MissingPackage: HTTP/2, and the extra ``http2`` is not installed.
-        LabkitError: HTTP/2, and the lab, or the intermediary nearest the clients, does not speak it.
+        LabkitError: the lab, or the intermediary nearest the clients, does not speak that version of HTTP to them.
         ScheduleError: before anything starts.
         DurationError: one that is negative or makes no sense in seconds; asks whether milliseconds were meant.
         LabClosed: the lab is closed.

@@ -6,8 +6,8 @@ client knows chunks. After a 101 it passes bytes. A client's connection has one 
 kept alive as long as both sides allow; pipelined requests go on one at a time; a client that ends its side is taken to
 have gone, as by nginx.
 
-Its options are what it does wrong: it ends connections on which nothing moves, and puts chunk borders where it likes.
-Without any it should not be noticed.
+Its options are what gets in the way of push: it ends connections on which nothing moves, and puts chunk borders where
+it likes. Without any it should not be noticed.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The bytes of each direction are read as they come, stamped, and written one network transit later, so the delay
 does not limit the throughput. FIN and RST travel the same way, in their place in the byte order.
 
-A relay in user space answers the SYN itself, so the client believes to be connected at once. What a client does
+A relay in user space answers the SYN itself, so the client believes that it is connected at once. What a client does
 before it hears from the server is therefore charged with the handshake: the relay opens its connection to the
 target, and hands over the first bytes, three transits after the client's connect (SYN, SYN-ACK, and ACK with
 the request). A refusal shows as a reset after that time, not as a failed connect.

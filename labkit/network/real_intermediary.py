@@ -2,7 +2,7 @@
 
 An :class:`labkit.network.intermediary.Intermediary` does what it is told; these do what they do. Each is started
 unprivileged, on loopback, from a configuration in a temporary folder that ``configuration`` shows, and ended with the
-notebook: nothing stays behind, after a SIGKILL of the kernel either (``watchdog.py``).
+notebook: nothing stays behind, not even after a SIGKILL of the kernel (``watchdog.py``).
 
 Its connections are its own, and nobody counts their bytes: what it did is seen from both sides of it.
 """

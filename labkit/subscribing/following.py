@@ -77,7 +77,7 @@ async def follow(
                     arrived += isinstance(item, Delivery)
                     yield item
             if technique.resumes:
-                return  # it comes back by itself: an end is what the server has asked for (204, WHATWG HTML 9.2.3)
+                return  # it comes back by itself: an end is what the server has asked for (204, WHATWG HTML 9.2.2)
         except ConnectionLost as error:
             lost = error
             held = not technique.resumes  # that one has tried for a while before it said so

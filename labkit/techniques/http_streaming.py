@@ -109,7 +109,7 @@ async def subscribe(
         recycle: have the response ended after so many events, and ask again, on the same connection if it lasts.
 
     Raises:
-        ConnectionLost: cut. With ``eof`` a cut looks like an end: the iterator just stops.
+        ConnectionLost: cut. With ``eof`` a cut by FIN looks like an end: the iterator just stops.
         Refused: another status than 200.
     """
     client, reader = opening.http(version=http_version), opening.reader()

@@ -73,15 +73,16 @@ async def subscribe(
 ) -> AsyncGenerator[Delivery | Gap, None]:
     """Read an event stream; reconnect when it ends, *retry_s* seconds later, with ``Last-Event-ID`` in UTF-8.
 
-    Where the backoff asks for more, it rules, "to avoid overloading a potentially already overloaded server"; ends
-    for good at a 204 (all WHATWG HTML 9.2.3). An id that is no lab's cursor is a Last-Event-ID from the beginning.
+    Where the backoff asks for more, it rules, "to avoid overloading a potentially already overloaded server" (WHATWG
+    HTML 9.2.3); ends for good at a 204 (9.2.1 and 9.2.2). An id that is no lab's cursor is a Last-Event-ID from the
+    beginning.
 
     Args:
         give_up_s: seconds without a stream after which the last error is raised; a browser never gives up.
 
     Raises:
         ConnectionLost: the first connection could not be made, or none for *give_up_s* seconds.
-        Refused: another status than 200, or another type than ``text/event-stream``.
+        Refused: another status than 200 and 204, or another type than ``text/event-stream``.
     """
     client, reader = opening.http(version=http_version), opening.reader()
     after = opening.after if Cursor.is_labs(opening.after or "") else None
@@ -103,7 +104,7 @@ async def subscribe(
                     return
                 kind = response.headers.get("content-type", "")
                 if kind.partition(";")[0].strip().lower() != "text/event-stream":
-                    raise Refused(f"not an event stream: Content-Type {printable(kind)!r} (WHATWG HTML 9.2.3)")
+                    raise Refused(f"not an event stream: Content-Type {printable(kind)!r} (WHATWG HTML 9.2.2)")
                 open_, blocks = True, Blocks(goes_on=bool(last or after))
                 decoder = EventStreamDecoder(decoder.last_event_id, tell=blocks)
                 async for said in http.values(decoder):

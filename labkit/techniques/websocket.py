@@ -114,7 +114,7 @@ async def subscribe(
     Raises:
         ConnectionLost: the connection ended without a close frame.
         WireError: the server broke a rule of the handshake, of frames or of messages.
-        Refused: the upgrade was refused, or the server closed with a code other than 1000 and 1001.
+        Refused: the upgrade was refused, or the server closed with a code, other than 1000 and 1001.
     """
     query = {"after": opening.after, "binary": "1" if binary else None, "conflate": "1" if conflate else None}
     socket = await WebSocketConnection.open(

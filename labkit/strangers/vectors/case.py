@@ -142,6 +142,6 @@ def empty(status: str, *fields: str) -> Answer:
 
 
 NO_CONTENT = empty("204 No Content")
-"""With this an event stream is over for good (WHATWG HTML 9.2.3)."""
+"""With this an event stream is over for good (WHATWG HTML 9.2.2)."""
 GONE = empty("410 Gone")
 """With this there is nothing more to poll for."""

@@ -31,5 +31,5 @@ def wrong_type(seen: Seen) -> Finding | None:
     return Finding(
         15, "seen", f"an event stream whose Content-Type is {kind}: an EventSource refuses it for good",
         (f"Content-Type: {kind}", f"it begins {begins[:60]!r}"),
-        remedy=("answer with  Content-Type: text/event-stream  (WHATWG HTML 9.2.3)",),
+        remedy=("answer with  Content-Type: text/event-stream  (WHATWG HTML 9.2.2)",),
     )  # fmt: skip
