@@ -50,6 +50,14 @@ def test_a_close_code_is_of_the_clause_that_has_it() -> None:
     assert {clause for clause in codes.values()} == {f"RFC 6455 section 7.4.{n}" for n in (1, 2)}
 
 
+def test_what_ends_an_event_source_for_good_is_of_the_clause_that_says_so() -> None:
+    """Status and content type are looked at in 9.2.2; what comes after an end is in 9.2.3."""
+    clauses = {case.name: case.clause for case in ALL if case.kind == "event-stream"}
+    refused = ("204-at-once", "204-later", "404", "500-and-a-return", "wrong-type", "type-with-parameters")
+    assert {clauses[name] for name in refused} == {"WHATWG HTML 9.2.2"}
+    assert {clauses[name] for name in ("ends-whole", "reset", "id-over-two-connections")} == {"WHATWG HTML 9.2.3"}
+
+
 def test_the_readme_counts_them() -> None:
     readme = Path(__file__).parent.parent.parent / "README.md"
     assert f"labkit serves {len(ALL)} cases at" in readme.read_text(encoding="utf-8")

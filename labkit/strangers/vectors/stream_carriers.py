@@ -7,9 +7,9 @@ import gzip
 from labkit.strangers.vectors.case import LAST_CHUNK, NO_CONTENT, Answer, Case, Pause, Write, chunk, head, in_pieces
 from labkit.strangers.vectors.stream_case import (
     EVENT_STREAM,
+    INTERFACE,
     INTERPRETING,
     PARSING,
-    PROCESSING,
     ended,
     event,
     stream,
@@ -252,7 +252,7 @@ _FRAMING = (
     stream_case(
         "type-in-capitals",
         "A content type is the same in any case.",
-        PROCESSING,
+        INTERFACE,
         stream(_BODY, content_type="Text/Event-STREAM"),
         *_TWO,
         comes_with="2",
@@ -260,7 +260,7 @@ _FRAMING = (
     stream_case(
         "type-with-parameters",
         "The content type counts, and not its parameters.",
-        PROCESSING,
+        INTERFACE,
         stream(_BODY, content_type='text/event-stream;charset="UTF-8"; x=y'),
         *_TWO,
         comes_with="2",

@@ -7,6 +7,7 @@ from labkit.strangers.vectors.case import NO_CONTENT, Answer, Case, Had, Outcome
 EVENT_STREAM = "text/event-stream"
 PARSING = "WHATWG HTML 9.2.5"
 INTERPRETING = "WHATWG HTML 9.2.6"
+INTERFACE = "WHATWG HTML 9.2.2"
 PROCESSING = "WHATWG HTML 9.2.3"
 
 

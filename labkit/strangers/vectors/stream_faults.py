@@ -1,4 +1,4 @@
-"""Event streams: ends, refusals and failures (WHATWG HTML 9.2.3). Pure.
+"""Event streams: ends, refusals and failures (WHATWG HTML 9.2.2 and 9.2.3). Pure.
 
 What is not an event stream ends an EventSource for good, whatever the status; a library with another promise may ask
 again, and then has what the next answer brings: that is as right where it is said so.
@@ -20,7 +20,7 @@ from labkit.strangers.vectors.case import (
     whole,
 )
 from labkit.strangers.vectors.stream_carriers import CHUNKED, TYPE
-from labkit.strangers.vectors.stream_case import EVENT_STREAM, PROCESSING, ended, event, stream
+from labkit.strangers.vectors.stream_case import EVENT_STREAM, INTERFACE, PROCESSING, ended, event, stream
 
 _FIRST = b"retry: 50\nid: 1\ndata: one\n\n"
 _SECOND = stream(b"id: 2\ndata: two\n\n")
@@ -45,7 +45,7 @@ def _final(name: str, about: str, refusal: Answer, waits_ms: int = 0) -> Case:
         name,
         "event-stream",
         about,
-        PROCESSING,
+        INTERFACE,
         (stream(_FIRST), refusal, _SECOND, NO_CONTENT),
         (
             ended(event("one", "1"), requests=(None, "1")),
@@ -57,7 +57,7 @@ def _final(name: str, about: str, refusal: Answer, waits_ms: int = 0) -> Case:
 
 def _refused(name: str, about: str, refusal: Answer) -> Case:
     """An answer to the first request that is no stream."""
-    return Case(name, "event-stream", about, PROCESSING, (refusal, NO_CONTENT), (ended(requests=(None,)),))
+    return Case(name, "event-stream", about, INTERFACE, (refusal, NO_CONTENT), (ended(requests=(None,)),))
 
 
 def _redirect(status: str) -> Case:
@@ -80,7 +80,7 @@ _ENDS = (
         "what-is-asked",
         "event-stream",
         "The request says what it wants, and that no cache is to answer.",
-        PROCESSING,
+        INTERFACE,
         (stream(_FIRST), NO_CONTENT),
         (
             Outcome(
@@ -94,7 +94,7 @@ _ENDS = (
         "204-later",
         "event-stream",
         "204 to a client that comes back ends the source for good.",
-        PROCESSING,
+        INTERFACE,
         (stream(_FIRST), NO_CONTENT, _SECOND),
         (ended(event("one", "1"), requests=(None, "1")),),
     ),
