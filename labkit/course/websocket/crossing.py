@@ -95,8 +95,8 @@ def both_ways(
 ) -> BothWays:
     """Both sides send at random times of their own on one WebSocket through a link.
 
-    The client publishes on the socket; the lab publishes to it. When a message of the client's has reached the server
-    is told by a second subscriber, which is beside it.
+    The client publishes on the socket; the lab publishes to it. A second subscriber, beside the server, tells when a
+    message of the client's has reached it.
 
     Args:
         rate_per_s: messages of each side.

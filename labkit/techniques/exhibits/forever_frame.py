@@ -30,7 +30,7 @@ CALL, END = b"<script>parent.labkit(", b")</script>\n"
 
 
 def script(item: Item, _: str) -> bytes:
-    """An item as a script element. A ``<`` in the data would end it, and two line separators are no JavaScript."""
+    """An item as a script element. A ``<`` in the data would end it; two separators ended a line, before ES2019."""
     text = envelope.encode(item).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     return CALL + text.encode() + END
 
