@@ -28,6 +28,7 @@ from labkit.wire.spans import Mark
 TURN_NS = 5_000_000
 """For how long one connection may read on without giving the loop a turn."""
 T = TypeVar("T")
+Watch = Callable[[socket.socket, Callable[[], None]], None]
 Forget = Callable[[socket.socket], bool]
 
 
@@ -128,20 +129,13 @@ class Connection:
                 self.received_ns = now_ns()
                 return data
             except BlockingIOError:
-                await self._readable()
+                await self._ready(
+                    self._has_come, self._loop.add_reader, self._loop.remove_reader, self.read_silence_s, "nothing came"
+                )
                 self._turn_ns = now_ns()
             except OSError as error:
                 self.close(by="reset")
                 raise ConnectionLost(f"connection reset while reading: {error}") from None
-
-    async def _readable(self) -> None:
-        self._has_come.clear()
-        try:
-            self._loop.add_reader(self._sock, self._has_come.set)
-            await self._woken(self._has_come, self._loop.remove_reader, self.read_silence_s)
-        except TimeoutError:
-            self.close()
-            raise ConnectionLost(f"nothing came for {self.read_silence_s:.3g} s") from None
 
     async def write(self, data: bytes) -> None:
         """Write all of *data*.
@@ -161,7 +155,10 @@ class Connection:
             try:
                 return t_ns, self._sock.send(data)
             except BlockingIOError:
-                await self._writable()
+                taken = "the other side has taken nothing"
+                await self._ready(
+                    self._takes_more, self._loop.add_writer, self._loop.remove_writer, self.silence_s, taken
+                )
             except OSError as error:
                 self.close(by="reset")
                 raise ConnectionLost(f"connection reset while writing: {error}") from None
@@ -174,24 +171,22 @@ class Connection:
         """
         (ledger or self._ledger).accepted_ns = self.received_ns
 
-    async def _writable(self) -> None:
-        self._takes_more.clear()
-        try:
-            self._loop.add_writer(self._sock, self._takes_more.set)
-            await self._woken(self._takes_more, self._loop.remove_writer, self.silence_s)
-        except TimeoutError:
-            self.close()
-            raise ConnectionLost(f"the other side has taken nothing for {self.silence_s:.3g} s") from None
-
-    async def _woken(self, ready: asyncio.Event, forget: Forget, silence_s: float | None) -> None:
+    async def _ready(
+        self, ready: asyncio.Event, watch: Watch, forget: Forget, silence_s: float | None, silent: str
+    ) -> None:
         """Wait for the socket, or until it is closed by somebody else, who wakes all that wait."""
+        ready.clear()
+        watch(self._sock, ready.set)
         try:
             async with asyncio.timeout(silence_s):
                 await ready.wait()
+        except TimeoutError:
+            self.close()
+            raise ConnectionLost(f"{silent} for {silence_s:.3g} s") from None
         finally:
-            if not self.closed:
+            if self._sock.fileno() >= 0:
                 forget(self._sock)
-        if self.closed:
+        if self._sock.fileno() < 0:
             raise ConnectionLost("the connection was closed meanwhile")
 
     @property

@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -110,7 +111,7 @@ def _address(process: subprocess.Popen[bytes], path: Path) -> str:
 
 
 def _server_info(process: subprocess.Popen[bytes], started_s: float) -> dict[str, Any]:
-    """What the server wrote down about itself, which it does when it listens."""
+    """What the server wrote down about itself, when it also listens there, which it does a little later."""
     from jupyter_core.paths import jupyter_runtime_dir
 
     path = Path(jupyter_runtime_dir()) / f"jpserver-{process.pid}.json"
@@ -122,9 +123,19 @@ def _server_info(process: subprocess.Popen[bytes], started_s: float) -> dict[str
         with contextlib.suppress(OSError, ValueError):
             if path.stat().st_mtime >= started_s - 1.0:
                 info: dict[str, Any] = json.loads(path.read_text())
-                return info
+                if _listens(info):
+                    return info
         time.sleep(0.1)
     raise LabkitError(f"JupyterLab did not listen within {START_TIMEOUT_S:.0f} s")
+
+
+def _listens(info: dict[str, Any]) -> bool:
+    if info.get("sock"):
+        return os.path.exists(info["sock"])
+    with contextlib.suppress(OSError):
+        socket.create_connection((info["hostname"], info["port"]), timeout=1.0).close()
+        return True
+    return False
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

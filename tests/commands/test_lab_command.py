@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from conftest import UNIT
+from labkit.commands import lab
 from labkit.commands.lab import command, has_display, open_lab
 from labkit.commands.notebooks import find_notebook
 from labkit.errors import LabkitError
@@ -31,7 +37,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def start(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     code = (
         f"from labkit.commands.lab import open_lab; raise SystemExit(open_lab('first.ipynb', {', '.join(arguments)}))"
     )
@@ -39,10 +46,15 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     environment = os.environ | {"PYTHONPATH": root, "JUPYTER_RUNTIME_DIR": str(folder / "runtime")}
     environment |= {"HOME": str(folder), "JUPYTER_CONFIG_DIR": str(folder / "config")}
     environment.pop("JUPYTER_TOKEN", None)
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        except BaseException:  # a test that fails is not to wait for what would go on
+            process.terminate()
+            raise
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -66,6 +78,20 @@ def test_one_line_says_where_and_one_signal_ends_it(folder: Path, number: signal
     assert "Traceback" not in rest
     assert "Shut down this" not in rest
     assert [child for child in server if child.is_running()] == []
+
+
+def test_where_it_is_is_said_only_when_it_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    with socket.socket() as sock, subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as server:
+        sock.bind(("127.0.0.1", 0))
+        info = {"hostname": "127.0.0.1", "port": sock.getsockname()[1], "url": "http://127.0.0.1/"}
+        (tmp_path / f"jpserver-{server.pid}.json").write_text(json.dumps(info))
+        listening = threading.Timer(0.3 * UNIT, sock.listen)
+        listening.start()
+        found = lab._server_info(server, time.time())
+        assert listening.finished.is_set() and found == info
+        server.communicate(b"\n")
+        listening.join()
 
 
 def test_a_port_in_use_is_an_error_that_ends(folder: Path) -> None:
