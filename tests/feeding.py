@@ -74,3 +74,21 @@ def assert_linear(make: Callable[[], Any], wire: Callable[[int], bytes], size: i
     small = min(bytewise_cost(make, wire(size)) for _ in range(3))
     large = min(bytewise_cost(make, wire(8 * size)) for _ in range(3))
     assert large < 24 * small
+
+
+def assert_cost_is_linear(prepared: Callable[[int], Callable[[], object]], size: int) -> None:
+    """Eight times the size costs about eight times as much.
+
+    Args:
+        prepared: for a size, what is to be done, once all that it takes is there.
+    """
+
+    def cost_s(size: int) -> float:
+        do = prepared(size)
+        started = thread_time()
+        do()
+        return thread_time() - started
+
+    cost_s(size)
+    small, large = (min(cost_s(each) for _ in range(3)) for each in (size, 8 * size))
+    assert large < 24 * small, "64 times where it is quadratic"

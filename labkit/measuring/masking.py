@@ -28,12 +28,14 @@ if TYPE_CHECKING:
 FIELDS = ("Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie")
 LEFT_OUT = b"(left out)"
 QUERY = (
-    r"[?&;#](?:[a-z0-9_.-]*(?:token|secret|password|passwd|signature|credential|apikey|api[_-]key|session)"
+    r"[?&;#](?=[a-z0-9_.-]+=)(?:[a-z0-9_.-]*(?:token|secret|password|passwd|signature|credential|apikey|api[_-]key|session)"
     r"[a-z0-9_.-]*|(?:[a-z0-9_.-]*[_.-])?key|sig|sid|auth|jwt|code)="
 )
 """What stands in an address before a value that lets somebody in, by its name; in any case."""
 VALUE = r"([^&;\s\"#]+)"
 _QUERY = re.compile((QUERY + VALUE).encode(), re.IGNORECASE)
+_LINE = rb"[^\r\n]*(?:\r(?!\n)[^\r\n]*)*"
+"""Up to its end: a bare CR ends none (RFC 9112 section 2.2)."""
 WAYS: tuple[Direction, Direction] = ("out", "in")
 
 _TOKEN = re.compile(rb'\A\{"subscribe"[^\0]*?"token"\s*:\s*"((?:[^"\\\0]|\\.)+)"')
@@ -52,8 +54,8 @@ def without_secrets(run: Recording) -> Ledger:
     send besides, and for a plugin socket's token."""
     masked, named = Ledger(run.ledger.keep_bytes), (*FIELDS, *run.settings.get("headers", ()))
     field = re.compile(
-        rb"(?:^|\n)(?:%b)[ \t]*:[ \t]*(?:(?:Basic|Bearer|Digest|Negotiate)[ \t]+)?"
-        rb"([^\r\n]+(?:\r?\n[ \t][^\r\n]*)*)" % "|".join(map(re.escape, named)).encode(),
+        rb"(?:^|\n)(?:%b)[ \t]*:[ \t]*(?:\r?\n[ \t]+)*(?:(?:Basic|Bearer|Digest|Negotiate)[ \t]+)?"
+        rb"(?!\r?\n)(%b(?:\r?\n[ \t]%b)*)" % ("|".join(map(re.escape, named)).encode(), _LINE, _LINE),
         re.IGNORECASE,
     )
     names, copies = frozenset(name.lower() for name in named), dict[bytes, bytes]()
@@ -77,8 +79,13 @@ def placeholder(size: int) -> bytes:
 def _masked(record: ConnectionRecord, found: Mapping[Direction, list[Place]]) -> ConnectionRecord:
     if not any(found.values()):
         return record
-    transfers = (_written_over(transfer, found[transfer.direction]) for transfer in record.transfers)
-    return replace(record, transfers=deque(transfers))
+    streams = {way: _written_over(*_held(record, way), found[way]) for way in WAYS}
+    transfers = deque[Transfer]()
+    for transfer in record.transfers:
+        first, stream = streams[transfer.direction]
+        data = stream[transfer.start - first : transfer.stop - first]
+        transfers.append(transfer if data == transfer.data else replace(transfer, data=data))
+    return replace(record, transfers=transfers)
 
 
 def _held(record: ConnectionRecord, direction: Direction) -> tuple[int, bytes]:
@@ -137,10 +144,11 @@ def _in_heads(record: ConnectionRecord, direction: Direction, field: re.Pattern[
         yield *token.span(1), placeholder(len(token[1]))
 
 
-def _written_over(transfer: Transfer, places: list[Place]) -> Transfer:
-    data = bytearray(transfer.data)
+def _written_over(first: int, stream: bytes, places: list[Place]) -> tuple[int, bytes]:
+    """The same, with what is to stand in these places."""
+    data = bytearray(stream)
     for start, stop, text in places:
-        begin, end = max(start, transfer.start), min(stop, transfer.stop)
+        begin, end = max(start, first), min(stop, first + len(stream))
         if begin < end:
-            data[begin - transfer.start : end - transfer.start] = text[begin - start : end - start]
-    return transfer if data == transfer.data else replace(transfer, data=bytes(data))
+            data[begin - first : end - first] = text[begin - start : end - start]
+    return first, bytes(data)

@@ -32,7 +32,7 @@ from labkit.errors import WireError
 from labkit.wire.bodies import AsItComes, Opaque, Reading, Told, decoded, reading_of
 from labkit.wire.delimited import Delimited
 from labkit.wire.dissect_http2 import HTTP2Dissector
-from labkit.wire.http1 import PROTOCOL, Head, body_length, head_end, read_request, read_response
+from labkit.wire.http1 import PROTOCOL, Head, body_length, head_end, is_tunnel, read_request, read_response
 from labkit.wire.http2 import PREFACE
 from labkit.wire.lane import Carrier, Lane, Step
 from labkit.wire.messages import MessageReader, Tell
@@ -42,6 +42,8 @@ from labkit.wire.spans import MAX_HELD_BYTES, TOO_LONG, Direction, Exchange, Mar
 OwnReading = Callable[[Exchange], Reading | None]
 OwnTell = Callable[[Exchange], Tell | None]
 Heard = Callable[[Exchange, Direction, Any], None]
+_MOST_UNANSWERED = 256
+"""Requests of one connection that wait for their answers: the head of each is held."""
 
 
 class Dissector:
@@ -144,6 +146,8 @@ class Dissector:
         exchange.ask(head)
         changes = "upgrade" in head.values
         lane.mark_head(size, f"{head.method} {exchange.path}{', upgrade' * changes}", exchange)
+        if len(self._unanswered) > _MOST_UNANSWERED:
+            return lane.give_up(exchange, f"more than {_MOST_UNANSWERED} requests wait for an answer")
         then = self._upgrading if changes or head.method == "CONNECT" else self._request_head
         lane.step = then
         if length:
@@ -188,7 +192,7 @@ class Dissector:
             self._unanswered.popleft()
         if head.status == 101:
             self._upgraded(exchange, head)
-        elif length == "close" and exchange.method == "CONNECT":
+        elif is_tunnel(head, exchange.method):
             self._tunnel(exchange, "tunnel")
         elif length:
             lane.begin_body(exchange, self._reading(exchange, head), length, self._answer_head)
@@ -202,7 +206,8 @@ class Dissector:
             return self._unanswered[0]
         if self._out.is_lost:
             raise WireError("an answer, but nothing that was asked", clause="RFC 9112 section 9.3")
-        self._early = self._early or self._next_exchange()
+        if self._early is None or self._early.status:
+            self._early = self._next_exchange()
         return self._early
 
     def _reading(self, exchange: Exchange, head: Head) -> Reading:

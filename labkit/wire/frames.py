@@ -116,6 +116,8 @@ class _Head:
 class PassedOver:
     """Some bytes of a data frame that is too long to be held: its header first, ``fin`` with a message's last."""
 
+    opcode: Opcode
+    rsv1: bool
     header_bytes: int
     payload_bytes: int
     fin: bool
@@ -205,10 +207,10 @@ class FrameDecoder:
             return None
         del self._buffer[:taken]
         self._left -= taken
-        fin = not self._left and bool(self._head.first & _FIN)
-        if not self._left:
+        head, ends = self._head, not self._left
+        if ends:
             self._head = None
-        return PassedOver(header, taken, fin)
+        return PassedOver(head.opcode, bool(head.first & _RSV["rsv1"]), header, taken, ends and bool(head.first & _FIN))
 
     def _next(self) -> Frame | None:
         if self._left:

@@ -21,12 +21,13 @@ PROTOCOL = "websocket"  # that Upgrade asks for; the name of the protocol, not o
 _END = re.compile(rb"\n\r?\n")
 _BLANK_LINES = re.compile(rb"[\r\n]*")
 TARGET = re.compile(r"[!-~]+")
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*(.*)")
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _UNSAID = re.compile(
     r"[^\x20-\x7e\xa0-\U0010ffff]|[\u2028\u2029\ud800-\udfff]"
     r"|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # these turn the rest of a line around (UAX 9)
 )
-_REQUEST = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) (\S+) (HTTP/1\.[0-9])")
+_REQUEST = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~\x80-\xff]+) (HTTP/1\.[0-9])")
 _STATUS = re.compile(r"(HTTP/1\.[0-9]) ([1-9][0-9]{2})(?: (.*))?")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 
@@ -166,6 +167,19 @@ def _lines(raw: bytes) -> tuple[str, tuple[tuple[str, str], ...]]:
     return first.rstrip("\r"), tuple(fields)
 
 
+def origin_form(target: str) -> str:
+    """A request's target without the server's name, where it has one, as towards a proxy (RFC 9112 section 3.2.2)."""
+    found = _ABSOLUTE.fullmatch(target)
+    if found is None:
+        return target
+    return found[1] if found[1].startswith("/") else f"/{found[1]}"
+
+
+def is_tunnel(head: Head, method: str) -> bool:
+    """Whether all behind this answer to a request of that *method* is somebody else's (section 6.3)."""
+    return method == "CONNECT" and 200 <= head.status < 300
+
+
 def body_length(head: Head, method: str = "") -> int | str:
     """How the body behind this head ends: after so many bytes, ``chunked``, or with the connection: ``close``.
 
@@ -176,10 +190,10 @@ def body_length(head: Head, method: str = "") -> int | str:
         WireError: a length that is none, or a request whose coding does not say where it ends (section 6.3).
     """
     is_response = bool(head.status)
+    if is_tunnel(head, method):
+        return "close"
     if is_response and (method == "HEAD" or head.status < 200 or head.status in (204, 304)):
         return 0
-    if is_response and method == "CONNECT" and head.status < 300:
-        return "close"
     coding = head.values.get("transfer-encoding")
     if coding is not None and head.version != "HTTP/1.0":  # which has none (section 6.1)
         if coding.rpartition(",")[2].strip().lower() == "chunked":

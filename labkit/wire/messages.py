@@ -118,19 +118,28 @@ class MessageReader:
         if frame.opcode is not Opcode.CONTINUATION:
             self._is_deflated = frame.rsv1
         if self._is_too_long:
-            if self._is_deflated and self._inflate is not None:
-                self._inflate(frame.payload, frame.fin)  # the messages after it need its context
-            self._let_go(marks, ends=frame.fin)
+            self._go_past(frame, marks)
         elif self._is_deflated and self._context_lost:
             self._carrier.lay_rest("payload", "deflated, after one too long to read", marks)
         else:
             self._assemble(frame, marks, said)
 
+    def _go_past(self, frame: Frame, marks: list[Mark]) -> None:
+        try:
+            if self._is_deflated and self._inflate is not None and not self._context_lost:
+                self._inflate(frame.payload, frame.fin)  # the messages after it need its context
+        except WireError as error:
+            self.error = error
+        else:
+            self._let_go(marks, ends=frame.fin)
+
     def _pass_over(self, piece: PassedOver, marks: list[Mark]) -> None:
         self._mark(piece.header_bytes, "long frame header", marks)
         self._carrier.add(self._at, self._at + piece.payload_bytes)
         self._at += piece.payload_bytes
-        self._context_lost = True  # if it was deflated; no matter if not
+        if piece.opcode is not Opcode.CONTINUATION:
+            self._is_deflated = piece.rsv1
+        self._context_lost |= self._is_deflated
         self._let_go(marks, ends=piece.fin)
 
     def _let_go(self, marks: list[Mark], *, ends: bool) -> None:
@@ -142,8 +151,6 @@ class MessageReader:
     def _assemble(self, frame: Frame, marks: list[Mark], said: list[Any]) -> None:
         try:
             message = self._assembler.feed(frame)
-        except zlib.error as error:
-            self.error = WireError(f"not deflated: {error}", clause=DEFLATE)
         except WireError as error:
             if error.clause == LIMITS and self._passes_over:
                 self._let_go(marks, ends=frame.fin)
@@ -184,10 +191,13 @@ class _Inflate:
     def __call__(self, payload: bytes, final: bool) -> bytes:
         found = bytearray()
         data = payload + (b"\x00\x00\xff\xff" if final else b"")
-        while piece := self._inflater.decompress(data, _PIECE_BYTES):
-            if len(found) <= self._max_bytes:
-                found += piece
-            data = self._inflater.unconsumed_tail
+        try:
+            while piece := self._inflater.decompress(data, _PIECE_BYTES):
+                if len(found) <= self._max_bytes:
+                    found += piece
+                data = self._inflater.unconsumed_tail
+        except zlib.error as error:
+            raise WireError(f"not deflated: {error}", clause=DEFLATE) from None
         if self._inflater.eof:  # a block may say that it is the last one (section 7.2.3.4)
             self._inflater = zlib.decompressobj(-15)
         return bytes(found)

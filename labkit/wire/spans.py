@@ -8,11 +8,12 @@ over those ranges (``lane``) are *marks*.
 
 from __future__ import annotations
 
+import string
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote
 
-from labkit.wire.http1 import PROTOCOL, Head
+from labkit.wire.http1 import PROTOCOL, Head, origin_form
 
 Direction = Literal["out", "in"]
 Category = Literal["payload", "envelope", "framing", "headers", "tls"]
@@ -96,13 +97,12 @@ class Exchange:
 
     def ask(self, head: Head) -> None:
         """Put down what a request asks for."""
-        target = head.target
-        if "://" in target.partition("?")[0]:  # the absolute form, to a proxy (RFC 9112 section 3.2.2)
-            parts = urlsplit(target)
-            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self.request, self.method = head, head.method
-        self.path, _, self.query = target.partition("?")
-        topics = parse_qs(self.query).get("topic")
+        self.path, _, self.query = origin_form(head.target).partition("?")
+        raw = quote(
+            self.query, safe=string.punctuation, encoding="latin-1", errors="replace"
+        )  # UTF-8, as servers read it
+        topics = parse_qs(raw).get("topic")
         self.topic = topics[-1] if topics else ""
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
+from feeding import assert_cost_is_linear
 from labkit import charts
 from labkit.client.ledger import ConnectionRecord, Ledger
 from labkit.errors import LabkitError, UnknownTechnique
@@ -254,6 +257,17 @@ def test_a_line_has_its_end_and_not_the_heartbeat_behind_it() -> None:
     read(record, 10, b"e1}00", (2, "payload", "event 1", 1), (1, "envelope", "JSON", None), end, end)
     run = run_of([row(1, 10, "plugin-socket")], ledger, techniques=["plugin-socket"])
     assert only(run.explain(1))[-1].data == b"e1}0"
+
+
+def test_an_event_of_many_lines_costs_what_their_number_does() -> None:
+    def prepared(size: int) -> Callable[[], object]:
+        ledger = Ledger(keep_bytes=1 << 30)
+        record = connect(ledger)
+        line = (6, "framing", "data:", 1), (1, "payload", "event 1", 1), (1, "framing", "line end", 1)
+        read(record, 10, b"data: x\n" * size, *line * size)
+        return partial(run_of([row(1, 10)], ledger).explain, 1)
+
+    assert_cost_is_linear(prepared, 300)
 
 
 def test_bytes_that_no_mark_names_are_shown_as_unmarked() -> None:

@@ -11,7 +11,9 @@ import shutil
 import struct
 import subprocess
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import UNIT
+from feeding import assert_cost_is_linear
 from labkit.client.ledger import ConnectionRecord, Ledger
 from labkit.errors import WireError
 from labkit.measuring.export import to_pcapng
+from labkit.measuring.export.exchanges import exchanges
 from labkit.measuring.export.packets import comments_of, hexdump, read_pcapng
 from labkit.measuring.export.pcapng import checksum
 from labkit.measuring.run import Run
+from labkit.wire.dissect import Dissector
 from labkit.wire.frames import Frame, Opcode, encode_frame
+from labkit.wire.spans import Direction
 from marking import mark
 
 MS = 1_000_000
@@ -588,6 +594,76 @@ def test_a_stream_whose_head_was_let_go_is_counted_as_left_out(tmp_path: Path) -
     talk(connect(ledger, "sse"), ("out", GET), ("in", STREAM), ("in", b"9\r\ndata: 1\n\n\r\n"))
     log = archive(ledger, tmp_path)
     assert log["entries"] == [] and "heads were among the bytes that were let go" in log["comment"]
+
+
+def test_a_pipelined_connection_resumes_at_a_request_and_its_own_answer(tmp_path: Path) -> None:
+    asked = [b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % i for i in range(4)]
+    answered = [b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % i for i in range(4)]
+    said: list[tuple[Direction, bytes]] = [("out", asked[0])]
+    for i in range(3):
+        said += [("out", asked[i + 1]), ("in", answered[i])]
+    ledger, dissector = Ledger(keep_bytes=sum(len(data) for _, data in said[1:])), Dissector()
+    record = connect(ledger)
+    for direction, data in said:
+        talk(record, (direction, data))
+        record.mark_all(dissector.feed(direction, data))
+    entries = archive(ledger, tmp_path)["entries"]
+    found = [(e["request"]["url"][-2:], e["response"]["content"].get("text")) for e in entries]
+    assert found == [("/1", "1"), ("/2", "2"), ("/3", "")]
+
+
+def test_what_goes_through_the_tunnel_of_a_proxy(tmp_path: Path) -> None:
+    asked = b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n"
+    ledger = Ledger()
+    record = connect(ledger)
+    opened = b"HTTP/1.1 200 Established\r\n\r\n"
+    talk(
+        record,
+        ("out", asked),
+        ("in", opened),
+        ("out", GET[:20]),
+        ("out", GET[20:]),
+        ("in", OK),
+        ("out", GET),
+        ("in", OK),
+    )
+    tunnel, *entries = archive(ledger, tmp_path)["entries"]
+    assert (tunnel["request"]["method"], tunnel["request"]["url"]) == ("CONNECT", "http://a:443")
+    assert (tunnel["response"]["headersSize"], tunnel["response"]["bodySize"]) == (len(opened), 0)
+    assert "not ended" not in tunnel["comment"]
+    assert [(e["request"]["headersSize"], e["response"]["content"]["text"]) for e in entries] == [
+        (len(GET), '{"events":[]}')
+    ] * 2
+    assert [entry["timings"]["wait"] for entry in entries] == [10, 10]
+
+
+@pytest.mark.parametrize(
+    ("target", "url"),
+    [("/to/http://b/c?d", "http://h/to/http://b/c?d"), ("http://b/c", "http://b/c"), ("//[://b", "http://h//[://b")],
+)
+def test_an_address_is_a_whole_one(target: str, url: str, tmp_path: Path) -> None:
+    ledger = Ledger()
+    talk(connect(ledger), ("out", f"GET {target} HTTP/1.1\r\nHost: h\r\n\r\n".encode()))
+    assert archive(ledger, tmp_path)["entries"][0]["request"]["url"] == url
+
+
+def test_no_body_is_longer_than_what_a_client_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labkit.measuring.export.exchanges.MAX_ITEM_BYTES", 100_000)
+    coded = gzip.compress(b"x" * 1_000_000)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(coded)
+    ledger = Ledger()
+    talk(connect(ledger), ("out", GET), ("in", head + coded))
+    (entry,) = archive(ledger, tmp_path)["entries"]
+    assert entry["response"]["content"]["size"] == 100_000 and "too long to read" in entry["comment"]
+
+
+def test_a_long_answer_costs_what_its_length_does() -> None:
+    def prepared(size: int) -> Callable[[], object]:
+        record = connect(Ledger(keep_bytes=1 << 30))
+        talk(record, ("out", GET), ("in", b"HTTP/1.1 200 OK\r\n\r\n"), *[("in", b"x" * 2000)] * size)
+        return partial(exchanges, record)
+
+    assert_cost_is_linear(prepared, 500)
 
 
 def test_relays_are_left_out(tmp_path: Path) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import json
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import labkit
+from feeding import assert_cost_is_linear
 from labkit.client.ledger import ConnectionRecord, Ledger
 from labkit.measuring.listening import listen
 from labkit.measuring.masking import placeholder, without_secrets
@@ -25,6 +28,12 @@ def carried(record: ConnectionRecord, direction: str) -> bytes:
     return b"".join(t.data for t in record.transfers if t.direction == direction)
 
 
+def run_of(record: ConnectionRecord) -> Run:
+    ledger = Ledger()
+    ledger.connections = [record]
+    return Run([], {}, ledger, {"headers": ["X-Key"]})
+
+
 def masked(
     sent: bytes, *, cut: int = 10_000, head: int | None = None, direction: str = "out", let_go: int = 0
 ) -> bytes:
@@ -36,9 +45,7 @@ def masked(
         record.marks.append(Mark(direction, 0, head, "headers", "GET /"))  # type: ignore[arg-type]
     for _ in range(let_go):
         record.transfers.popleft()
-    ledger = Ledger()
-    ledger.connections = [record]
-    (found,) = without_secrets(Run([], {}, ledger, {"headers": ["X-Key"]})).connections
+    (found,) = without_secrets(run_of(record)).connections
     left, before = carried(found, direction), carried(record, direction)
     assert len(left) == len(before) and [t.start for t in found.transfers] == [t.start for t in record.transfers]
     return left
@@ -68,6 +75,36 @@ def test_a_folded_value_goes_as_a_whole() -> None:
     head = b"GET / HTTP/1.1\r\nCookie: a=1;\r\n  %b\r\nHost: a\r\n\r\n" % SECRET
     found = masked(head, head=len(head))
     assert SECRET not in found and found.endswith(b"*\r\nHost: a\r\n\r\n")
+
+
+@pytest.mark.parametrize("value", [b"\r\n %b", b" \r\n\t\r\n %b", b" a\r%b", b" a\r\n b\r%b"])
+def test_a_value_goes_to_the_end_of_its_last_line(value: bytes) -> None:
+    head = b"GET / HTTP/1.1\r\nCookie:%b\r\nHost: a\r\n\r\n" % (value % SECRET)
+    found = masked(head, head=len(head))
+    assert SECRET not in found and found.endswith(b"*\r\nHost: a\r\n\r\n")
+    bare = head.replace(b"\r\n", b"\n")
+    assert SECRET not in (found := masked(bare, head=len(bare))) and found.endswith(b"*\nHost: a\n\n")
+
+
+def test_a_name_that_never_ends_costs_what_its_length_does() -> None:
+    def prepared(size: int) -> Callable[[], object]:
+        record = Ledger().opened("", 0, local=("127.0.0.1", 1), remote=("127.0.0.1", 2), t_ns=0, hop="link.near")
+        record.transferred("in", b"?" + b"token" * size, 0)
+        return partial(without_secrets, run_of(record))
+
+    assert_cost_is_linear(prepared, 500)
+
+
+def test_many_requests_with_a_secret_cost_what_their_number_does() -> None:
+    def prepared(size: int) -> Callable[[], object]:
+        record = Ledger().opened("polling", 0, local=("127.0.0.1", 1), remote=("127.0.0.1", 2), t_ns=0)
+        asked = b"GET / HTTP/1.1\r\nCookie: %b\r\n\r\n" % SECRET
+        for at in range(size):
+            record.transferred("out", asked, at)
+            record.marks.append(Mark("out", at * len(asked), (at + 1) * len(asked), "headers", "GET /"))
+        return partial(without_secrets, run_of(record))
+
+    assert_cost_is_linear(prepared, 300)
 
 
 def test_a_short_one_is_gone_too() -> None:

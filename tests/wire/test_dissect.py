@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from dissecting import Talk, assert_told, told
+from dissecting import Talk, assert_told, joined, told
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -220,6 +220,51 @@ def test_a_tunnel_is_payload() -> None:
         sent=[(asked, "headers", "CONNECT a:1", None), (b"\x16a", "payload", "tunnel", None)],
         came=[heads(head), (b"\x16b", "payload", "tunnel", None)],
     )
+
+
+@pytest.mark.parametrize("status", [403, 407])
+def test_a_tunnel_that_is_refused_is_an_answer(status: int) -> None:
+    asked, head = b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", b"HTTP/1.1 %d No\r\n\r\n" % status
+    assert_told(
+        [("out", asked), ("in", head + b"no")],
+        came=[heads(head, status), (b"no", "envelope", f"body of a {status}", None)],
+    )
+
+
+def test_a_tunnel_is_one_whichever_success_opens_it() -> None:
+    asked, head = b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", b"HTTP/1.1 204 Yes\r\n\r\n"
+    assert_told([("out", asked), ("in", head + b"\x16")], came=[heads(head, 204), (b"\x16", "payload", "tunnel", None)])
+
+
+@pytest.mark.parametrize("target", ["http://[", "http://a]b/c", "//[://b", "/a?b=http://["])
+def test_a_target_that_is_no_address_is_told_as_it_stands(target: str) -> None:
+    asked = f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+    dissector = Dissector()
+    (mark,) = dissector.feed("out", asked)
+    assert mark.category == "headers" and mark.exchange is not None and mark.exchange.path[0] == "/"
+    assert_told([("out", asked), ("in", b"".join(answer(b"")))])
+
+
+@pytest.mark.parametrize("topic", ["노", "à", "가", "price"])
+def test_a_target_with_bytes_beyond_ascii_is_read_as_servers_do(topic: str) -> None:
+    dissector = Dissector()
+    (mark,) = dissector.feed("out", f"GET /sse?topic={topic}&b=1 HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    assert mark.exchange is not None and (mark.exchange.path, mark.exchange.topic) == ("/sse", topic)
+
+
+def test_each_answer_that_nobody_asked_for_is_an_exchange_of_its_own() -> None:
+    dissector, late = Dissector(), b"HTTP/1.1 408 Late\r\nContent-Length: 0\r\n\r\n"
+    marks = dissector.feed("in", late) + dissector.feed("in", late)
+    assert [mark.exchange and mark.exchange.number for mark in marks] == [1, 2]
+
+
+def test_of_requests_that_nobody_answers_not_all_heads_are_held() -> None:
+    dissector = Dissector()
+    marks = [mark for _ in range(300) for mark in dissector.feed("out", GET)]
+    exchanges = [mark.exchange for mark in marks if mark.exchange is not None]
+    assert len(exchanges) == 257 and marks[-1].label == "unread"
+    said = dissector._unanswered[-1].complaint
+    assert said == "more than 256 requests wait for an answer"
 
 
 # -- the body --------------------------------------------------------------------------------------------------------
@@ -733,6 +778,34 @@ def test_a_message_that_inflates_to_too_much_is_not_held_and_keeps_its_context_f
     assert {mark.label for mark in marks if mark.category == "payload"} == {"too long to read"}
     assert len(packed[1]) < len(event) / 2, "the next message leans on this one"
     assert dissector.feed("in", text(packed[1], rsv1=True))[-1].label == "event 7, deflated"
+
+
+def test_a_long_message_that_is_not_deflated_takes_no_context_with_it() -> None:
+    first, packed = deflate(b'{"cursor":"6@k3f9"}', b'{"id":7,"data":"hi"}')
+    wire = DEFLATED + text(first, rsv1=True) + text(LONG) + text(packed, rsv1=True)
+    found = told([("out", UPGRADE), ("in", wire)], iter([("out", UPGRADE), ("in", wire)]), Dissector)["in"]
+    assert found[-1] == (packed, "payload", "event 7, deflated", "7")
+
+
+def test_the_rest_of_a_deflated_message_too_long_to_be_held_is_not_inflated() -> None:
+    (packed,) = deflate(b"hi")
+    long = text(LONG, rsv1=True, fin=False) + encode_frame(Frame(Opcode.CONTINUATION, b"\xff" * 9))
+    wire = DEFLATED + long + text(packed, rsv1=True) + text(b"plain")
+    found = told([("out", UPGRADE), ("in", wire)], iter([("out", UPGRADE), ("in", wire)]), Dissector)["in"]
+    assert found[-3][:3] == (packed, "payload", "deflated, after one too long to read")
+    assert found[-1][:3] == (b"plain", "payload", "event 1")
+
+
+def test_a_message_that_inflates_to_too_much_and_breaks_off_ends_what_can_be_read() -> None:
+    (bomb,) = deflate(LONG)
+    broken = encode_frame(Frame(Opcode.CONTINUATION, b"\xff" * 9))
+    wire = DEFLATED + text(bomb, rsv1=True, fin=False) + broken
+    dissector = Dissector()
+    marks = (
+        dissector.feed("out", UPGRADE) + dissector.feed("in", wire) + dissector.feed("in", b"more") + dissector.end()
+    )
+    assert joined(wire + b"more", marks, "in")[-1][:3] == (b"more", "framing", "unread")
+    assert marks[0].exchange is not None and "not deflated" in marks[0].exchange.complaint
 
 
 def test_what_waits_for_the_answer_to_an_upgrade_is_bounded() -> None:

@@ -163,14 +163,14 @@ def _in_time(steps: Iterable[Step]) -> tuple[Step, ...]:
 
 
 def _parts(around: Sequence[Mark], start: int, stop: int, data: bytes, own: Sequence[Mark]) -> Iterator[Part]:
-    at = start
+    at, of_event = start, frozenset(own)
     for mark in around:
         first, last = max(mark.start, at), min(mark.stop, stop)
         if first >= last:
             continue
         if first > at:
             yield Part("unmarked", "", at, data[at - start : first - start], False)
-        yield Part(mark.category, mark.label, first, data[first - start : last - start], mark in own)
+        yield Part(mark.category, mark.label, first, data[first - start : last - start], mark in of_event)
         at = last
     if at < stop:
         yield Part("unmarked", "", at, data[at - start :], False)

@@ -16,9 +16,11 @@ from labkit.wire.bodies import AsItComes
 from labkit.wire.dissect import Dissector
 from labkit.wire.fragments import Message
 from labkit.wire.frames import Frame
-from labkit.wire.spans import TOO_LONG, UNREAD, Direction, Exchange, Item, Mark
+from labkit.wire.http1 import is_tunnel
+from labkit.wire.spans import MAX_ITEM_BYTES, TOO_LONG, UNREAD, Direction, Exchange, Item, Mark
 
 _WAYS: tuple[Direction, Direction] = ("out", "in")
+_LEFT_OUT = f"what was {TOO_LONG} is left out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,13 @@ class Way:
     Attributes:
         times_ns: when its first and its last byte were written or read.
         head_bytes, body_bytes: as they went over the wire, chunks included.
-        body: what it carried.
+        body: what it carried; nothing beyond :data:`~labkit.wire.spans.MAX_ITEM_BYTES`, whatever a coding makes of it.
     """
 
     times_ns: tuple[int, int] | None = None
     head_bytes: int = 0
     body_bytes: int = 0
-    body: bytes = b""
+    body: bytearray = field(default_factory=bytearray)
 
 
 @dataclass(slots=True)
@@ -74,20 +76,21 @@ def exchanges(record: ConnectionRecord) -> tuple[list[CapturedExchange], str]:
 
 
 def _first_whole(record: ConnectionRecord) -> dict[Direction, int] | None:
-    """Where the first request lies that is held, and its answer, which came no earlier."""
+    """Where the first request lies that is held, and its answer: of the same exchange, and no earlier."""
     asked, answered = (_held_heads(record, way) for way in _WAYS)
-    for start, asked_ns in asked[:1]:
+    for request, asked_ns in asked[:1]:
         for answer, answered_ns in answered:
-            if answered_ns >= asked_ns:
-                return {"out": start, "in": answer}
+            if answer.exchange is request.exchange and answered_ns >= asked_ns:
+                return {"out": request.start, "in": answer.start}
     return None
 
 
-def _held_heads(record: ConnectionRecord, direction: Direction) -> list[tuple[int, int]]:
-    """Where the heads of one direction lie that are held, and when they were written or read."""
+def _held_heads(record: ConnectionRecord, direction: Direction) -> list[tuple[Mark, int]]:
+    """The heads of one direction that are held, and when they were written or read."""
     held = _transfers(record, direction)
-    heads = sorted(m.start for m in record.marks if (m.category, m.direction) == ("headers", direction))
-    return [(start, _t_ns(held, start)) for start in heads if held and start >= held[0].start]
+    heads = [m for m in record.marks if (m.category, m.direction) == ("headers", direction)]
+    heads.sort(key=lambda mark: mark.start)
+    return [(mark, _t_ns(held, mark.start)) for mark in heads if held and mark.start >= held[0].start]
 
 
 def _transfers(record: ConnectionRecord, direction: Direction) -> list[Transfer]:
@@ -104,24 +107,46 @@ class _Reader:
 
     def __init__(self, record: ConnectionRecord, begins: Mapping[Direction, int]) -> None:
         self._record = record
-        self._begins = begins
         self._held = {way: _transfers(record, way) for way in _WAYS}
-        self._found: dict[int, CapturedExchange] = {}
+        self._found: dict[Exchange, CapturedExchange] = {}
         self._now_ns = 0
         self._has_unread = False
+        self._begin(begins)
+
+    def _begin(self, begins: Mapping[Direction, int]) -> None:
+        self._begins, self._seen = begins, {**begins}
         self._dissector = Dissector(reading=lambda _: AsItComes(), tell=lambda _: _as_a_whole, heard=self._heard)
 
     def read(self) -> tuple[list[CapturedExchange], bool]:
         """The exchanges, and whether there is something in what was sent that is none."""
+        is_proxied = False
         for t in self._record.transfers:
-            self._now_ns = t.t_ns
+            self._now_ns, self._seen[t.direction] = t.t_ns, max(t.stop, self._seen[t.direction])
             self._lay(self._dissector.feed(t.direction, t.data[max(0, self._begins[t.direction] - t.start) :]))
-        self._lay(self._dissector.end(), ended=self._record.closed_by == "server")
+            if not is_proxied and self._is_tunnel():  # what a client of ours says in one is HTTP again
+                is_proxied = True
+                self._lay(self._dissector.end())
+                self._begin(self._seen)
+        self._settle()
+        self._lay(self._dissector.end())
+        if self._record.closed_by == "server":  # which ends a body that has no length (RFC 9112 section 6.3)
+            self._settle()
         found = [each for each in self._found.values() if each.exchange.request is not None]
         return found, self._has_unread or len(found) < len(self._found)
 
+    def _is_tunnel(self) -> bool:
+        """Whether a proxy has just opened one (RFC 9110 section 9.3.6)."""
+        newest = next(reversed(self._found), None)
+        if newest is None or newest.response is None or newest.is_socket:
+            return False
+        return is_tunnel(newest.response, newest.method)
+
+    def _settle(self) -> None:
+        for found in self._found.values():
+            found.is_whole = found.exchange.is_whole
+
     def _of(self, exchange: Exchange) -> CapturedExchange:
-        return self._found.setdefault(exchange.number, CapturedExchange(exchange))
+        return self._found.setdefault(exchange, CapturedExchange(exchange))
 
     def _heard(self, exchange: Exchange, direction: Direction, value: Any) -> None:
         found = self._of(exchange)
@@ -130,25 +155,23 @@ class _Reader:
         elif isinstance(value, Frame):
             found.messages.append(CapturedMessage(self._now_ns, direction, int(value.opcode), value.payload))
         else:
-            found.ways[direction].body += value
+            body = found.ways[direction].body
+            if len(body) + len(value) > MAX_ITEM_BYTES:
+                value = value[: MAX_ITEM_BYTES - len(body)]
+                exchange.complaint = exchange.complaint or _LEFT_OUT
+            body += value
 
-    def _lay(self, marks: list[Mark], *, ended: bool = True) -> None:
-        """Put down for each exchange what it had.
-
-        Args:
-            ended: whether a body that has no length may have: the server's close ends it (RFC 9112 section 6.3).
-        """
+    def _lay(self, marks: list[Mark]) -> None:
+        """Put down for each exchange what it had."""
         for mark in marks:
             self._has_unread |= mark.exchange is None and mark.direction == "out" and mark.label == UNREAD
             if mark.exchange is None or mark.start == mark.stop:
                 continue
             found = self._of(mark.exchange)
             if mark.label == TOO_LONG:
-                mark.exchange.complaint = mark.exchange.complaint or f"what was {TOO_LONG} is left out"
+                mark.exchange.complaint = mark.exchange.complaint or _LEFT_OUT
             if mark.category == "headers" or not mark.exchange.is_socket:
                 self._lay_one(found.ways[mark.direction], mark)
-        for found in self._found.values():
-            found.is_whole = found.is_whole or (ended and found.exchange.is_whole)
 
     def _lay_one(self, way: Way, mark: Mark) -> None:
         size, begins, held = mark.stop - mark.start, self._begins[mark.direction], self._held[mark.direction]

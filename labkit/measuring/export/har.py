@@ -10,12 +10,12 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from labkit.client.ledger import ConnectionRecord
 from labkit.measuring.export.exchanges import CapturedExchange, CapturedMessage, Way, exchanges
 from labkit.measuring.masking import without_secrets
-from labkit.wire.http1 import PROTOCOL, Head
+from labkit.wire.http1 import PROTOCOL, Head, origin_form
 
 if TYPE_CHECKING:
     from labkit.measuring.recording import Recording
@@ -97,10 +97,10 @@ def _har_request(record: ConnectionRecord, found: CapturedExchange) -> dict[str,
     is_socket = PROTOCOL in (request.values.get("upgrade", "").lower(), request.values.get(":protocol"))
     host = request.values.get("host") or request.values.get(":authority") or f"{record.remote[0]}:{record.remote[1]}"
     scheme = f"{'ws' if is_socket else 'http'}{'s' * bool(record.tls_version)}"
-    query = parse_qsl(urlsplit(request.target).query, keep_blank_values=True)
+    query = parse_qsl(found.exchange.query, keep_blank_values=True)
     shown: dict[str, Any] = {
         "method": request.method,
-        "url": request.target if "://" in request.target.partition("?")[0] else f"{scheme}://{host}{request.target}",
+        "url": _url(request, scheme, host),
         "httpVersion": request.version,
         "cookies": [],
         "headers": _har_headers(request),
@@ -112,6 +112,13 @@ def _har_request(record: ConnectionRecord, found: CapturedExchange) -> dict[str,
         text = way.body.decode("utf-8", "replace")
         shown["postData"] = {"mimeType": request.values.get("content-type", ""), "text": text, "params": []}
     return shown
+
+
+def _url(request: Head, scheme: str, host: str) -> str:
+    """Its address; of a tunnel, what it leads to."""
+    if origin_form(request.target) != request.target:
+        return request.target
+    return f"{scheme}://{request.target if request.target == host else host + request.target}"
 
 
 def _har_response(response: Head | None, way: Way) -> dict[str, Any]:
@@ -133,7 +140,7 @@ def _har_headers(head: Head) -> list[dict[str, str]]:
     return [{"name": name, "value": value} for name, value in head.fields]
 
 
-def _har_content(body: bytes, mime_type: str) -> dict[str, Any]:
+def _har_content(body: bytearray, mime_type: str) -> dict[str, Any]:
     shown: dict[str, Any] = {"size": len(body), "mimeType": mime_type or "x-unknown"}
     try:
         return {**shown, "text": body.decode("utf-8")}
