@@ -331,6 +331,15 @@ def test_a_technique_that_failed_at_once_keeps_its_row(run: Any) -> None:
     assert "SSE" in figure.layout.yaxis.ticktext
 
 
+def test_a_technique_that_lost_everything_keeps_its_row(run: Any) -> None:
+    frame = run.deliveries[run.deliveries["technique"] != "sse"]
+    summary = run.summary()
+    summary.loc["sse", ["events", "lost"]] = 0, 40
+    silent = SimpleNamespace(**{**vars(run), "deliveries": frame, "summary": lambda: summary})
+    for figure in (charts.latency(silent), charts.timeline(silent)):
+        assert any("40 lost" in text for text in text_of(figure))
+
+
 def test_events_of_others_are_left_out(run: Any) -> None:
     frame = run.deliveries.assign(scheduled=run.deliveries["event_id"] != 5)
     dots = named(charts.latency(SimpleNamespace(**{**vars(run), "deliveries": frame})), "sse")
