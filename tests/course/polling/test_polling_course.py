@@ -138,6 +138,14 @@ def test_a_wrong_world_refutes_p2(wrong: dict[str, Any], named: str) -> None:
     assert found.verdict == "refuted" and named in found.whole
 
 
+@pytest.mark.parametrize("intervals_s", [{1.6}, {0.2, 0.4, 0.8, 1.6}])
+def test_pollers_that_an_interrupt_left_without_a_poll_decide_nothing(intervals_s: set[float]) -> None:
+    seen = priced()
+    none = seen.frame["interval_s"].isin(intervals_s)
+    seen.frame.loc[none, ["polls", "span_s", "empty", "events", "bytes"]] = 0
+    assert claims.judge("P2", seen).verdict in ("confirmed", "undecided")
+
+
 def test_pollers_that_fell_behind_decide_nothing() -> None:
     for slower, verdict in ((1.1, "undecided"), (1.5, "refuted")):
         slow = priced()
