@@ -73,6 +73,8 @@ def none_lost(lost: int, text: str = "lost") -> list[Part]:
 
 def more(interval: Interval, below: float, above: float, n: int) -> str:
     """How many events would decide what *n* did not."""
+    if math.isinf(interval.half_width):
+        return "; too few events to rule anything out"
     needed = confidence.events_needed(interval, below, above, n)
     return "; too close to the edge to say" if needed is None else f"; about {needed} events would decide"
 
