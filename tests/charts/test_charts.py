@@ -503,6 +503,18 @@ def test_overhead_without_segment_counts_says_so(run: Any) -> None:
     assert "not counted" in figure.layout.title.subtitle.text
 
 
+def test_overhead_compares_no_total_without_tcp_ip_with_one_that_has_it(run: Any) -> None:
+    """A page's bytes are known without it: it is no cheaper for that."""
+    summary = run.summary()
+    summary.loc["sse"] = summary.loc["websocket"]
+    summary["tcp_ip_per_event"] = summary["tcp_ip_per_event"].astype(float)
+    summary.loc["sse", "tcp_ip_per_event"] = float("nan")
+    two = summary.loc[["sse", "websocket"]]
+    title = charts.overhead(SimpleNamespace(**{**vars(run), "summary": lambda: two})).layout.title
+    assert title.text.endswith(" bytes over the streams")
+    assert title.subtitle.text.endswith("not counted for SSE, and left out of the title")
+
+
 # Sequence
 
 
