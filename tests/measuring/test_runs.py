@@ -24,6 +24,7 @@ from labkit.errors import LabkitError
 from labkit.measuring import run_bytes, run_file, summaries
 from labkit.measuring.joining import arrivals
 from labkit.measuring.recording import COLUMNS
+from labkit.measuring.rounding import plain as plain_table
 from labkit.measuring.rounding import rounded
 from labkit.measuring.run import Run, load
 from labkit.measuring.tables import Table
@@ -285,6 +286,19 @@ def test_a_server_that_is_not_ours_has_arrivals_and_no_latency() -> None:
     summary = run.summary().loc["sse"].to_dict()
     assert counts(summary) == (2, 0, 0, 0, 0, 0)
     assert math.isnan(summary["p50_ms"]) and math.isnan(summary["expected_mean_ms"])
+
+
+def test_intervals_are_from_one_arrival_to_the_next_at_the_same_subscriber() -> None:
+    """As a tap sees two clients of one stream: the second's arrival is no interval of the first's."""
+    run = run_of([row(i, subscriber=subscriber) for i in (1, 2, 3) for subscriber in (0, 1)])
+    told = run.intervals().loc["sse"]
+    assert (told["events"], told["p50_ms"], told["mean_ms"], told["max_ms"]) == (6, 1000, 1000, 1000)
+
+
+def test_figures_that_name_rows_are_rounded_only_where_they_stay_apart() -> None:
+    for index in (pd.Index([1.001, 1.002]), pd.MultiIndex.from_product([[1.001, 1.002], ["a"]])):
+        assert plain_table(pd.DataFrame({"n": [1, 2]}, index=index)).index.equals(index)
+    assert list(plain_table(pd.DataFrame({"n": [1, 2, 3]}, index=[0.5, 1.0, 1.0])).index) == ["0.5", "1", "1"]
 
 
 def test_the_floor() -> None:
