@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
-from labkit.claims.finding import Finding
+from labkit.claims.finding import Finding, NoVerdict
 from labkit.claims.values import shown
 from labkit.measuring.rounding import counted
 
@@ -135,8 +135,13 @@ def finding(
         expected, measured: in *unit*; *measured* as an interval where there is one.
         reason: what the guilty parts stand in, at ``{}``; those that hold are folded away.
         lead: what was found, in the claim's own words: the reason of one that stands, all parts folded away.
+
+    Raises:
+        NoVerdict: there is no part, and nothing holds because nothing was looked at.
     """
     parts = list(parts)
+    if not parts:
+        raise NoVerdict("undecided", "nothing was seen of what it says", n)
     verdict, (told, holds) = confidence.combine(part.verdict for part in parts), divided(parts)
     interval = measured if isinstance(measured, Interval) else None
     value = measured.value if isinstance(measured, Interval) else measured

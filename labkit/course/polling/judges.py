@@ -27,6 +27,7 @@ from labkit.claims.seen import (
 from labkit.claims.values import shown
 from labkit.course import latency
 from labkit.course.polling.intervals import Sweep
+from labkit.course.polling.jobs import WAYS
 from labkit.course.polling.price import Costs
 from labkit.course.polling.waiting import Waited
 
@@ -182,8 +183,9 @@ def waiting_for_a_job(seen: Waited) -> Finding:
     within 60 ms of a question are left out. ``measured``: the mean wait of the client that obeys ``Retry-After``.
     """
     frame = seen.frame[seen.frame["margin_s"] > DECIDED_S]
-    if not len(frame) or frame.groupby("how").size().min() < LEAST_EVENTS:
-        raise NoVerdict("undecided", "too few jobs", len(frame))
+    count = frame["how"].value_counts()
+    if few := [way.name for way in WAYS if count.get(way.name, 0) < LEAST_EVENTS]:
+        raise NoVerdict("undecided", f"too few jobs: {', '.join(few)}", len(frame))
     stalled, stalls_s = stood_still(seen.settings)
     noise = too_busy(seen.settings)
     shift_s = TOLERANCE * seen.one_way_s + stalls_s

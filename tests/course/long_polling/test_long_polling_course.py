@@ -122,6 +122,11 @@ def test_the_closed_form_holds_where_it_should() -> None:
     assert verdict("L1", world(RATES)) == "confirmed"
 
 
+def test_an_interrupted_run_without_an_answer_of_some_size_decides_nothing_about_headers() -> None:
+    seen = Sizes(Run([], {("", 1): [0, 0]}, Ledger(), {}, interrupted=True), {"small": 20, "big": 2000})
+    assert verdict("L4", seen) == "undecided"
+
+
 def test_an_interrupted_run_refutes_no_rate_of_requests() -> None:
     """What was counted in 2 s is no count of 10."""
     seen = world(RATES)

@@ -290,6 +290,13 @@ def test_a_machine_that_stood_still_excuses_a_client_that_is_late_and_no_other(
     assert claims.judge("N1", seen).verdict == verdict
 
 
+@pytest.mark.parametrize("way", [way.name for way in jobs.WAYS])
+def test_a_way_of_waiting_of_which_nothing_was_seen_is_not_taken_for_one_that_keeps_its_rule(way: str) -> None:
+    seen = jobs_waited()
+    found = claims.judge("N1", dataclasses.replace(seen, frame=seen.frame[seen.frame["how"] != way]))
+    assert (found.verdict, found.reason) == ("undecided", f"too few jobs: {way}")
+
+
 @pytest.mark.parametrize(
     ("way", "took_s", "wait_s", "requests"),
     [
