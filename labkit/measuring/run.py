@@ -54,8 +54,8 @@ class Run(Recording):
         """What can be said of a server that is not ours: the time between deliveries, per technique.
 
         Returns:
-            ``events``, ``p50_ms``, ``p95_ms``, ``max_ms`` and ``mean_ms`` from one arrival to the next at the same subscriber,
-            ``bytes_per_event``, ``requests``, ``connections``.
+            ``events``, ``p50_ms``, ``p95_ms``, ``max_ms`` and ``mean_ms`` from one arrival to the next at the same
+            subscriber, ``bytes_per_event``, ``requests``, ``connections``.
         """
         return summaries.intervals(self)
 
