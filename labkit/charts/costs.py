@@ -76,20 +76,23 @@ def _table(run: Any) -> pd.DataFrame:
 
 
 def _title(table: pd.DataFrame, natures: Natures) -> str:
-    totals, payload = table.sum(axis=1), float(table["payload"].median())
+    known = table if (table["tcp_ip"] > 0).all() else table.drop(columns="tcp_ip")  # like is compared with like
+    totals, payload = known.sum(axis=1), float(table["payload"].median())
     cheap, dear = totals.idxmin(), totals.idxmax()
     event = f"An event of {counted(payload, 'byte', style.number(payload))} costs"
-    first = f"{event} {style.number(totals[cheap])} bytes over {natures.short(str(cheap))}"
-    if len(table) == 1:
-        return first
-    return f"{first}, {style.number(totals[dear])} over {natures.short(str(dear))}"
+    least, most = style.number(totals[cheap]), style.number(totals[dear])
+    if least == most:
+        return f"{event} {least} bytes over {natures.group([str(technique) for technique in table.index])}"
+    return f"{event} {least} bytes over {natures.short(str(cheap))}, {most} over {natures.short(str(dear))}"
 
 
 def _note(table: pd.DataFrame, natures: Natures) -> str:
     unknown = [str(t) for t in table.index[table["tcp_ip"] == 0]]
     if not unknown:
         return "all bytes of both directions; hatched: derived from the kernel's count of segments"
-    return f"all bytes of both directions; TCP/IP headers not counted for {natures.group(unknown)}"
+    left_out = f"TCP/IP headers not counted for {natures.group(unknown)}"
+    some = len(unknown) < len(table)
+    return f"all bytes of both directions; {left_out}{', and left out of the title' * some}"
 
 
 def _add_bars(figure: go.Figure, table: pd.DataFrame, part: str, grey: style.Greys, *, columns: int) -> None:

@@ -68,8 +68,8 @@ def rows_of(run: Any) -> list[Row]:
     frame = frame[frame["latency_ms"].notna()]
     frame = frame.assign(technique=frame["technique"].where(frame["client"] != "browser", frame["technique"] + BROWSER))
     seen = list(dict.fromkeys(frame["technique"]))
-    order = [t for t in run.settings.get("techniques", ()) if t in seen or _failure(run, t)]
     rows, troubles, natures = [], _troubles(run), Natures(run.settings)
+    order = [t for t in run.settings.get("techniques", ()) if t in seen or troubles.get(t)]
     for technique in order + [t for t in seen if t not in order]:
         mine = frame[frame["technique"] == technique]
         low, mean, high = _expected(natures, technique) if timed else (None, None, None)

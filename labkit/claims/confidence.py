@@ -199,16 +199,20 @@ def agrees(interval: Interval, low: float, high: float, below: float, above: flo
 def events_needed(interval: Interval, below: float, above: float, n: int | None = None) -> int | None:
     """How many events would bring the interval's ends between two worlds: n times the square of the ratio.
 
+    Each end has a ratio of its own, since a median's interval need not be as long on either side; the larger counts.
+
     Args:
         n: how many events there were, where the interval counts groups of them.
 
     Returns:
         None if no number can be given: too few events to go by, or a value that lies outside.
     """
-    reach, room = interval.high - interval.value, min(interval.value - below, above - interval.value)
-    if not math.isfinite(reach) or not room > 0:
+    value = interval.value
+    sides = (value - interval.low, value - below), (interval.high - value, above - value)
+    if not all(math.isfinite(reach) and room > 0 for reach, room in sides):
         return None
-    return math.ceil((interval.n if n is None else n) * max(1.0, reach / room) ** 2)
+    ratio = max(1.0, *(reach / room for reach, room in sides))
+    return math.ceil((interval.n if n is None else n) * ratio**2)
 
 
 def combine(verdicts: Iterable[Verdict]) -> Verdict:

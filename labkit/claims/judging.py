@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
-from labkit.claims.finding import Finding
+from labkit.claims.finding import Finding, NoVerdict
 from labkit.claims.values import shown
 from labkit.measuring.rounding import counted
 
@@ -73,6 +73,8 @@ def none_lost(lost: int, text: str = "lost") -> list[Part]:
 
 def more(interval: Interval, below: float, above: float, n: int) -> str:
     """How many events would decide what *n* did not."""
+    if math.isinf(interval.half_width):
+        return "; too few events to rule anything out"
     needed = confidence.events_needed(interval, below, above, n)
     return "; too close to the edge to say" if needed is None else f"; about {needed} events would decide"
 
@@ -133,8 +135,13 @@ def finding(
         expected, measured: in *unit*; *measured* as an interval where there is one.
         reason: what the guilty parts stand in, at ``{}``; those that hold are folded away.
         lead: what was found, in the claim's own words: the reason of one that stands, all parts folded away.
+
+    Raises:
+        NoVerdict: there is no part, and nothing holds because nothing was looked at.
     """
     parts = list(parts)
+    if not parts:
+        raise NoVerdict("undecided", "nothing was seen of what it says", n)
     verdict, (told, holds) = confidence.combine(part.verdict for part in parts), divided(parts)
     interval = measured if isinstance(measured, Interval) else None
     value = measured.value if isinstance(measured, Interval) else measured

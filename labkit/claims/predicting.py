@@ -21,6 +21,9 @@ from labkit.errors import LabkitError
 CONDITIONS = ("one_way_s", "jitter_s", "poll_interval_s", "hold_s", "rate_per_s")
 """What a question may name of a run, as its settings do."""
 
+SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+"""The units of a time that are understood, in seconds."""
+
 SESSION = secrets.token_hex(4)
 """Of this process: where no notebook has a name, a question belongs to the kernel that asked it."""
 
@@ -76,13 +79,13 @@ def predict(id: str, value: float | EllipsisType, unit: str = "", **conditions: 
             run has them and the notebook is this one.
 
     Raises:
-        LabkitError: no such claim or condition, or *value* is not a number.
+        LabkitError: no such claim or condition, *value* is not a number, or *unit* is none of the claim's values.
     """
     if id not in DECLARED and not any(entry["id"] == id for entry in logbook.entries(logbook.path())):
         raise LabkitError(f"there is no claim {id!r} to predict; there are: {', '.join(DECLARED) or 'none'}")
     if unknown := set(conditions) - set(CONDITIONS):
         raise LabkitError(f"no condition {', '.join(sorted(unknown))}; a question may name {', '.join(CONDITIONS)}")
-    unit = unit or (DECLARED[id].unit if id in DECLARED else "")
+    unit = _unit(id, unit)
     if value is ...:
         return Blank(id, unit)
     number, named = _number(value), {name: _number(given) for name, given in conditions.items()}
@@ -91,10 +94,22 @@ def predict(id: str, value: float | EllipsisType, unit: str = "", **conditions: 
     return kept
 
 
+def _unit(id: str, unit: str) -> str:
+    """In what a claim's value is predicted; of what somebody recorded without declaring it, anything."""
+    if id not in DECLARED:
+        return unit
+    own = DECLARED[id].unit
+    known = list(SECONDS) if own in SECONDS else [own]
+    if unit and unit not in known:
+        takes = f"in {', '.join(known)}" if own else "without a unit"
+        raise LabkitError(f"{id} is predicted {takes}, not in {unit!r}")
+    return unit or own
+
+
 def _number(value: Any) -> float:
     try:
-        number = float(value)
-    except (TypeError, ValueError):
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise LabkitError(f"a prediction is a number, not {value!r}")
@@ -131,7 +146,7 @@ def predicted_latency_s(technique: str, settings: Mapping[str, Any]) -> float | 
     A prediction whose question names no condition is for no run in particular.
     """
     kept = [asked_here(claim.id, settings) for claim in DECLARED.values() if claim.latency_of == technique]
-    seconds = [p.value * {"us": 1e-6, "ms": 1e-3}.get(p.unit, 1.0) for p in kept if p is not None and p.conditions]
+    seconds = [p.value * SECONDS.get(p.unit, 1.0) for p in kept if p is not None and p.conditions]
     return seconds[-1] if seconds else None
 
 

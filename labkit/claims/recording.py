@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from labkit.claims import logbook, told
 from labkit.claims.claim import DECLARED
 from labkit.claims.confidence import VERDICTS, Interval, Verdict
-from labkit.claims.predicting import Prediction, prediction
+from labkit.claims.predicting import SECONDS, Prediction, prediction
 from labkit.claims.values import between, shown
 from labkit.errors import LabkitError, package
 
@@ -179,9 +179,8 @@ def ratio(found: Record, guess: Prediction) -> float | None:
 
     Where the claim's question asks for a limit, over the limit.
     """
-    seconds = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
     units = found.unit, guess.unit or found.unit
-    scales = (1.0, 1.0) if units[0] == units[1] else tuple(seconds.get(unit) for unit in units)
+    scales = (1.0, 1.0) if units[0] == units[1] else tuple(SECONDS.get(unit) for unit in units)
     claim = DECLARED.get(found.id)
     value = found.expected if claim is not None and claim.limit else found.measured
     if not isinstance(value, int | float) or not value or None in scales:

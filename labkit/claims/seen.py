@@ -137,6 +137,16 @@ def see(run: Run, technique: str, noise_limit_s: float | None = None) -> Seen:
     return Seen(frame, d, may_s + floor_s, shift_s, share, skipped, fresh, run.interrupted, noise)
 
 
+def uninterrupted(*runs: Run) -> None:
+    """Let through runs that lasted as long as they were planned.
+
+    Raises:
+        NoVerdict: one did not, so that what it counted is of a shorter time than theory's.
+    """
+    if any(run.interrupted for run in runs):
+        raise NoVerdict("undecided", "the run was interrupted")
+
+
 def too_busy(settings: Mapping[str, Any]) -> str:
     """Why nothing about time can be decided by a run, if its loop stood still for so long; empty if it did not."""
     if stood_still(settings)[0] <= HELD_UP:

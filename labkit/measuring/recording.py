@@ -85,7 +85,7 @@ class Recording:
         missing: Iterable[Mapping[str, Any]] = (),
         versions: Mapping[str, str] | None = None,
     ) -> None:
-        self._given = deliveries
+        self._given = deliveries if _is_by_column(deliveries) else list(deliveries)
         self.published: dict[tuple[str, int], Any] = {key: _plain(value) for key, value in published.items()}
         self.ledger = ledger
         self.settings: dict[str, Any] = _plain(dict(settings))
@@ -101,13 +101,13 @@ class Recording:
         pd = package("pandas")
 
         given = _by_column(self._given)
-        frame = pd.DataFrame({name: _column(given.get(name), name) for name in COLUMNS})
+        frame = pd.DataFrame({name: _column(given[name], name) for name in COLUMNS})
         return frame.sort_values("received_ns", kind="stable", ignore_index=True)
 
     def columns(self, *names: str) -> Iterator[tuple[Any, ...]]:
         """These columns of the deliveries as they were put down, a tuple for each; pandas is not needed for it."""
         given = _by_column(self._given)
-        return zip(*(given.get(name, ()) for name in names), strict=True)
+        return zip(*(given[name] for name in names), strict=True)
 
     @cached_property
     def connections(self) -> pd.DataFrame:
@@ -176,19 +176,24 @@ def stalls(settings: Mapping[str, Any]) -> str:
 
 
 def _by_column(given: Any) -> dict[str, list[Any]]:
-    """Rows, columns or a frame, as lists by column: pandas would make floats of the integers beside a None."""
-    if isinstance(given, Mapping) or hasattr(given, "columns"):
-        return {name: list(given[name]) for name in given}
-    rows = list(given)
-    return {name: [row.get(name) for row in rows] for name in COLUMNS} if rows else {}
+    """Rows, columns or a frame, as lists by column: pandas would make floats of the integers beside a None.
+
+    Of a column that is not given nothing is known, as of a row's that are not.
+    """
+    if not _is_by_column(given):
+        return {name: [row.get(name) for row in given] for name in COLUMNS}
+    count = max((len(given[name]) for name in given), default=0)
+    return {name: list(given[name]) if name in given else [None] * count for name in COLUMNS}
 
 
-def _column(values: list[Any] | None, name: str) -> Any:
+def _is_by_column(given: Any) -> bool:
+    return isinstance(given, Mapping) or hasattr(given, "columns")
+
+
+def _column(values: list[Any], name: str) -> Any:
     pd = package("pandas")
 
     dtype, default = COLUMNS[name], _DEFAULTS.get(name)
-    if values is None:
-        values = []
     absent = _NAN if dtype == "float64" else pd.NA
     filled = [(absent if default is None else default) if pd.isna(value) else value for value in values]
     return pd.Series(pd.array(filled, dtype=dtype))

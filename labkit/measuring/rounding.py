@@ -36,11 +36,16 @@ def plain(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _index(index: Any) -> Any:
     if index.nlevels == 1:
-        return type(index)(_texts(index), name=index.name) if index.dtype.kind == "f" else index
+        return type(index)(_texts(index), name=index.name) if _can_be_texts(index) else index
     for number, level in enumerate(index.levels):
-        if level.dtype.kind == "f" and len(set(texts := _texts(level))) == len(level):
-            index = index.set_levels(texts, level=number)
+        if _can_be_texts(level):
+            index = index.set_levels(_texts(level), level=number)
     return index
+
+
+def _can_be_texts(figures: Any) -> bool:
+    """Whether they are figures, and no two that differ read the same."""
+    return bool(figures.dtype.kind == "f") and len(set(_texts(figures))) == figures.nunique(dropna=False)
 
 
 def _texts(figures: Any) -> list[str]:

@@ -83,23 +83,24 @@ def intervals(run: Recording) -> pd.DataFrame:
 
 def interval_rows(run: Recording) -> list[dict[str, Any]]:
     """What :func:`intervals` tables, as plain rows: pandas is not needed for them."""
-    arrivals: dict[str, list[int]] = {}
-    for technique, received_ns in run.columns("technique", "received_ns"):
-        arrivals.setdefault(technique, []).append(received_ns)
-    return [_intervals(technique, sorted(arrivals[technique]), run) for technique in sorted(arrivals)]
+    arrivals: dict[str, dict[int, list[int]]] = {}
+    for technique, subscriber, received_ns in run.columns("technique", "subscriber", "received_ns"):
+        arrivals.setdefault(technique, {}).setdefault(subscriber or 0, []).append(received_ns)
+    return [_intervals(technique, list(arrivals[technique].values()), run) for technique in sorted(arrivals)]
 
 
-def _intervals(technique: str, arrivals_ns: list[int], run: Recording) -> dict[str, Any]:
-    gaps_ms = sorted((after - before) / 1e6 for before, after in pairwise(arrivals_ns))
-    records = list(run.ledger.of(technique))
+def _intervals(technique: str, arrivals_ns: list[list[int]], run: Recording) -> dict[str, Any]:
+    """Of each subscriber from one of its own arrivals to the next."""
+    gaps_ms = sorted((after - before) / 1e6 for mine in arrivals_ns for before, after in pairwise(sorted(mine)))
+    events, records = sum(map(len, arrivals_ns)), list(run.ledger.of(technique))
     return {
         "technique": technique,
-        "events": len(arrivals_ns),
+        "events": events,
         "p50_ms": quantile(gaps_ms, 0.5),
         "p95_ms": quantile(gaps_ms, 0.95),
         "max_ms": gaps_ms[-1] if gaps_ms else _NAN,
         "mean_ms": sum(gaps_ms) / len(gaps_ms) if gaps_ms else _NAN,
-        "bytes_per_event": sum(record.bytes_total for record in records) / len(arrivals_ns),
+        "bytes_per_event": sum(record.bytes_total for record in records) / events,
         "requests": sum(record.requests for record in records),
         "connections": len(records),
     }

@@ -96,7 +96,7 @@ def polling_latency(
     period = poll_interval_s + gap if waiting else max(poll_interval_s, gap)
     if waiting or gap >= poll_interval_s:
         period += jitter_s
-    wait_s = period / 2 + jitter_s**2 / 12 / period
+    wait_s = period / 2 + (jitter_s**2 / 12 / period if jitter_s else 0.0)  # without a period nothing waits
     square = period**2 / 3 + jitter_s**2 / 6  # E[X^3] / 3 E[X]: X is symmetric about P
     jittered = f"(P + j^2/6P)/2 + d + j/2, j = {jitter_s:g} s" if jitter_s else "uniform on [d, P + d], mean P/2 + d"
     return Expectation(

@@ -167,12 +167,13 @@ def long_polling_pipelined_latency(rate_per_s: float, one_way_s: float, hold_s: 
     lambda E[r] queued events, which wait lambda E[r^2] / 2 in all, and E[e^(-lambda r)] (1 - e^(-lambda H)) that find a
     poll parked. With H below g a rest could outlast two polls.
     """
-    rate, step_s, longest = max(rate_per_s, 1e-9), gap_s / STEPS, math.exp(-rate_per_s * gap_s)
+    if not gap_s:
+        return _queued_or_not(one_way_s, 0.0, 1.0, 0.0, "pipelined long polling: without a gap one transit, d")
+    rate, step_s = max(rate_per_s, 1e-9), gap_s / STEPS
     first = second = third = transform = 0.0  # of r: E[r], E[r^2], E[r^3], (1 - E[e^(-lambda r)]) / lambda
     for n in range(STEPS + 1):
         y, weight = n * step_s, (1 if n in (0, STEPS) else 4 if n % 2 else 2) * step_s / 3
-        near = math.exp(-rate * y) - longest
-        tail = weight * near / (near + math.exp(-rate * (gap_s - y)))  # 1 - F(y)
+        tail = weight * _is_left(rate, gap_s, y)
         first, second, third = first + tail, second + 2 * y * tail, third + 3 * y * y * tail
         transform += math.exp(-rate * y) * tail
     events = rate * first + (1 - rate * transform) * -math.expm1(-rate * hold_s)
@@ -186,6 +187,17 @@ def long_polling_pipelined_latency(rate_per_s: float, one_way_s: float, hold_s: 
         source="pipelined long polling: d + (lambda E[r^2] / 2) / (lambda E[r] + E[e^(-lambda r)] (1 - e^(-lambda H))),"
         f" r what is left of the gap g = {gap_s:g} s of the answer before the last",
     )
+
+
+def _is_left(rate_per_s: float, gap_s: float, y: float) -> float:
+    """1 - F(y): the chance that more than y is left of a gap.
+
+    F's numerator over the rest of its denominator is e^(-lambda (g - 2y)) / (1 - e^(-lambda (g - y))): one power, which
+    says the same of any lambda g, where all three of F are 0 of a large one.
+    """
+    none_in_rest = -math.expm1(-rate_per_s * (gap_s - y))
+    power = min(rate_per_s * (2 * y - gap_s), 700.0)  # beyond it nothing is left
+    return none_in_rest / (none_in_rest + math.exp(power))
 
 
 def recycled_stream_latency(rate_per_s: float, one_way_s: float, every: int, gap_s: float) -> Expectation:

@@ -331,6 +331,15 @@ def test_a_technique_that_failed_at_once_keeps_its_row(run: Any) -> None:
     assert "SSE" in figure.layout.yaxis.ticktext
 
 
+def test_a_technique_that_lost_everything_keeps_its_row(run: Any) -> None:
+    frame = run.deliveries[run.deliveries["technique"] != "sse"]
+    summary = run.summary()
+    summary.loc["sse", ["events", "lost"]] = 0, 40
+    silent = SimpleNamespace(**{**vars(run), "deliveries": frame, "summary": lambda: summary})
+    for figure in (charts.latency(silent), charts.timeline(silent)):
+        assert any("40 lost" in text for text in text_of(figure))
+
+
 def test_events_of_others_are_left_out(run: Any) -> None:
     frame = run.deliveries.assign(scheduled=run.deliveries["event_id"] != 5)
     dots = named(charts.latency(SimpleNamespace(**{**vars(run), "deliveries": frame})), "sse")
@@ -492,6 +501,18 @@ def test_overhead_without_segment_counts_says_so(run: Any) -> None:
     figure = charts.overhead(unknown)
     assert "TCP/IP headers (derived)" not in {t.name for t in figure.data}
     assert "not counted" in figure.layout.title.subtitle.text
+
+
+def test_overhead_compares_no_total_without_tcp_ip_with_one_that_has_it(run: Any) -> None:
+    """A page's bytes are known without it: it is no cheaper for that."""
+    summary = run.summary()
+    summary.loc["sse"] = summary.loc["websocket"]
+    summary["tcp_ip_per_event"] = summary["tcp_ip_per_event"].astype(float)
+    summary.loc["sse", "tcp_ip_per_event"] = float("nan")
+    two = summary.loc[["sse", "websocket"]]
+    title = charts.overhead(SimpleNamespace(**{**vars(run), "summary": lambda: two})).layout.title
+    assert title.text.endswith(" bytes over the streams")
+    assert title.subtitle.text.endswith("not counted for SSE, and left out of the title")
 
 
 # Sequence

@@ -15,7 +15,7 @@ import pytest
 from filelock import FileLock
 
 import labkit
-from labkit.claims import logbook, predicting, recording
+from labkit.claims import judging, logbook, predicting, recording
 from labkit.claims.confidence import (
     Interval,
     agrees,
@@ -95,6 +95,18 @@ def test_undecided_says_how_many_events_would_decide():
     assert events_needed(Interval(50, 40, 60, 100), 30, 70) == 100
     assert events_needed(Interval(50, 40, 60, 100), 50, 70) is None
     assert events_needed(Interval(50, -math.inf, math.inf, 3), 45, 55) is None
+
+
+def test_how_many_events_would_decide_is_told_by_the_longer_side_of_a_medians_interval():
+    """Undecided by its lower end: as many events as there were cannot decide."""
+    found = Interval(10, 0, 11, 30, (-5, 12))
+    assert agrees(found, 9, 11, 5, 15) == "undecided"
+    assert events_needed(found, 5, 15) == 120
+
+
+def test_an_endless_interval_is_one_of_too_few_events_and_at_no_edge():
+    assert judging.more(median_interval([1.0] * 9), 0, 2, 9) == "; too few events to rule anything out"
+    assert judging.more(Interval(50, 40, 60, 100), 50, 70, 100) == "; too close to the edge to say"
 
 
 @pytest.mark.parametrize(
@@ -468,10 +480,21 @@ def test_a_reason_is_one_part_a_line_and_what_holds_is_folded_away(ledger):
     )
 
 
-@pytest.mark.parametrize("value", ["half a second", None, math.nan])
+@pytest.mark.parametrize("value", ["half a second", None, math.nan, 10**400, True])
 def test_a_prediction_is_a_number(ledger, value):
     with pytest.raises(LabkitError, match="a number"):
         predicting.predict("P1", value)
+
+
+@pytest.mark.parametrize(
+    ("id", "unit", "said"),
+    [("P1", "min", "P1 is predicted in s, ms, us, not in 'min'"), ("P4", "s", "P4 is predicted without a unit")],
+)
+def test_a_prediction_in_a_unit_that_cannot_be_compared_is_refused(ledger, id, unit, said):
+    """It would be drawn as so many seconds, and scored by nothing."""
+    with pytest.raises(LabkitError, match=said):
+        predicting.predict(id, 5, unit, one_way_s=0.05)
+    assert predicting.predict("P2", 5, "bytes").unit == "bytes"
 
 
 @pytest.mark.parametrize(
@@ -485,6 +508,10 @@ def test_a_prediction_is_a_number(ledger, value):
         (4148, "bytes", "4148 bytes"),
         (4148.4, "bytes", "4150 bytes"),
         (1, "bytes", "1 byte"),
+        (1, "requests/s", "1 request/s"),
+        (1, "ms", "1 ms"),
+        (0.9999, "times", "1 time"),
+        (np.int64(3), "events", "3 events"),
         (float("inf"), "bytes", "inf bytes"),
         ("d", "s", "d"),
         (None, "s", ""),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from conftest import UNIT
+from labkit.claims.checking import judge
 from labkit.claims.claim import DECLARED
 from power.__main__ import confirmed, verdicts
 from power.planted import PLANTED, UNSIMULATED, Planted
@@ -21,6 +23,13 @@ def test_a_planted_world_is_refuted_and_a_true_one_is_not(row: Planted, seed: in
     true = verdicts(row, TRUE_WORLDS * row.true, seed, False)
     assert not true["refuted"]
     assert confirmed(true) >= 0.9 * sum(true.values()), true
+
+
+@pytest.mark.parametrize("row", {row.id: row for row in PLANTED}.values(), ids=lambda row: row.id)
+def test_a_claim_is_predicted_in_the_unit_that_its_judge_measures_in(row: Planted) -> None:
+    """Else no prediction of it is ever scored."""
+    found = judge(row.id, row.world(np.random.default_rng(1), False))
+    assert found.unit == DECLARED[row.id].unit
 
 
 def test_each_claim_is_simulated_or_has_its_reason_why_not() -> None:

@@ -24,6 +24,7 @@ from labkit.errors import LabkitError
 from labkit.measuring import run_bytes, run_file, summaries
 from labkit.measuring.joining import arrivals
 from labkit.measuring.recording import COLUMNS
+from labkit.measuring.rounding import plain as plain_table
 from labkit.measuring.rounding import rounded
 from labkit.measuring.run import Run, load
 from labkit.measuring.tables import Table
@@ -119,6 +120,20 @@ def test_integers_stay_exact_beside_missing_ones() -> None:
 def test_rows_columns_or_a_frame_are_the_same_run(form: Any) -> None:
     rows = [row(1), row(2)]
     pd.testing.assert_frame_equal(run_of(form(rows)).deliveries, run_of(rows).deliveries)
+
+
+@pytest.mark.parametrize("form", [list, pd.DataFrame, lambda rows: pd.DataFrame(rows).to_dict("list")])
+@pytest.mark.parametrize("column", ["client", "topic", "subscriber", "scheduled", "conflated", "clock_error_ms"])
+def test_a_column_that_is_not_given_is_as_one_in_which_nothing_is_known(form: Any, column: str) -> None:
+    rows = [{name: value for name, value in row(i).items() if name != column} for i in (1, 2, 3)]
+    run = run_of(form(rows))
+    assert {name: str(dtype) for name, dtype in run.deliveries.dtypes.items()} == COLUMNS
+    assert counts(run.summary().loc["sse"].to_dict()) == (3, 0, 0, 0, 0, 0)
+
+
+def test_rows_that_can_be_read_once_are_there_for_all_that_asks() -> None:
+    run = run_of(iter([row(1), row(2)]))
+    assert len(list(run.columns("event_id"))) == len(run.deliveries) == 2
 
 
 def test_a_run_without_a_delivery_has_its_columns_and_a_summary() -> None:
@@ -273,6 +288,19 @@ def test_a_server_that_is_not_ours_has_arrivals_and_no_latency() -> None:
     assert math.isnan(summary["p50_ms"]) and math.isnan(summary["expected_mean_ms"])
 
 
+def test_intervals_are_from_one_arrival_to_the_next_at_the_same_subscriber() -> None:
+    """As a tap sees two clients of one stream: the second's arrival is no interval of the first's."""
+    run = run_of([row(i, subscriber=subscriber) for i in (1, 2, 3) for subscriber in (0, 1)])
+    told = run.intervals().loc["sse"]
+    assert (told["events"], told["p50_ms"], told["mean_ms"], told["max_ms"]) == (6, 1000, 1000, 1000)
+
+
+def test_figures_that_name_rows_are_rounded_only_where_they_stay_apart() -> None:
+    for index in (pd.Index([1.001, 1.002]), pd.MultiIndex.from_product([[1.001, 1.002], ["a"]])):
+        assert plain_table(pd.DataFrame({"n": [1, 2]}, index=index)).index.equals(index)
+    assert list(plain_table(pd.DataFrame({"n": [1, 2, 3]}, index=[0.5, 1.0, 1.0])).index) == ["0.5", "1", "1"]
+
+
 def test_the_floor() -> None:
     assert run_of([], floor_ms=[0.4, 0.1, 0.2]).floor == pytest.approx({"p50": 0.2, "p95": 0.38, "max": 0.4, "n": 3})
     assert run_of([]).floor["n"] == 0 and math.isnan(run_of([]).floor["p50"])
@@ -286,6 +314,15 @@ def test_the_floor_is_said_to_be_a_lower_bound_beside_what_the_streams_take() ->
     assert note.endswith("comes on top: here, in the median, SSE 2 ms over theory.")
     (alone,) = run_of([row(1, technique="polling")], settings=settings, floor_ms=[0.2]).notes
     assert alone.endswith("comes on top.")
+
+
+@pytest.mark.parametrize("jitter_s", [0.0, 0.02])
+def test_what_a_stream_takes_beside_the_network_is_told_where_all_events_would_take_the_same(jitter_s: float) -> None:
+    """With jitter a median may be below theory's mean, and no server takes less than nothing."""
+    schedule = {"name": "poisson", "rate_per_s": 5.0}
+    settings = told({"techniques": ["sse"], "one_way_s": 0.05, "jitter_s": jitter_s, "schedule": schedule})
+    (note,) = run_of([row(i, latency_ms=52.0) for i in (1, 2, 3)], settings=settings, floor_ms=[0.2]).notes
+    assert note.endswith("comes on top." if jitter_s else "comes on top: here, in the median, SSE 2 ms over theory.")
 
 
 def test_an_unknown_grouping_is_refused() -> None:

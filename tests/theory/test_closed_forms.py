@@ -193,6 +193,20 @@ def test_pipelined_polls_wait_for_what_is_left_of_a_gap(rate, d, hold):
     assert max(world.latencies) <= expected.max_s + 1e-9
 
 
+@pytest.mark.parametrize(("rate", "gap"), [(1000.0, 1.5), (1000.0, 4.0), (75.0, 20.0)])
+def test_pipelined_polls_of_very_many_events_wait_for_a_quarter_of_a_gap(rate, gap):
+    """Each answer takes along what half a gap has queued: the two polls take turns."""
+    expected = theory.long_polling_pipelined_latency(rate, gap / 2, 30.0, gap)
+    assert expected.mean_s - gap / 2 == pytest.approx(gap / 4, rel=0.01)
+    assert expected.std_s == pytest.approx(gap / 2 / math.sqrt(12), rel=0.01)
+
+
+def test_without_a_network_nothing_waits_for_a_poll_that_is_always_there():
+    pipelined = theory.long_polling_pipelined_latency(5.0, 0.0, 0.0, 0.0)
+    for expected in (pipelined, theory.polling_latency(0.0, 0.0)):
+        assert (expected.mean_s, expected.max_s, expected.std_s) == (0.0, 0.0, 0.0)
+
+
 @pytest.mark.parametrize("rate", [2.0, 10.0, 60.0])
 @pytest.mark.parametrize("every", [1, 2, 7, 30])
 @pytest.mark.parametrize("fresh", [False, True])

@@ -40,7 +40,9 @@ def later_versions_stream(seen: SameStream) -> Finding:
         parts.append(said(whole, f"{name}: {n} events in order", f"{name}: {lost} lost, {twice} twice or out of order"))
     chunked = seen.fields[NEW].get("transfer-encoding", "")
     parts.append(said(not chunked, "no chunks over HTTP/2", f"over HTTP/2: transfer-encoding: {chunked}"))
-    median = confidence.median_interval(list(seen.latency_s[NEW]) or [0.0])
+    if not seen.latency_s[NEW]:
+        return finding([*parts, Part("undecided", f"{NEW}: no event has a latency")], n, d)
+    median = confidence.median_interval(list(seen.latency_s[NEW]))
     text = f"{NEW}: median {shown(median.value, 's')}, {ends(median)} at 99.8 %, theory {shown(d, 's')}"
     low, high = (1 - EARLY) * d, (1 + TOLERANCE) * d + seen.timers_s
     busy = seen.timers_s > d / 5
@@ -115,14 +117,17 @@ def an_end_is_an_end(seen: Endings) -> Finding:
     """
     parts = []
     for how, silent in (("end", True), ("give up", False), ("cut", False)):
-        for case in seen.of("HTTP/2", how):  # type: ignore[arg-type]
+        cases = seen.of("HTTP/2", how)  # type: ignore[arg-type]
+        parts += [] if cases else [Part("undecided", f"over HTTP/2 nobody was tried on this: {how}")]
+        for case in cases:
             text = f"{case.client}, {how}: {case.said or 'silent'}"
             parts.append(said(bool(case.said) is not silent, text, text))
             if case.again is not None and how != "cut":
                 parts.append(said(case.again, f"{case.client}, {how}: the connection goes on"))
     fooled = [case for case in seen.of("EOF", "cut") if not case.said]
     parts.append(said(bool(fooled), "by EOF a cut is taken for the end", "by EOF a cut was told"))
-    lead = "END_STREAM ends a body, RST_STREAM breaks it off and leaves the connection: by EOF both look alike"
+    kept = " and leaves the connection" * any(case.again is not None for case in seen.of("HTTP/2", "give up"))
+    lead = f"END_STREAM ends a body, RST_STREAM breaks it off{kept}: by EOF both look alike"
     tried = sum(case.framing == "HTTP/2" for case in seen.cases)
     return finding(parts, len(seen.cases), None, tried, "endings", lead=lead)
 

@@ -10,7 +10,7 @@ from labkit import theory
 from labkit.charts import layout, style
 from labkit.claims.seen import Seen, see
 from labkit.course.asking import at_rate
-from labkit.course.long_polling.polls import ENDLESS_S, LONG, ONE_WAY_S, STREAM, requests_by_topic, swept
+from labkit.course.long_polling.polls import ENDLESS_S, LONG, ONE_WAY_S, STREAM, lasted_s, requests_by_topic, swept
 from labkit.course.shown import OfRun, Shown, as_table
 from labkit.course.variants import several
 from labkit.lab.lab import Lab
@@ -80,7 +80,7 @@ class Rates(OfRun, Shown):
             "requests": requests,
             "events_per_answer": events / max(1, requests),
             "theory_events_per_answer": theory.long_polling_events_per_answer(rate, ENDLESS_S, gap_s),
-            "requests_per_s": requests / self.duration_s / max(1, len(mine)),
+            "requests_per_s": requests / lasted_s(self.run, self.duration_s) / max(1, len(mine)),
             "theory_requests_per_s": theory.long_polling_requests_per_s(rate, d, ENDLESS_S),
             "bytes_per_event": float(long["bytes", "sum"]) / max(1, events),
             "stream_ms": float(stream["latency_ms", "sum"]) / streamed if streamed else float("nan"),

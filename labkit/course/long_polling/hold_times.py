@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from labkit import theory
 from labkit.charts import layout, style
 from labkit.course.asking import at_rate
-from labkit.course.long_polling.polls import ENDLESS_S, LONG, ONE_WAY_S, requests_by_topic, swept
+from labkit.course.long_polling.polls import ENDLESS_S, LONG, ONE_WAY_S, lasted_s, requests_by_topic, swept
 from labkit.course.shown import OfRun, Shown, as_table
 from labkit.course.variants import several, variant
 from labkit.lab.lab import Lab
@@ -48,7 +48,7 @@ class Holds(OfRun, Shown):
             "events": len(mine),
             "mean_ms": float(mine["latency_ms"].mean()),
             "theory_ms": at_rate(LONG_POLLING, rate, d, hold_s=hold_s).mean_s * 1e3,
-            "requests_per_s": requests / topics / self.duration_s,
+            "requests_per_s": requests / topics / lasted_s(self.run, self.duration_s),
             "theory_requests_per_s": theory.long_polling_requests_per_s(rate, d, hold_s),
         }
 

@@ -11,7 +11,7 @@ from labkit.claims import confidence
 from labkit.claims.confidence import Interval, Verdict
 from labkit.claims.finding import Finding, NoVerdict
 from labkit.claims.judging import LEAST_EVENTS, Part, finding, less, listed, named, refined, said, timed
-from labkit.claims.seen import OUTSIDE, Seen, mean_part, range_part, see, skipped_part
+from labkit.claims.seen import OUTSIDE, Seen, mean_part, range_part, see, skipped_part, uninterrupted
 from labkit.claims.values import shown
 from labkit.course import latency
 from labkit.course.asking import at_rate
@@ -121,6 +121,7 @@ def answering_often(seen: Rates) -> Finding:
 
     Told from a request for each event, and from a gap twice as long.
     """
+    uninterrupted(seen.run)
     whole, table, d = seen.seen(), seen.table(), seen.one_way_s
     top = table.iloc[-1]
     parts = [_cycle(top, theory.request_gap(d), whole)]

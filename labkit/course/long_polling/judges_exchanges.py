@@ -6,7 +6,7 @@ from labkit import theory
 from labkit.claims.confidence import Verdict
 from labkit.claims.finding import Finding
 from labkit.claims.judging import EARLY, Part, finding, named, said
-from labkit.claims.seen import mean_part, range_part, see, skipped_part
+from labkit.claims.seen import mean_part, range_part, see, skipped_part, uninterrupted
 from labkit.claims.values import shown
 from labkit.course.long_polling.exchanges import FRESH, KEPT, Connections, Pipelined, Sizes
 from labkit.course.long_polling.judges import EDGE, mean_of, only
@@ -25,6 +25,7 @@ def full_headers(seen: Sizes) -> Finding:
     The heads are counted from the bytes as they went, to the empty line that ends each. Most of the events are Korean,
     which goes as it is: escaped it would take twice its bytes.
     """
+    uninterrupted(seen.run)
     table = seen.table()
     off = float((table["headers"] / table["heads"] - 1).abs().max())
     spread = float(table["heads"].max() / table["heads"].min() - 1)

@@ -25,6 +25,11 @@ def requests_by_topic(run: Run, technique: str) -> dict[str, int]:
     return found
 
 
+def lasted_s(run: Run, planned_s: float) -> float:
+    """For how long requests were counted: as planned, unless the run was interrupted before."""
+    return min(planned_s, run.settings["duration_s"]) if run.interrupted else planned_s
+
+
 def swept(low: float, high: float) -> list[float]:
     """From *low* to *high* in equal ratios."""
     return [low * (high / low) ** (i / MANY) for i in range(MANY + 1)]

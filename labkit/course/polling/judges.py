@@ -27,6 +27,7 @@ from labkit.claims.seen import (
 from labkit.claims.values import shown
 from labkit.course import latency
 from labkit.course.polling.intervals import Sweep
+from labkit.course.polling.jobs import WAYS
 from labkit.course.polling.price import Costs
 from labkit.course.polling.waiting import Waited
 
@@ -85,9 +86,9 @@ def cost_rises(seen: Costs) -> Finding:
     exact, and the polls come every T. Each topic gives a line of its own, so that topics are the samples.
     ``measured``: h.
     """
-    frame = seen.frame
+    frame = seen.frame[seen.frame["polls"] > 0]  # a run that was interrupted has none of a long interval
     if len(frame) < 2 * LEAST_EVENTS or frame["topic"].nunique() < 4:
-        raise NoVerdict("undecided", f"{len(frame)} pollers are too few", len(frame))
+        raise NoVerdict("undecided", f"{len(frame)} pollers that polled are too few", len(frame))
     lines = [line for _, part in frame.groupby("topic") if (line := _line(part)) is not None]
     h, b = (confidence.mean_interval([line[i] for line in lines]) for i in (0, 1))
     off = max((line[2] for line in lines), default=math.inf)
@@ -95,7 +96,7 @@ def cost_rises(seen: Costs) -> Finding:
         _value("h", h, seen.empty_bytes, EFFECT_H * seen.empty_bytes, "a request and its empty answer"),
         _value("b", b, seen.event_bytes, EFFECT_B, "what an event adds to an answer"),
         _straight(off),
-        *_in_time(seen),
+        *_in_time(seen, frame),
     ]
     sums = frame.groupby("interval_s")[["bytes", "events"]].sum()
     each = sums["bytes"] / sums["events"]
@@ -128,9 +129,9 @@ def _straight(off: float) -> Part:
     return Part(verdict, f"no point is more than {off:.1%} off its topic's line")
 
 
-def _in_time(seen: Costs) -> list[Part]:
+def _in_time(seen: Costs, frame: Any) -> list[Part]:
     noise, stalled = too_busy(seen.settings), stood_still(seen.settings)[0]
-    return [_on_time(seen.frame, stalled, noise), timed(_empty(seen.frame, seen.rate_per_s), noise)]
+    return [_on_time(frame, stalled, noise), timed(_empty(frame, seen.rate_per_s), noise)]
 
 
 def _on_time(frame: Any, stalled: float, noise: str) -> Part:
@@ -182,8 +183,9 @@ def waiting_for_a_job(seen: Waited) -> Finding:
     within 60 ms of a question are left out. ``measured``: the mean wait of the client that obeys ``Retry-After``.
     """
     frame = seen.frame[seen.frame["margin_s"] > DECIDED_S]
-    if not len(frame) or frame.groupby("how").size().min() < LEAST_EVENTS:
-        raise NoVerdict("undecided", "too few jobs", len(frame))
+    count = frame["how"].value_counts()
+    if few := [way.name for way in WAYS if count.get(way.name, 0) < LEAST_EVENTS]:
+        raise NoVerdict("undecided", f"too few jobs: {', '.join(few)}", len(frame))
     stalled, stalls_s = stood_still(seen.settings)
     noise = too_busy(seen.settings)
     shift_s = TOLERANCE * seen.one_way_s + stalls_s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -78,11 +79,16 @@ class Comparison(OfRun, Shown):
         return confidence.mean_interval(values, groups=frame["event_id"].tolist())
 
     def whole_s(self, technique: str) -> float:
-        """After the link was healed, how long until everything due before then had arrived, in seconds."""
+        """After the link was healed, how long until everything due before then had arrived, in seconds.
+
+        No number for a technique to which something never came.
+        """
         healed_ns = self.cut.started_ns + self.healed_s * 1e9
         frame = self.cut.deliveries
         frame = frame[(frame["technique"] == technique) & (frame["due_ns"] <= healed_ns) & frame["scheduled"]]
-        return max(0.0, (float(frame["received_ns"].max()) - healed_ns) / 1e9) if len(frame) else math.nan
+        if not len(frame) or self.cut.summary().loc[technique, ["lost", "pending"]].any():
+            return math.nan
+        return max(0.0, (float(frame["received_ns"].max()) - healed_ns) / 1e9)
 
     def table(self) -> pd.DataFrame:
         """One row per technique, the page's own last, with what only the kernel's clients tell left empty."""
@@ -127,7 +133,7 @@ class Comparison(OfRun, Shown):
 
     def _add_column(self, figure: go.Figure, column: str, row: int, col: int, grey: style.Greys) -> None:
         names, values, natures = self.techniques, self._values(column), Natures(self.run.settings)
-        best = min(values, key=lambda name: values[name][0])
+        best = _best(values)
         for y, name in enumerate(names):
             mark, (value, error) = natures.mark(name), values[name]
             figure.add_scatter(
@@ -182,12 +188,16 @@ class Comparison(OfRun, Shown):
     def _title(self) -> str:
         best: dict[str, list[str]] = {}
         for column, (title, _) in (*COLUMNS.items(), ("whole", WHOLE)):
-            values = self._values(column)
-            best.setdefault(min(values, key=lambda name: values[name][0]), []).append(title)
+            best.setdefault(_best(self._values(column)), []).append(title)
         most = max(best, key=lambda name: len(best[name]))
         if len(best) == 1:
             return f"{Natures(self.run.settings).short(most)} is the best in every column of this run"
         return f"{COUNTED[len(best)]} techniques share the first places; none of them has all {len(COLUMNS) + 1}"
+
+
+def _best(values: Mapping[str, tuple[float, float]]) -> str:
+    """Who has the least value; one without a value has none that is less."""
+    return min(values, key=lambda name: math.inf if math.isnan(values[name][0]) else values[name][0])
 
 
 def compare(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from labkit.claims import confidence
 from labkit.claims.finding import Finding, NoVerdict
 from labkit.claims.judging import Part, finding, less, said, timed
-from labkit.claims.seen import too_busy
+from labkit.claims.seen import too_busy, uninterrupted
 from labkit.claims.values import shown
 from labkit.course.side_by_side.comparison import COLUMNS, Comparison
 from labkit.course.side_by_side.messages import Upstream
@@ -30,8 +30,7 @@ def no_technique_wins_everywhere(seen: Comparison) -> Finding:
     """
     if seen.server.why:
         raise NoVerdict("not run", f"the server's columns are missing: {seen.server.why}")
-    if seen.run.interrupted or seen.cut.interrupted:
-        raise NoVerdict("undecided", "the run was interrupted")
+    uninterrupted(seen.run, seen.cut)
     parts = [_is_beaten(seen, technique) for technique in seen.techniques]
     return finding(parts, len(seen.run.published), unit="")
 
@@ -65,6 +64,7 @@ def conflation_pays(seen: Ages) -> Finding:
     the mean age with conflation at the highest rate, in s.
     """
     pairs = list(_pairs(seen))
+    uninterrupted(*seen.runs)
     if not pairs:
         raise NoVerdict("not run", f"no event rate was {ABOVE:g} times the link's {seen.capacity_per_s:.0f} events/s")
     noise = next(filter(None, (too_busy(run.settings) for run in seen.runs)), "")

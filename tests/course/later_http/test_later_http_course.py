@@ -13,6 +13,7 @@ import labkit
 from conftest import UNIT
 from labkit.course import claims, later_http
 from labkit.course.later_http import chromium, edges, loss, page_streams, raw, scripted
+from labkit.course.later_http.both_versions import SameStream
 from labkit.course.later_http.claims import CLAIMS
 from labkit.course.later_http.ends import Ending, Endings
 from labkit.course.later_http.fronts import Front, Fronts
@@ -66,6 +67,14 @@ def test_without_h2_the_lab_speaks_http1_and_says_what_to_install(
 
 
 # S7
+
+
+def test_a_stream_without_a_latency_took_no_0_ms() -> None:
+    ids = tuple(range(1, 41))
+    took_s = {OLD: [D] * 40, NEW: []}
+    seen = SameStream(ids, {OLD: ids, NEW: ids}, took_s, {OLD: {}, NEW: {}}, (), D, 0.002, "simulated")
+    found = claims.judge("S7", seen)
+    assert (found.verdict, found.measured) == ("undecided", None) and "0 ms" not in found.whole
 
 
 def test_the_same_stream_goes_on_over_http2(lab: labkit.Lab) -> None:
@@ -141,6 +150,18 @@ def test_a_server_that_ends_before_its_client_says_nothing(caplog: pytest.LogCap
     assert not caplog.records
 
 
+def test_of_an_ending_that_nobody_was_tried_on_and_of_a_connection_nothing_is_said() -> None:
+    told = {"end": "", "give up": "RST_STREAM", "cut": "no end came"}
+    cases = [Ending("x", "HTTP/2", how, said) for how, said in told.items()]  # type: ignore[arg-type]
+    fooled = Ending("x", "EOF", "cut", "")
+    whole = claims.judge("H1", Endings([*cases, fooled]))
+    assert whole.verdict == "confirmed" and "connection" not in whole.whole
+    again = [replace(case, again=True) for case in cases]
+    assert "leaves the connection" in claims.judge("H1", Endings([*again, fooled])).reason
+    for left_out in cases:
+        assert verdict("H1", Endings([case for case in cases if case is not left_out] + [fooled])) == "undecided"
+
+
 def test_an_end_and_a_fault_are_two_things_over_http2() -> None:
     seen = later_http.endings()
     assert verdict("H1", seen) == "confirmed", claims.judge("H1", seen)
@@ -181,6 +202,10 @@ def test_headers_that_do_not_vanish_are_refuted(change: Any) -> None:
 
 
 # H3
+
+
+def test_windows_of_no_server_decide_nothing() -> None:
+    assert verdict("H3", Windows([], D, 0.0)) == "undecided"
 
 
 def world(server: str, law: Any) -> Windows:

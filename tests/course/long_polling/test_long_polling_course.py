@@ -122,6 +122,21 @@ def test_the_closed_form_holds_where_it_should() -> None:
     assert verdict("L1", world(RATES)) == "confirmed"
 
 
+def test_an_interrupted_run_without_an_answer_of_some_size_decides_nothing_about_headers() -> None:
+    seen = Sizes(Run([], {("", 1): [0, 0]}, Ledger(), {}, interrupted=True), {"small": 20, "big": 2000})
+    assert verdict("L4", seen) == "undecided"
+
+
+def test_an_interrupted_run_refutes_no_rate_of_requests() -> None:
+    """What was counted in 2 s is no count of 10."""
+    seen = world(RATES)
+    seen.run.interrupted, seen.run.settings["duration_s"] = True, 2.0
+    seen = replace(seen, duration_s=10.0)
+    assert verdict("L2", seen) == "undecided"
+    whole = replace(seen, duration_s=2.0)
+    assert seen.table()["requests_per_s"].equals(whole.table()["requests_per_s"])
+
+
 def test_a_server_that_adds_a_transit_is_refuted() -> None:
     assert verdict("L1", world(RATES, add_s=D)) == "refuted"
 

@@ -138,6 +138,14 @@ def test_a_wrong_world_refutes_p2(wrong: dict[str, Any], named: str) -> None:
     assert found.verdict == "refuted" and named in found.whole
 
 
+@pytest.mark.parametrize("intervals_s", [{1.6}, {0.2, 0.4, 0.8, 1.6}])
+def test_pollers_that_an_interrupt_left_without_a_poll_decide_nothing(intervals_s: set[float]) -> None:
+    seen = priced()
+    none = seen.frame["interval_s"].isin(intervals_s)
+    seen.frame.loc[none, ["polls", "span_s", "empty", "events", "bytes"]] = 0
+    assert claims.judge("P2", seen).verdict in ("confirmed", "undecided")
+
+
 def test_pollers_that_fell_behind_decide_nothing() -> None:
     for slower, verdict in ((1.1, "undecided"), (1.5, "refuted")):
         slow = priced()
@@ -280,6 +288,13 @@ def test_a_machine_that_stood_still_excuses_a_client_that_is_late_and_no_other(
     seen = jobs_waited(**world)
     seen.settings["held_up_ms"] = {"total": 2000.0, "max": 300.0, "times": 9}
     assert claims.judge("N1", seen).verdict == verdict
+
+
+@pytest.mark.parametrize("way", [way.name for way in jobs.WAYS])
+def test_a_way_of_waiting_of_which_nothing_was_seen_is_not_taken_for_one_that_keeps_its_rule(way: str) -> None:
+    seen = jobs_waited()
+    found = claims.judge("N1", dataclasses.replace(seen, frame=seen.frame[seen.frame["how"] != way]))
+    assert (found.verdict, found.reason) == ("undecided", f"too few jobs: {way}")
 
 
 @pytest.mark.parametrize(

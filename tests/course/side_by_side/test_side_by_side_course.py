@@ -111,6 +111,15 @@ def comparison(**memory_kib: float) -> Comparison:
     return Comparison(run, run, 10.0, server, messages())
 
 
+def test_who_lost_something_in_a_cut_is_never_whole_and_not_the_best_at_it() -> None:
+    seen, run = comparison(), comparison().run
+    kept = run.deliveries[(run.deliveries["technique"] != "polling") | (run.deliveries["event_id"] < 5)]
+    seen = dataclasses.replace(seen, cut=labkit.Run(kept, run.published, run.ledger, run.settings), healed_s=39.0)
+    assert math.isnan(seen.whole_s("polling")) and seen.whole_s("sse") > 0
+    framed = [trace for trace in seen.chart().data if trace.marker.line.width == 2.5]
+    assert "polling" not in framed[-1].hovertemplate.split(":")
+
+
 def leg(mode: str, size: int, order: tuple[int, ...] = tuple(range(30)), connections: int = 5) -> Leg:
     return Leg(mode, 60.0, 30, order, (0.05,) * len(order), (size,) * 30, connections)
 
@@ -127,6 +136,12 @@ def test_each_technique_loses_somewhere() -> None:
     found = claims.judge("A1", comparison())
     assert found.verdict == "confirmed"
     assert "websocket is beaten in server memory" in found.whole and "polling is beaten in mean latency" in found.whole
+
+
+def test_interrupted_runs_of_ages_decide_nothing() -> None:
+    short = labkit.Run([], {}, Ledger(0), {}, interrupted=True)
+    found = claims.judge("A9", dataclasses.replace(ages_of(0.5, 0.1), runs=(short,)))
+    assert (found.verdict, found.reason) == ("undecided", "the run was interrupted")
 
 
 def test_a_technique_that_wins_everywhere_refutes() -> None:
