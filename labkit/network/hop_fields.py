@@ -16,7 +16,7 @@ _Fields = list[tuple[bytes, bytes]]
 OF_A_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade"}  # RFC 9110 section 7.6.1
 FOR_ALL = {b"host", b"content-length", b"transfer-encoding", b"via"}
 """Not to be named in ``Connection``: without them the message would be another one."""
-_ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE)
+_ABSOLUTE = re.compile(rb"https?://(?:[^/?#]*@)?([^/?#]*)(.*)", re.IGNORECASE)
 
 
 def forwarded(request: h11.Request, host: bytes) -> h11.Request:
@@ -29,7 +29,8 @@ def forwarded(request: h11.Request, host: bytes) -> h11.Request:
     going = list(of_the_message(fields))
     if (absolute := _ABSOLUTE.fullmatch(target)) is not None:
         going = [(b"Host", absolute[1]), *_without(going, {b"host"})]
-        target = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
+        target = absolute[2] or (b"*" if request.method == b"OPTIONS" else b"/")  # RFC 9112 section 3.2.4
+        target = b"/" + target if target.startswith(b"?") else target
     if not any(name.lower() == b"host" for name, _ in going):
         going.insert(0, (b"Host", host))
     asked = [(name, value) for name, value in fields if name.lower() == b"upgrade"]

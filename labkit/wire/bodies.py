@@ -6,6 +6,7 @@ gives items: a value and what each of its bytes was for. What it has not given w
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -150,6 +151,8 @@ class Decoded:
                     sizes[-1] += len(piece)
                     inner += self._reading.items(piece)
         except Undecodable as error:
+            if before is not None:
+                sizes.append(self._read_up_to_error(before, data, sum(sizes), inner))
             self._label = f"not {self._coding}: {error}"
             self._error = WireError(self._label, clause=CODINGS[self._coding])
         self._plain_bytes += sum(sizes)
@@ -159,6 +162,21 @@ class Decoded:
         if self._error is not None:
             told.append((None, [(self._coded_bytes, "payload", self._label, None)]))
         return told
+
+    def _read_up_to_error(self, before: Decoder, data: bytes, read_bytes: int, inner: list[Item]) -> int:
+        """Read what is right of *data*, behind so many decoded bytes: a decoder keeps that back where an error follows.
+
+        Returns:
+            How many bytes more that was.
+        """
+        decoder, found_bytes = before.copy(), 0
+        assert decoder is not None
+        with contextlib.suppress(Undecodable):
+            for coded in _bytes_of(data):
+                for piece in decoder.feed(coded):
+                    found_bytes += len(piece)
+                    inner += self._reading.items(piece[max(0, len(piece) + read_bytes - found_bytes) :])
+        return max(0, found_bytes - read_bytes)
 
     def end(self) -> list[Item]:
         if not self._decoder.is_whole:

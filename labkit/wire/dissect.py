@@ -32,7 +32,7 @@ from labkit.errors import WireError
 from labkit.wire.bodies import AsItComes, Opaque, Reading, Told, decoded, reading_of
 from labkit.wire.delimited import Delimited
 from labkit.wire.dissect_http2 import HTTP2Dissector
-from labkit.wire.http1 import PROTOCOL, Head, body_length, head_end, is_tunnel, read_request, read_response
+from labkit.wire.http1 import BLANKS, PROTOCOL, Head, body_length, head_end, is_tunnel, read_request, read_response
 from labkit.wire.http2 import PREFACE
 from labkit.wire.lane import Carrier, Lane, Step
 from labkit.wire.messages import MessageReader, Tell
@@ -212,7 +212,7 @@ class Dissector:
 
     def _reading(self, exchange: Exchange, head: Head) -> Reading:
         coding = head.values.get("content-encoding", "")
-        transfer = head.values.get("transfer-encoding", "chunked").strip().lower()
+        transfer = head.values.get("transfer-encoding", "chunked").strip(BLANKS).lower()
         if transfer != "chunked":
             return Opaque(f"unknown coding {transfer}")
         if head.status != 200:

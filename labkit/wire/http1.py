@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from labkit.errors import WireError
 
 MAX_HEAD_BYTES = 1 << 16
+BLANKS = " \t"
+"""Around a value (RFC 9110 section 5.6.3). Not what else Python strips, which other readers take for a part of it."""
 FRAMING = "RFC 9112 section 6.3"
 VALUES = "RFC 9110 section 5.5"
 PROTOCOL = "websocket"  # that Upgrade asks for; the name of the protocol, not of a technique
@@ -63,7 +65,7 @@ class Head:
 
     def has(self, name: str, option: str) -> bool:
         """Whether a field's list names this option, in any case."""
-        return option in (part.strip().lower() for part in self.values.get(name, "").split(","))
+        return option in (part.strip(BLANKS).lower() for part in self.values.get(name, "").split(","))
 
 
 def field_value(value: str | bytes) -> bytes:
@@ -158,12 +160,12 @@ def _lines(raw: bytes) -> tuple[str, tuple[tuple[str, str], ...]]:
     for line in rest:
         line = line.rstrip("\r").replace("\r", " ")  # a bare CR is a blank (section 2.2), and so is NUL (9110 5.5)
         if line[:1] in (" ", "\t") and fields:  # obsolete line folding (section 5.2)
-            fields[-1] = fields[-1][0], f"{fields[-1][1]} {line.strip()}"
+            fields[-1] = fields[-1][0], f"{fields[-1][1]} {line.strip(BLANKS)}"
             continue
         name, colon, value = line.partition(":")
         if not colon or not TOKEN.fullmatch(name):
             raise WireError(f"not a field: {line[:80]!r}", clause="RFC 9112 section 5")
-        fields.append((name, value.strip(" \t")))
+        fields.append((name, value.strip(BLANKS)))
     return first.rstrip("\r"), tuple(fields)
 
 
@@ -196,7 +198,7 @@ def body_length(head: Head, method: str = "") -> int | str:
         return 0
     coding = head.values.get("transfer-encoding")
     if coding is not None and head.version != "HTTP/1.0":  # which has none (section 6.1)
-        if coding.rpartition(",")[2].strip().lower() == "chunked":
+        if coding.rpartition(",")[2].strip(BLANKS).lower() == "chunked":
             return "chunked"
         if is_response:
             return "close"
@@ -204,7 +206,7 @@ def body_length(head: Head, method: str = "") -> int | str:
     length = head.values.get("content-length")
     if length is None:
         return "close" if is_response else 0
-    lengths = {part.strip() for part in length.split(",")}
+    lengths = {part.strip(BLANKS) for part in length.split(",")}
     if len(lengths) != 1 or not _LENGTH.fullmatch(one := lengths.pop()):
         raise WireError(f"not a length: {length[:40]!r}", clause=FRAMING)
     return int(one)

@@ -99,10 +99,8 @@ class Exchange:
         """Put down what a request asks for."""
         self.request, self.method = head, head.method
         self.path, _, self.query = origin_form(head.target).partition("?")
-        raw = quote(
-            self.query, safe=string.punctuation, encoding="latin-1", errors="replace"
-        )  # UTF-8, as servers read it
-        topics = parse_qs(raw).get("topic")
+        in_ascii = quote(self.query, safe=string.punctuation, encoding="latin-1", errors="replace")
+        topics = parse_qs(in_ascii).get("topic")  # as UTF-8, in which servers read it
         self.topic = topics[-1] if topics else ""
 
 

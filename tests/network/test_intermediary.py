@@ -136,8 +136,17 @@ def test_fields_of_a_hop_stay_on_it_and_via_is_added() -> None:
         ),
         (b"GET http://b.example/a?c HTTP/1.1\r\nHost: d\r\n\r\n", b"GET /a?c HTTP/1.1\r\nHost: b.example\r\n"),
         (b"GET http://b.example HTTP/1.0\r\n\r\n", b"GET / HTTP/1.1\r\nHost: b.example\r\n"),
+        (b"GET http://me:secret@b:8?c HTTP/1.0\r\n\r\n", b"GET /?c HTTP/1.1\r\nHost: b:8\r\n"),
+        (b"OPTIONS http://b:8 HTTP/1.0\r\n\r\n", b"OPTIONS * HTTP/1.1\r\nHost: b:8\r\n"),
     ],
-    ids=["HTTP/1.0 without Host", "an upgrade of HTTP/1.0", "absolute form", "absolute form without a path"],
+    ids=[
+        "HTTP/1.0 without Host",
+        "an upgrade of HTTP/1.0",
+        "absolute form",
+        "absolute form without a path",
+        "absolute form with a name and a password",
+        "OPTIONS of a whole server",
+    ],
 )
 def test_a_request_goes_on_in_origin_form_with_a_host(sent: bytes, goes_on: bytes) -> None:
     seen: list[bytes] = []

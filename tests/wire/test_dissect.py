@@ -510,6 +510,29 @@ def test_gzip_members_behind_each_other_and_one_that_is_cut() -> None:
     assert_told([("out", GET), ("in", cut + body[:-1])], came=[heads(cut), (body[:-1], "envelope", "unread", None)])
 
 
+@pytest.mark.parametrize("coding", [b"gzip", b"deflate"])
+def test_what_is_whole_before_a_coding_breaks_off_is_told(coding: bytes) -> None:
+    coder = zlib.compressobj(wbits=31 if coding == b"gzip" else 15)
+    start, event, rest = (
+        coder.compress(line) + coder.flush(zlib.Z_SYNC_FLUSH)
+        for line in (b'{"cursor":"6@k3f9"}\n', b'{"id":7,"data":"hi"}\n', b'{"id":8')
+    )
+    head = streamed(LINES + b"Content-Encoding: " + coding + b"\r\n")
+    talk: Talk = [("out", GET), ("in", head + start + event + rest + b"\xff\xff")]
+    assert_told(talk)
+    assert [event for *_, event in told(talk, iter(talk), Dissector)["in"][1:]] == [None, "7", None]
+
+
+@pytest.mark.parametrize("lines", [1, 40_000])
+def test_of_a_read_that_breaks_off_nothing_is_told_twice(lines: int) -> None:
+    coded = zlib.compress(b"x\n" * lines + b"y\n")[:-4] + b"none"
+    heard: list[Any] = []
+    dissector = Dissector(heard=lambda *said: heard.append(said[2]))
+    dissector.feed("out", GET)
+    dissector.feed("in", streamed(LINES + b"Content-Encoding: deflate\r\n") + coded)
+    assert heard == [*[b"x"] * lines, b"y"]
+
+
 # -- WebSocket -------------------------------------------------------------------------------------------------------
 
 UPGRADE = b"GET /websocket?topic=a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"

@@ -113,6 +113,8 @@ def test_5_what_is_no_field(line: bytes) -> None:
         ("1.1 200", "Transfer-Encoding: gzip, Chunked", "GET", "chunked"),
         ("1.1 200", "Transfer-Encoding: gzip", "GET", "close"),
         ("1.0 200", "Transfer-Encoding: chunked", "GET", "close"),
+        ("1.1 200", "Transfer-Encoding: \x0bchunked", "GET", "close"),
+        ("1.1 200", "Transfer-Encoding:\r\n \x1cchunked", "GET", "close"),
         ("1.1 200", "Content-Length: 5", "HEAD", 0),
         ("1.1 204", "Content-Length: 5", "GET", 0),
         ("1.1 304", "Content-Length: 5", "GET", 0),
@@ -134,7 +136,17 @@ def test_6_3_how_the_body_of_a_request_ends(fields: str, length: int | str) -> N
 
 
 @pytest.mark.parametrize(
-    "fields", ["Content-Length: 5, 6", "Content-Length: -5", "Content-Length: 0x5", "Transfer-Encoding: gzip"]
+    "fields",
+    [
+        "Content-Length: 5, 6",
+        "Content-Length: -5",
+        "Content-Length: 0x5",
+        "Content-Length: \x0b5",
+        "Content-Length: 5,\x0c5",
+        "Transfer-Encoding: gzip",
+        "Transfer-Encoding: \x0bchunked",
+        "Transfer-Encoding: gzip,\x1fchunked",
+    ],
 )
 def test_6_3_a_request_whose_body_ends_nowhere(fields: str) -> None:
     with pytest.raises(WireError, match=r"section 6\.3"):
