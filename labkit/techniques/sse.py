@@ -73,9 +73,8 @@ async def subscribe(
 ) -> AsyncGenerator[Delivery | Gap, None]:
     """Read an event stream; reconnect when it ends, *retry_s* seconds later, with ``Last-Event-ID`` in UTF-8.
 
-    Where the backoff asks for more, it rules, "to avoid overloading a potentially already overloaded server" (WHATWG
-    HTML 9.2.3); ends for good at a 204 (9.2.1 and 9.2.2). An id that is no lab's cursor is a Last-Event-ID from the
-    beginning.
+    Where the backoff asks for more, it rules, "to avoid overloading a potentially already overloaded server" (9.2.3 of
+    WHATWG HTML); a 204 ends it for good (9.2.2). An id that is no lab's cursor is a Last-Event-ID from the beginning.
 
     Args:
         give_up_s: seconds without a stream after which the last error is raised; a browser never gives up.
