@@ -122,6 +122,14 @@ def test_the_closed_form_holds_where_it_should() -> None:
     assert verdict("L1", world(RATES)) == "confirmed"
 
 
+def test_what_an_interrupt_left_empty_can_be_shown() -> None:
+    connections = asked((6, 4, 2))
+    connections.run.settings |= {"schedule": {"rate_per_s": 8.0}, "one_way_s": D}
+    assert connections.chart().layout.title.text.count("?\N{NO-BREAK SPACE}ms") == 2
+    table = Pipelined(Run([], {}, Ledger(), {"one_way_s": D}, interrupted=True), 1.0, 0.1, 1.0).table()
+    assert list(table.index) == ["a GET beside the poll", "a GET behind the poll"]
+
+
 @pytest.mark.parametrize("id", ["L5", "L5b"])
 def test_clients_whose_topics_an_interrupt_left_without_an_event_are_not_taken_for_one_that_connects_again(
     id: str,
