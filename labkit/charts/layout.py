@@ -5,6 +5,7 @@ plotly is loaded where a figure is made, not before: an experiment's module may 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -128,7 +129,7 @@ def add_strip(
         mean: what theory's mean is called.
 
     Returns:
-        The mean that was measured, in ms.
+        The mean that was measured, in ms; NaN where nothing was.
     """
     found, ink = list(found_ms), style.GREY.ink
     figure.add_shape(
@@ -141,7 +142,7 @@ def add_strip(
         mode="markers", marker={"symbol": mark.symbol, "color": mark.color, **dot}, name="one event",
         legendgroup="event", showlegend=row == 0, hovertemplate="%{x:.0f} ms<extra></extra>",
     )  # fmt: skip
-    measured = fmean(found)
+    measured = fmean(found) if found else math.nan
     for name, value, symbol, size in (
         ("mean, measured", measured, "line-ns-open", 26),
         (mean, expected.mean_s * 1e3, "diamond-open", 11),

@@ -179,14 +179,19 @@ def ratio(found: Record, guess: Prediction) -> float | None:
 
     Where the claim's question asks for a limit, over the limit.
     """
-    units = found.unit, guess.unit or found.unit
-    scales = (1.0, 1.0) if units[0] == units[1] else tuple(SECONDS.get(unit) for unit in units)
-    claim = DECLARED.get(found.id)
+    guessed, claim = in_unit(guess.value, guess.unit or found.unit, found.unit), DECLARED.get(found.id)
     value = found.expected if claim is not None and claim.limit else found.measured
-    if not isinstance(value, int | float) or not value or None in scales:
+    if not isinstance(value, int | float) or not value or guessed is None:
         return None
-    times: float = guess.value * scales[1] / (value * scales[0])  # type: ignore[operator]
+    times = guessed / value
     return times if times > 0 else None
+
+
+def in_unit(value: float, unit: str, wanted: str) -> float | None:
+    """A value in another unit; None where the two are not of one kind."""
+    if unit == wanted:
+        return value
+    return value * SECONDS[unit] / SECONDS[wanted] if {unit, wanted} <= SECONDS.keys() else None
 
 
 # Answers to exercises

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit import files
 from labkit.claims import recording
+from labkit.claims.values import shown
 from labkit.course.claims import book
 from labkit.course.hand_ins import FORMAT, LeftOut, read_all
 from labkit.course.students import present
@@ -139,8 +140,10 @@ class Class:
         for who in self.handed_in:
             for entry in who["claims"]:
                 record, guess, off = entry.get("record") or {}, entry.get("prediction") or {}, entry["ratio"]
-                measured, unit = record.get("measured"), record.get("unit", "")
-                yield who["student"]["id"], entry["id"], guess.get("value"), measured, unit, off, entry["verdict"]
+                measured, unit = record.get("measured"), record.get("unit") or guess.get("unit", "")
+                value, told = guess.get("value"), shown(measured) if isinstance(measured, dict) else measured
+                value = None if value is None else recording.in_unit(value, guess.get("unit") or unit, unit)
+                yield who["student"]["id"], entry["id"], value, told, unit, off, entry["verdict"]
 
     def __len__(self) -> int:
         return len(self.handed_in)

@@ -131,9 +131,17 @@ def _check_claim(name: str, claim: dict[str, Any]) -> None:
         f"{name}.ratio", ratio, lambda value: value is None or (_is_number(value) and value > 0), "above 0, or null"
     )
     record, guess = (_dict(f"{name}.{part}", claim.get(part) or {}) for part in ("record", "prediction"))
-    _member(f"{name}.record.unit", record.get("unit", ""), _is_text, "a text")
-    for part, value in (("record.measured", record.get("measured")), ("prediction.value", guess.get("value"))):
-        _member(f"{name}.{part}", value, lambda found: found is None or _is_number(found), "a number, or null")
+    for part, of in (("record", record), ("prediction", guess)):
+        _member(f"{name}.{part}.unit", of.get("unit", ""), _is_text, "a text")
+    _member(f"{name}.record.measured", record.get("measured"), _is_measured, "a value, or several")
+    guessed = guess.get("value")
+    _member(f"{name}.prediction.value", guessed, lambda found: found is None or _is_number(found), "a number, or null")
+
+
+def _is_measured(value: object) -> bool:
+    """What a record may have of a claim: one value, or several, by name or in a row."""
+    parts = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else [value]
+    return all(part is None or isinstance(part, bool) or _is_number(part) or _is_text(part) for part in parts)
 
 
 def _member(name: str, value: Any, right: Callable[[Any], object], expected: str) -> Any:

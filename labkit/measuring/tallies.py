@@ -6,6 +6,7 @@ Pure counting, without pandas; the tables of it are in ``summaries.py``.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -91,10 +92,11 @@ class Group:
 
     def tallied(self, published: set[tuple[str, int]], *, waits: bool = False) -> list[Tally]:
         """Of each subscriber, with what came again and its client has held back."""
-        found = []
+        found, held_back = [], Counter[int]()
+        for record in () if self.browser else self.connections:
+            held_back[record.subscriber] += record.duplicates
         for number, arrivals in self.subscribers.items():
-            one = tally(arrivals, published, self._told(number) if waits else None)
-            again = 0 if self.browser else sum(c.duplicates for c in self.connections if c.subscriber == number)
+            one, again = tally(arrivals, published, self._told(number) if waits else None), held_back[number]
             found.append(replace(one, duplicated=one.duplicated + again) if again else one)
         return found
 

@@ -22,11 +22,11 @@ def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-def hand_in(who: str, predicted: float, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def hand_in(who: str, predicted: float, folder: Path, monkeypatch: pytest.MonkeyPatch, unit: str = "") -> Path:
     monkeypatch.setenv("LABKIT_CLAIMS", str(folder / f"{who}.jsonl"))
     labkit.student(who)
     recording.record("P1", 0.5, 0.5, "confirmed", "as theory has it", unit="s")
-    predicting.predict("P1", predicted)
+    predicting.predict("P1", predicted, unit)
     return labkit.submit(folder / f"{who}.json")
 
 
@@ -111,6 +111,25 @@ def test_a_class_shows_what_it_mispredicts(tmp_path: Path, monkeypatch: pytest.M
     lines = repr(compared).splitlines()
     assert lines[0] == "2 hand-ins" and len(lines) == 5  # two of them are the head of the table
     assert [line.split()[0] for line in lines[3:]] == ["ada", "bob"]
+
+
+def test_what_was_predicted_stands_in_the_unit_of_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hand_in("s1", 600, tmp_path, monkeypatch, "ms")
+    table = labkit.compare(tmp_path / "s1.json").table().set_index("claim")
+    assert table.loc["P1", ["predicted", "measured", "unit", "ratio"]].tolist() == [0.6, 0.5, "s", 1.2]
+
+
+def test_a_claim_of_which_several_values_were_measured_is_handed_in_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = {"chunked": 5.0, "by EOF": 4.0, "length": 0}
+    hand_in("s1", 0.6, tmp_path, monkeypatch)
+    recording.record("S1", None, several, "refined", "an event each")
+    for id, value in (("text", "yes"), ("truth", True), ("row", [1, 2])):
+        recording.record(id, value, value, "derived", "my own")
+    table = labkit.compare(labkit.submit(tmp_path / "again.json")).table().set_index("claim")
+    found = table.loc[["S1", "text", "truth", "row"], "measured"].tolist()
+    assert found == ["chunked: 5; by EOF: 4; length: 0", "yes", True, [1, 2]]
 
 
 def test_a_folder_of_hand_ins_is_a_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

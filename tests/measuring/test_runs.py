@@ -11,6 +11,7 @@ import re
 import sys
 import zlib
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from labkit.measuring.rounding import plain as plain_table
 from labkit.measuring.rounding import rounded
 from labkit.measuring.run import Run, load
 from labkit.measuring.tables import Table
+from labkit.measuring.tallies import Group
 from labkit.wire.spans import Exchange, Mark, Sighting
 from marking import mark
 from natures import told
@@ -195,6 +197,21 @@ def test_each_subscriber_must_get_each_event() -> None:
     assert counts(run.summary().loc["sse"].to_dict()) == (4, 5, 0, 0, 0, 0)
     by_subscriber = run.summary(by="subscriber")
     assert by_subscriber["lost"].to_dict() == {("sse", 0): 0, ("sse", 1): 2, ("sse", 2): 3}
+
+
+def test_connections_are_gone_through_once_however_many_subscribers_there_are() -> None:
+    looked = []
+
+    class Watched(list[ConnectionRecord]):
+        def __iter__(self) -> Iterator[ConnectionRecord]:
+            looked.append(1)
+            return super().__iter__()
+
+    ledger = Ledger()
+    for number in range(50):
+        connect(ledger, subscriber=number).duplicates = number % 2
+    group = Group("sse", False, {number: [] for number in range(50)}, Watched(ledger.connections), [])
+    assert sum(each.duplicated for each in group.tallied(set())) == 25 and len(looked) == 1
 
 
 def test_reported_gaps_are_counted_where_they_were_reported() -> None:

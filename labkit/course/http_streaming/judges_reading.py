@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from email.message import Message
 from email.parser import BytesFeedParser
@@ -147,6 +148,8 @@ def nagle_adds_a_step(seen: Steps) -> Finding:
     write there is nothing to wait for: what takes as long there is the machine's.
     """
     medians = {key: confidence.median_interval(values) for key, values in seen.samples.items()}
+    if few := [median.n for median in medians.values() if math.isinf(median.half_width)]:
+        raise NoVerdict("undecided", f"too few latencies for a median's interval, {min(few)}", min(few))
     steps = {pattern: medians[pattern, "two writes"] for pattern in ("asked", "stream")}
     there = {pattern: _is_step(median) for pattern, median in steps.items()}
     if any(_is_step(m) is not False for (_, way), m in medians.items() if way == "one write"):

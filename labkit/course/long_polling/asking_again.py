@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from labkit.claims.finding import Finding, NoVerdict
+from labkit.claims.seen import uninterrupted
 from labkit.course.long_polling.exchanges import FRESH, KEPT, Connections
 from labkit.measuring.rounding import counted
 
@@ -12,6 +13,7 @@ def a_request_again(seen: Connections) -> Finding:
 
     ``measured``: requests for each answer over the kept connections, of each of which one may be parked at the end.
     """
+    uninterrupted(seen.run)
     kept = list(seen.run.ledger.of(KEPT))
     asked, answered = sum(record.requests for record in kept), sum(record.responses for record in kept)
     opened, fresh = len(kept), len(list(seen.run.ledger.of(FRESH)))

@@ -195,7 +195,7 @@ class Pipelined(OfRun, Shown):
     def table(self) -> pd.DataFrame:
         """One row for each kind of event, and for the GET on either connection: ms."""
         frame = self.run.deliveries
-        latency = frame.groupby(frame["topic"].str.partition(",")[0])["latency_ms"]
+        latency = frame.groupby(frame["topic"].str.split(",").str[0])["latency_ms"]
         rows = {ARRIVING[topic]: (each.median(), each.max()) for topic, each in latency}
         rows["a GET beside the poll"] = (self.beside_s * 1e3,) * 2
         rows["a GET behind the poll"] = (self.behind_s * 1e3,) * 2

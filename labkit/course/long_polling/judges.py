@@ -169,6 +169,7 @@ def degrades_gracefully(seen: Rates) -> Finding:
     Told from one event an answer at every rate at which answers share some. ``measured``: events per answer at the
     greatest rate.
     """
+    uninterrupted(seen.run)
     whole, parts = seen.seen(), []
     tables = {size: seen.table(size) for size in sorted(set(seen.sizes.values()))}
     for size, table in tables.items():

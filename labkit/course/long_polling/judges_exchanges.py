@@ -53,6 +53,7 @@ def persistent_connections(seen: Connections) -> Finding:
     Each mean must be told from the other's, and from d and a gap twice as long. ``measured``: the mean of fresh
     connections; expected: the closed form with the gap 4d.
     """
+    uninterrupted(seen.run)
     parts, d, rate = [], seen.one_way_s, seen.rate_per_s
     worlds_s = [theory.long_polling_mean(rate, d, ENDLESS_S, gap * d) for gap in (0, 2, 4, 8)]
     counted = [_connections(seen.run, name, fresh) for name, fresh in ((KEPT, False), (FRESH, True))]

@@ -373,6 +373,12 @@ def test_two_writes_are_told_apart_by_who_has_spoken_last() -> None:
     assert "Two writes take" in seen.chart().layout.title.text
 
 
+def test_too_few_latencies_are_not_taken_for_a_busy_machine() -> None:
+    ways = ("two writes", "two writes, TCP_NODELAY", "one write")
+    found = claims.judge("T2", Steps({(pattern, way): (1e-4,) * 8 for pattern in ("asked", "stream") for way in ways}))
+    assert (found.verdict, found.reason) == ("undecided", "too few latencies for a median's interval, 8")
+
+
 @pytest.mark.parametrize(
     ("stream_ms", "asked_ms", "cured_ms", "expected"),
     [

@@ -122,6 +122,31 @@ def test_the_closed_form_holds_where_it_should() -> None:
     assert verdict("L1", world(RATES)) == "confirmed"
 
 
+def test_what_an_interrupt_left_empty_can_be_shown() -> None:
+    connections = asked((6, 4, 2))
+    connections.run.settings |= {"schedule": {"rate_per_s": 8.0}, "one_way_s": D}
+    assert connections.chart().layout.title.text.count("?\N{NO-BREAK SPACE}ms") == 2
+    table = Pipelined(Run([], {}, Ledger(), {"one_way_s": D}, interrupted=True), 1.0, 0.1, 1.0).table()
+    assert list(table.index) == ["a GET beside the poll", "a GET behind the poll"]
+
+
+@pytest.mark.parametrize("id", ["L5", "L5b"])
+def test_clients_whose_topics_an_interrupt_left_without_an_event_are_not_taken_for_one_that_connects_again(
+    id: str,
+) -> None:
+    seen = asked((6, 4, 2))
+    seen.run.interrupted, seen.run.published = True, {("first", 1): [0, 0]}
+    assert verdict(id, seen) == "undecided"
+
+
+def test_an_interrupted_run_decides_nothing_about_rates_at_which_nothing_came() -> None:
+    seen = world({"rare": 4.0, "often": 30.0})
+    rows = seen.run.deliveries[seen.run.deliveries["topic"] == "often"]
+    published = {key: times for key, times in seen.run.published.items() if key[0] == "often"}
+    short = Run(rows, published, seen.run.ledger, seen.run.settings, QUIET, interrupted=True)
+    assert verdict("L3", replace(seen, run=short)) == "undecided"
+
+
 def test_an_interrupted_run_without_an_answer_of_some_size_decides_nothing_about_headers() -> None:
     seen = Sizes(Run([], {("", 1): [0, 0]}, Ledger(), {}, interrupted=True), {"small": 20, "big": 2000})
     assert verdict("L4", seen) == "undecided"
