@@ -179,8 +179,10 @@ class Decoded:
         return max(0, found_bytes - read_bytes)
 
     def end(self) -> list[Item]:
+        if self._error is not None:
+            return []  # all is told
         if not self._decoder.is_whole:
-            if self._has_begun and self._error is None:
+            if self._has_begun:
                 ends = f"the body ends before its {self._coding} coding does"
                 self._error = WireError(ends, clause=CODINGS[self._coding])
             return []

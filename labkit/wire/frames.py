@@ -197,7 +197,7 @@ class FrameDecoder:
         header = 0
         if not self._left:
             head = self._head = self._head or self._read_head()
-            if head is None or head.payload_bytes <= self._max_payload_bytes:
+            if head is None or head.payload_bytes <= self._max_payload_bytes or len(self._buffer) < head.header_bytes:
                 return None
             header, self._left = head.header_bytes, head.payload_bytes
             del self._buffer[:header]

@@ -255,9 +255,14 @@ def test_pieces_come_before_a_chunk_is_whole() -> None:
     assert cutter.pieces(b"\n3") == [(2, b"")]
 
 
+@pytest.mark.parametrize("mask", [None, b"mask"])
 @pytest.mark.parametrize("payload", [b"", b"x" * 5, b"x" * 6, b"x" * 300])
-def test_a_frame_over_the_limit_is_passed_over_as_it_comes(payload: bytes) -> None:
-    frames = [Frame(Opcode.TEXT, payload, fin=False), Frame(Opcode.PING, b"longer than 5"), Frame(Opcode.TEXT, b"a")]
+def test_a_frame_over_the_limit_is_passed_over_as_it_comes(payload: bytes, mask: bytes | None) -> None:
+    frames = [
+        Frame(Opcode.TEXT, payload, fin=False, mask=mask),
+        Frame(Opcode.PING, b"longer than 5", mask=mask),
+        Frame(Opcode.TEXT, b"a", mask=mask),
+    ]
     wire = b"".join(map(encode_frame, frames))
     for reads in ([wire], [wire[i : i + 1] for i in range(len(wire))]):
         decoder = FrameDecoder(max_payload_bytes=13)

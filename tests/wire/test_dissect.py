@@ -523,6 +523,14 @@ def test_what_is_whole_before_a_coding_breaks_off_is_told(coding: bytes) -> None
     assert [event for *_, event in told(talk, iter(talk), Dissector)["in"][1:]] == [None, "7", None]
 
 
+@pytest.mark.parametrize("kind", [LINES, JSON, b"Content-Type: text/plain\r\n"])
+def test_what_follows_the_end_of_a_coding_is_told_once(kind: bytes) -> None:
+    coded, rest = zlib.compress(b'{"id":7,"data":"hi"}\n'), b"rest"
+    head = streamed(kind + b"Content-Encoding: deflate\r\n")
+    for talk in ([("out", GET), ("in", head + coded + rest)], [("out", GET), ("in", head + rest + coded)]):
+        assert_told(talk)
+
+
 @pytest.mark.parametrize("lines", [1, 40_000])
 def test_of_a_read_that_breaks_off_nothing_is_told_twice(lines: int) -> None:
     coded = zlib.compress(b"x\n" * lines + b"y\n")[:-4] + b"none"
