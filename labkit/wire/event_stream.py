@@ -15,6 +15,8 @@ PARSING = "WHATWG HTML 9.2.5"
 INTERPRETING = "WHATWG HTML 9.2.6"
 
 _BOM = b"\xef\xbb\xbf"
+_RUN_BYTES = 16  # of a block for each of its runs, on average, or it is too long: a run takes more room than its line
+_SHORT_RUNS = 64
 _RETRY_LIMIT_MS = 10**15  # 30 000 years; int() refuses the longest digit strings that the grammar allows
 
 
@@ -117,8 +119,8 @@ class EventStreamDecoder:
     Args:
         last_event_id: what the stream starts with. The standard says empty; a client that reconnects passes
             what it held, as browsers do, so that a stream without ids does not lose it.
-        max_item_bytes: the longest block that is held; of a longer one nothing counts but a ``retry`` before that
-            length. None: any.
+        max_item_bytes: the longest block that is held; of a longer one, or of one with as many short lines, nothing
+            counts but a ``retry`` before that length. None: any.
         tell: knows what is in events that have a type, what a lone id says, and whose stream begins as this one does.
 
     Attributes:
@@ -183,9 +185,16 @@ class EventStreamDecoder:
             self._give_up_if_too_long(items)
         return items
 
+    def _is_too_long(self, more_bytes: int) -> bool:
+        """Whether the block under way is, with so many bytes more."""
+        most = self._max_item_bytes
+        if most is None:
+            return False
+        return self._held_bytes + more_bytes > most or len(self._runs) > _SHORT_RUNS + most // _RUN_BYTES
+
     def _give_up_if_too_long(self, items: list[Item]) -> None:
         """Let go what there is of a block that is too long, and read on at the next blank line."""
-        if self._max_item_bytes is None or self._held_bytes + len(self._line) <= self._max_item_bytes:
+        if not self._is_too_long(len(self._line)):
             return
         self._skipping, self._at_line_start, self._first_line = True, not self._line, False
         items.append((None, [(self._held_bytes + len(self._line), "payload", TOO_LONG, None)]))
@@ -232,7 +241,7 @@ class EventStreamDecoder:
         if not line:
             runs.append((1, "framing", "line end", sighting))
             return True
-        is_long = self._max_item_bytes is not None and self._held_bytes + len(raw) - behind > self._max_item_bytes
+        is_long = self._is_too_long(len(raw) - behind)
         if line.startswith(b":") and not self._held_bytes and not is_long:  # a heartbeat: no event waits for it
             text = line[1:].removeprefix(b" ")
             runs.append((len(line) - len(text), "framing", ":", None))
@@ -278,7 +287,7 @@ class EventStreamDecoder:
         """The end of a block: the event that it dispatched, if it did, and the runs of all its lines."""
         event: StreamEvent | str | None = None
         runs = self._runs
-        if self._max_item_bytes is not None and self._held_bytes > self._max_item_bytes:
+        if self._is_too_long(0):
             self._id_buffer = self.last_event_id
             runs = [(self._held_bytes, "payload", TOO_LONG, None), (1, "framing", "line end", None)]
         elif self._data:

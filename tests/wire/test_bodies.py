@@ -287,3 +287,13 @@ def test_a_lone_id_says_where_a_stream_begins_and_a_comment_waits_for_nothing() 
     assert [value for value, _ in stream.items(b"id: 7@k3f9\n\n")] == [Start("7@k3f9")]
     ((value, runs),) = stream.items(b": beat\n")
     assert value is None and sum(run[0] for run in runs) == 7 and all(run[3] is None for run in runs)
+
+
+@pytest.mark.parametrize(("lines", "held"), [(b"a\n" * 70, True), (b"a\n" * 90, False), (b"data\n" * 300, False)])
+def test_a_block_of_very_short_lines_is_too_long_before_its_bytes_are(lines: bytes, held: bool) -> None:
+    wire = b"data: x\n" + lines + b"\ndata: next\n\n"
+    for size in (len(wire), 1, 7):
+        decoder = EventStreamDecoder(max_item_bytes=1600)
+        items = [item for at in range(0, len(wire), size) for item in decoder.items(wire[at : at + size])]
+        assert [event.data for event, _ in items if event is not None] == ["x"] * held + ["next"]
+        assert sum(run[0] for _, runs in items for run in runs) == len(wire)
