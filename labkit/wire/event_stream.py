@@ -5,6 +5,7 @@ Not here: HTTP, reconnecting, and what labkit puts into the data (``envelope.py`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -144,7 +145,8 @@ class EventStreamDecoder:
         self._sighting = Sighting()
         self._runs: list[Run] = []
         self._last_end = -1  # of the runs: the line end of the newest data line
-        self._max_item_bytes = max_item_bytes
+        self._most_bytes = math.inf if max_item_bytes is None else max_item_bytes
+        self._most_runs = _SHORT_RUNS + self._most_bytes // _RUN_BYTES
         self._tell = tell
         self._has_begun = False
         self._held_bytes = 0  # of whole lines
@@ -185,16 +187,9 @@ class EventStreamDecoder:
             self._give_up_if_too_long(items)
         return items
 
-    def _is_too_long(self, more_bytes: int) -> bool:
-        """Whether the block under way is, with so many bytes more."""
-        most = self._max_item_bytes
-        if most is None:
-            return False
-        return self._held_bytes + more_bytes > most or len(self._runs) > _SHORT_RUNS + most // _RUN_BYTES
-
     def _give_up_if_too_long(self, items: list[Item]) -> None:
         """Let go what there is of a block that is too long, and read on at the next blank line."""
-        if not self._is_too_long(len(self._line)):
+        if self._held_bytes + len(self._line) <= self._most_bytes and len(self._runs) <= self._most_runs:
             return
         self._skipping, self._at_line_start, self._first_line = True, not self._line, False
         items.append((None, [(self._held_bytes + len(self._line), "payload", TOO_LONG, None)]))
@@ -241,7 +236,7 @@ class EventStreamDecoder:
         if not line:
             runs.append((1, "framing", "line end", sighting))
             return True
-        is_long = self._is_too_long(len(raw) - behind)
+        is_long = self._held_bytes + len(raw) - behind > self._most_bytes or len(runs) > self._most_runs
         if line.startswith(b":") and not self._held_bytes and not is_long:  # a heartbeat: no event waits for it
             text = line[1:].removeprefix(b" ")
             runs.append((len(line) - len(text), "framing", ":", None))
@@ -287,7 +282,7 @@ class EventStreamDecoder:
         """The end of a block: the event that it dispatched, if it did, and the runs of all its lines."""
         event: StreamEvent | str | None = None
         runs = self._runs
-        if self._is_too_long(0):
+        if self._held_bytes > self._most_bytes or len(runs) > self._most_runs:
             self._id_buffer = self.last_event_id
             runs = [(self._held_bytes, "payload", TOO_LONG, None), (1, "framing", "line end", None)]
         elif self._data:
