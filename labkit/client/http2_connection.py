@@ -168,7 +168,10 @@ class HTTP2Connection:
                     await self._wait_for_room(stream)
                     continue
                 piece, data = data[: max(0, room)], data[max(0, room) :]
-                self._h2.send_data(stream.number, piece, end_stream=ends and not data)
+                if piece:
+                    self._h2.send_data(stream.number, piece, end_stream=ends and not data)
+                else:
+                    self._h2.end_stream(stream.number)  # which asks for no window, in whatever release
             except H2Error:
                 raise ConnectionLost("the stream has ended") from None
             taken, left = split_runs(left, len(piece))

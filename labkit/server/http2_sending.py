@@ -186,10 +186,12 @@ class Sender:
                 self._blocked[stream] = None
                 return False
             last = size == len(data)
-            if data or ends:
+            if size:
                 self._h2.send_data(stream.id, data[:size], end_stream=ends and last)
-                self.collect()
-                stream.given += size
+            elif ends:
+                self._h2.end_stream(stream.id)  # which asks for no window, in whatever release
+            self.collect()
+            stream.given += size
             if last or size >= SMALL_BYTES:
                 self._allowance.sent()
         except ProtocolError:
