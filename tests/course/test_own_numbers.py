@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -31,36 +32,42 @@ def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-def solve(notebook: Path) -> dict[str, dict[str, Any]]:
-    """Run the code of a notebook of solutions, but what hands in something other than a value; the answers."""
+def solve(notebook: Path, folder: Path) -> dict[str, dict[str, Any]]:
+    """Run the code of a notebook of solutions in a folder of its own: what it captures is one student's.
+
+    Returns:
+        The answers. What hands in something other than a value is not run.
+    """
+    folder.mkdir()
     names: dict[str, Any] = {}
     for cell in json.loads(notebook.read_text("utf-8"))["cells"]:
         source = "".join(cell["source"])
         answered = re.findall(r'labkit\.answer\("([^"]+)"', source)
         if cell["cell_type"] == "code" and all(isinstance(EXERCISES[id], Exercise | Drawn) for id in answered):
-            exec(source, names)
+            with contextlib.chdir(folder):
+                exec(source, names)
     found = recording.answers()
     return {id: found[id] for id in EXERCISES if id.startswith(f"{notebook.name[:2]}.") and id in found}
 
 
 @pytest.mark.parametrize("who", [None, *STUDENTS])
 @pytest.mark.parametrize("notebook", SOLUTIONS, ids=lambda path: path.stem)
-def test_the_solutions_are_right_for_whoever_is_named(notebook: Path, who: str | None) -> None:
+def test_the_solutions_are_right_for_whoever_is_named(notebook: Path, who: str | None, tmp_path: Path) -> None:
     if who is not None:
         labkit.student(who)
-    found = solve(notebook)
+    found = solve(notebook, tmp_path / "own")
     assert found and all(answer["right"] for answer in found.values()), found
     for id, answer in found.items():
         assert answer.get("numbers_of") == ((who or "") if isinstance(EXERCISES[id], Drawn) else None)
 
 
 @pytest.mark.parametrize("notebook", [path for path in SOLUTIONS if path.name < "06"], ids=lambda path: path.stem)
-def test_two_students_compute_different_numbers_and_each_is_judged_by_their_own(notebook: Path) -> None:
+def test_two_students_compute_different_numbers_and_each_is_judged_by_their_own(notebook: Path, tmp_path: Path) -> None:
     first, second = STUDENTS
     labkit.student(first)
-    ones = solve(notebook)
+    ones = solve(notebook, tmp_path / first)
     labkit.student(second)
-    others = solve(notebook)
+    others = solve(notebook, tmp_path / second)
     differ = [id for id in ones if ones[id]["value"] != others[id]["value"]]
     assert differ
     for id in differ:
