@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,17 +19,21 @@ from labkit.wire.events import Event
 
 pytestmark = pytest.mark.alone
 
-EVENTS, A_WRITE = 4000, 20
+EVENTS, A_WRITE, ROUNDS = 4000, 20, 30
 MOST = 5.0
-"""Measured: 3.5 to 3.7. Chunks, the ledger, marks and the row come on top of decoding."""
+"""Measured: 2.8 to 3.7. Chunks, the ledger, marks and the row come on top of decoding."""
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 BLOCKS = [block(Event(number, "x" * 100, 0), "epoch") for number in range(1, EVENTS + 1)]
 
 
 def test_the_sse_client_costs_a_few_times_what_decoding_costs() -> None:
-    client_s = min(spent_by_client() for _ in range(5))
-    decoding_s = min(spent_on_decoding() for _ in range(5))
-    assert client_s < MOST * decoding_s, f"{client_s / decoding_s:.2f} times, {client_s / EVENTS * 1e6:.1f} us an event"
+    """A neighbour on the machine slows a round by a half and more; what the client does slows them all."""
+    client_s = decoding_s = math.inf
+    for done in range(1, ROUNDS + 1):
+        client_s, decoding_s = min(client_s, spent_by_client()), min(decoding_s, spent_on_decoding())
+        if done >= 5 and client_s < MOST * decoding_s:
+            return
+    pytest.fail(f"{client_s / decoding_s:.2f} times, {client_s / EVENTS * 1e6:.1f} us an event")
 
 
 def spent_by_client() -> float:
