@@ -21,10 +21,11 @@ KERNEL_TESTS := $(addprefix tests/course/where_the_server_lives/,test_kernel.py 
 KERNEL_NOTEBOOKS = $(wildcard notebooks/00_*.ipynb notebooks/07_*.ipynb notebooks/12_*.ipynb)
 PACKAGES := "import sysconfig; print(sysconfig.get_path('purelib'))"
 ADD_PACKAGES := "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))"
-# At once: notebooks and browsers, which take a core; tests, which wait for half of their time; tests that only wait.
+# At once: browsers, which take a core; notebooks and tests, which wait for half of their time; tests that only wait.
 JOBS ?= 2
-UNITS ?= 3
-WAITING ?= 5
+NOTEBOOKS ?= 4
+UNITS ?= 4
+WAITING ?= 7
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # $(call venv,DIRECTORY): a virtual environment there, from the first Python that can make one; PYTHON=... names it.
@@ -64,11 +65,11 @@ endef
 
 # $(call notebooks,PYTHON,CLAIMS,NOTEBOOKS). Here a warning is no error: labkit runs in the kernels, and what would warn
 # in pytest's own process is Jupyter. Charts are made and not photographed: a static picture starts a Chromium, and
-# `make test-browser` looks at them.
+# `make test-browser` looks at them. The long ones are the first ones: each goes to whoever is free.
 define notebooks
 @mkdir -p build && rm -f build/$(2).jsonl
 LABKIT_CLAIMS="$(CURDIR)/build/$(2).jsonl" PLOTLY_RENDERER=plotly_mimetype \
-    $(1) -m pytest -W default --nbmake --timeout=900 -n $(JOBS) --dist worksteal $(3)
+    $(1) -m pytest -W default --nbmake --timeout=900 -n $(NOTEBOOKS) --dist load --maxschedchunk 1 $(3)
 endef
 
 help:  ## list the targets

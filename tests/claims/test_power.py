@@ -11,7 +11,7 @@ from labkit.claims.claim import DECLARED
 from power.__main__ import confirmed, verdicts
 from power.planted import PLANTED, UNSIMULATED, Planted
 
-PLANTED_WORLDS, TRUE_WORLDS = 20, 50
+PLANTED_WORLDS, TRUE_WORLDS = 10, 25
 
 
 @pytest.mark.timeout(600 * UNIT)
