@@ -1,4 +1,4 @@
-"""A file that is written whole or not at all."""
+"""A file that is written whole or not at all, and whether one can be."""
 
 from __future__ import annotations
 
@@ -10,6 +10,31 @@ from pathlib import Path
 from typing import BinaryIO
 
 from labkit.errors import LabkitError
+
+NOT_ORDINARY = "it is no ordinary file, and would be replaced by one"
+
+
+def check(path: str | Path) -> None:
+    """Say now what would keep a file from being written to *path* at the end of what takes its time.
+
+    Raises:
+        LabkitError: it cannot be written, and why; nothing was touched.
+    """
+    path = Path(path)
+    folder = path.absolute().parent
+    if str(path) == "-":
+        why = "it names no file, and what is printed goes to the terminal"
+    elif path.is_dir():
+        why = "it is a folder"
+    elif path.exists() and not path.is_file():
+        why = NOT_ORDINARY
+    elif not folder.is_dir():
+        why = f"{folder} is no folder"
+    elif not os.access(folder, os.W_OK):
+        why = f"nothing may be put into {folder}"
+    else:
+        return
+    raise LabkitError(f"{path} cannot be written: {why}")
 
 
 @contextmanager
@@ -23,7 +48,7 @@ def whole(path: str | Path) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise LabkitError(f"{path} cannot be written: it is no ordinary file, and would be replaced by one")
+        raise LabkitError(f"{path} cannot be written: {NOT_ORDINARY}")
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with part.open("xb+") as file:

@@ -98,8 +98,8 @@ _NUMBERS: dict[str, dict[str, Any]] = {
     "clients": {"least": 1, "unit": "clients"},
     "upstream_per_s": {"least": 0, "unit": "messages a second of one client"},
     "one_way_s": {"least": 0, "unit": "seconds"},
-    "servers": {"least": 1, "unit": "server processes"},
-    "held_per_browser": {"least": 1, "unit": "streams or held requests of one browser"},
+    "servers": {"least": 1, "whole": True, "unit": "server processes"},
+    "held_per_browser": {"least": 1, "whole": True, "unit": "streams or held requests of one browser"},
     "heartbeat_s": {"above": 0, "unit": "seconds"},
 }
 _OPTIONAL = ("servers", "heartbeat_s")
@@ -126,13 +126,16 @@ def checked(path: Any, prices: Any, **inputs: Any) -> Needs:
     return Needs(**inputs, path=_path(path), prices=_prices(prices))
 
 
-def _number(name: str, value: Any, *, unit: str, above: float | None = None, least: float = -math.inf) -> None:
+def _number(
+    name: str, value: Any, *, unit: str, above: float | None = None, least: float = -math.inf, whole: bool = False
+) -> None:
     good = isinstance(value, Real) and not isinstance(value, bool) and _is_reckoned_with(value)
-    if good and value >= least and (above is None or value > above):
+    if good and value >= least and (above is None or value > above) and not (whole and value % 1):
         return
     allowed = f"above {above:g}" if above is not None else f"{least:g} or more"
-    bounds = f"; it reckons with {SMALLEST:g} to {LARGEST:g}" if isinstance(value, Real) and value else ""
-    raise LabkitError(f"choose: {name}={value!r:.80}, expected a number of {unit}, {allowed}{bounds}")
+    out = isinstance(value, Real) and not _is_reckoned_with(value)
+    bounds = f"; it reckons with {SMALLEST:g} to {LARGEST:g}" if out else ""
+    raise LabkitError(f"choose: {name}={value!r:.80}, expected a {'whole ' * whole}number of {unit}, {allowed}{bounds}")
 
 
 def _is_reckoned_with(value: Any) -> bool:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from labkit import files
 from labkit.commands.headers import headers_of
 from labkit.commands.publishing import add_source, schedule_of
 from labkit.errors import AddressError, LabkitError, TLSFailed, package
@@ -45,7 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure or listen, print the table and write what was asked for; 1 if the run has failures.
 
     Raises:
-        LabkitError: ``--url`` without ``--technique``, or a package is missing; nothing was measured then.
+        LabkitError: ``--url`` without ``--technique``, a package is missing, or a file cannot be written where it is to
+            be; nothing was measured then.
     """
     listens = arguments.url is not None
     if listens and not arguments.technique:
@@ -56,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise LabkitError("--header goes with --url")
     for name in _needed(arguments):
         package(name)
+    for path in filter(None, (arguments.out, arguments.html)):
+        files.check(path)
     try:
         found = _listened(arguments) if listens else _measured(arguments)
     except (AddressError, TLSFailed) as error:  # nothing came from there, as from a port where nobody listens

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labkit import files
 from labkit.commands.headers import headers_of
 from labkit.errors import LabkitError
 
@@ -66,8 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     alone = arguments.json == "-"
     for file in filter(None, (arguments.html, "" if alone else arguments.json)):
-        if not Path(file).absolute().parent.is_dir():
-            raise LabkitError(f"{file} cannot be written: there is no such folder; nothing was sent")
+        files.check(file)
     with _interruptible():
         report = probe(
             arguments.url,

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labkit import files
 from labkit.errors import LabkitError, package
 from labkit.progress import go_unheard
 from labkit.theory.durations import seconds
@@ -91,8 +92,8 @@ def _check(arguments: argparse.Namespace) -> None:
     if out.endswith(".parquet"):
         package("pyarrow")
     for path in (out, arguments.html, arguments.har, arguments.pcapng):
-        if path and not Path(path).absolute().parent.is_dir():
-            raise LabkitError(f"{path} cannot be written: {Path(path).parent} is no folder")
+        if path:
+            files.check(path)
     if arguments.no_content and (arguments.har or arguments.pcapng):
         raise LabkitError("--har and --pcapng hold contents: leave out --no-content")
     if arguments.heal_after is not None and arguments.stall_after is None:

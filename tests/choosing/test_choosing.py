@@ -280,6 +280,8 @@ def test_what_is_no_run_is_refused(run: Any) -> None:
         ("prices", 0.09),
         ("servers", 0),
         ("servers", "many"),
+        ("servers", 1.5),
+        ("held_per_browser", 2.5),
         ("heartbeat_s", 0),
         ("ordered", 1),
         ("finite", None),

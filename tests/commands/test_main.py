@@ -187,6 +187,8 @@ def test_serve_lets_in_the_origins_that_it_is_told_over_tls_too() -> None:
         (["measure", "--source", "trace"], "trace FILE"),
         (["measure", "--source", "pigeon"], "expected machine, periodic"),
         (["measure", "--source", "trace", "/nowhere.csv"], "/nowhere.csv"),
+        (["measure", "--out", "/nowhere/run.parquet"], "/nowhere is no folder"),
+        (["measure", "--html", "-"], "- cannot be written"),
         (["serve", "--source", "machine", "--rate", "0"], "--rate 0"),
         (["serve", "--http", "1,3"], "--http 1,3: expected 1, 2 or 1,2"),
     ],

@@ -353,8 +353,19 @@ def test_nothing_moves_as_figures_change(lab: labkit.Lab, context: Any, width: i
 def test_commands_name_the_pages_own_address(lab: labkit.Lab, context: Any) -> None:
     page = tab(context, lab.url)
     commands = page.eval_on_selector_all("#commands code", "found => found.map((code) => code.textContent)")
-    assert f"curl -N '{lab.url}/sse'" in commands
+    assert f'curl -N "{lab.url}/sse"' in commands
     assert all(f"127.0.0.1:{lab.port}/" in command for command in commands)
+
+
+@pytest.mark.browser
+def test_what_a_shell_would_read_in_an_address_is_encoded_in_its_command(lab: labkit.Lab, context: Any) -> None:
+    """A query's is encoded by the browser; a path's, such as a hub's with a user's name, is not."""
+    page = context.new_page()
+    page.route("**/user/**", lambda route: route.continue_(url=route.request.url.replace("/user/a$(b)!", "")))
+    page.goto(f"{lab.url}/user/a$(b)!/")
+    page.wait_for_selector("#commands code")
+    commands = page.eval_on_selector_all("#commands code", "found => found.map((code) => code.textContent)")
+    assert f'curl -N "{lab.url}/user/a%24(b)%21/sse"' in commands
 
 
 def test_the_page_needs_nothing_from_elsewhere(lab: labkit.Lab) -> None:

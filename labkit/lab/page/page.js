@@ -237,7 +237,8 @@ function showClock(samples) {
 
 // -- commands ---------------------------------------------------------------------------------------------------------
 
-const quoted = (url) => `'${url.replaceAll("'", "%27")}'`;
+/** In double quotes, which sh, PowerShell and cmd all take; what the first two read inside them is percent-encoded. */
+const quoted = (url) => `"${url.replace(/["$!`\\]/g, (char) => `%${char.charCodeAt(0).toString(16)}`)}"`;
 
 /** A technique as a command: its own, or curl, which shows what comes at once. */
 function commandOf({ title, route, half }) {
@@ -274,7 +275,7 @@ const upstream = new Upstream();
 element("publish").addEventListener("submit", publish);
 const own = TECHNIQUES.filter(({ half }) => half);
 own.filter((one) => !one.bidirectional).map(commandOf).forEach(listCommand);
-listCommand(["Publish", `curl --data-binary 'hello' ${quoted(address("events"))}`]);
+listCommand(["Publish", `curl --data-binary hello ${quoted(address("events"))}`]);
 own.filter((one) => one.bidirectional).map(commandOf).forEach(listCommand);
 element("none").textContent = NONE;
 element("none").hidden = NONE === "";

@@ -188,9 +188,9 @@ byId("wrong").addEventListener("change", ({ target }) => {
 });
 byId("try").addEventListener("click", tryAll);
 byId("how").textContent = [
-  `curl -N '${location.origin}/event-stream/crlf?visit=mine'`,
-  `curl -d '{"events": [{"data": "one\\ntwo"}, {"data": "three"}], "comesBack": false}' '${location.origin}/cases/crlf/had?visit=mine'`,
-  `curl '${location.origin}/cases/crlf/seen.json?visit=mine'`,
+  `curl -N "${location.origin}/event-stream/crlf?visit=mine"`,
+  `curl -d '{"events": [{"data": "one\\ntwo"}, {"data": "three"}], "comesBack": false}' "${location.origin}/cases/crlf/had?visit=mine"`,
+  `curl "${location.origin}/cases/crlf/seen.json?visit=mine"`,
 ].join("\n");
 ({ cases } = await (await fetch("/cases.json")).json());
 for (const [kind, title] of Object.entries(KINDS)) table(kind, title);
