@@ -47,10 +47,11 @@ from planted_streams import (
     recorded,
     refusing,
     replayed,
+    resuming,
     saying,
     tool_run,
 )
-from test_probe_further import in_two_writes, over_http2, resuming
+from planted_wire import in_two_writes, over_http2
 
 from symptoms.servers import compressing, gunicorn, jupyter_proxy
 from tls import Authority

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import socket
 import ssl
 import threading
@@ -145,6 +146,25 @@ def compressed(flush_after: bool, flush_before: bool, fields: tuple[str, ...] = 
             yield chunk(out)
             began = False
         assert not began
+
+    return answer
+
+
+def going_on(after: int, skipped: tuple[int, ...] = ()) -> Iterator[Step]:
+    yield head()
+    for number in range(after + 1, after + 40):
+        if number not in skipped:
+            yield chunk(event(number))
+            yield STEP_S / 2
+
+
+def resuming(shift: int, skipped: int = 0):  # type: ignore[no-untyped-def]
+    """A server that goes on so many events behind Last-Event-ID, and may leave one out."""
+
+    def answer(asked: str) -> Iterator[Step]:
+        last = re.search(r"Last-Event-ID: (\d+)", asked)
+        begin = int(last[1]) if last else 0
+        return going_on(begin + shift if last else 0, (begin + skipped,) if last and skipped else ())
 
     return answer
 

@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import socket
-import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from planted_streams import LAST, STEP_S, Step, chunk, endless, event, head, planted
+from planted_streams import STEP_S, Step, chunk, endless, event, head, planted, resuming
+from planted_wire import in_two_writes, over_http2
 from steady import probed, rows
 
 from labkit.lab.lab import Lab
 from labkit.strangers.probe.probing import probe
 from tls import Authority
-from wait import read_until, serving
-
-
-def going_on(after: int, skipped: tuple[int, ...] = ()) -> Iterator[Step]:
-    yield head()
-    for number in range(after + 1, after + 40):
-        if number not in skipped:
-            yield chunk(event(number))
-            yield STEP_S / 2
-
-
-def resuming(shift: int, skipped: int = 0):  # type: ignore[no-untyped-def]
-    """A server that goes on so many events behind Last-Event-ID, and may leave one out."""
-
-    def answer(asked: str) -> Iterator[Step]:
-        last = re.search(r"Last-Event-ID: (\d+)", asked)
-        begin = int(last[1]) if last else 0
-        return going_on(begin + shift if last else 0, (begin + skipped,) if last and skipped else ())
-
-    return answer
+from wait import serving
 
 
 def with_names(asked: str) -> Iterator[Step]:
@@ -108,15 +87,6 @@ def test_many_at_once_are_all_served_or_it_is_said_how_many(workers: int) -> Non
     assert rows(report) == wanted, str(report)
 
 
-def in_two_writes(sock: socket.socket) -> None:
-    """Row 23: a server that keeps connections and writes head and body apart, so that the body waits."""
-    while asked := read_until(sock, b"\r\n\r\n"):
-        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n")
-        if not asked.startswith(b"HEAD"):
-            sock.sendall(b'{"n":')
-            sock.sendall(b" 12345}")
-
-
 @pytest.mark.timing
 def test_steps_of_40_ms_on_a_used_connection_are_named() -> None:
     with serving(in_two_writes) as url:
@@ -125,47 +95,6 @@ def test_steps_of_40_ms_on_a_used_connection_are_named() -> None:
             if rows(report):
                 break
     assert rows(report) in ([(23, "seen")], [(23, "consistent with")]), str(report)
-
-
-def field(name: bytes, value: bytes) -> bytes:
-    """A literal without indexing (RFC 7541 section 6.2.2)."""
-    return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
-
-
-@contextlib.contextmanager
-def over_http2(context: ssl.SSLContext, *fields: tuple[bytes, bytes]) -> Iterator[str]:
-    """Row 19: answers HTTP/2 with these fields, HTTP/1.1 as it should."""
-
-    def script(sock: socket.socket) -> None:
-        with contextlib.suppress(ssl.SSLError), context.wrap_socket(sock, server_side=True) as secure:
-            if secure.selected_alpn_protocol() != "h2":
-                read_until(secure, b"\r\n\r\n")
-                secure.sendall(head() + chunk(event(1)) + LAST)
-                return
-            secure.sendall(frame(4, 0, 0))
-            seen = b""
-            while b"\x01" not in [seen[at + 3 : at + 4] for at in _frames(seen)]:
-                if not (more := secure.recv(4096)):
-                    return
-                seen += more
-            block = b"".join(field(*each) for each in ((b":status", b"200"), *fields))
-            secure.sendall(frame(1, 4, 1, block) + frame(0, 1, 1, event(1)))
-            while secure.recv(4096):
-                pass
-
-    with serving(script) as url:
-        yield url.replace("http://", "https://")
-
-
-def _frames(seen: bytes) -> Iterator[int]:
-    at = 24  # the preface
-    while at + 9 <= len(seen):
-        yield at
-        at += 9 + int.from_bytes(seen[at : at + 3], "big")
 
 
 @pytest.mark.timing
