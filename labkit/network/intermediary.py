@@ -23,6 +23,7 @@ from labkit.network.hop_fields import forwarded, of_the_message
 from labkit.network.relay import Conversation, Relay
 from labkit.network.relay_target import Target
 from labkit.network.relay_wire import Wire
+from labkit.server.http1 import LINGER_S
 from labkit.sockets import MSS
 from labkit.theory import Stretch
 
@@ -181,6 +182,21 @@ class _Session:
                 is_clients = self._near.http.their_state is h11.ERROR
                 await self._answer(error.error_status_hint if is_clients else 502, str(error))
             # in mid-answer: the end without a last chunk is the sign that it is not whole
+        if self._near.http.their_state in (h11.SEND_BODY, h11.ERROR):
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Drop what the client still sends: to close on unread bytes sends RST, which may cost it the answer.
+
+        RFC 9112 section 9.6.
+        """
+        if self._far is not None:
+            self._far.wire.close()
+        self._near.wire.finish("relay")
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while await self._near.recv():
+                    pass
 
     async def _exchange(self) -> bool:
         """Whether another one may follow."""
@@ -248,7 +264,10 @@ class _Session:
     async def _up(self, far: _Peer) -> None:
         """Hand on the request's body; then watch for the client's end, which is when this returns."""
         while isinstance(event := await self._near.next(), h11.Data | h11.EndOfMessage):
-            await far.send(h11.Data(data=event.data) if isinstance(event, h11.Data) else event)
+            try:
+                await far.send(h11.Data(data=event.data) if isinstance(event, h11.Data) else event)
+            except OSError:  # it takes no more of it, and may have said why (RFC 9112 section 9.5)
+                await _never()
         while data := await self._near.recv():
             self._near.http.receive_data(data)
             if len(self._near.http.trailing_data[0]) > _WAITING_BYTES:

@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ import labkit
 from conftest import UNIT
 from labkit.network.intermediary import Intermediary
 from labkit.wire.whole_chunks import Chunk, ChunkDecoder
+from wait import until
 
 TIMEOUT_S = 10 * UNIT
 IDLE_S = 0.4 * UNIT
@@ -205,6 +207,41 @@ def test_a_target_that_refuses_is_a_502() -> None:
     with Intermediary(address) as relay, connected(relay) as sock:
         sock.sendall(get("/"))
         assert read_all(sock).startswith(b"HTTP/1.1 502")
+
+
+def post(size_bytes: int) -> bytes:
+    return b"POST /events HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % size_bytes
+
+
+def refused_at_once() -> Any:
+    return answering(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+
+def gone() -> Any:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = closed.getsockname()
+    return contextlib.nullcontext(types.SimpleNamespace(address=address))
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [(lambda: labkit.Lab("small", max_event_bytes=1000), b"413"), (refused_at_once, b"413"), (gone, b"502")],
+    ids=["lab", "closes at once", "refuses"],
+)
+def test_9112_9_6_an_answer_in_mid_request_comes_without_a_reset(target: Callable[[], Any], status: bytes) -> None:
+    """A client that goes on sending is not cut off, and has the answer after that."""
+    body = b"x" * (8 << 20)
+    with target() as server, Intermediary(getattr(server, "address", server)) as relay, connected(relay) as sock:
+        sock.sendall(post(len(body)) + body)
+        assert read_all(sock).startswith(b"HTTP/1.1 " + status)
+
+
+def test_what_a_client_sends_on_after_its_answer_is_not_listened_to_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labkit.network.intermediary.LINGER_S", 0.05 * UNIT)
+    with refused_at_once() as server, Intermediary(server.address) as relay, connected(relay) as sock:
+        sock.sendall(post(1000))
+        assert read_all(sock).startswith(b"HTTP/1.1 413")
+        until(lambda: relay.connections == 0)
 
 
 def test_a_kept_connection_that_the_target_has_ended_is_opened_anew() -> None:
