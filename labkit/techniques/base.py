@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import pathlib
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -24,6 +25,7 @@ from labkit.techniques.delivery import Delivery
 from labkit.techniques.expecting import Theory, no_theory
 from labkit.techniques.reading import Opened, Reader
 from labkit.theory import UNMARKED, Expectation, Kind, Mark, Nature, Path, Silent
+from labkit.theory.durations import seconds
 from labkit.theory.path import HEARTBEAT_S, HOLD_S, SILENCE_S
 from labkit.wire.bodies import Reading
 from labkit.wire.events import Gap
@@ -228,9 +230,11 @@ class Technique:
 
         Raises:
             UnknownOption: it takes no such option, or not over HTTP/2; the message lists those that it takes.
+            DurationError: one that is no number of seconds.
             MissingPackage: HTTP/2, and the extra ``http2`` is not installed.
         """
         self.check_options(options)
+        _check_durations({"silence_s": silence_s, "answer_s": silence_s if answer_s is None else answer_s})
         self.check_version(http, options)
         if share is not None and http != 2:
             raise UnknownOption("connections are shared over HTTP/2 alone: http=2")
@@ -248,11 +252,12 @@ class Technique:
         named = _parameters(self.client)
         return {p.name: p.default for p in named if p.kind is p.KEYWORD_ONLY and p.name not in self.fixed}
 
-    def check_options(self, options: Iterable[str]) -> None:
-        """Refuse what neither half knows.
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Refuse what neither half knows, and what is no duration where one is asked for.
 
         Raises:
             UnknownOption: names it, and lists those that there are.
+            DurationError: names the option; a client that waits for none would storm its server.
         """
         if any(p.kind is p.VAR_KEYWORD for p in _parameters(self.client)):
             return  # a client that takes any
@@ -261,6 +266,8 @@ class Technique:
             if name not in known:
                 takes = f"takes {', '.join(known)}" if known else "takes none"
                 raise UnknownOption(f"{self.name} has no option {name!r}; it {takes}")
+        by_default = [name for name, value in options.items() if value is None and known[name] is None]
+        _check_durations({name: value for name, value in options.items() if name not in by_default})
 
     def check_version(self, http: int | None, options: Mapping[str, Any]) -> None:
         """Refuse what there is not in this version of HTTP.
@@ -309,6 +316,13 @@ class Technique:
     def nature(self, expected: Expectation | Silent) -> Nature:
         """What a run tells of it."""
         return Nature(self.title, self.short, self.kind, self.mark, expected)
+
+
+def _check_durations(options: Mapping[str, Any]) -> None:
+    """Of what is in seconds, by its name; without an end is one too."""
+    for name, value in options.items():
+        if name.endswith("_s") and value != math.inf:
+            seconds(name, value, math.inf)
 
 
 @functools.lru_cache(maxsize=64)

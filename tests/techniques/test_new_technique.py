@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Iterator
 
 import pytest
@@ -14,11 +15,12 @@ from labkit import charts
 from labkit.course.side_by_side.comparison import Comparison
 from labkit.course.side_by_side.messages import Upstream
 from labkit.course.side_by_side.servers import ServerCosts
-from labkit.errors import BadTechnique, LabkitError, UnknownOption
+from labkit.errors import BadTechnique, DurationError, LabkitError, UnknownOption
+from labkit.measuring.listening import listen
 from labkit.measuring.natures import SPARE, Natures
 from labkit.measuring.run import Run
 from labkit.room.panel import Panel
-from labkit.techniques import TECHNIQUES, Technique
+from labkit.techniques import TECHNIQUES, Technique, find
 
 ONE_WAY_S = 0.02
 NAME = JSON_SEQ.name
@@ -229,6 +231,29 @@ def test_an_option_that_no_half_knows_is_refused_with_those_that_there_are(
 def test_an_option_that_no_half_knows_is_refused_by_connect_too(lab: labkit.Lab) -> None:
     with pytest.raises(UnknownOption, match="retrys"):
         JSON_SEQ.connect(lab.url_of(NAME), retrys=3)
+
+
+@pytest.mark.parametrize("value", [float("nan"), -1, "1", None, True])
+@pytest.mark.parametrize(("technique", "option"), [("polling", "interval_s"), ("sse", "retry_s"), ("sse", "give_up_s")])
+def test_what_is_no_duration_is_named_and_storms_no_server(
+    lab: labkit.Lab, technique: str, option: str, value: object
+) -> None:
+    said, url = rf"{option} must be a number of seconds, 0 or more, not ", lab.url_of(technique)
+    with pytest.raises(DurationError, match=said):
+        find(technique).connect(url, **{option: value})
+    with pytest.raises(DurationError, match=said):
+        listen(url, technique, seconds=0.05, progress=False, **{option: value})
+    with pytest.raises(DurationError, match=said):
+        find(technique).variant("wrong", **{option: value})
+
+
+@pytest.mark.parametrize("name", ["silence_s", "answer_s"])
+def test_how_long_a_server_may_say_nothing_is_a_duration_without_an_end_or_with(lab: labkit.Lab, name: str) -> None:
+    for value in (float("nan"), -1.0, "1"):
+        with pytest.raises(DurationError, match=f"{name} must be a number of seconds, 0 or more, not "):
+            find("sse").connect(lab.url_of("sse"), **{name: value})
+    find("sse").connect(lab.url_of("sse"), **{name: math.inf})
+    find("long-polling").connect(lab.url_of("long-polling"), hold_s=None)
 
 
 def test_a_variants_own_options_are_not_to_be_chosen(lab: labkit.Lab) -> None:
