@@ -11,6 +11,7 @@ from labkit.client.sharing import SharedConnections
 from labkit.client.speaking import versions_of
 from labkit.errors import LabkitError, UnknownOption
 from labkit.lab.lab import Lab
+from labkit.measuring import asked
 from labkit.measuring.apparatus import looking_at_what_is_new
 from labkit.measuring.attaching import Start, Subscribers
 from labkit.measuring.rounding import counted
@@ -101,6 +102,7 @@ def measure(
         MissingPackage: HTTP/2, and the extra ``http2`` is not installed.
         LabkitError: the lab, or the intermediary nearest the clients, does not speak that version of HTTP to them.
         ScheduleError: before anything starts.
+        ValueError: of any other parameter that is none; it is named, before anything starts.
         DurationError: one that is negative or makes no sense in seconds; asks whether milliseconds were meant.
         LabClosed: the lab is closed.
         NoAnswer: the lab's process stands still or is busy from the beginning. Later, that is the run's failure.
@@ -150,6 +152,12 @@ class Measurement(UnderWay):
     ) -> None:
         if isinstance(techniques, str | Technique):
             techniques = [techniques]
+        asked.check_kinds(lab, schedule, () if techniques is None else techniques)
+        asked.check_whole(1, subscribers=subscribers)
+        asked.check_whole(0, keep_bytes=keep_bytes)
+        asked.check_topic(topic)
+        asked.check_options(options)
+        asked.check_actions(at)
         chosen = [t for t in lab.techniques if not t.exhibit] if techniques is None else list(techniques)
         self.techniques = distinct(find(t, lab.techniques) if isinstance(t, str) else t for t in chosen)
         self.options = {name: dict(given) for name, given in (options or {}).items()}
@@ -165,8 +173,6 @@ class Measurement(UnderWay):
             raise UnknownOption("connections are shared over HTTP/2 alone: http=2")
         self.http = http
         self._shared = {t.name: SharedConnections() for t in self.techniques if share}
-        if subscribers < 1:
-            raise ValueError(f"subscribers must be at least 1, not {subscribers!r}")
         longest_s = max(MAX_INTERVAL_S, schedule.duration_s)
         self.schedule = schedule
         self.poll_interval_s = seconds("poll_interval_s", poll_interval_s, longest_s, above_0=True)

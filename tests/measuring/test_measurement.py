@@ -285,6 +285,31 @@ def test_a_duration_that_makes_no_sense_in_seconds_is_asked_about_before_anythin
     assert lab.publish("the first") == 1
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        *(({"subscribers": bad}, "subscribers must be a whole number of at least 1, not ")
+          for bad in (0, -1, 2.5, float("nan"), float("inf"), True, None, "2", [])),
+        *(({"keep_bytes": bad}, "keep_bytes must be a whole number of at least 0, not ")
+          for bad in (-1, 2.5, float("nan"), True, None, "2")),
+        *(({"topic": bad}, "topic must be text, not ") for bad in (None, 5, b"x")),
+        *(({"schedule": bad}, "schedule must be one, as labkit.poisson") for bad in (labkit.poisson, 5, "poisson")),
+        *(({"techniques": bad}, "techniques must be names") for bad in (5, True, float("nan"))),
+        *(({"lab": bad}, "lab must be a labkit.Lab, not ") for bad in (None, 5, "http://127.0.0.1:1/")),
+        *(({"options": bad}, "options must be by technique") for bad in (5, "x", {"sse": None}, {"sse": [1]})),
+        *(({"at": bad}, "at must say what to do at which second") for bad in (1.0, True, [1.0])),
+        ({"at": {0.1: None}}, r"at 0\.1 s stands None, .* without \(\)"),
+    ],
+)  # fmt: skip
+def test_what_is_none_of_what_a_run_takes_is_named_before_anything_starts(
+    lab: labkit.Lab, given: dict[str, Any], says: str
+) -> None:
+    asked = {"lab": lab, "techniques": ["sse"], "schedule": labkit.periodic(20, 0.1), "progress": False} | given
+    with pytest.raises(ValueError, match=says):
+        labkit.measure(**asked)
+    assert lab.publish("the first") == 1
+
+
 def test_an_interval_may_be_as_long_as_the_schedule(lab: labkit.Lab) -> None:
     Measurement(lab, ["polling"], labkit.periodic(duration_s=900), poll_interval_s=900)
     with pytest.raises(DurationError, match="at most 900 makes sense"):
