@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gzip
 import ipaddress
 import json
@@ -24,8 +25,8 @@ from hypothesis import strategies as st
 from conftest import UNIT
 from feeding import assert_cost_is_linear
 from labkit.client.ledger import ConnectionRecord, Ledger
-from labkit.errors import WireError
-from labkit.measuring.export import to_pcapng
+from labkit.errors import LabkitError, WireError
+from labkit.measuring.export import to_har, to_pcapng
 from labkit.measuring.export.exchanges import exchanges
 from labkit.measuring.export.packets import comments_of, hexdump, read_pcapng
 from labkit.measuring.export.pcapng import checksum
@@ -671,3 +672,24 @@ def test_relays_are_left_out(tmp_path: Path) -> None:
     near = ledger.opened("", 0, local=("127.0.0.1", 1), remote=("127.0.0.1", 2), t_ns=T0, hop="link.near")
     talk(near, ("out", GET), ("in", OK))
     assert archive(ledger, tmp_path)["entries"] == []
+
+
+# Files
+
+
+@pytest.mark.parametrize("export", [to_pcapng, to_har])
+def test_what_cannot_be_written_is_said_and_what_stood_there_still_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, export: Callable[[Run, Path], Path]
+) -> None:
+    run = run_of(Ledger())
+    with pytest.raises(LabkitError, match="nowhere/run cannot be written: No such file"):
+        export(run, tmp_path / "nowhere" / "run")
+    (tmp_path / "run").write_text("stays")
+    monkeypatch.setattr(os, "fsync", no_room)
+    with pytest.raises(LabkitError, match="run cannot be written: No space left"):
+        export(run, tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"] and (tmp_path / "run").read_text() == "stays"
+
+
+def no_room(_: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from labkit.client.ledger import ConnectionRecord
+from labkit.files import write
 from labkit.measuring.export.exchanges import CapturedExchange, CapturedMessage, Way, exchanges
 from labkit.measuring.masking import without_secrets
 from labkit.wire.http1 import PROTOCOL, Head, origin_form
@@ -29,6 +30,9 @@ def to_har(run: Recording, path: str | Path, *, with_secrets: bool = False) -> P
     Args:
         with_secrets: as they were sent, what is said in ``Authorization``, ``Cookie`` and the like; by default a
             placeholder stands for it.
+
+    Raises:
+        LabkitError: it cannot be written; nothing is left behind.
     """
     ledger = run.ledger if with_secrets else without_secrets(run)
     entries: list[dict[str, Any]] = []
@@ -42,9 +46,7 @@ def to_har(run: Recording, path: str | Path, *, with_secrets: bool = False) -> P
     log = {"version": "1.2", "creator": {"name": "labkit", "version": version}, "pages": [], "entries": entries}
     if left_out:
         log["comment"] = "Left out: " + "; ".join(left_out)
-    path = Path(path)
-    path.write_text(json.dumps({"log": log}, ensure_ascii=False, indent=1), encoding="utf-8")
-    return path
+    return write(path, json.dumps({"log": log}, ensure_ascii=False, indent=1))
 
 
 def _entry(run: Recording, record: ConnectionRecord, found: CapturedExchange, is_first: bool) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit.client.ledger import ConnectionRecord, Transfer
+from labkit.files import whole
 from labkit.measuring.masking import without_secrets
 from labkit.wire.spans import Direction
 
@@ -38,17 +39,19 @@ def to_pcapng(run: Recording, path: str | Path, *, with_secrets: bool = False, c
         with_secrets: as they were sent, what is said in ``Authorization``, ``Cookie`` and the like; by default a
             placeholder of the same length stands for it.
         comment: one more comment on the whole file.
+
+    Raises:
+        LabkitError: it cannot be written; nothing is left behind.
     """
     ledger = run.ledger if with_secrets else without_secrets(run)
     mss = min(run.settings.get("mss") or _LARGEST_SEGMENT, _LARGEST_SEGMENT)
     packets = [packet for record in ledger.of() for packet in _Conversation(record, mss).packets()]
     packets.sort(key=lambda packet: packet.t_ns)  # stable: packets of one moment stay in their order
-    path = Path(path)
-    with path.open("wb") as file:
+    with whole(path) as file:
         file.write(_section_header(comment) + _interface())
         for packet in packets:
             file.write(_enhanced_packet(packet, run.wall_ns(packet.t_ns)))
-    return path
+    return Path(path)
 
 
 @dataclass(frozen=True, slots=True)
