@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from numbers import Integral, Real
 from typing import Literal, TypeAlias, get_args
 
 import h11
@@ -74,7 +75,7 @@ class Intermediary(Relay):
         self.idle_end = idle_end
         self.split_bytes = _above_0("split_bytes", split_bytes)
         self.merge_s = _above_0("merge_s", merge_s)
-        if split_bytes is not None and not isinstance(split_bytes, int):
+        if split_bytes is not None and not isinstance(split_bytes, Integral):
             raise ValueError(f"split_bytes must be a whole number, not {split_bytes!r}")
 
     @property
@@ -363,7 +364,7 @@ class _Body:
 
 
 def _above_0(name: str, value: float | None) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
     if value is not None and not (is_number and 0 < value < float("inf")):
         raise ValueError(f"{name} must be a number above 0, or None, not {value!r}")
     return value

@@ -21,6 +21,7 @@ import math
 import random
 import socket
 from collections import deque
+from numbers import Real
 
 from labkit.client.ledger import Ledger
 from labkit.network.relay import Conversation, Relay
@@ -55,7 +56,7 @@ class Link(Relay):
 
     Raises:
         DurationError: a delay or jitter that is negative, or beyond what makes sense in seconds.
-        ValueError: a rate that is not positive.
+        ValueError: a rate that is not positive, or a segment size that is none.
     """
 
     def __init__(
@@ -251,4 +252,4 @@ class _Direction:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

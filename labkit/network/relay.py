@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Self
 
 from labkit import loop as lab_loop
@@ -102,11 +103,16 @@ class Relay(Between):
             ``local`` is the relay's own end: a near record's ``remote`` is the client's ``local``.
         name: what the hops are called.
         mss: TCP_MAXSEG of its sockets where the platform has it; None leaves the platform's.
+
+    Raises:
+        ValueError: a segment size that is none.
     """
 
     def __init__(
         self, target: Target | None = None, *, ledger: Ledger | None = None, name: str = "relay", mss: int | None = MSS
     ) -> None:
+        if mss is not None and (isinstance(mss, bool) or not isinstance(mss, Integral) or mss < 1):
+            raise ValueError(f"mss must be a whole number of bytes above 0, or None, not {mss!r}")
         self.ledger = Ledger() if ledger is None else ledger
         self.mss = mss
         self.flow = Flow()

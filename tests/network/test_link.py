@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import pytest
 
 from conftest import UNIT
@@ -21,6 +22,7 @@ from labkit import loop as lab_loop
 from labkit.client.ledger import Ledger
 from labkit.errors import LabkitError
 from labkit.network import relay_wire
+from labkit.network.intermediary import Intermediary
 from labkit.network.link import Link
 from labkit.network.relay import Relay
 from labkit.network.relay_chain import chain
@@ -805,6 +807,7 @@ def test_it_is_an_asynchronous_context_manager_on_any_loop(echoing: Server) -> N
 def test_an_interpreter_that_ends_with_an_open_link_logs_nothing(echoing: Server) -> None:
     code = f"""
 import socket
+from labkit.network.intermediary import Intermediary
 from labkit.network.link import Link
 link = Link({echoing.address!r}, one_way_s=0.01).start()
 sock = socket.create_connection(link.address)
@@ -829,6 +832,7 @@ sock.close(), waiting.close()
         ({"jitter_s": -1}, "jitter_s must be"),
         ({"rate_bytes_per_s": 0}, "rate_bytes_per_s must be"),
         ({"rate_bytes_per_s": float("inf")}, "rate_bytes_per_s must be"),
+        *(({"mss": bad}, "mss must be a whole number of bytes above 0") for bad in (0, -1, 2.5, True, "1460")),
         ({"target": ("127.0.0.1", 0)}, "a target is"),
         ({"target": "127.0.0.1:80"}, "a target is"),
     ],
@@ -836,6 +840,15 @@ sock.close(), waiting.close()
 def test_a_bad_value_is_refused_with_its_name(settings: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Link(**settings)  # type: ignore[arg-type]
+
+
+def test_a_number_out_of_a_table_is_one(echoing: Server) -> None:
+    """What pandas gives is numpy's."""
+    settings = {"rate_bytes_per_s": np.int64(10_000_000), "jitter_s": np.float32(0.0), "mss": np.int64(1460)}
+    with Link(echoing.address, one_way_s=np.float64(0.0), **settings) as link, dial(link) as sock:
+        sock.sendall(b"hello")
+        assert sock.recv(5) == b"hello"
+    assert Intermediary(split_bytes=np.int64(7), merge_s=np.float32(0.5)).split_bytes == 7
 
 
 def test_a_bad_order_is_refused(echoing: Server) -> None:
