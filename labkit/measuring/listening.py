@@ -21,7 +21,7 @@ from labkit.measuring.run import Run
 from labkit.measuring.subscription import Subscription
 from labkit.progress import Progress
 from labkit.sockets import MSS
-from labkit.techniques import Technique, find
+from labkit.techniques import Technique, distinct, find
 from labkit.theory.durations import seconds as check_seconds
 from labkit.theory.path import QUIET_S, SILENCE_S
 from labkit.wire.events import now_ns
@@ -65,6 +65,7 @@ def listen(
         options: what its ``connect`` takes besides.
 
     Raises:
+        BadTechnique: something that is none.
         UnknownOption: its client takes no such option, or not over HTTP/2.
         MissingPackage: HTTP/2, and the extra ``http2`` is not installed.
         AddressError: an address that the client does not speak to. Nothing was sent.
@@ -72,7 +73,7 @@ def listen(
         LabkitError: *headers* that cannot be sent, or that are the client's own affair.
         DurationError: no number of seconds.
     """
-    chosen = find(technique) if isinstance(technique, str) else technique
+    (chosen,) = distinct([find(technique) if isinstance(technique, str) else technique])
     place, trust = address.split(url, chosen.schemes), Trust(cafile, insecure)
     if place.is_secure:
         trust.check()
@@ -133,6 +134,14 @@ def listen(
 
 def checked(headers: Mapping[str, str], technique: Technique) -> dict[str, str]:
     """These fields as they are sent, with names as the client writes its own."""
+    if not isinstance(headers, Mapping):
+        raise LabkitError(
+            f"headers must be values by name, as {{'X-Key': 'secret'}} is, not a {type(headers).__name__}"
+        )
+    for name, value in headers.items():
+        if not isinstance(name, str) or not isinstance(value, str | bytes):
+            wrong = name if isinstance(value, str | bytes) else value
+            raise LabkitError(f"header {name}: a name and its value are text, and not {type(wrong).__name__}")
     named = {name.title(): value for name, value in headers.items()}
     if named and technique.port != "http":
         raise LabkitError(f"{technique.name} speaks no HTTP: there are no headers to send")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import pytest
 
 from labkit.__main__ import main
+from labkit.errors import BadTechnique, LabkitError
 from labkit.measuring.listening import listen
 from wait import read_until, serving
 
@@ -45,3 +47,25 @@ def test_they_are_sent_with_each_request_once(name: str) -> None:
 def test_what_cannot_be_sent_is_refused(words: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["measure", *words]) == 2
     assert why in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("headers", "why"),
+    [
+        ({"X-Version": 1}, "header X-Version: a name and its value are text, and not int"),
+        ({"X-Key": None}, "header X-Key: a name and its value are text, and not NoneType"),
+        ({1: "x"}, "header 1: a name and its value are text, and not int"),
+        ([("X-Key", "secret")], "headers must be values by name, .* not a list"),
+        ("X-Key: secret", "headers must be values by name, .* not a str"),
+    ],
+)
+def test_what_is_no_text_is_refused_by_its_name_and_not_shown(headers: Any, why: str) -> None:
+    with pytest.raises(LabkitError, match=why) as refused:
+        listen("http://127.0.0.1:9/", "sse", seconds=0.1, progress=False, headers=headers)
+    assert str(headers) not in str(refused.value)
+
+
+@pytest.mark.parametrize("technique", [None, 5, ["sse"]])
+def test_what_is_no_technique_is_said(technique: Any) -> None:
+    with pytest.raises(BadTechnique, match="is no technique"):
+        listen("http://127.0.0.1:9/", technique, seconds=0.1, progress=False)
