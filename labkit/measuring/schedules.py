@@ -270,6 +270,14 @@ def _read_trace(path: Path) -> tuple[Planned, ...]:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ScheduleError(f"trace {path}, line {line}: not UTF-8; save the file as UTF-8") from None
+    before = csv.field_size_limit(len(text) + 1)  # the reader's own would be far below what a lab takes as one event
+    try:
+        return _trace_rows(text, path)
+    finally:
+        csv.field_size_limit(before)
+
+
+def _trace_rows(text: str, path: Path) -> tuple[Planned, ...]:
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     planned: list[Planned] = []
     header: list[str] | None = None
@@ -311,6 +319,8 @@ def _trace_row(row: list[str], earliest_s: float, where: str) -> Planned:
         raise ScheduleError(f"{where}: offset_s={row[0][:40]!r}, expected a finite number of seconds from 0")
     if offset_s < earliest_s:
         raise ScheduleError(f"{where}: offset_s={row[0][:40]} after {earliest_s:g}; sort the rows by offset_s")
+    if offset_s > MAX_DURATION_S:
+        raise ScheduleError(f"{where}: {too_long('offset_s', offset_s, MAX_DURATION_S)}")
     return Planned(offset_s, row[1])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import json
 import statistics
@@ -204,6 +205,8 @@ def test_a_trace_may_come_from_a_spreadsheet(tmp_path: Path) -> None:
         ("offset_s,data\nnan,a\n", "line 2: offset_s='nan'"),
         ("offset_s,data\ninf,a\n", "line 2: offset_s='inf'"),
         ("offset_s,data\n2,a\n1,b\n", "line 3: offset_s=1 after 2"),
+        ("offset_s,data\n0,a\n90000,b\n", r"line 3: offset_s=90000 is 90000 seconds.* Were milliseconds meant\?"),
+        ("offset_s,data\n1e300,b\n", r"line 2: offset_s=1e\+300 is"),
         ("offset_s,data\n0,a,b\n", "line 2: 3 fields, expected 2"),
         ("offset_s,data\n0\n", "line 2: 1 field,"),
         ('offset_s,data\n0,"two\nlines"\n\nx,b\n', "line 5: offset_s='x'"),
@@ -215,6 +218,12 @@ def test_a_broken_trace_is_refused_with_file_and_line(tmp_path: Path, content: s
     with pytest.raises(ScheduleError, match=says) as caught:
         trace(tmp_path, content)
     assert "trace.csv" in str(caught.value)
+
+
+def test_a_traces_data_may_be_as_long_as_an_event(tmp_path: Path) -> None:
+    limit, data = csv.field_size_limit(), "x" * (1 << 20)
+    assert [event.data for event in trace(tmp_path, f"offset_s,data\n0,{data}\n").plan()] == [data]
+    assert csv.field_size_limit() == limit
 
 
 def test_a_trace_that_is_not_there(tmp_path: Path) -> None:
