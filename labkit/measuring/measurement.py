@@ -319,6 +319,10 @@ def _check_spoken(path: Sequence[Hop], lab: Lab, http: int | None) -> None:
 def _as_path(through: Hop | Sequence[Hop] | None) -> list[Hop]:
     if through is None:
         return []
-    if isinstance(through, (Between, str)) or (isinstance(through, tuple) and isinstance(through[0], str)):
+    if isinstance(through, (Between, str)) or (
+        isinstance(through, tuple) and isinstance(next(iter(through), None), str)
+    ):
         return [through]  # a URL, which is text, is refused as a whole
+    if not isinstance(through, Iterable):
+        raise ValueError(f"through must be relays or (host, port), nearest the clients first, not {through!r:.60}")
     return list(through)  # type: ignore[arg-type]

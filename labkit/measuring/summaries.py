@@ -169,8 +169,9 @@ def compare(*runs: Recording, names: Iterable[str] | None = None) -> pd.DataFram
     for label, run in zip(labels, runs, strict=True):
         numbers = summary(run).drop(columns=["failed"]).astype("float64")
         columns[label] = numbers.rename_axis(columns="measure").stack(future_stack=True)
-    order = pd.MultiIndex.from_tuples(dict.fromkeys(key for c in columns.values() for key in c.index))
+    keys = dict.fromkeys(key for c in columns.values() for key in c.index)
+    order = pd.MultiIndex.from_tuples(keys, names=["technique", "measure"])
     table = Table({label: column.reindex(order) for label, column in columns.items()})
     if len(runs) == 2:
         table["ratio"] = (table[labels[1]] / table[labels[0]]).where(table[labels[0]] != 0)
-    return table.rename_axis(["technique", "measure"])
+    return table

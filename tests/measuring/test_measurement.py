@@ -298,6 +298,7 @@ def test_a_duration_that_makes_no_sense_in_seconds_is_asked_about_before_anythin
         *(({"lab": bad}, "lab must be a labkit.Lab, not ") for bad in (None, 5, "http://127.0.0.1:1/")),
         *(({"options": bad}, "options must be by technique") for bad in (5, "x", {"sse": None}, {"sse": [1]})),
         *(({"at": bad}, "at must say what to do at which second") for bad in (1.0, True, [1.0])),
+        *(({"through": bad}, "through must be relays or") for bad in (5, 0.5, True)),
         ({"at": {0.1: None}}, r"at 0\.1 s stands None, .* without \(\)"),
     ],
 )  # fmt: skip
@@ -308,6 +309,12 @@ def test_what_is_none_of_what_a_run_takes_is_named_before_anything_starts(
     with pytest.raises(ValueError, match=says):
         labkit.measure(**asked)
     assert lab.publish("the first") == 1
+
+
+def test_a_path_of_nothing_is_none(lab: labkit.Lab) -> None:
+    for nothing in ((), [], None):
+        run = labkit.measure(lab, ["sse"], labkit.periodic(20, 0.1), through=nothing, progress=False)
+        assert run.failures == {} and run.summary().loc["sse", "lost"] == 0
 
 
 def test_an_interval_may_be_as_long_as_the_schedule(lab: labkit.Lab) -> None:

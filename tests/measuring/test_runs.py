@@ -394,6 +394,12 @@ def test_a_table_is_shown_rounded_and_holds_all_of_it(show: Any) -> None:
     assert "51.4" in show(both) and "0.978" in show(both) and "0.9780" not in show(both)
 
 
+def test_runs_of_no_technique_are_compared_to_an_empty_table() -> None:
+    run = Run([], {}, Ledger(), {"techniques": []})
+    table = summaries.compare(run, run)
+    assert table.empty and list(table.columns) == ["a", "b", "ratio"] and table.index.names == ["technique", "measure"]
+
+
 def test_what_is_nearly_one_is_not_shown_as_one() -> None:
     shown = [rounded(value) for value in (1, 5.0, 1.0034, 0.99987, 1.047, 9.996, 0.0451)]
     assert shown == ["1", "5", "1.00", "1.00", "1.05", "10.0", "0.0451"]
