@@ -72,9 +72,11 @@ def agreed(request: Head, answer: Head) -> bool:
     values = answer.values
     if answer.version == "HTTP/1.0":
         raise WireError("a change of protocol in HTTP/1.0", clause=OPENING)
-    for name, wanted in (("upgrade", PROTOCOL), ("connection", "upgrade")):
-        if not answer.has(name, wanted):
-            raise WireError(f"{name.title()} does not say {wanted}: {values.get(name, '')[:40]!r}", clause=OPENING)
+    said = values.get("upgrade", "")  # that and nothing besides, where Connection is a list
+    if said.lower() != PROTOCOL:
+        raise WireError(f"Upgrade does not say {PROTOCOL}: {said[:40]!r}", clause=OPENING)
+    if not answer.has("connection", "upgrade"):
+        raise WireError(f"Connection does not say upgrade: {values.get('connection', '')[:40]!r}", clause=OPENING)
     wanted, given = accept_key(request.values["sec-websocket-key"]), values.get("sec-websocket-accept")
     if given != wanted:
         shown = "missing" if given is None else f"{given[:40]!r}"

@@ -49,6 +49,8 @@ def test_7692_7_1_what_an_answer_may_agree_to(parameters: str, deflates: bool) -
         (answer(version="1.0"), "RFC 6455 section 4.1"),
         (answer(without="Upgrade"), "RFC 6455 section 4.1"),
         (answer("Upgrade: h2c", without="Upgrade"), "RFC 6455 section 4.1"),
+        (answer("Upgrade: websocket, h2c", without="Upgrade"), "RFC 6455 section 4.1"),
+        (answer("Upgrade: h2c"), "RFC 6455 section 4.1"),
         (answer(without="Connection"), "RFC 6455 section 4.1"),
         (answer(without="Sec-WebSocket-Accept"), "RFC 6455 section 4.1"),
         (answer(f"Sec-WebSocket-Accept: {accept_key('x')}", without="Sec"), "RFC 6455 section 4.1"),
