@@ -76,8 +76,8 @@ class Proxy:
 
     async def _tunnel(self, connection: Connection, address: Address) -> None:
         """Have it pass on whatever follows (RFC 9110 section 9.3.6)."""
-        host = f"[{address.host}]" if ":" in address.host else address.host
-        where = f"{host}:{address.port}"
+        host = address.host.partition("%")[0]  # a zone is this machine's alone (RFC 6874 section 3)
+        where = f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
         http = HTTPConnection(connection)
         try:
             await http.request("CONNECT", where, {"Host": where, "User-Agent": "labkit", **self.fields})

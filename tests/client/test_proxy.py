@@ -18,6 +18,7 @@ from labkit.client.proxy import Proxy, through
 from labkit.client.speaking import speaking
 from labkit.client.tls import Trust
 from labkit.client.wiring import Wiring
+from labkit.errors import Refused
 from labkit.wire.bodies import AsItComes
 from tls import Authority, over_tls
 from wait import read_until, serving
@@ -145,3 +146,23 @@ def test_in_clear_text_the_proxy_itself_is_asked() -> None:
 def test_without_a_proxy_nothing_is_changed() -> None:
     wiring = Wiring(Ledger(), "x")
     assert through(wiring, None) is wiring
+
+
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("https://[fe80::1%eth0]/", b"[fe80::1]:443"),
+        ("ws://[::1]:8000/", b"[::1]:8000"),
+        ("wss://b\u00fccher.example", b"xn--bcher-kva.example:443"),
+    ],
+)
+def test_a_tunnel_is_asked_for_with_a_port_and_without_a_zone(url: str, where: bytes) -> None:
+    asked_for: list[bytes] = []
+
+    def refuses(sock: socket.socket) -> None:
+        asked_for.append(read_until(sock, b"\r\n\r\n"))
+        sock.sendall(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")
+
+    with serving(refuses) as place, pytest.raises(Refused, match="opens no tunnel"):
+        labkit.run(asked(url, through(Wiring(Ledger(), "x"), Proxy(place))))
+    assert asked_for[0].startswith(b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n" % (where, where))
