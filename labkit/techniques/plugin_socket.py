@@ -16,7 +16,7 @@ from tornado.iostream import IOStream, StreamClosedError
 
 from labkit.client import address
 from labkit.client.message_socket import MessageSocket
-from labkit.errors import CursorError
+from labkit.errors import CursorError, Refused
 from labkit.server import fanout
 from labkit.server.encoding import Item
 from labkit.server.limits import check_topic, message_limit
@@ -32,6 +32,7 @@ from labkit.wire.bodies import Told
 from labkit.wire.delimited import Delimited
 from labkit.wire.events import Cursor, Gap
 from labkit.wire.first_word import Words
+from labkit.wire.http1 import printable
 
 FIRST_MESSAGE_S = 5.0
 FIRST_MESSAGE_BYTES = 4096
@@ -102,18 +103,40 @@ def read_subscription(message: bytes) -> tuple[str, Cursor | None]:
 
 
 async def subscribe(opening: Opening) -> AsyncGenerator[Delivery | Gap, None]:
-    """Subscribe on ``tcp://host:port`` and read NUL-terminated JSON until the server closes."""
+    """Subscribe on ``tcp://host:port`` and read NUL-terminated JSON until the server closes.
+
+    Raises:
+        Refused: the first that is said is why there is no subscription.
+    """
     place = address.split(opening.url, address.TCP)
     socket = await MessageSocket.open(place.host, place.port, opening.wiring, opening.topic)
     reader = opening.reader()
+    has_begun = False
     asked = {"topic": opening.topic, "after": opening.after or ""} | ({"token": opening.token} if opening.token else {})
     try:
         await socket.ask(json.dumps({"subscribe": asked}).encode() + b"\0")
         async for said in socket.values(Told(Delimited(b"\0", "NUL"), Words(goes_on=bool(opening.after)))):
+            if not has_begun:
+                has_begun = True
+                refuse_if_refused(said)
             if (item := reader.take(said, socket.connection.received_ns)) is not None:
                 yield item
     finally:
         socket.close()
+
+
+def refuse_if_refused(said: object) -> None:
+    """Raise what a lab says to a subscription that it does not understand.
+
+    Raises:
+        Refused: with its words.
+    """
+    if not isinstance(said, bytes):
+        return
+    with contextlib.suppress(ValueError, RecursionError):
+        match envelope.request(said):
+            case {"error": str() as why, **others} if not others:
+                raise Refused(f"the server refused the subscription: {printable(why)}")
 
 
 PLUGIN_SOCKET = Technique(

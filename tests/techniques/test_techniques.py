@@ -25,6 +25,7 @@ from labkit.client.wiring import Wiring
 from labkit.errors import ConnectionLost, LabkitError, Refused, UnknownTechnique, WireError
 from labkit.lab.lab import Lab
 from labkit.subscribing.contract.receiver import Receiver, bytes_of, check_marks
+from labkit.subscribing.following import follow
 from labkit.techniques import TECHNIQUES, find, http_streaming, plugin_socket
 from labkit.techniques.http_streaming import BOUNDARY, IDLE
 from labkit.techniques.long_polling import later
@@ -896,6 +897,35 @@ def test_a_client_without_a_first_message_is_let_go(data: bytes, monkeypatch: py
         with contextlib.suppress(OSError):
             assert read_all(sock) == b""
         until(lambda: lab.stats()["connections"] == 0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [({"topic": "x" * 300}, "topic: at most 256 bytes"), ({"after": "no cursor"}, "not a cursor: 'no cursor'")],
+)
+def test_a_subscription_that_is_refused_is_no_event_and_not_asked_for_again(asked: dict[str, Any], why: str) -> None:
+    came: list[object] = []
+
+    async def following() -> None:
+        items = follow(find("plugin-socket"), f"tcp://127.0.0.1:{lab.plugin_port}", on_lost=came.append, **asked)
+        async for item in items:
+            came.append(item)
+
+    with a_lab() as lab, pytest.raises(Refused, match=f"the server refused the subscription: {why}"):
+        run(asyncio.wait_for(following(), UNIT))
+    assert came == []
+
+
+def test_a_first_message_of_somebody_elses_that_speaks_of_an_error_is_one() -> None:
+    said = b'{"error": "none", "n": 1}\0{"error": "some"}\0'
+
+    def says(sock: socket.socket) -> None:
+        read_until(sock, b"\0")
+        sock.sendall(said)
+
+    with serving(says) as url, Receiver(find("plugin-socket"), url.replace("http:", "tcp:")) as receiver:
+        receiver.wait(lambda: receiver.ended)
+    assert [item.data for item in receiver.items] == ['{"error": "none", "n": 1}', '{"error": "some"}']
 
 
 def test_a_plugin_publishes_on_its_own_connection() -> None:
