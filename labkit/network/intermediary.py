@@ -212,8 +212,13 @@ class _Session:
         except OSError as error:
             await self._answer(502, f"The target cannot be reached: {error}")
             return False
-        await far.send(forwarded(request, self._host_of(far)))
-        switched = await self._both_ways(far)
+        try:
+            await far.send(forwarded(request, self._host_of(far)))
+            switched = await self._both_ways(far)
+        except OSError:
+            if far.wire.lost and self._near.http.our_state is h11.SEND_RESPONSE:
+                raise h11.RemoteProtocolError("The target reset the connection.", error_status_hint=502) from None
+            raise  # in mid-answer a reset goes on as one
         if switched is None:
             return False
         if switched:

@@ -18,7 +18,7 @@ import labkit
 from conftest import UNIT
 from labkit.network.intermediary import Intermediary
 from labkit.wire.whole_chunks import Chunk, ChunkDecoder
-from wait import until
+from wait import reset, until
 
 TIMEOUT_S = 10 * UNIT
 IDLE_S = 0.4 * UNIT
@@ -259,6 +259,22 @@ def test_a_kept_connection_that_the_target_has_ended_is_opened_anew() -> None:
             assert read_until(sock, b"ok").startswith(b"HTTP/1.1 200")
             assert ended.wait(TIMEOUT_S)
             ended.clear()
+
+
+@pytest.mark.parametrize("end", [reset, socket.socket.close], ids=["reset", "fin"])
+def test_a_target_that_ends_without_an_answer_is_a_502(end: Callable[[socket.socket], None]) -> None:
+    with answering(then=end) as server, Intermediary(server.address) as relay, connected(relay) as sock:
+        sock.sendall(get("/"))
+        assert read_all(sock).startswith(b"HTTP/1.1 502")
+
+
+def test_a_reset_in_mid_answer_is_one_to_the_client_too() -> None:
+    """A body that only the end of the connection ends would else look whole."""
+    head = b"HTTP/1.1 200 OK\r\n\r\nhel"
+    with answering(head, then=reset) as server, Intermediary(server.address) as relay, connected(relay) as sock:
+        sock.sendall(get("/", version="1.0"))
+        with pytest.raises(ConnectionResetError):
+            read_all(sock)
 
 
 def test_a_target_that_dies_in_mid_answer_leaves_it_unended() -> None:
