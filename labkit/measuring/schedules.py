@@ -28,6 +28,7 @@ Distribution = Literal["exponential", "bimodal", "heavy-tailed", "fixed"]
 DISTRIBUTIONS: tuple[Distribution, ...] = get_args(Distribution)
 _FILLER = "abcdefghijklmnopqrstuvwxyz "
 _MOST_EVENTS = 10_000_000
+_MOST_BYTES = 4 << 30
 MAX_DURATION_S = 86400.0  # a day: nobody waits in a cell for longer
 _PARETO_SHAPE = 1.5  # a finite mean and an infinite variance: the tail that upsets fixed polling
 
@@ -97,8 +98,8 @@ def periodic(
     """
     settings = _settings(locals())
     _positive("periodic", rate_per_s=rate_per_s, duration_s=duration_s)
-    _bounded("periodic", rate_per_s * duration_s)
     _whole("periodic", 0, payload_bytes=payload_bytes)
+    _bounded("periodic", rate_per_s * duration_s, payload_bytes)
     _whole("periodic", None, seed=seed)
     period_s = 1 / rate_per_s
     if not _is_number(dither_s) or not 0 <= dither_s <= period_s:
@@ -123,8 +124,8 @@ def poisson(rate_per_s: float, duration_s: float, payload_bytes: int = 20, seed:
     """
     settings = _settings(locals())
     _positive("poisson", rate_per_s=rate_per_s, duration_s=duration_s)
-    _bounded("poisson", rate_per_s * duration_s)
     _whole("poisson", 0, payload_bytes=payload_bytes)
+    _bounded("poisson", rate_per_s * duration_s, payload_bytes)
     _whole("poisson", None, seed=seed)
 
     def planner() -> Iterator[Planned]:
@@ -144,7 +145,7 @@ def burst(events: int = 10, every_s: float = 1.0, duration_s: float = 10.0, payl
     _positive("burst", every_s=every_s, duration_s=duration_s)
     _whole("burst", 1, events=events)
     _whole("burst", 0, payload_bytes=payload_bytes)
-    _bounded("burst", events * (duration_s / every_s))
+    _bounded("burst", events * (duration_s / every_s), payload_bytes)
 
     def planner() -> Iterator[Planned]:
         for i in range(_count(duration_s / every_s) * events):
@@ -366,9 +367,13 @@ def _positive(schedule: str, **parameters: Any) -> None:
             raise ScheduleError(f"{schedule}: {too_long(name, value, MAX_DURATION_S)}")
 
 
-def _bounded(schedule: str, events: float) -> None:
+def _bounded(schedule: str, events: float, payload_bytes: int = 0) -> None:
     if events > _MOST_EVENTS:
         raise ScheduleError(f"{schedule}: {events:.3g} events planned, expected at most {_MOST_EVENTS}; lower the rate")
+    planned_bytes = math.ceil(events) * int(payload_bytes)
+    if planned_bytes > _MOST_BYTES:
+        found = f"payload_bytes={payload_bytes} makes {planned_bytes} bytes of {math.ceil(events)} events"
+        raise ScheduleError(f"{schedule}: {found}, expected at most {_MOST_BYTES}, which a run holds at once")
 
 
 def _whole(schedule: str, least: int | None, **parameters: Any) -> None:

@@ -159,6 +159,12 @@ def test_machine_samples_when_asked() -> None:
         (lambda: schedules.poisson(3, 0), "poisson: duration_s=0"),
         (lambda: schedules.poisson(3, 5, seed="x"), "seed='x', expected a whole number"),
         (lambda: schedules.poisson(1e9, 1e4), "poisson: 1e[+]13 events planned"),
+        (
+            lambda: schedules.poisson(5, 8, payload_bytes=10**9),
+            "payload_bytes=1000000000 makes 40000000000 bytes",
+        ),
+        (lambda: schedules.periodic(1, 5, payload_bytes=10**400), "payload_bytes=1000"),
+        (lambda: schedules.burst(5, 1, 1, payload_bytes=10**9), "payload_bytes=1000000000 makes 5000000000 bytes of 5"),
         (lambda: schedules.burst(0), "burst: events=0, expected a whole number from 1"),
         (lambda: schedules.burst(1, 0), "burst: every_s=0"),
         (lambda: schedules.jobs(1, 5, mean_s=-1), "jobs: mean_s=-1"),
