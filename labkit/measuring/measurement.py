@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from labkit.client.sharing import SharedConnections
@@ -71,8 +72,8 @@ def measure(
 ) -> Run:
     """Publish a schedule, receive it through several techniques at once, and return every delivery.
 
-    The first interrupt stops the run and returns what there is, marked ``interrupted``; see also
-    :func:`last_run`.
+    The first interrupt stops the run and returns what there is, marked ``interrupted``. After a second one, which does
+    not wait for that, :func:`last_run` has it.
 
     Args:
         lab: the lab to publish to and to subscribe at.
@@ -220,7 +221,12 @@ class Measurement(UnderWay):
 
         with chain(path, self.lab) as target, looking_at_what_is_new():
             self._begin(target)
-            self._wait(each=meanwhile)
+            try:
+                self._wait(each=meanwhile)
+            except KeyboardInterrupt:  # the second one: what there is, is there for last_run() all the same
+                with suppress(LabkitError):
+                    remember(self.snapshot())
+                raise
         line.done()
         if self.publisher.raised is not None:
             raise self.publisher.raised

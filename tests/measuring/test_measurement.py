@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import dataclasses
+import functools
 import socket
 import threading
 import time
@@ -181,6 +183,32 @@ def test_stopping_returns_what_there_is(lab: labkit.Lab) -> None:
     assert run.interrupted and 5 <= len(run.deliveries) <= 200 * UNIT
     assert labkit.last_run() is run
     assert "Interrupted" in " ".join(run.notes)
+
+
+def test_a_second_interrupt_loses_nothing_of_what_had_come(lab: labkit.Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run ends slowly, and whoever waits for it is impatient."""
+    sse, came = find("sse"), threading.Event()
+
+    @functools.wraps(sse.client)
+    async def slow_to_leave(opening: Opening, **options: Any) -> AsyncGenerator[Delivery | Gap, None]:
+        try:
+            async for item in sse.client(opening, **options):
+                yield item
+        finally:
+            await asyncio.sleep(0.5 * UNIT)
+
+    def interrupted(*_: object, **__: object) -> None:
+        assert came.wait(10 * UNIT)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(concurrent.futures, "wait", interrupted)
+    measurement = Measurement(
+        lab, [sse.variant("slow", slow_to_leave)], labkit.periodic(50, 30), on_delivery=lambda *_: came.set()
+    )
+    with pytest.raises(KeyboardInterrupt):
+        measurement.conduct(progress=False)
+    run = labkit.last_run()
+    assert run is not None and run.interrupted and len(run.deliveries) >= 1 and run.settings["techniques"] == ["slow"]
 
 
 def test_stopping_ends_a_burst_in_its_middle(lab: labkit.Lab) -> None:
