@@ -59,9 +59,11 @@ class Apparatus:
         """End both, and close the socket pair. What they noted stays."""
         for watch in self._watching:
             watch.cancel()
-        await asyncio.gather(*self._watching, return_exceptions=True)
-        for end in self._ends:
-            end.close()
+        try:
+            await asyncio.gather(*self._watching, return_exceptions=True)
+        finally:
+            for end in self._ends:
+                end.close()
 
     async def _read_floor(self, sock: socket.socket) -> None:
         sock.setblocking(False)

@@ -14,6 +14,7 @@ import asyncio
 import concurrent.futures
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 from labkit import loop
@@ -191,7 +192,11 @@ class UnderWay(ABC):
     # -- on the lab loop --------------------------------------------------------------------------------------
 
     async def _conduct(self) -> None:
-        try:
+        async with AsyncExitStack() as at_the_end:  # each of these, whatever interrupts the one before
+            at_the_end.push_async_callback(self._apparatus.stop)
+            at_the_end.callback(self._relays.leave)
+            at_the_end.push_async_callback(self._subscribers.end)
+            at_the_end.push_async_callback(ended, self._beside)
             if await self._attach():
                 self._begins.set_result(None)
                 self.publisher.start(self.started_ns)
@@ -199,11 +204,6 @@ class UnderWay(ABC):
                 if not self.publisher.ended.done():
                     self.publisher.failure = "the run was stopped while the lab did not answer to an event"
                 await self._settle()
-        finally:
-            await ended(self._beside)
-            await self._subscribers.end()
-            self._relays.leave()
-            await self._apparatus.stop()
 
     async def _over(self) -> None:
         """Wait until nothing more is to be published."""

@@ -205,8 +205,11 @@ def test_a_second_interrupt_loses_nothing_of_what_had_come(lab: labkit.Lab, monk
     measurement = Measurement(
         lab, [sse.variant("slow", slow_to_leave)], labkit.periodic(50, 30), on_delivery=lambda *_: came.set()
     )
-    with pytest.raises(KeyboardInterrupt):
-        measurement.conduct(progress=False)
+    with labkit.Link(lab, one_way_s=0) as link:
+        with pytest.raises(KeyboardInterrupt):
+            measurement.conduct(through=link, progress=False)
+        until(lambda: not link.skips_own, "the run has left its relay")
+        until(lambda: all(end.fileno() < 0 for end in measurement._apparatus._ends), "the socket pair is closed")
     run = labkit.last_run()
     assert run is not None and run.interrupted and len(run.deliveries) >= 1 and run.settings["techniques"] == ["slow"]
 
