@@ -64,17 +64,20 @@ class Runs:
         self._screen.controls.running(True)
 
     def end(self, *, settle: bool = True) -> Run:
-        """End the run under way, and keep it.
+        """End the run under way, and keep it: whatever becomes of its charts, an interrupt included.
 
         Args:
             settle: whether what is on its way is waited for.
         """
         drawn = self.drawn
         assert drawn is not None
-        drawn.draw_no_more()
         try:
-            run = drawn.stop(settle=settle)
-            self.ended.append(run)
+            try:
+                drawn.draw_no_more()
+            finally:
+                run = drawn.live.stop(settle=settle)
+                self.ended.append(run)
+            drawn.look_back()
         finally:
             self.live = None
             self._screen.controls.running(False)

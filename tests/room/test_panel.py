@@ -456,6 +456,29 @@ def test_an_interrupt_while_a_run_ends_keeps_what_arrived(panel: Panel, monkeypa
     assert run.interrupted and len(run.deliveries) >= 10 and not panel.running
 
 
+@pytest.mark.parametrize("what", [(Board, "feed"), (LiveCharts, "figure")])
+def test_an_interrupt_beside_the_charts_of_a_run_that_ends_leaves_nothing_running(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch, what: tuple[type, str]
+) -> None:
+    home, name = what
+    panel.start()
+    delivered(panel, 5)
+    live, kept, here = panel._runs.live, getattr(home, name), threading.current_thread()
+
+    def interrupted(*given: object) -> object:
+        if threading.current_thread() is here:
+            raise KeyboardInterrupt
+        return kept(*given)  # on the thread that draws
+
+    monkeypatch.setattr(home, name, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        panel.stop()
+    assert live is not None and live._ends is not None and live._ends.done() and not panel.running
+    assert panel.run is not None and len(panel.run.deliveries) >= 10
+    monkeypatch.undo()
+    assert (panel.run_for(0.3).summary()["lost"] == 0).all()
+
+
 def test_a_lab_whose_process_dies_is_said() -> None:
     with labkit.Lab(process=True) as lab:
         panel = Panel(lab, ["sse"], rate_per_s=50, one_way_s=0)
