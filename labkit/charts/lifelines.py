@@ -154,7 +154,7 @@ def _title(panels: Sequence[Panel], window_ns: tuple[int, int], event_id: int | 
     said = []
     for panel in (panels[0], panels[-1])[: len(panels)]:
         arrows = panel.within(window_ns)
-        asked = sum(a.direction == "out" for a in arrows)
+        asked = sum(a.asks for a in arrows)
         came = sum(len(a.event_ids) for a in arrows)
         times = "once" if asked == 1 else counted(asked, "time")
         said.append(f"{natures.short(panel.technique)} asks {times} for {counted(came, 'event')}")

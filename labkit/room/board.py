@@ -150,10 +150,10 @@ class Board:
         return None if near is None else near[2]
 
     def summary(self) -> list[dict[str, Any]]:
-        """Least and greatest latency of the dots, by technique."""
+        """Least and greatest latency of the dots that are shown, by technique."""
         rows = []
         for name in self.techniques:
-            values = [ms for _, ms, _ in self.dots[name]]
+            values = [ms for _, ms, _ in self.shown_dots(name)]
             if values:
                 rows.append(
                     {"technique": name, "low": min(values), "mean": sum(values) / len(values), "high": max(values)}

@@ -287,7 +287,7 @@ class LiveCharts:
 
     def _note(self) -> str:
         some = "; only some of the dots are drawn" if self.board.left_out else ""
-        return f"the last {style.number(min(self.board.now_s, SHOWN_S))} seconds of the run{some}"
+        return f"the last {style.seconds(min(self.board.now_s, SHOWN_S))} of the run{some}"
 
 
 def _steps(steps: list[tuple[float, float]], since_s: float, until_s: float) -> list[tuple[float, float]]:

@@ -22,7 +22,7 @@ from conftest import UNIT
 from labkit.errors import LabClosed, LabkitError, UnknownTechnique
 from labkit.measuring.endless import LiveRun
 from labkit.measuring.settings import DIALS, SOURCES, SettingError, Settings, check
-from labkit.room.board import MOST_DOTS, MOST_RUNGS, Board
+from labkit.room.board import MOST_DOTS, MOST_RUNGS, SHOWN_S, Board
 from labkit.room.charts import LiveCharts
 from labkit.room.controls import BUTTONS, DialWidget, FormWidget
 from labkit.room.drawn_run import UPDATES_PER_S
@@ -701,6 +701,16 @@ def test_a_prediction_is_drawn_while_the_dials_stand_as_its_question_says(panel:
     panel.run_for(1.0, at={0.5: lambda: setattr(panel, "one_way_s", 0.1)})
     (line,) = [trace for trace in panel.figure.data if trace.name == "polling: prediction"]
     assert [round(float(y)) for y in line.y] == [700, 700]
+
+
+def test_the_title_of_the_plain_chart_is_about_the_dots_that_it_shows(panel: Panel) -> None:
+    panel.run_for(0.6)
+    assert panel._runs.drawn is not None
+    board = panel._runs.drawn.board
+    board.dots["sse"].appendleft((0.0, 3000.0, 1))  # a slow one, long ago
+    board.now_s = SHOWN_S + 0.1
+    assert max(panel.figure.data[0].y) < 3000 and "3\u202f000" not in panel.figure.layout.title.text
+    assert panel.figure.layout.title.subtitle.text == "the last 20\u00a0s of the run"
 
 
 def test_a_click_on_a_dot_opens_its_event(panel: Panel) -> None:
