@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import re
 import signal
 import threading
 import time
@@ -19,7 +20,7 @@ import pytest
 
 import labkit
 from conftest import UNIT
-from labkit.errors import LabClosed, LabkitError, UnknownTechnique
+from labkit.errors import DurationError, LabClosed, LabkitError, UnknownTechnique
 from labkit.measuring.endless import LiveRun
 from labkit.measuring.settings import DIALS, SOURCES, SettingError, Settings, check
 from labkit.room.board import MOST_DOTS, MOST_RUNGS, SHOWN_S, Board
@@ -185,6 +186,28 @@ def test_a_stalled_link_delays_and_breaks_nothing(panel: Panel) -> None:
     summary = run.summary()
     assert (summary["lost"] == 0).all() and (summary["connections"] == 1).all()
     assert (summary["max_ms"] >= 700 * (times_s[1] - times_s[0])).all()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "at", "said"),
+    [
+        *((value, None, "seconds must be a number of seconds") for value in (None, "3", math.nan, -1, True)),
+        (0.5, [1], "at=.*expected what to do by the second"),
+        (0.5, {"1": print}, "at must be a number of seconds"),
+        (0.5, {0.1: None}, "at=.*without"),  # {0.1: panel.cut()}
+    ],
+)
+def test_what_run_for_cannot_do_is_said_before_it_starts(panel: Panel, seconds: Any, at: Any, said: str) -> None:
+    with pytest.raises((DurationError, SettingError), match=f"^{said}"):
+        panel.run_for(seconds, at=at)
+    assert re.match(said, panel.message) and panel.draws == 0 and panel.run is None
+
+
+@pytest.mark.parametrize("keep_events", [0, -1, None, "x", 1.5, math.nan, True])
+def test_a_number_of_events_that_cannot_be_kept_is_refused(lab: labkit.Lab, keep_events: Any) -> None:
+    with pytest.raises(SettingError, match=r"^keep_events=.*whole number"):
+        Panel(lab, keep_events=keep_events)
+    assert lab.attached == []
 
 
 def test_run_for_stops_when_an_action_fails(panel: Panel) -> None:
