@@ -273,7 +273,7 @@ class LiveCharts:
     def _title(self) -> str:
         rows = sorted(self.board.summary(), key=lambda row: row["high"] - row["low"], reverse=True)
         if not rows:
-            return "No delivery has arrived"
+            return "No delivery that is shown has a latency" if self.board.arrived else "No delivery has arrived"
         wide, calm = rows[0], [row for row in rows[1:] if row["high"] <= 1.25 * rows[-1]["high"]]
         name = self.board.natures.short(wide["technique"])
         said = f"{name} takes {style.extent_ms(wide['low'], wide['high'])}"

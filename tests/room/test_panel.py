@@ -248,6 +248,17 @@ def press(form: FormWidget, **values: str) -> None:
     form._handle_custom_msg({"pressed": {**form.values, **values}}, [])
 
 
+def test_what_others_publish_arrives_and_has_no_latency(lab: labkit.Lab) -> None:
+    panel = Panel(lab, ["sse"], source="none", one_way_s=0)
+    panel.run_for(0.1)
+    assert panel.figure.layout.title.text == "No delivery has arrived"
+    panel.start()
+    lab.publish("somebody else's")
+    until(lambda: panel._runs.live is not None and panel._runs.live.arrived["sse"] == 1)
+    panel.stop()
+    assert panel.figure.layout.title.text == "No delivery that is shown has a latency"
+
+
 def test_what_is_published_comes_with_the_press(panel: Panel) -> None:
     """Not from another message, which may be handled later than the press."""
     form = panel._controls.publish
