@@ -626,6 +626,16 @@ def test_what_a_client_sends_without_asking_is_no_question() -> None:
     assert "WebSocket asks once for" in charts.sequence(run).layout.title.text
 
 
+def test_which_of_several_events_of_one_id_is_asked_for(run: Any) -> None:
+    topics = run.deliveries["technique"].map(lambda name: "prices" if name == "polling" else "news")
+    mixed = SimpleNamespace(**{**vars(run), "deliveries": run.deliveries.assign(topic=topics)})
+    with pytest.raises(LabkitError, match=r"event 3 is in 2 topics \(prices, news\): .*explain\(3, topic="):
+        charts.sequence(mixed, 3)
+    assert "for" in charts.sequence(mixed).layout.title.text
+    with_empty = mixed.deliveries.assign(topic=topics.replace("news", ""))
+    assert "Event 3" in charts.sequence(SimpleNamespace(**{**vars(run), "deliveries": with_empty}), 3).layout.title.text
+
+
 def test_the_servers_end_is_the_far_side_of_the_last_relay(run: Any) -> None:
     records = list(run.ledger.connections)
     client = next(run.ledger.of("sse"))
