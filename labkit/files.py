@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from labkit.errors import LabkitError
 
 NOT_ORDINARY = "it is no ordinary file, and would be replaced by one"
+PART_OF_NAME = 40
+"""Characters of a file's name that stand in that of its unfinished one, which is longer and has a limit as well."""
 
 
 def check(path: str | Path) -> None:
@@ -47,10 +49,10 @@ def whole(path: str | Path) -> Iterator[BinaryIO]:
         LabkitError: it cannot be written, and why; a device or a pipe is left alone.
     """
     path = Path(path)
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise LabkitError(f"{path} cannot be written: {NOT_ORDINARY}")
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part = path.parent / f".{path.name[:PART_OF_NAME]}.{secrets.token_hex(4)}.part"
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise LabkitError(f"{path} cannot be written: {NOT_ORDINARY}")
         with part.open("xb+") as file:
             yield file
             file.flush()
@@ -59,7 +61,8 @@ def whole(path: str | Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise LabkitError(f"{path} cannot be written: {error.strerror or error}; nothing was changed there") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # it was never made
+            part.unlink()
 
 
 def write(path: str | Path, text: str) -> Path:

@@ -48,3 +48,16 @@ def test_a_folder_that_is_somebody_elses_is_told(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (tmp_path, os.W_OK))
     with pytest.raises(LabkitError, match="nothing may be put into"):
         files.check(tmp_path / "new")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, ".", "x" * 300 + "/new"])
+def test_a_name_that_no_file_can_have_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LabkitError, match="cannot be written"):
+        files.write(name, "text")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_longest_name_that_a_file_can_have_is_one(tmp_path: Path) -> None:
+    path = files.write(tmp_path / ("x" * 255), "text")
+    assert path.read_text() == "text" and list(tmp_path.iterdir()) == [path]

@@ -17,6 +17,7 @@ from labkit.charts.conversation import conversation
 from labkit.charts.panels import MARGIN, Drawing, Panel
 from labkit.charts.pictures import HEIGHT, finished
 from labkit.client.ledger import ConnectionRecord
+from labkit.errors import LabkitError
 from labkit.measuring.explain import Explanation, arrivals_of
 from labkit.measuring.natures import Natures
 from labkit.measuring.rounding import counted
@@ -43,6 +44,9 @@ def sequence(
     Returns:
         A figure, time in ms running down. Arrows slope from the sender's write to the receiver's read where a
         relay recorded the server's end; elsewhere they are level, and the figure says so.
+
+    Raises:
+        LabkitError: several topics have an event of that id, and none of them is the empty one.
     """
     grey = style.GREY
     rows = _deliveries(source, event_id, subscriber)
@@ -83,8 +87,21 @@ def _deliveries(source: Any, event_id: int | None, subscriber: int | None) -> di
     elif event_id is None or not hasattr(source, "deliveries"):
         rows = []
     else:
+        _check_one(source, event_id)
         rows = arrivals_of(source, event_id, subscriber=subscriber)
     return {row["technique"]: row for row in rows}
+
+
+def _check_one(run: Any, event_id: int) -> None:
+    """See to it that one event is meant, and not one of each technique's."""
+    frame = run.deliveries
+    topics = list(dict.fromkeys(frame.loc[frame["event_id"] == event_id, "topic"]))
+    if len(topics) > 1 and "" not in topics:
+        shown = ", ".join(topics[:8]) + (", ..." if len(topics) > 8 else "")
+        raise LabkitError(
+            f"event {event_id} is in {len(topics)} topics ({shown}): say which, with "
+            f"sequence(run.explain({event_id}, topic=...))"
+        )
 
 
 def _panels(
@@ -154,7 +171,7 @@ def _title(panels: Sequence[Panel], window_ns: tuple[int, int], event_id: int | 
     said = []
     for panel in (panels[0], panels[-1])[: len(panels)]:
         arrows = panel.within(window_ns)
-        asked = sum(a.direction == "out" for a in arrows)
+        asked = sum(a.asks for a in arrows)
         came = sum(len(a.event_ids) for a in arrows)
         times = "once" if asked == 1 else counted(asked, "time")
         said.append(f"{natures.short(panel.technique)} asks {times} for {counted(came, 'event')}")

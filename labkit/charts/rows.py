@@ -12,6 +12,7 @@ import pandas as pd
 from labkit.charts import style
 from labkit.measuring.natures import Natures
 from labkit.measuring.rounding import counted
+from labkit.measuring.settings import DIALS
 from labkit.measuring.tallies import BROWSER
 from labkit.theory import Mark, Silent
 
@@ -94,7 +95,7 @@ def _troubles(run: Any) -> dict[str, str]:
 
 def _schedule(run: Any) -> dict[str, Any]:
     schedule = run.settings.get("schedule") or {}
-    return {**schedule, **(schedule.get("settings") or {})}
+    return {**(schedule.get("settings") or {}), **schedule}  # of a source that is off, the rate that is set is none
 
 
 def _with_intervals(frame: pd.DataFrame) -> pd.DataFrame:
@@ -186,8 +187,11 @@ def conditions(run: Any, rows: Sequence[Row]) -> str:
     if all(row.timed for row in rows):  # of the way to somebody else's server nothing is known
         said += [f"one transit {style.ms(one_way_ms(run))}"] if one_way_ms(run) > 0 else ["no delay injected"]
     said += [thinned(rows)] if thinned(rows) else []
+    changed = dict.fromkeys(name for change in settings.get("changes", ()) for name in change if name != "t_s")
+    names = style.joined(DIALS[name].label if name in DIALS else name for name in changed)
+    said = [", ".join(said), *([f"{names} changed during the run"] if changed else [])]
     failed = [f"{natures.short(technique)} failed: {why}"[:70] for technique, why in (run.failures or {}).items()]
-    return "; ".join([", ".join(said), *failed])
+    return "; ".join([*said, *failed])
 
 
 def identity(frame: pd.DataFrame) -> list[list[Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -60,7 +60,8 @@ def decision_map(choice: Choice, comparison: Any = None) -> go.Figure:
 
     Returns:
         A figure with a slider over what is paid for. Solid: where interval polling begins to cost the least, by the
-        models; the hatched band beside it is as wide as the figures' ranges. The star is the choice itself.
+        models; the hatched band beside it is as wide as the figures' ranges. The star is the choice itself; what lies
+        off the map is drawn beside it.
     """
     grey = style.GREY
     paid = ({YOURS: choice.needs.prices} if choice.needs.prices else {}) | PAID
@@ -82,16 +83,28 @@ def decision_map(choice: Choice, comparison: Any = None) -> go.Figure:
         }],
     )  # fmt: skip
     figure.update_xaxes(
-        type="log", range=[math.log10(end) for end in RATES_PER_S], title_text="events, each to every client",
+        type="log", range=_range(RATES_PER_S, [x for trace in figure.data[always:] for x in trace.x]),
+        title_text="events, each to every client",
         tickvals=list(RATE_TICKS), ticktext=list(RATE_TICKS.values()), showgrid=False, ticks="outside",
         showline=True, mirror=True,
     )  # fmt: skip
     figure.update_yaxes(
-        type="log", range=[math.log10(end) for end in STALENESS_S], title_text="tolerated staleness at the worst",
+        type="log", range=_range(STALENESS_S, [y for trace in figure.data[always:] for y in trace.y]),
+        title_text="tolerated staleness at the worst",
         tickvals=list(STALENESS_TICKS), ticktext=list(STALENESS_TICKS.values()), showgrid=False, ticks="outside",
         showline=True, mirror=True,
     )  # fmt: skip
     return finished(figure)
+
+
+def _range(ends: tuple[float, float], points: Sequence[float]) -> list[float]:
+    """A logarithmic axis of the map that holds these points as well, with room for their marks."""
+    low, high = ends
+    beside = [point for point in points if point > 0 and not low <= point <= high]
+    return [
+        math.log10(min([low, *(0.7 * point for point in beside)])),
+        math.log10(max([high, *(p / 0.7 for p in beside)])),
+    ]
 
 
 def _grid(low: float, high: float, count: int) -> list[float]:

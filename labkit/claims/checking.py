@@ -19,7 +19,7 @@ def check(id: str, seen: Any, *, notebook: str | None = None) -> Record:
         seen: what the claim's experiment gave: a run, or what the function of :mod:`labkit.course` returned.
 
     Raises:
-        LabkitError: there is no check of that id (the message lists those there are).
+        LabkitError: there is no check of that id (the message lists those there are), or *seen* is something else.
     """
     return recorded(id, judge(id, seen), seen, notebook)
 
@@ -33,6 +33,12 @@ def judge(id: str, seen: Any) -> Finding:
         found = judges[id](seen)
     except NoVerdict as why:
         found = why.finding()
+    except AttributeError as error:
+        if error.obj is not seen:
+            raise
+        raise LabkitError(
+            f"{id} is not judged by {seen!r:.60}, which has no {error.name!r}: give what the notebook's experiment gave"
+        ) from error
     return found.folded().refuted_by([fault.text for fault in faults(seen, DECLARED[id].provokes)])
 
 

@@ -57,11 +57,17 @@ def append(file: Path, entry: dict[str, Any]) -> None:
 
 
 def entries(file: Path) -> Iterator[dict[str, Any]]:
-    """The lines that can be read; a torn one is skipped."""
+    """The lines that can be read; a torn one is skipped.
+
+    Raises:
+        LabkitError: the file may not be read.
+    """
     try:
         lines = file.read_bytes().split(b"\n")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
+    except OSError as error:
+        raise LabkitError(f"cannot read {file} ({error}); set LABKIT_CLAIMS to a file that can be read") from error
     for line in lines:
         try:
             entry = json.loads(line)

@@ -143,9 +143,13 @@ def asked_here(id: str, settings: Mapping[str, Any]) -> Prediction | None:
 def predicted_latency_s(technique: str, settings: Mapping[str, Any]) -> float | None:
     """What was predicted here for a technique's mean latency in a run of these settings; None for another run.
 
-    A prediction whose question names no condition is for no run in particular.
+    A prediction whose question names no condition is for no run in particular. Where predictions cannot be read, there
+    are none: a run goes on, and is drawn, without.
     """
-    kept = [asked_here(claim.id, settings) for claim in DECLARED.values() if claim.latency_of == technique]
+    try:
+        kept = [asked_here(claim.id, settings) for claim in DECLARED.values() if claim.latency_of == technique]
+    except LabkitError:
+        return None
     seconds = [p.value * SECONDS.get(p.unit, 1.0) for p in kept if p is not None and p.conditions]
     return seconds[-1] if seconds else None
 

@@ -17,7 +17,7 @@ from labkit.claims import logbook, told
 from labkit.claims.claim import DECLARED
 from labkit.claims.confidence import VERDICTS, Interval, Verdict
 from labkit.claims.predicting import SECONDS, Prediction, prediction
-from labkit.claims.values import between, shown
+from labkit.claims.values import as_given, between, shown
 from labkit.errors import LabkitError, package
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def keep_answer(id: str, value: object, right: bool, **more: Any) -> None:
     Raises:
         LabkitError: the file cannot be written.
     """
-    entry = {"id": id, "value": f"{value!r:.200}", "right": right, "time": logbook.now()} | more
+    entry = {"id": id, "value": as_given(value, 200), "right": right, "time": logbook.now()} | more
     logbook.append(logbook.answers_path(), entry)
 
 

@@ -31,3 +31,11 @@ def _of_one(unit: str) -> str:
 def between(ends: Iterable[float] | None, unit: str = "") -> str:
     """``1.5 s to 1.6 s``, and ``1.5 s`` where both ends read the same; nothing for no interval."""
     return " to ".join(dict.fromkeys(shown(end, unit) for end in ends or ()))
+
+
+def as_given(value: object, most: int) -> str:
+    """What somebody gave, as its ``repr``, of which so many characters; its type, where it has no ``repr``."""
+    try:
+        return f"{value!r:.{most}}"
+    except Exception:  # an integer of thousands of digits, or a fault in the code of whoever gave it
+        return f"<{type(value).__name__}>"

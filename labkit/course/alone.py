@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
+from numbers import Real
 from typing import Any
 
 from labkit.errors import LabClosed
@@ -26,9 +28,10 @@ def started_now(**settings: Any) -> dict[str, Any]:
 
 
 def ready(lab: Lab, **least: tuple[float, float]) -> None:
-    """Raise LabClosed for a closed lab, ValueError for a parameter, given as (value, least), that is too small."""
+    """Raise LabClosed for a closed lab, ValueError for what is no number or too small: (value, least)."""
     if lab.closed:
         raise LabClosed(f"lab {lab.name!r} is closed: start another with labkit.Lab()")
     for name, (value, lowest) in least.items():
-        if not value >= lowest:
-            raise ValueError(f"{name} must be at least {lowest:g}, not {value!r}")
+        is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+        if not is_number or value < lowest:
+            raise ValueError(f"{name} must be a number, at least {lowest:g}, not {value!r:.60}")

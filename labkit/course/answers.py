@@ -14,6 +14,7 @@ from typing import Any
 from labkit.claims import recording
 from labkit.claims.coding import Coding
 from labkit.claims.exercises import Drawn, Exercise, Report, paragraph
+from labkit.claims.values import as_given
 from labkit.course import coding
 from labkit.course.http_streaming import captured as stream_captured
 from labkit.course.http_streaming import coding as http_streaming_coding
@@ -77,8 +78,6 @@ def ask(id: str) -> Question:
     Raises:
         LabkitError: there is no such exercise.
     """
-    if id not in EXERCISES:
-        raise LabkitError(_unknown(id))
     exercise, numbers, _ = _asked(id, present())
     text = "" if isinstance(exercise, Coding) else exercise.question
     return Question(id, text or "The same for all: it stands in the notebook.", numbers)
@@ -89,9 +88,10 @@ def answer(id: str, value: Any) -> Report:
 
     Code is tried in a process of its own (:mod:`labkit.course.coding`): the report says which promises it keeps.
     """
-    if id not in EXERCISES:
-        return Report(False, _unknown(id))
-    exercise, _, whose = _asked(id, present())
+    try:
+        exercise, _, whose = _asked(id, present())
+    except LabkitError as error:
+        return Report(False, str(error))
     if isinstance(exercise, Coding):
         return _answer_code(id, exercise, value)
     wanted = f"{exercise.kind} ({exercise.unit})" if exercise.unit else exercise.kind
@@ -105,8 +105,8 @@ def answer(id: str, value: Any) -> Report:
         found = exercise.judge(read)
     except LabkitError as error:  # it cannot be judged here
         return Report(None, str(error))
-    except (TypeError, ValueError):
-        return Report(False, f"Expected {wanted}, found {value!r:.60}.")
+    except (TypeError, ValueError, ArithmeticError):
+        return Report(False, f"Expected {wanted}, found {as_given(value, 60)}.")
     numbers_of = {} if whose is None else {"numbers_of": whose}
     report = Report(True, exercise.expected) if found is None else Report(False, f"{found} Hint: {exercise.hint}")
     return _kept(id, value, report, **numbers_of)
@@ -134,12 +134,14 @@ def _answer_code(id: str, exercise: Coding, value: Any) -> Report:
     return report
 
 
-def _unknown(id: str) -> str:
-    return f"There is no exercise {id!r}; there are: {', '.join(EXERCISES)}."
-
-
 def _asked(id: str, who: Student | None) -> tuple[Exercise | Coding, dict[str, Any], str | None]:
-    """The exercise, the numbers in it, and whose they are; None where they are the same for all."""
+    """The exercise, the numbers in it, and whose they are; None where they are the same for all.
+
+    Raises:
+        LabkitError: there is no such exercise.
+    """
+    if not isinstance(id, str) or id not in EXERCISES:
+        raise LabkitError(f"There is no exercise {as_given(id, 60)}; there are: {', '.join(EXERCISES)}.")
     exercise = EXERCISES[id]
     if not isinstance(exercise, Drawn):
         return exercise, {}, None

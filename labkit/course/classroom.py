@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from labkit import files
 from labkit.claims import recording
@@ -49,7 +50,7 @@ def submit(path: str | Path | None = None) -> Path:
     who = present()
     if who is None:
         raise LabkitError('Say first who you are: labkit.student("your id")')
-    safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", who.id)
+    safe = re.sub(r"[^\w.-]+", "-", normalize("NFC", who.id))
     file = Path(path) if path is not None else Path(f"labkit-{safe}.json")
     entries = [entry.to_json() for entry in book() if entry.record or entry.prediction]
     content = {

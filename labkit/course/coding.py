@@ -21,6 +21,7 @@ import time
 from typing import Any
 
 from labkit.claims.coding import CodeReport, Coding, Kept
+from labkit.claims.values import as_given
 from labkit.course import child, coding_child
 from labkit.course.coding_child import ENDS_ALL, NEVER_ENDS
 from labkit.course.handed import Handed, NoSource, handed
@@ -66,7 +67,7 @@ def misfit(exercise: Coding, value: Any) -> str:
         return _misfit_class(exercise, value, wanted)
     if not inspect.isfunction(value):
         called = inspect.iscoroutine(value) or inspect.isgenerator(value) or inspect.isasyncgen(value)
-        return f"{wanted}, found {value!r:.60}{': hand it in without calling it' if called else ''}."
+        return f"{wanted}, found {as_given(value, 60)}{': hand it in without calling it' if called else ''}."
     if value.__name__ == "<lambda>":
         return f"{wanted}, written with def."
     names = [name.strip() for name in exercise.signature.partition("(")[2].rstrip(")").split(",")]
@@ -84,7 +85,7 @@ def _misfit_class(exercise: Coding, value: Any, wanted: str) -> str:
         return f"{wanted}, found the function {value.__name__}: write class instead of def."
     if not isinstance(value, type):
         made = isinstance(value, exercise.base) if exercise.base else type(value).__name__ == exercise.name
-        return f"{wanted}, found {'one of its objects' if made else f'{value!r:.60}'}: hand in the class itself."
+        return f"{wanted}, found {'one of its objects' if made else as_given(value, 60)}: hand in the class itself."
     if exercise.form != "class":
         return f"{wanted}, found the class {value.__name__}."
     if exercise.base is not None and not issubclass(value, exercise.base):

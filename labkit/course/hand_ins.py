@@ -113,26 +113,26 @@ def check(content: object) -> None:
         raise LabkitError(f"format {content['labkit']}, which was never written")
     _member("written", content.get("written"), _time, "a time, such as 2026-11-27T09:00:00+00:00")
     id = _dict("student", content.get("student")).get("id")
-    _member("student.id", id, lambda value: _is_text(value) and value.strip(), "a name or number as text")
+    _member("student.id", id, lambda value: is_text(value) and value.strip(), "a name or number as text")
     for place, claim in enumerate(_member("claims", content.get("claims"), _is_list, "a list")):
         _check_claim(f"claims[{place}]", _dict(f"claims[{place}]", claim))
     for exercise, answer in _dict("answers", content.get("answers")).items():
         name = f"answers[{exercise!r:.20}]"
         given = _dict(name, answer)
         _member(f"{name}.right", given.get("right"), lambda value: isinstance(value, bool), "true or false")
-        _member(f"{name}.numbers_of", given.get("numbers_of", ""), _is_text, "a text")
+        _member(f"{name}.numbers_of", given.get("numbers_of", ""), is_text, "a text")
 
 
 def _check_claim(name: str, claim: dict[str, Any]) -> None:
     for member in ("id", "verdict"):
-        _member(f"{name}.{member}", claim.get(member), _is_text, "a text")
+        _member(f"{name}.{member}", claim.get(member), is_text, "a text")
     ratio = claim.get("ratio")
     _member(
         f"{name}.ratio", ratio, lambda value: value is None or (_is_number(value) and value > 0), "above 0, or null"
     )
     record, guess = (_dict(f"{name}.{part}", claim.get(part) or {}) for part in ("record", "prediction"))
     for part, of in (("record", record), ("prediction", guess)):
-        _member(f"{name}.{part}.unit", of.get("unit", ""), _is_text, "a text")
+        _member(f"{name}.{part}.unit", of.get("unit", ""), is_text, "a text")
     _member(f"{name}.record.measured", record.get("measured"), _is_measured, "a value, or several")
     guessed = guess.get("value")
     _member(f"{name}.prediction.value", guessed, lambda found: found is None or _is_number(found), "a number, or null")
@@ -141,7 +141,7 @@ def _check_claim(name: str, claim: dict[str, Any]) -> None:
 def _is_measured(value: object) -> bool:
     """What a record may have of a claim: one value, or several, by name or in a row."""
     parts = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else [value]
-    return all(part is None or isinstance(part, bool) or _is_number(part) or _is_text(part) for part in parts)
+    return all(part is None or isinstance(part, bool) or _is_number(part) or is_text(part) for part in parts)
 
 
 def _member(name: str, value: Any, right: Callable[[Any], object], expected: str) -> Any:
@@ -162,7 +162,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_text(value: object) -> bool:
+def is_text(value: object) -> bool:
     """A lone surrogate, which JSON can hold, cannot be shown."""
     return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from labkit.course.hand_ins import is_text
 from labkit.course.shown import sentence
 from labkit.errors import LabkitError
 
@@ -66,7 +67,7 @@ def student(id: str) -> Student:
     The exercises then ask with numbers of that student's own. ``$LABKIT_STUDENT`` says it for every kernel.
 
     Raises:
-        LabkitError: *id* is empty.
+        LabkitError: *id* is empty, or no text that a file could hold.
     """
     global _student
     _student = _settings(id)
@@ -80,8 +81,8 @@ def present() -> Student | None:
 
 
 def _settings(id: str) -> Student:
-    if not isinstance(id, str) or not id.strip():
-        raise LabkitError(f'student({id!r}): expected a name or number as text, such as "s1234567"')
+    if not is_text(id) or not id.strip():
+        raise LabkitError(f'student({id!r:.60}): expected a name or number as text, such as "s1234567"')
     digest = hashlib.sha256(id.strip().lower().encode()).digest()
     return Student(
         id.strip(),

@@ -174,8 +174,6 @@ class Lab:
         published_ns = now_ns()
         if not isinstance(data, str | bytes):
             raise TypeError(f"data is text or bytes, not {type(data).__name__}: convert it first, e.g. json.dumps(...)")
-        if not isinstance(topic, str):
-            raise TypeError(f"topic is text, not {type(topic).__name__}")
         check_data(data, self.max_event_bytes)
         check_topic(topic)
         if self._closed:

@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -78,6 +79,10 @@ def read(path: str | Path) -> dict[str, Any]:
     Raises:
         LabkitError: the file cannot be read, is something else, is damaged, or was saved by a newer format.
     """
+    if not isinstance(
+        path, str | os.PathLike
+    ):  # an integer would be taken, and closed, as a descriptor of the kernel's
+        raise LabkitError(f"{path!r:.60} is no file's name: expected the path of a saved run")
     try:
         file = open(path, "rb")
     except OSError as error:

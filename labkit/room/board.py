@@ -49,6 +49,8 @@ class Board:
         self.techniques = run.names
         self.natures = run.natures
         self.dots: dict[str, deque[Dot]] = {name: deque(maxlen=MOST_DOTS) for name in self.techniques}
+        self.arrived = 0
+        """Deliveries, those included whose event somebody else published: when that was due nobody knows."""
         self.left_out = 0
         """Deliveries that have no dot, since the rate is too high for all."""
         self.rungs: deque[Rung] = deque(maxlen=MOST_RUNGS)
@@ -87,6 +89,7 @@ class Board:
         for name, arrived in sample.arrived.items():
             if name not in self.dots:  # a page that came after the start: in the next run
                 continue
+            self.arrived += len(arrived)
             self._allow(name, self.now_s - before_s)
             self._dots(name, arrived)
             for event_id, received_ns in arrived:
@@ -150,10 +153,10 @@ class Board:
         return None if near is None else near[2]
 
     def summary(self) -> list[dict[str, Any]]:
-        """Least and greatest latency of the dots, by technique."""
+        """Least and greatest latency of the dots that are shown, by technique."""
         rows = []
         for name in self.techniques:
-            values = [ms for _, ms, _ in self.dots[name]]
+            values = [ms for _, ms, _ in self.shown_dots(name)]
             if values:
                 rows.append(
                     {"technique": name, "low": min(values), "mean": sum(values) / len(values), "high": max(values)}

@@ -273,7 +273,7 @@ class LiveCharts:
     def _title(self) -> str:
         rows = sorted(self.board.summary(), key=lambda row: row["high"] - row["low"], reverse=True)
         if not rows:
-            return "No delivery has arrived"
+            return "No delivery that is shown has a latency" if self.board.arrived else "No delivery has arrived"
         wide, calm = rows[0], [row for row in rows[1:] if row["high"] <= 1.25 * rows[-1]["high"]]
         name = self.board.natures.short(wide["technique"])
         said = f"{name} takes {style.extent_ms(wide['low'], wide['high'])}"
@@ -287,7 +287,7 @@ class LiveCharts:
 
     def _note(self) -> str:
         some = "; only some of the dots are drawn" if self.board.left_out else ""
-        return f"the last {style.number(min(self.board.now_s, SHOWN_S))} seconds of the run{some}"
+        return f"the last {style.seconds(min(self.board.now_s, SHOWN_S))} of the run{some}"
 
 
 def _steps(steps: list[tuple[float, float]], since_s: float, until_s: float) -> list[tuple[float, float]]:

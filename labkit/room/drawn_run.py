@@ -10,7 +10,6 @@ from typing import Any
 from labkit.charts.style import joined
 from labkit.lab.lab import Lab
 from labkit.measuring.endless import LiveRun
-from labkit.measuring.run import Run
 from labkit.measuring.sampling import Sample
 from labkit.measuring.settings import Settings
 from labkit.measuring.source import source_title
@@ -54,19 +53,17 @@ class DrawnRun:
         self._thread.start()
 
     def draw_no_more(self) -> None:
-        """End the thread that draws; it may be the one that asks."""
+        """End the thread that draws, which may be the one that asks, with the board as the run still is."""
         self._stop.set()
         if self._thread is not threading.current_thread():
             self._thread.join()
-
-    def stop(self, *, settle: bool) -> Run:
-        """End the run, with the board at its last state."""
         self.board.feed(self.live.sample())
+
+    def look_back(self) -> None:
+        """Put on the board what arrived while the run ended."""
         were_open = self.board.open
-        run = self.live.stop(settle=settle)
         self.board.feed(self.live.sample())
         self.board.open = were_open
-        return run
 
     def rest(self) -> None:
         """Put a plain figure in the place of the widget, which is let go."""

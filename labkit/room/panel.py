@@ -19,7 +19,7 @@ with naming_extras("labkit.Panel"):
     from labkit.room.callbacks import Callbacks
     from labkit.room.controls import Controls
     from labkit.room.place import Place
-    from labkit.room.runs import Runs
+    from labkit.room.runs import Runs, timed
     from labkit.room.screen import Screen
 
 from labkit.charts import pictures
@@ -237,13 +237,17 @@ class Panel:
 
         Args:
             at: what to do at which second: ``{2.0: panel.cut, 3.0: panel.heal}``.
+
+        Raises:
+            DurationError, SettingError: before it starts; names what cannot be.
         """
         with self._screen.saying():
+            acts = timed(seconds, at)
             if self._runs.live is not None:
                 raise LabkitError("It is running already: panel.stop() first.")
         self.start()
         try:
-            for at_s, act in sorted((at or {}).items()):
+            for at_s, act in acts:
                 self._runs.sleep_until(min(at_s, seconds))
                 act()
             self._runs.sleep_until(seconds)

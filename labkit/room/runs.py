@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from labkit.lab.lab import Lab
 from labkit.measuring.endless import LiveRun
 from labkit.measuring.run import Run
-from labkit.measuring.settings import Settings
+from labkit.measuring.settings import SettingError, Settings
 from labkit.network.link import Link
 from labkit.room.drawn_run import DrawnRun
 from labkit.room.screen import Screen
+from labkit.theory import durations
 
 KEPT = 5
+
+
+def timed(seconds: float, at: Mapping[float, Callable[[], object]] | None) -> list[tuple[float, Callable[[], object]]]:
+    """What to do during a run of so many seconds, in order: at which second, and what.
+
+    Args:
+        seconds: endless as well.
+
+    Raises:
+        DurationError, SettingError: no number of seconds; something that cannot be called.
+    """
+    if not isinstance(at, Mapping | None):
+        raise SettingError(f"at={at!r:.60}: expected what to do by the second, as {{2.0: panel.cut}}")
+    for name, second in [("seconds", seconds), *(("at", second) for second in at or ())]:
+        if second != math.inf:
+            durations.seconds(name, second, math.inf)
+    for second, act in (at or {}).items():
+        if not callable(act):
+            raise SettingError(f"at={{{second!r}: {act!r:.60}}}: expected what to call then, as panel.cut, without ()")
+    return sorted((at or {}).items(), key=lambda item: item[0])
 
 
 class Runs:
@@ -24,6 +46,9 @@ class Runs:
         clicked: told (technique, event id) of a dot that was clicked.
         keep_events: how many of the newest events a run remembers at most.
 
+    Raises:
+        SettingError: *keep_events* is no such number.
+
     Attributes:
         live: the run under way; None while there is none.
         drawn: its charts, which stay when it has ended; None before the first.
@@ -32,6 +57,8 @@ class Runs:
     """
 
     def __init__(self, lab: Lab, screen: Screen, clicked: Callable[[str, int], None], keep_events: int) -> None:
+        if not isinstance(keep_events, int) or isinstance(keep_events, bool) or keep_events < 1:
+            raise SettingError(f"keep_events={keep_events!r:.60}: expected a whole number of events, from 1")
         self._lab = lab
         self._screen = screen
         self._clicked = clicked
@@ -64,17 +91,20 @@ class Runs:
         self._screen.controls.running(True)
 
     def end(self, *, settle: bool = True) -> Run:
-        """End the run under way, and keep it.
+        """End the run under way, and keep it: whatever becomes of its charts, an interrupt included.
 
         Args:
             settle: whether what is on its way is waited for.
         """
         drawn = self.drawn
         assert drawn is not None
-        drawn.draw_no_more()
         try:
-            run = drawn.stop(settle=settle)
-            self.ended.append(run)
+            try:
+                drawn.draw_no_more()
+            finally:
+                run = drawn.live.stop(settle=settle)
+                self.ended.append(run)
+            drawn.look_back()
         finally:
             self.live = None
             self._screen.controls.running(False)

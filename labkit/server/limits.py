@@ -36,8 +36,11 @@ def check_topic(topic: str) -> None:
     """Refuse what cannot be asked for in an address.
 
     Raises:
+        TypeError: no text.
         ValueError: more than 256 bytes, or text that UTF-8 cannot carry.
     """
+    if not isinstance(topic, str):
+        raise TypeError(f"topic is text, not {type(topic).__name__}")
     try:
         size = size_bytes(topic)
     except UnicodeEncodeError as error:

@@ -75,6 +75,7 @@ class BrowserSubscriber(anywidget.AnyWidget):
 
     Raises:
         UnknownTechnique: names what a page can do.
+        DurationError, ValueError, TypeError: another setting cannot be so; the message names it.
         LabClosed: the lab is closed.
     """
 
@@ -108,7 +109,7 @@ class BrowserSubscriber(anywidget.AnyWidget):
         name: str | None = None,
     ) -> None:
         names = [techniques] if isinstance(techniques, str) else list(dict.fromkeys(techniques))
-        check(lab, names, {"via": via, "accept": accept, "while_hidden": while_hidden}, poll_interval_s, through)
+        check(lab, names, topic, {"via": via, "accept": accept, "while_hidden": while_hidden}, poll_interval_s, through)
         self._esm = joined(one for one in lab.techniques if one.name in names)
         self.lab = lab
         self.relay = through if isinstance(through, Relay) else None  # nobody counts bytes in a real one

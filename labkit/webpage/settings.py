@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from labkit.errors import LabClosed, LabkitError, UnknownTechnique
 from labkit.network.between import Between, led_through
+from labkit.server.limits import check_topic
 from labkit.techniques.websocket import WEBSOCKET
 from labkit.theory import Mark, Nature, Silent
+from labkit.theory.durations import seconds
 
 if TYPE_CHECKING:
     from labkit.lab.lab import Lab
@@ -25,6 +27,7 @@ COMM_NATURE = Nature(
 )
 CARRIER = WEBSOCKET
 """By which the kernel receives what it sends on over the comm."""
+MIN_INTERVAL_S, MAX_INTERVAL_S = 0.05, 3600
 
 
 def has_front_end() -> bool:
@@ -43,7 +46,12 @@ def to_believe(lab: Lab) -> str:
 
 
 def check(
-    lab: Lab, names: list[str], choices: dict[str, str], poll_interval_s: float, through: Between | None = None
+    lab: Lab,
+    names: list[str],
+    topic: str,
+    choices: dict[str, str],
+    poll_interval_s: float,
+    through: Between | None = None,
 ) -> None:
     """Raise what says which setting a page cannot do here, and what it can."""
     if lab.closed:
@@ -52,6 +60,8 @@ def check(
         raise LabkitError(
             "no browser speaks HTTP/2 in clear text: attach the page to a lab with tls=True or http=(1, 2)"
         )
+    if through is not None and not isinstance(through, Between):
+        raise LabkitError(f"through={through!r:.60}: expected a labkit.Link, another relay, or a real intermediary")
     gateway = next((hop.name for hop in led_through(through)[0] if hop.stretch.gateway), None)
     if lab.cafile and gateway:
         raise LabkitError(f"{gateway} reads HTTP, and this lab speaks TLS: put it before a lab without tls=True")
@@ -73,5 +83,7 @@ def check(
     for setting, value in choices.items():
         if value not in known[setting]:
             raise ValueError(f"{setting}={value!r}: expected one of {', '.join(map(repr, known[setting]))}")
-    if not 0.05 <= poll_interval_s <= 3600:
-        raise ValueError(f"poll_interval_s={poll_interval_s!r}: expected 0.05 to 3600 seconds")
+    check_topic(topic)
+    seconds("poll_interval_s", poll_interval_s, MAX_INTERVAL_S)
+    if poll_interval_s < MIN_INTERVAL_S:
+        raise ValueError(f"poll_interval_s={poll_interval_s!r}: expected {MIN_INTERVAL_S} to {MAX_INTERVAL_S} seconds")

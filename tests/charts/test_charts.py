@@ -229,6 +229,26 @@ def test_a_run_that_tells_nothing_of_its_techniques_is_drawn_by_their_names(run:
 # Latency
 
 
+@pytest.mark.parametrize(
+    ("schedule", "changes", "said"),
+    [
+        ({"name": "none", "rate_per_s": None}, [], " events, a poll every 1\u00a0s, one transit 50\u00a0ms"),
+        (
+            {"name": "poisson", "rate_per_s": 5.0},
+            [{"t_s": 1.0, "one_way_s": 0.05}, {"t_s": 2.0, "rate_per_s": 5.0, "source": "poisson"}],
+            " events at 5 per second, Poisson, a poll every 1\u00a0s, one transit 50\u00a0ms; "
+            "one-way delay, event rate and source changed during the run",
+        ),
+    ],
+)
+def test_a_run_without_an_end_says_under_what_it_was_made(
+    run: Any, schedule: dict[str, Any], changes: list[dict[str, Any]], said: str
+) -> None:
+    told = {**run.settings, "schedule": {**schedule, "settings": {"rate_per_s": 5.0}}, "changes": changes}
+    note = charts.latency(SimpleNamespace(**{**vars(run), "settings": told})).layout.title.subtitle.text
+    assert note.lstrip("0123456789") == said
+
+
 def test_latency_draws_every_delivery_with_its_identity(run: Any) -> None:
     dots = named(charts.latency(run), "polling")
     frame = run.deliveries[run.deliveries["technique"] == "polling"]
@@ -595,6 +615,25 @@ def test_sequence_takes_records_alone(run: Any) -> None:
     assert "first byte (ms)" in figure.layout.yaxis.title.text
     assert "sse asks once" in figure.layout.title.text
     assert named(charts.sequence(run.ledger.connections, 3, techniques=["sse"]), "sse: event 3").x == (1, 0, None)
+
+
+def test_what_a_client_sends_without_asking_is_no_question() -> None:
+    run = make_run(techniques=("polling", "websocket"), link=False)
+    (record,) = run.ledger.of("websocket")
+    asked = record.transfers[0]
+    mark(record, "out", record.bytes_out, record.bytes_out + 6, "framing", "pong")
+    record.transferred("out", b"x" * 6, asked.t_ns + S // 10)
+    assert "WebSocket asks once for" in charts.sequence(run).layout.title.text
+
+
+def test_which_of_several_events_of_one_id_is_asked_for(run: Any) -> None:
+    topics = run.deliveries["technique"].map(lambda name: "prices" if name == "polling" else "news")
+    mixed = SimpleNamespace(**{**vars(run), "deliveries": run.deliveries.assign(topic=topics)})
+    with pytest.raises(LabkitError, match=r"event 3 is in 2 topics \(prices, news\): .*explain\(3, topic="):
+        charts.sequence(mixed, 3)
+    assert "for" in charts.sequence(mixed).layout.title.text
+    with_empty = mixed.deliveries.assign(topic=topics.replace("news", ""))
+    assert "Event 3" in charts.sequence(SimpleNamespace(**{**vars(run), "deliveries": with_empty}), 3).layout.title.text
 
 
 def test_the_servers_end_is_the_far_side_of_the_last_relay(run: Any) -> None:

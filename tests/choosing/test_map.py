@@ -77,3 +77,19 @@ def test_the_border_of_polling_lies_within_its_band(mapped: Any) -> None:
             if not math.isnan(middle):
                 assert low <= middle * 1.03 and (math.isnan(high) or middle <= high * 1.03)
     assert any("in this run" in (trace.name or "") for trace in mapped.data)
+
+
+def test_what_lies_off_the_map_is_drawn_beside_it(run: labkit.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choosing_map, "COLUMNS", 4)
+    monkeypatch.setattr(choosing_map, "ROWS", 3)
+    for rate, staleness in ((1000, 0.001), (1, 1e5), (1e-5, 1.0)):
+        figure = choosing_map.decision_map(labkit.choose(rate_per_s=rate, staleness_s=staleness), run)
+        (star,) = (trace for trace in figure.data if trace.name == "what was asked for")
+        for axis, (at,) in ((figure.layout.xaxis, star.x), (figure.layout.yaxis, star.y)):
+            low, high = axis.range
+            assert low < math.log10(at) < high
+
+
+def test_a_map_of_what_lies_on_it_is_no_larger(mapped: Any) -> None:
+    ends = [math.log10(end) for end in choosing_map.RATES_PER_S]
+    assert list(mapped.layout.xaxis.range) == pytest.approx(ends)

@@ -237,6 +237,22 @@ def test_a_torn_line_is_skipped_and_the_next_record_does_not_stick_to_it(ledger)
     assert list(recording.records()) == ["P1", "S3"]
 
 
+def test_a_file_that_may_not_be_read_is_said_and_keeps_no_run_from_being_drawn(ledger):
+    ledger.mkdir(parents=True)
+    with pytest.raises(LabkitError, match=r"cannot read .*claims.jsonl .*LABKIT_CLAIMS"):
+        recording.records()
+    logbook.predictions_path().mkdir()
+    with pytest.raises(LabkitError, match=r"cannot read .*claims.predictions.jsonl"):
+        predicting.prediction("P1", None)
+    assert predicting.predicted_latency_s("polling", {"poll_interval_s": 1.0}) is None
+
+
+def test_a_place_where_no_file_can_be_holds_nothing(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LABKIT_CLAIMS", str(tmp_path / "file" / "claims.jsonl"))
+    assert recording.records() == {}
+
+
 def test_lines_of_another_version_or_kind_do_no_harm(ledger):
     ledger.parent.mkdir()
     ledger.write_text(

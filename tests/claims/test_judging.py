@@ -5,6 +5,7 @@ The worlds are simulated (the techniques' rules as in tests/theory) and handed o
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import labkit
 from labkit.claims import checking, confidence, judging, recording, seen
 from labkit.client.ledger import Ledger
 from labkit.course.claims import CLAIMS
@@ -401,3 +403,16 @@ def test_the_ends_of_too_few_values_are_told_in_words() -> None:
     few = confidence.median_interval([0.1, 0.2])
     assert judging.ends(few) == "any value" and "inf" not in judging.ends(few)
     assert judging.ends(confidence.Interval(0.15, 0.1, 0.2, 9)) == "100 ms to 200 ms"
+
+
+@pytest.mark.parametrize(("id", "seen", "lacks"), [("P1", None, "settings"), ("W3", {}, "frames"), ("L5", 3, "run")])
+def test_what_no_experiment_gave_is_said(id: str, seen: Any, lacks: str) -> None:
+    with pytest.raises(LabkitError, match=f"^{id} is not judged by {seen!r}, which has no '{lacks}'"):
+        labkit.check(id, seen)
+
+
+def test_a_fault_of_a_judge_is_none_of_what_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = dataclasses.replace(CLAIMS["P1"], judge=lambda seen: None.nothing)  # type: ignore[attr-defined]
+    monkeypatch.setitem(CLAIMS, "P1", broken)
+    with pytest.raises(AttributeError, match="nothing"):
+        labkit.check("P1", 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 
@@ -44,7 +45,7 @@ def test_students_differ_in_each_setting() -> None:
         assert len({getattr(s, setting) for s in students}) > 2
 
 
-@pytest.mark.parametrize("id", ["", "  ", None, 17])
+@pytest.mark.parametrize("id", ["", "  ", None, 17, "\ud800"])
 def test_a_student_without_a_name_is_refused(id: object) -> None:
     with pytest.raises(LabkitError, match="expected a name"):
         labkit.student(id)  # type: ignore[arg-type]
@@ -72,6 +73,17 @@ def test_a_hand_in_holds_claims_predictions_and_answers(tmp_path: Path, monkeypa
     assert content["student"]["id"] == "Ada Lovelace / 7"
 
 
+@pytest.mark.parametrize("who", ["김철수", "Владимир", "Zoë"])
+def test_a_file_has_the_name_of_its_student_in_any_alphabet(
+    who: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for written in ("NFC", "NFD"):
+        labkit.student(normalize(written, who))
+        assert labkit.submit().name == f"labkit-{who}.json"
+    assert list(labkit.compare(tmp_path).students().index) == [normalize("NFD", who)]
+
+
 def test_the_newest_answer_counts_and_is_kept_before_it_is_right() -> None:
     labkit.answer("00.1", 7)
     assert recording.answers()["00.1"]["right"] is False
@@ -96,6 +108,9 @@ def test_a_hand_in_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
         labkit.submit(tmp_path / "missing" / "s1.json")
     with pytest.raises(LabkitError, match="expected a file"):
         labkit.submit(object())  # type: ignore[arg-type]
+    labkit.student("a name that no file can have" * 10)
+    with pytest.raises(LabkitError, match="cannot be written"):
+        labkit.submit()
 
 
 def test_a_class_shows_what_it_mispredicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

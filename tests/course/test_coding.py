@@ -333,3 +333,9 @@ def test_a_report_shows_every_promise_on_a_page_and_as_text() -> None:
     assert "&lt;b&gt;" in shown and "<b>\n" in str(found) and "Hint: twice the value" in shown
     assert "<details open>" in shown
     assert inspect.cleandoc(repr(found)) == str(found).strip()
+
+
+def test_a_number_of_thousands_of_digits_is_no_code_either() -> None:
+    for id, exercise in answers.EXERCISES.items():
+        if isinstance(exercise, answers.Coding):
+            assert "found <int>" in str(labkit.answer(id, 10**5000))

@@ -152,7 +152,9 @@ def test_whatever_is_drawn_the_right_formula_is_right_and_a_wrong_one_is_wrong(i
             assert judge(formula(**numbers)) is not None, (name, numbers)
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, "nan"])
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, "nan", pytest.param(10**400, id="large"), pytest.param(10**5000, id="larger")]
+)
 def test_what_is_no_number_is_said_and_not_kept(value: Any) -> None:
     found = labkit.answer("01.1", value)
     assert found.right is False and "Expected a number (seconds), found" in str(found) and not recording.answers()
@@ -196,7 +198,16 @@ def test_the_environment_names_a_student_for_every_kernel(monkeypatch: pytest.Mo
     assert students.present() == labkit.student("s1")
 
 
+def test_a_name_in_the_environment_that_is_no_text_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(students.VARIABLE, b"Jos\xe9".decode("utf-8", "surrogateescape"))
+    assert "expected a name" in str(labkit.answer("02.1", 1))
+    with pytest.raises(LabkitError, match="expected a name"):
+        labkit.ask("02.1")
+
+
 def test_what_is_no_exercise_is_named() -> None:
     with pytest.raises(LabkitError, match="no exercise '77'"):
         labkit.ask("77")
     assert labkit.answer("77", 1).right is False
+    for id in (["02.1"], None, 2.1, 10**5000):
+        assert "no exercise" in str(labkit.answer(id, 1))  # type: ignore[arg-type]

@@ -275,6 +275,13 @@ def test_any_data_is_shown_safely(lab: labkit.Lab, context: Any, data: str | byt
 
 
 @pytest.mark.browser
+def test_a_topic_is_shown_as_safely_as_data(lab: labkit.Lab, context: Any) -> None:
+    page = tab(context, f"{lab.url}/?topic={quote(chr(0x202E) + '<b>news' + chr(10))}")
+    seen(page, all_live)
+    assert page.text_content("#topic") == "Topic: ⟨U+202E⟩<b>news␊."
+
+
+@pytest.mark.browser
 def test_without_a_websocket_the_page_says_why_and_publishes_by_post(context: Any) -> None:
     with labkit.Lab("page", techniques=[t for t in TECHNIQUES if t.name != "websocket"]) as lab:
         page = tab(context, lab.url)

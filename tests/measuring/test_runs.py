@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import json
 import math
+import os
 import random
 import re
 import sys
@@ -544,6 +545,14 @@ def test_any_reader_of_parquet_opens_a_run_whatever_it_has_captured(tmp_path: Pa
     back = load(path)
     assert back.ledger.connections[-1].transfers[-1].data == data
     assert back.floor_ms == run.floor_ms and back.published == run.published
+
+
+def test_a_descriptor_of_the_kernel_is_no_file_and_stays_open(tmp_path: Path) -> None:
+    whole_run().save(tmp_path / "run.parquet")
+    with (tmp_path / "run.parquet").open("rb") as file:
+        with pytest.raises(LabkitError, match=r"no file's name: expected the path"):
+            load(file.fileno())  # type: ignore[arg-type]
+        os.fstat(file.fileno())
 
 
 def test_a_damaged_file_is_refused_wherever_the_damage_is(tmp_path: Path) -> None:

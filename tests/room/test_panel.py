@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import re
 import signal
 import threading
 import time
@@ -19,10 +20,10 @@ import pytest
 
 import labkit
 from conftest import UNIT
-from labkit.errors import LabClosed, LabkitError, UnknownTechnique
+from labkit.errors import DurationError, LabClosed, LabkitError, UnknownTechnique
 from labkit.measuring.endless import LiveRun
 from labkit.measuring.settings import DIALS, SOURCES, SettingError, Settings, check
-from labkit.room.board import MOST_DOTS, MOST_RUNGS, Board
+from labkit.room.board import MOST_DOTS, MOST_RUNGS, SHOWN_S, Board
 from labkit.room.charts import LiveCharts
 from labkit.room.controls import BUTTONS, DialWidget, FormWidget
 from labkit.room.drawn_run import UPDATES_PER_S
@@ -187,6 +188,28 @@ def test_a_stalled_link_delays_and_breaks_nothing(panel: Panel) -> None:
     assert (summary["max_ms"] >= 700 * (times_s[1] - times_s[0])).all()
 
 
+@pytest.mark.parametrize(
+    ("seconds", "at", "said"),
+    [
+        *((value, None, "seconds must be a number of seconds") for value in (None, "3", math.nan, -1, True)),
+        (0.5, [1], "at=.*expected what to do by the second"),
+        (0.5, {"1": print}, "at must be a number of seconds"),
+        (0.5, {0.1: None}, "at=.*without"),  # {0.1: panel.cut()}
+    ],
+)
+def test_what_run_for_cannot_do_is_said_before_it_starts(panel: Panel, seconds: Any, at: Any, said: str) -> None:
+    with pytest.raises((DurationError, SettingError), match=f"^{said}"):
+        panel.run_for(seconds, at=at)
+    assert re.match(said, panel.message) and panel.draws == 0 and panel.run is None
+
+
+@pytest.mark.parametrize("keep_events", [0, -1, None, "x", 1.5, math.nan, True])
+def test_a_number_of_events_that_cannot_be_kept_is_refused(lab: labkit.Lab, keep_events: Any) -> None:
+    with pytest.raises(SettingError, match=r"^keep_events=.*whole number"):
+        Panel(lab, keep_events=keep_events)
+    assert lab.attached == []
+
+
 def test_run_for_stops_when_an_action_fails(panel: Panel) -> None:
     def fails() -> None:
         raise RuntimeError("no")
@@ -223,6 +246,17 @@ def test_without_a_source_only_what_is_published_by_hand_arrives(lab: labkit.Lab
 def press(form: FormWidget, **values: str) -> None:
     """What its page sends when the button is pressed, or Enter."""
     form._handle_custom_msg({"pressed": {**form.values, **values}}, [])
+
+
+def test_what_others_publish_arrives_and_has_no_latency(lab: labkit.Lab) -> None:
+    panel = Panel(lab, ["sse"], source="none", one_way_s=0)
+    panel.run_for(0.1)
+    assert panel.figure.layout.title.text == "No delivery has arrived"
+    panel.start()
+    lab.publish("somebody else's")
+    until(lambda: panel._runs.live is not None and panel._runs.live.arrived["sse"] == 1)
+    panel.stop()
+    assert panel.figure.layout.title.text == "No delivery that is shown has a latency"
 
 
 def test_what_is_published_comes_with_the_press(panel: Panel) -> None:
@@ -456,6 +490,29 @@ def test_an_interrupt_while_a_run_ends_keeps_what_arrived(panel: Panel, monkeypa
     assert run.interrupted and len(run.deliveries) >= 10 and not panel.running
 
 
+@pytest.mark.parametrize("what", [(Board, "feed"), (LiveCharts, "figure")])
+def test_an_interrupt_beside_the_charts_of_a_run_that_ends_leaves_nothing_running(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch, what: tuple[type, str]
+) -> None:
+    home, name = what
+    panel.start()
+    delivered(panel, 5)
+    live, kept, here = panel._runs.live, getattr(home, name), threading.current_thread()
+
+    def interrupted(*given: object) -> object:
+        if threading.current_thread() is here:
+            raise KeyboardInterrupt
+        return kept(*given)  # on the thread that draws
+
+    monkeypatch.setattr(home, name, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        panel.stop()
+    assert live is not None and live._ends is not None and live._ends.done() and not panel.running
+    assert panel.run is not None and len(panel.run.deliveries) >= 10
+    monkeypatch.undo()
+    assert (panel.run_for(0.3).summary()["lost"] == 0).all()
+
+
 def test_a_lab_whose_process_dies_is_said() -> None:
     with labkit.Lab(process=True) as lab:
         panel = Panel(lab, ["sse"], rate_per_s=50, one_way_s=0)
@@ -678,6 +735,16 @@ def test_a_prediction_is_drawn_while_the_dials_stand_as_its_question_says(panel:
     panel.run_for(1.0, at={0.5: lambda: setattr(panel, "one_way_s", 0.1)})
     (line,) = [trace for trace in panel.figure.data if trace.name == "polling: prediction"]
     assert [round(float(y)) for y in line.y] == [700, 700]
+
+
+def test_the_title_of_the_plain_chart_is_about_the_dots_that_it_shows(panel: Panel) -> None:
+    panel.run_for(0.6)
+    assert panel._runs.drawn is not None
+    board = panel._runs.drawn.board
+    board.dots["sse"].appendleft((0.0, 3000.0, 1))  # a slow one, long ago
+    board.now_s = SHOWN_S + 0.1
+    assert max(panel.figure.data[0].y) < 3000 and "3\u202f000" not in panel.figure.layout.title.text
+    assert panel.figure.layout.title.subtitle.text == "the last 20\u00a0s of the run"
 
 
 def test_a_click_on_a_dot_opens_its_event(panel: Panel) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
+import math
 import re
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
@@ -360,6 +362,25 @@ def test_an_unknown_technique_names_those_that_a_page_can_do(lab: labkit.Lab) ->
         with pytest.raises(ValueError, match=next(iter(wrong))):
             labkit.BrowserSubscriber(lab, "sse", **wrong)
     assert lab.attached == []
+
+
+@pytest.mark.usefixtures("headless")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("topic", value) for value in (None, 3, "\ud800", "x" * 300)),
+        *(("poll_interval_s", value) for value in (None, "1", math.nan, math.inf, True, 1e6)),
+        ("through", "link"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(
+    lab: labkit.Lab, capsys: pytest.CaptureFixture[str], name: str, value: Any
+) -> None:
+    kept = labkit.BrowserSubscriber(lab, "sse")
+    with pytest.raises((LabkitError, ValueError, TypeError), match=f"^{name}"):
+        labkit.BrowserSubscriber(lab, "sse", **{name: value})
+    gc.collect()
+    assert lab.attached == [kept] and capsys.readouterr().err == ""  # nor is anything said when it is collected
 
 
 @pytest.mark.usefixtures("headless")

@@ -1,7 +1,7 @@
 // The page: a row for each technique, publishing, the round trip to the lab, and commands to copy.
 // What comes from events is only ever written with textContent and setAttribute.
 
-import { Arrivals, Feed, STRIP_MS } from "./feed.js";
+import { Arrivals, Feed, legible, STRIP_MS } from "./feed.js";
 import { Lost, NEVER, NO_ANSWER, Unexplained } from "./base.js";
 import { address, beginning, Blocked, follow, post, reasonOf } from "./following.js";
 import { NONE, TECHNIQUES } from "./listing.js";
@@ -281,7 +281,7 @@ element("none").textContent = NONE;
 element("none").hidden = NONE === "";
 const topic = new URLSearchParams(location.search).get("topic");
 if (topic) {
-  element("topic").textContent = `Topic: ${topic.slice(0, 80)}.`;
+  element("topic").textContent = `Topic: ${legible(topic)}.`;
   element("topic").hidden = false;
 }
 setInterval(() => {
