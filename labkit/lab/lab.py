@@ -16,7 +16,7 @@ from labkit.lab.listening import spoken
 from labkit.lab.process import Child
 from labkit.lab.served import served
 from labkit.lab.server import Server
-from labkit.server.limits import check_data, check_topic
+from labkit.server.limits import check_data, check_topic, plain
 from labkit.server.tls import forget, throw_away
 from labkit.techniques import TECHNIQUES, Technique, find
 from labkit.theory.path import HEARTBEAT_S, HOLD_S
@@ -176,6 +176,10 @@ class Lab:
             raise TypeError(f"data is text or bytes, not {type(data).__name__}: convert it first, e.g. json.dumps(...)")
         if not isinstance(topic, str):
             raise TypeError(f"topic is text, not {type(topic).__name__}")
+        if type(data) is not str:
+            data = plain(data)
+        if type(topic) is not str:
+            topic = "".join([topic])
         check_data(data, self.max_event_bytes)
         check_topic(topic)
         if self._closed:

@@ -20,7 +20,7 @@ import time
 from typing import IO, Any
 
 from labkit.errors import LabClosed, LabkitError, MissingPackage, NoAnswer, package
-from labkit.lab.pipe import Calls, Unanswered, receive, send
+from labkit.lab.pipe import Calls, Unanswered, receive, receive_raw, send
 from labkit.loop import run_main
 from labkit.server.hub import CLOSED
 
@@ -242,8 +242,9 @@ def _answer(server: Any, loop: asyncio.AbstractEventLoop, ended: asyncio.Event, 
     }
     with contextlib.suppress(EOFError, OSError):
         while True:
-            name, args = receive(pipe_in)
+            message = receive_raw(pipe_in)
             try:
+                name, args = pickle.loads(message)
                 reply = (False, calls[name](*args))
             except Exception as error:
                 reply = (True, error)
