@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 from labkit.errors import EventTooLarge
 from labkit.wire.events import size_bytes
 
 MAX_TOPIC_BYTES = 256
+
+
+def check_counts(**counts: object) -> None:
+    """Refuse what is no count of something, by the option's name.
+
+    Raises:
+        ValueError: it is no number, or below 1.
+    """
+    for name, count in counts.items():
+        if not (isinstance(count, Real) and count >= 1):  # type: ignore[operator]
+            raise ValueError(f"{name}={count!r}: expected a number of at least 1")
 
 
 def message_limit(max_event_bytes: int) -> int:
