@@ -31,7 +31,7 @@ The private names of Tornado used here: ``_receive_frame``, ``_read_bytes``, ``_
 ``_frame_compressed``, ``_fragmented_message_buffer``, ``_fragmented_message_opcode``, ``_message_bytes_in``,
 ``_compressor``.
 
-Not here: the rest of the opening handshake, which stays Tornado's.
+Not here: the opening handshake, which is Tornado's but for what ``socket_route.py`` asks of it first.
 """
 
 from __future__ import annotations
