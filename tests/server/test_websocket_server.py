@@ -278,6 +278,19 @@ def test_7692_each_message_is_deflated_alone_where_that_was_offered(lab: labkit.
     assert zlib.decompressobj(-15).decompress(first.payload + b"\0\0\xff\xff") == b"the same twice"
 
 
+def test_7692_7_2_3_5_a_client_may_mark_the_last_block_of_each_message(deflating: RawClient) -> None:
+    inflater = zlib.decompressobj(wbits=-15)
+    for said in (b"Hello", b"again", b"Hello", b""):
+        deflater = zlib.compressobj(wbits=-15)
+        final = deflater.compress(said) + deflater.flush() + b"\0"
+        deflating.send(Frame(Opcode.TEXT, final, rsv1=True, mask=MASK))
+        frame = deflating.frame()
+        assert frame is not None and inflater.decompress(frame.payload + b"\0\0\xff\xff") == said
+    deflating.send(Frame(Opcode.TEXT, bytes.fromhex("f248cdc9c90700"), rsv1=True, mask=MASK))  # the usual kind
+    frame = deflating.frame()
+    assert frame is not None and inflater.decompress(frame.payload + b"\0\0\xff\xff") == b"Hello"
+
+
 def test_7692_with_the_context_kept_a_second_time_is_shorter(deflating: RawClient) -> None:
     deflating.send(text(b"the same twice"), text(b"the same twice"))
     first, second = deflating.frame(), deflating.frame()
