@@ -149,6 +149,15 @@ def test_a_bad_option_is_the_same_error_and_leaves_no_process() -> None:
         Lab("apart", process=True, port=taken.getsockname()[1])
 
 
+def test_a_bad_option_leaves_the_running_lab_as_it_is(lab: Lab) -> None:
+    of_nobody = replace(TECHNIQUES[0], name="mine", route="/mine", client=lambda opening: None)
+    with pytest.raises(ValueError, match="queue"):
+        Lab("apart", process=True, queue=0)
+    with pytest.raises(LabkitError, match="can be imported"):
+        Lab("apart", process=True, techniques=[of_nobody])
+    assert lab.publish("still here") == 1 and get(lab.port).startswith(b"HTTP/1.1 200")
+
+
 def test_publish_and_wait_waits_for_subscribers(lab: Lab) -> None:
     with socket.create_connection(("127.0.0.1", lab.port), timeout=TIMEOUT_S) as sock:
         sock.sendall(b"GET /http-streaming HTTP/1.1\r\nHost: localhost\r\n\r\n")
