@@ -176,12 +176,12 @@ class Lab:
             raise TypeError(f"data is text or bytes, not {type(data).__name__}: convert it first, e.g. json.dumps(...)")
         if not isinstance(topic, str):
             raise TypeError(f"topic is text, not {type(topic).__name__}")
+        check_data(data, self.max_event_bytes)
+        check_topic(topic)
         if type(data) is not str:
             data = plain(data)
         if type(topic) is not str:
             topic = "".join([topic])
-        check_data(data, self.max_event_bytes)
-        check_topic(topic)
         if self._closed:
             raise LabClosed(f"lab {self.name!r} is closed: start another with labkit.Lab()")
         if isinstance(self._server, Server):
