@@ -106,12 +106,12 @@ async def _serve(ports: dict[str, int], schedule: Schedule | None, tls: bool, op
     server = Server(tls=identity, **options)
     server.start(port=ports["http"], plugin_port=ports["plugin"])
     cafile = identity.publish_authority() if identity else None
-    _announce(server, cafile, identity.fingerprint if identity else "")
     ended = threading.Event()
     publisher = threading.Thread(target=_publish, args=(server, schedule, ended), daemon=True)
-    if schedule is not None:
-        publisher.start()
     try:
+        _announce(server, cafile, identity.fingerprint if identity else "")  # perhaps to somebody who has gone
+        if schedule is not None:
+            publisher.start()
         await happened(stopped)
     finally:
         ended.set()

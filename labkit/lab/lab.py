@@ -16,7 +16,7 @@ from labkit.lab.listening import spoken
 from labkit.lab.process import Child
 from labkit.lab.served import served
 from labkit.lab.server import Server
-from labkit.server.limits import check_data, check_topic
+from labkit.server.limits import check_data, check_topic, plain
 from labkit.server.tls import forget, throw_away
 from labkit.techniques import TECHNIQUES, Technique, find
 from labkit.theory.path import HEARTBEAT_S, HOLD_S
@@ -85,17 +85,19 @@ class Lab:
             options["tls"], self.cafile = identity, identity.publish_authority()
         self.attached: list[Attached] = []
         """Subscribers elsewhere, such as a notebook's page, which every measurement of this lab includes."""
-        self._server: Server | Child
         with _lock:
-            made = None
-            try:
-                made = None if process else self._make(options)  # a bad option leaves the earlier lab as it is
-                self._server = self._start(made, {"http": port, "plugin": plugin_port}, options)
+            made: Server | Child | None = None
+            try:  # a bad option leaves the earlier lab as it is
+                made = Child(self.techniques, options) if process else self._make(options)
+                self._start(made, {"http": port, "plugin": plugin_port})
             except BaseException:
                 forget(self.cafile)
-                if made is not None:
+                if isinstance(made, Child):
+                    made.close()
+                elif made is not None:
                     loop.run(made.close())
                 raise
+            self._server: Server | Child = made
             self.id: str = self._server.id
             self.ports: dict[str, int] = self._server.ports
             _labs[name] = self
@@ -106,32 +108,30 @@ class Lab:
 
         return loop.run(make())
 
-    def _start(self, made: Server | None, required: dict[str, int], options: dict[str, Any]) -> Server | Child:
+    def _start(self, made: Server | Child, required: dict[str, int]) -> None:
         """Start on the required ports (0: any), or on those of the lab that is replaced, if they can be had."""
         previous, wanted, sockets = _labs.get(self.name), required, None
         if previous is not None:
             wanted = {name: required[name] or port for name, port in previous.ports.items()}
-            sockets = previous._replaced(keep_sockets=made is not None and wanted == previous.ports)
+            sockets = previous._replaced(keep_sockets=isinstance(made, Server) and wanted == previous.ports)
             print(f"lab {self.name!r} is replaced: the earlier one at {previous.url} is closed")
         try:
-            return self._listen(made, wanted, sockets, options)
+            self._listen(made, wanted, sockets)
         except LabkitError:
             if wanted == required:
                 raise
-            return self._listen(made, required, None, options)  # the old port was taken meanwhile
+            self._listen(made, required, None)  # the old port was taken meanwhile
 
-    def _listen(
-        self, made: Server | None, ports: dict[str, int], sockets: Any, options: dict[str, Any]
-    ) -> Server | Child:
+    def _listen(self, made: Server | Child, ports: dict[str, int], sockets: Any) -> None:
         given = {"port": ports["http"], "plugin_port": ports["plugin"]}
-        if made is None:
-            return Child(self.techniques, given, options)
+        if isinstance(made, Child):
+            made.start(**given)
+            return
 
-        async def start() -> Server:
+        async def start() -> None:
             made.start(sockets=sockets, **given)
-            return made
 
-        return loop.run(start())
+        loop.run(start())
 
     # -- where it is ------------------------------------------------------------------------------------------
 
@@ -176,6 +176,10 @@ class Lab:
             raise TypeError(f"data is text or bytes, not {type(data).__name__}: convert it first, e.g. json.dumps(...)")
         check_data(data, self.max_event_bytes)
         check_topic(topic)
+        if type(data) is not str:
+            data = plain(data)
+        if type(topic) is not str:
+            topic = "".join([topic])
         if self._closed:
             raise LabClosed(f"lab {self.name!r} is closed: start another with labkit.Lab()")
         if isinstance(self._server, Server):

@@ -28,6 +28,11 @@ def send(pipe: IO[bytes], message: Any) -> None:
 
 def receive(pipe: IO[bytes]) -> Any:
     """The next message. Raises EOFError when the other end is gone."""
+    return pickle.loads(receive_raw(pipe))
+
+
+def receive_raw(pipe: IO[bytes]) -> bytes:
+    """The next message as it came, which may be of a class that is not known here."""
     head = pipe.read(LENGTH.size)
     if len(head) < LENGTH.size:
         raise EOFError
@@ -35,7 +40,7 @@ def receive(pipe: IO[bytes]) -> Any:
     data = pipe.read(size)
     if len(data) < size:
         raise EOFError
-    return pickle.loads(data)
+    return data
 
 
 class Unanswered(Exception):

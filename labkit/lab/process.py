@@ -20,7 +20,7 @@ import time
 from typing import IO, Any
 
 from labkit.errors import LabClosed, LabkitError, MissingPackage, NoAnswer, package
-from labkit.lab.pipe import Calls, Unanswered, receive, send
+from labkit.lab.pipe import Calls, Unanswered, receive, receive_raw, send
 from labkit.loop import run_main
 from labkit.server.hub import CLOSED
 
@@ -36,10 +36,10 @@ def child_environment() -> dict[str, str]:
 
 
 class Child:
-    """The parent's end: starts the child and makes blocking calls to it."""
+    """The parent's end: starts the child, which makes a server, and makes blocking calls to it."""
 
-    def __init__(self, techniques: tuple[Any, ...], ports: dict[str, int], options: dict[str, Any]) -> None:
-        setup = (techniques, ports, options)
+    def __init__(self, techniques: tuple[Any, ...], options: dict[str, Any]) -> None:
+        setup = (techniques, options)
         try:
             pickle.dumps(setup)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
@@ -58,13 +58,21 @@ class Child:
         too_late = threading.Timer(START_TIMEOUT_S, self._process.kill)
         too_late.start()
         try:
-            self.id, self.ports = self._ask(setup, START_TIMEOUT_S)
+            self.id: str = self._ask(setup, START_TIMEOUT_S)
         except BaseException:
             self.close()
             raise
         finally:
             too_late.cancel()
             too_late.join()
+
+    def start(self, *, port: int, plugin_port: int) -> None:
+        """Have it listen on these ports (0: free ones).
+
+        Raises:
+            LabkitError: one is in use.
+        """
+        self.ports: dict[str, int] = self._ask(("start", (port, plugin_port)), START_TIMEOUT_S)
 
     @property
     def pid(self) -> int:
@@ -207,17 +215,16 @@ async def _serve(pipe_in: IO[bytes], pipe_out: IO[bytes]) -> None:
     with contextlib.suppress(NotImplementedError):
         loop.add_signal_handler(signal.SIGTERM, ended.set)
     try:
-        techniques, ports, options = receive(pipe_in)
+        techniques, options = receive(pipe_in)
     except (AttributeError, ImportError) as error:
         send(pipe_out, (True, LabkitError(IMPORTABLE.format(error))))
         return
     try:
         server = Server(techniques, **options)
-        server.start(**ports)
     except Exception as error:
         send(pipe_out, (True, error))
         return
-    send(pipe_out, (False, (server.id, server.ports)))
+    send(pipe_out, (False, server.id))
     threading.Thread(target=_answer, args=(server, loop, ended, pipe_in, pipe_out), daemon=True).start()
     await ended.wait()
     await server.close()
@@ -233,7 +240,12 @@ def _answer(server: Any, loop: asyncio.AbstractEventLoop, ended: asyncio.Event, 
     def there(function: Any, *args: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(on_loop(function, *args), loop).result()
 
+    def start(port: int, plugin_port: int) -> dict[str, int]:
+        server.start(port=port, plugin_port=plugin_port)
+        return dict(server.ports)
+
     calls = {
+        "start": lambda *ports: there(start, *ports),
         "publish": hub.publish,
         "cursor": hub.cursor,
         **server.page_calls,
@@ -242,8 +254,9 @@ def _answer(server: Any, loop: asyncio.AbstractEventLoop, ended: asyncio.Event, 
     }
     with contextlib.suppress(EOFError, OSError):
         while True:
-            name, args = receive(pipe_in)
+            message = receive_raw(pipe_in)
             try:
+                name, args = pickle.loads(message)
                 reply = (False, calls[name](*args))
             except Exception as error:
                 reply = (True, error)

@@ -20,19 +20,21 @@ from labkit.lab.page_files import PageHandler
 from labkit.lab.page_socket import BrowserSocket
 from labkit.lab.pages import Pages
 from labkit.server.access import Context
-from labkit.server.handler import NotFoundHandler, PublishHandler, PushHandler
+from labkit.server.handler import MAX_TIMEOUT_S, NotFoundHandler, PublishHandler, PushHandler
 from labkit.server.hub import Hub
-from labkit.server.limits import message_limit
+from labkit.server.limits import check_counts, message_limit
 from labkit.server.socket_route import EchoSocket
 from labkit.server.subscriber import SlowPolicy
 from labkit.server.tls import Identity
 from labkit.sockets import MSS
 from labkit.techniques import TECHNIQUES, Technique
 from labkit.techniques.plugin_socket import PluginSocketServer
+from labkit.theory.durations import seconds
 from labkit.theory.path import HEARTBEAT_S, HOLD_S
 from labkit.wire.events import HISTORY_BYTES, HISTORY_EVENTS
 
 GRACE_S = 0.25  # for farewells at close
+DAY_S = 86_400.0
 
 
 class Server:
@@ -92,7 +94,13 @@ class Server:
         http: Collection[int] = (1,),
         tls: Identity | None = None,
     ) -> None:
-        if send_buffer_bytes is not None and not send_buffer_bytes > 0:
+        check_counts(max_event_bytes=max_event_bytes, max_connections=1 if max_connections is None else max_connections)
+        seconds("hold_s", hold_s, MAX_TIMEOUT_S)
+        seconds("heartbeat_s", heartbeat_s, DAY_S, above_0=True)
+        seconds("write_timeout_s", write_timeout_s, DAY_S, above_0=True)
+        if send_buffer_bytes is not None and not (
+            isinstance(send_buffer_bytes, int) and 0 < send_buffer_bytes < 1 << 31
+        ):
             raise ValueError(f"send_buffer_bytes={send_buffer_bytes!r}: expected a number of bytes above 0, or None")
         if fanout not in ("direct", "plain"):
             raise ValueError(f"fanout={fanout!r}: expected 'direct' or 'plain'")
@@ -126,7 +134,7 @@ class Server:
         for origin in allow_origins:
             self.context.allow_origin(origin)
         self.pages = Pages()
-        self.max_connections = max_connections or available_connections()
+        self.max_connections = available_connections() if max_connections is None else max_connections
         self.http = LabHTTPServer(
             self._application(),
             has_room=self.has_room,

@@ -254,6 +254,13 @@ class PushHandler(RequestHandler):
 
     # -- errors -----------------------------------------------------------------------------------------------
 
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """Say what is wrong; an answer that has begun is broken off: an end would say it is whole (RFC 9112, 8)."""
+        if self._headers_written and not self._finished:
+            abort(self, fault=True)
+        else:
+            super().send_error(status_code, **kwargs)
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None, None))[1]
         sentence = error.sentence if isinstance(error, Refusal) else self._reason

@@ -216,13 +216,13 @@ def forget_headers(handler: RequestHandler) -> None:
         handler.request.connection._request_headers = handler.request.headers
 
 
-def abort(handler: RequestHandler) -> None:
-    """Give up the exchange, in HTTP/1.x with its connection: its peer does not read."""
+def abort(handler: RequestHandler, *, fault: bool = False) -> None:
+    """Give up the exchange, in HTTP/1.x with its connection: its peer does not read, or by a *fault* of ours."""
     connection = handler.request.connection
     if isinstance(connection, HTTP1Connection):
         connection.stream.close()
     elif isinstance(connection, Exchange):
-        connection.abort()
+        connection.abort(fault=fault)
 
 
 def require_upgrade(handler: RequestHandler, protocol: str) -> bool:

@@ -14,6 +14,7 @@ HTTP/1.0 with a Transfer-Encoding (9112 6.1)                         kept alive 
 HTTP/1.2 to 1.9 (9110 2.5)                                           as HTTP/1.0             as HTTP/1.1
 an answer of unknown length to a kept HTTP/1.0 client (9112 6.3)     never ends              ends by closing
 a handler's own ``Connection: close`` (9112 9.6)                     closes nothing          ends after the answer
+an answer before its request's body was read (9112 9.6)              ends unannounced        ``Connection: close``
 HEAD of what would be chunked (9112 6.1, 9110 9.3.2)                 no Transfer-Encoding    the field that GET has
 ===================================================================  ======================  ==========================
 
@@ -23,7 +24,7 @@ of it is known to be meant; a quoted string in a chunk extension is not looked i
 
 The private names of Tornado used here: ``_parse_headers``, ``_can_keep_alive``, ``_read_chunked_body``,
 ``_deliver_body``, ``_server_request_loop``, ``_request_start_line``, ``_request_headers``, ``_disconnect_on_finish``,
-``_max_body_size``.
+``_read_finished``, ``_max_body_size``.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ class Exchange(HTTP1Connection):
         has_body = start_line.code >= 200 and start_line.code not in (204, 304)
         ends_by_itself = "Content-Length" in headers or not has_body or asked.method == "HEAD"
         said = members(headers, "Connection")
-        if "close" in said or (asked.version == "HTTP/1.0" and not ends_by_itself):
+        if "close" in said or not self._read_finished or (asked.version == "HTTP/1.0" and not ends_by_itself):
             self._disconnect_on_finish = True
         if asked.version == "HTTP/1.0":
             self._request_headers = HTTPHeaders()  # Tornado would say keep-alive by its own reading of them

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from labkit.errors import LabClosed, LabkitError
 from labkit.server.commons import Commons, Histories
 from labkit.server.encoding import Encode
+from labkit.server.limits import check_counts
 from labkit.server.subscriber import SLOW_POLICIES, SlowPolicy, Subscriber
 from labkit.server.topic import Topic
 from labkit.wire import envelope
@@ -54,10 +55,8 @@ class Hub:
     ) -> None:
         if slow not in SLOW_POLICIES:
             raise ValueError(f"slow={slow!r}: expected one of {', '.join(SLOW_POLICIES)}")
-        if min(queue, history_events, history_bytes, history_total_bytes, max_topics) < 1:
-            raise ValueError(
-                "queue, history_events, history_bytes, history_total_bytes and max_topics must be at least 1"
-            )
+        check_counts(queue=queue, history_events=history_events, history_bytes=history_bytes)
+        check_counts(history_total_bytes=history_total_bytes, max_topics=max_topics)
         self.loop = loop
         self.slow: SlowPolicy = slow
         self.history_events = history_events

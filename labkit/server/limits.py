@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 from labkit.errors import EventTooLarge
 from labkit.wire.events import size_bytes
 
 MAX_TOPIC_BYTES = 256
+
+
+def check_counts(**counts: object) -> None:
+    """Refuse what is no count of something, by the option's name.
+
+    Raises:
+        ValueError: it is no number, or below 1.
+    """
+    for name, count in counts.items():
+        if not (isinstance(count, Real) and count >= 1):  # type: ignore[operator]
+            raise ValueError(f"{name}={count!r}: expected a number of at least 1")
 
 
 def message_limit(max_event_bytes: int) -> int:
@@ -15,6 +28,11 @@ def message_limit(max_event_bytes: int) -> int:
 
 def too_large(max_event_bytes: int) -> str:
     return f"an event may have at most {max_event_bytes} bytes: send less, or raise Lab(max_event_bytes=...)"
+
+
+def plain(data: str | bytes) -> str | bytes:
+    """The same without a class of its own, as an Enum's member has: a process of its own cannot import a cell's."""
+    return "".join([data]) if isinstance(data, str) else b"".join([data])
 
 
 def check_data(data: str | bytes, max_event_bytes: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Coroutine
 from typing import Any
 
@@ -16,6 +17,7 @@ from labkit.server.websocket import CorrectedHandler, CorrectedProtocol
 from labkit.wire.http1 import PROTOCOL
 
 SUBPROTOCOL = "labkit"
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==", re.ASCII)
 
 
 class WebSocketRoute(PushHandler, CorrectedHandler):
@@ -27,6 +29,9 @@ class WebSocketRoute(PushHandler, CorrectedHandler):
         asked = PROTOCOL in members(headers, "Upgrade") and "upgrade" in members(headers, "Connection")
         if not asked or self.request.version == "HTTP/1.0":
             self.head()
+        if not _KEY.fullmatch(headers.get("Sec-WebSocket-Key", "")):
+            raise Refusal(400, "Sec-WebSocket-Key: not 16 bytes in base64 (RFC 6455 section 4.2.1)")
+        headers["Upgrade"] = PROTOCOL  # Tornado takes no list of them
         await super().get(*args, **kwargs)
 
     def head(self, *_: str) -> None:

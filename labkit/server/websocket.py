@@ -19,6 +19,7 @@ a close frame of one byte (5.5.1)                                 takes it      
 a close code that may not travel (7.4)                            sends it back                fails, 1002
 a close reason that is not UTF-8 (8.1)                            ends without a word          fails, 1007
 deflated data that is none (7692 7.2.2)                           logs a fault, ends           fails, 1002
+a deflated message whose last block says so (7692 7.2.3.5)        takes the next for empty     goes on
 more than the limit (10.4)                                        1009, which a reset may eat  fails, 1009
 an offer to deflate each message alone (7692 7.1.1)               overlooks it                 agrees
 an offer to deflate with what cannot be (7692 7.1)                answers 500                  declines it
@@ -27,11 +28,11 @@ an offer to deflate with what cannot be (7692 7.1)                answers 500   
 And a peer that leaves a ping unanswered is let go when the ping's time-out is over, not 5 s later (5.5.2).
 
 The private names of Tornado used here: ``_receive_frame``, ``_read_bytes``, ``_handle_message``, ``_run_callback``,
-``_abort``, ``_parse_extensions_header``, ``_DecompressTooLargeError``, and the attributes ``_decompressor``,
-``_frame_compressed``, ``_fragmented_message_buffer``, ``_fragmented_message_opcode``, ``_message_bytes_in``,
-``_compressor``.
+``_abort``, ``_parse_extensions_header``, ``_create_decompressor``, ``_DecompressTooLargeError``, and the attributes
+``_decompressor``, ``_frame_compressed``, ``_fragmented_message_buffer``, ``_fragmented_message_opcode``,
+``_message_bytes_in``, ``_compressor``.
 
-Not here: the rest of the opening handshake, which stays Tornado's.
+Not here: the opening handshake, which is Tornado's but for what ``socket_route.py`` asks of it first.
 """
 
 from __future__ import annotations
@@ -199,12 +200,16 @@ class CorrectedProtocol(WebSocketProtocol13):
 
     def _inflated(self, data: bytes) -> bytes:
         assert self._decompressor is not None
+        kept = self._decompressor._decompressor  # None: each message is inflated alone
         try:
-            return self._decompressor.decompress(data)
+            inflated = self._decompressor.decompress(data)
         except _DecompressTooLargeError:
             raise WireError("a message over the limit, once inflated", clause=LIMITS) from None
         except zlib.error as error:
             raise WireError(f"not deflated data: {error}", clause=COMPRESSION) from None
+        if getattr(kept, "eof", False):  # a block was marked as the last: whatever comes now begins anew
+            self._decompressor._decompressor = self._decompressor._create_decompressor()
+        return inflated
 
     @property
     def deflates(self) -> bool:

@@ -32,6 +32,8 @@ from labkit.wire.first_word import answers
 
 RAN_OUT = (204, 408)
 """How other people's servers, and intermediaries, end a poll that brought nothing (RFC 6202 section 5.5)."""
+TOPICS = 100
+"""Of how many a connection's newest answers are remembered."""
 LEAST_S = 0.01  # from one request to the next, of a server that may hold none
 
 
@@ -50,7 +52,10 @@ class LongPollingHandler(PushHandler):
             if parked.closed and not self.context.hub.closed:
                 return  # the client has gone
         page = self.page(cursor)
+        given.pop(self.topic, None)
         given[self.topic] = self.after, cursor, Cursor.parse(page.cursor)
+        if len(given) > TOPICS:
+            del given[next(iter(given))]
         self.set_header("Content-Type", "application/json")
         await self.answer(self.context.hub.answer(self.topic, page).encode())
 

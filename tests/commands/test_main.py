@@ -208,6 +208,19 @@ def test_a_port_in_use_is_named() -> None:
     assert f"port {port} is in use" in done.stderr
 
 
+def test_serve_to_a_reader_that_has_gone_leaves_no_file(tmp_path: Path) -> None:
+    pytest.importorskip("trustme", reason="certificates")
+    heard, told = os.pipe()
+    os.close(heard)
+    try:
+        command = [sys.executable, "-m", "labkit", "serve", "--tls"]
+        environment = {**os.environ, "TMPDIR": str(tmp_path)}
+        ended = subprocess.run(command, stdout=told, env=environment, timeout=60 * UNIT, check=False)
+    finally:
+        os.close(told)
+    assert ended.returncode != 0 and list(tmp_path.iterdir()) == []
+
+
 def test_an_interrupt_while_a_command_is_loaded_is_one_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(name: str) -> Any:
         raise KeyboardInterrupt

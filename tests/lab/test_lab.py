@@ -17,7 +17,7 @@ import pytest
 
 from conftest import UNIT, Held
 from labkit import loop
-from labkit.errors import EventTooLarge, LabClosed, LabkitError, UnknownTechnique
+from labkit.errors import DurationError, EventTooLarge, LabClosed, LabkitError, UnknownTechnique
 from labkit.lab.lab import Lab
 from labkit.techniques import TECHNIQUES
 from test_loop import script
@@ -146,11 +146,22 @@ def test_a_port_that_is_in_use_leaves_the_name_free() -> None:
         ({"fanout": ""}, ValueError),
         ({"x": 1}, TypeError),
         ({"send_buffer_bytes": 0}, ValueError),
+        ({"send_buffer_bytes": 1 << 40}, ValueError),
+        ({"heartbeat_s": 0}, DurationError),  # each idle stream would be written to without end
+        ({"heartbeat_s": None}, DurationError),
+        ({"heartbeat_s": 90_000}, DurationError),
+        ({"hold_s": "30"}, DurationError),
+        ({"hold_s": 30_000}, DurationError),
+        ({"write_timeout_s": -1}, DurationError),
+        ({"max_connections": "3"}, ValueError),
+        ({"max_connections": 0}, ValueError),
+        ({"max_event_bytes": 0}, ValueError),
+        ({"history_events": "x"}, ValueError),
     ],
 )
 def test_a_bad_option_leaves_the_running_lab_as_it_is(options: dict[str, object], error: type[Exception]) -> None:
     with Lab("kept") as lab:
-        with pytest.raises(error):
+        with pytest.raises(error, match=next(iter(options))):
             Lab("kept", **options)
         assert lab.publish("still here") == 1 and get(lab.port).startswith(b"HTTP/1.1 200")
 

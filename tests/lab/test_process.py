@@ -95,6 +95,32 @@ def test_the_stamp_is_taken_in_the_caller(lab: Lab) -> None:
     assert before <= event.published_ns <= time.perf_counter_ns()
 
 
+def test_data_and_a_topic_of_a_cells_own_class_are_carried_as_what_they_are() -> None:
+    done = script(
+        "import enum, labkit\n"
+        "class Level(str, enum.Enum): HIGH = 'high'\n"
+        "class Raw(bytes): pass\n"
+        "with labkit.Lab(process=True) as lab:\n"
+        "    print(lab.publish(Level.HIGH), lab.publish(Raw(b'x')))\n"
+        "    print(lab.publish('x', Level.HIGH), lab.cursor('high')[0])\n"
+    )
+    assert done.stderr == "" and done.stdout == "1 2\n1 1\n"
+
+
+def test_a_message_that_the_child_cannot_read_is_an_error_of_that_call_alone() -> None:
+    done = script(
+        "import labkit\n"
+        "class Origin(str): pass\n"
+        "with labkit.Lab(process=True) as lab:\n"
+        "    try:\n"
+        "        lab.allow_origin(Origin('http://a.example'))\n"
+        "    except AttributeError as error:\n"
+        "        print(error)\n"
+        "    print(lab.publish('next'))\n"
+    )
+    assert done.stderr == "" and "'Origin'" in done.stdout and done.stdout.endswith("\n1\n")
+
+
 def test_errors_are_the_same_as_in_the_kernel() -> None:
     with Lab("apart", process=True, max_event_bytes=10, max_topics=1) as lab:
         with pytest.raises(EventTooLarge):
@@ -121,6 +147,15 @@ def test_a_bad_option_is_the_same_error_and_leaves_no_process() -> None:
         Lab("apart", process=True, hst=1)
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(LabkitError, match="is in use"):
         Lab("apart", process=True, port=taken.getsockname()[1])
+
+
+def test_a_bad_option_leaves_the_running_lab_as_it_is(lab: Lab) -> None:
+    of_nobody = replace(TECHNIQUES[0], name="mine", route="/mine", client=lambda opening: None)
+    with pytest.raises(ValueError, match="queue"):
+        Lab("apart", process=True, queue=0)
+    with pytest.raises(LabkitError, match="can be imported"):
+        Lab("apart", process=True, techniques=[of_nobody])
+    assert lab.publish("still here") == 1 and get(lab.port).startswith(b"HTTP/1.1 200")
 
 
 def test_publish_and_wait_waits_for_subscribers(lab: Lab) -> None:

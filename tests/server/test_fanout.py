@@ -16,20 +16,22 @@ from tornado.iostream import StreamClosedError
 
 from labkit import loop
 from labkit.lab.lab import Lab
-from labkit.server.encoding import Item
+from labkit.server.encoding import Encode, Item
 from labkit.server.fanout import TellingStream, attach_stream
 from labkit.server.hub import Hub
 from labkit.server.subscriber import Subscriber
 from labkit.subscribing.contract.receiver import Receiver, check_marks
 from labkit.techniques import find
 from labkit.techniques.websocket import EventsSocket
-from labkit.wire.events import Gap
+from labkit.wire.events import Event, Gap
 from labkit.wire.frames import Frame, Opcode
 
 
-async def parked(hub: Hub, sent: list[bytes], **options: Any) -> tuple[Subscriber, asyncio.Task[Any]]:
+async def parked(
+    hub: Hub, sent: list[bytes], encode: Encode = plain, **options: Any
+) -> tuple[Subscriber, asyncio.Task[Any]]:
     """A subscriber whose handler is parked, and what is read through that handler."""
-    subscriber = hub.subscribe("", None, plain, **options)
+    subscriber = hub.subscribe("", None, encode, **options)
     subscriber.attach(None, Socket(lambda data: not sent.append(data)))
     reading = asyncio.ensure_future(read(subscriber, 1 << 30))
     await asyncio.sleep(0)
@@ -90,6 +92,28 @@ async def test_each_technique_has_its_turn_to_be_first_whether_events_come_alone
         for subscriber, task in reading:
             subscriber.close()
             await task
+
+
+@on_loop
+async def test_an_encoding_that_fails_costs_only_those_who_are_told_in_it() -> None:
+    def only_text(item: Item, epoch: str) -> bytes:
+        if isinstance(item, Event) and isinstance(item.data, bytes):
+            raise TypeError("no bytes")
+        return plain(item, epoch)
+
+    async with a_hub() as hub:
+        sent: list[bytes] = []
+        here = [await parked(hub, sent), await parked(hub, sent, encode=only_text), await parked(hub, sent)]
+        put(hub, "a", topic="another")
+        put(hub, b"b")
+        put(hub, "c", topic="a third")
+        hub.drain()
+        await asyncio.sleep(0)
+        assert len(sent) == 2 and hub.counts.delivered == 3  # two directly
+        assert not hub._dirty
+        for subscriber, _ in here:
+            subscriber.close()
+        assert [ids(await reading) for _, reading in here] == [[], [1], []]
 
 
 @on_loop

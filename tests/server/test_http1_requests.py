@@ -163,6 +163,21 @@ def test_connection_is_a_list(lab: Lab, version: bytes, options: bytes, ends: bo
     assert (b"connection: close" in answer) is (version != b"1.0" and ends)
 
 
+@pytest.mark.parametrize(
+    ("begins", "status"),
+    [
+        (b"POST /events HTTP/1.1\r\nContent-Length: 100001\r\n", b"413"),
+        (b"POST /events HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 100001\r\n", b"413"),
+        (b"POST /events?after=x HTTP/1.1\r\nContent-Length: 2\r\n", b"400"),
+        (b"OPTIONS /events HTTP/1.1\r\nOrigin: http://evil.test\r\n", b"403"),
+        (b"BREW /events HTTP/1.1\r\n", b"405"),
+    ],
+)
+def test_a_connection_that_ends_with_an_early_answer_is_said_to(lab: Lab, begins: bytes, status: bytes) -> None:
+    head, _, _ = ask(lab, begins + HOST + b"\r\n").partition(b"\r\n\r\n")
+    assert head[9:12] == status and b"\r\nConnection: close" in head
+
+
 def test_an_upgrade_of_http_1_0_is_none(lab: Lab) -> None:
     shake = b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
     shake += b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"

@@ -15,6 +15,7 @@ from tornado.web import RequestHandler, stream_request_body
 
 from conftest import UNIT
 from labkit.lab.lab import Lab
+from labkit.server.handler import PushHandler
 from labkit.server.http2_requests import Refused, request_of
 from labkit.techniques import TECHNIQUES, Technique, find
 from raw_http2 import Code, Kind, Peer, data, headers, request
@@ -58,6 +59,14 @@ class Wrong(RequestHandler):
         pass
 
 
+class Failing(PushHandler):
+    """One of the kit's kind that fails behind its head."""
+
+    async def get(self) -> None:
+        await self.send(b"half of")
+        raise RuntimeError("a fault in mid-answer")
+
+
 @stream_request_body
 class Slow(RequestHandler):
     """Takes one piece of a body after the other, each in its time."""
@@ -80,7 +89,7 @@ def mine(handler: type[RequestHandler]) -> Technique:
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    with Lab("exchanges", http=(1, 2), techniques=(*TECHNIQUES, *map(mine, (Told, Wrong, Slow)))) as opened:
+    with Lab("exchanges", http=(1, 2), techniques=(*TECHNIQUES, *map(mine, (Told, Wrong, Failing, Slow)))) as opened:
         yield opened
 
 
@@ -140,6 +149,20 @@ def test_an_answer_that_goes_wrong_behind_its_head_is_reset_as_a_fault_of_the_se
         assert not any(got.ends for got in peer.of(1))
         peer.echo()
     until(lambda: caplog.messages == ["Cannot send error response after headers written"], "Tornado's word")
+    caplog.clear()
+
+
+def test_an_answer_that_a_fault_breaks_off_is_not_ended_as_if_it_were_whole(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    """RFC 9112 section 8, RFC 9113 section 8.1."""
+    with dial(lab.port, get("/failing")) as sock:
+        assert read_all(sock).endswith(b"\r\n\r\n7\r\nhalf of\r\n")
+    with Peer(lab.port) as peer:
+        peer.send(headers(1, request(path="/failing")))
+        assert peer.until(lambda got: got.kind == Kind.RST_STREAM).code is Code.INTERNAL_ERROR
+        assert not any(got.ends for got in peer.of(1))
+    assert caplog.messages == 2 * ["in GET '/failing'"]
     caplog.clear()
 
 

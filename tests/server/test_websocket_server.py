@@ -15,7 +15,7 @@ from labkit.lab import server
 from labkit.wire.close_codes import encode_close
 from labkit.wire.frames import Frame, Opcode, encode_frame
 from raw_websocket import MASK, RawClient
-from wait import until
+from wait import dial, until
 
 MAX_EVENT = 1000
 LIMIT = 6 * MAX_EVENT + 1024
@@ -160,6 +160,25 @@ def test_7692_7_1_an_offer_that_cannot_be_is_declined_and_the_socket_opens(
         assert frame is not None and (frame.payload == b"hello") is not bool(agreed)
 
 
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ("Upgrade: websocket\r\nSec-WebSocket-Key: x", 400),
+        ("Upgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA", 400),  # no padding
+        ("Upgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAA", 400),
+        ("Upgrade: websocket\r\nSec-WebSocket-Key: ****AAAAAAAAAAAAAAAAAA==", 400),
+        ("Upgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Key: BB==", 400),
+        ("Upgrade: h2c, WebSocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", 101),
+    ],
+)
+def test_4_2_1_a_handshake_has_a_key_of_16_bytes_and_may_ask_for_other_protocols_too(
+    lab: labkit.Lab, fields: str, status: int
+) -> None:
+    asked = f"Host: localhost\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n{fields}\r\n\r\n"
+    with dial(lab.port, f"GET /websocket HTTP/1.1\r\n{asked}".encode()) as sock:
+        assert int(sock.recv(1 << 16)[9:12]) == status
+
+
 def test_5_4_fragments_make_one_message_and_a_ping_between_them_is_answered_first(client: RawClient) -> None:
     client.send(text(b"one ", fin=False), ping(b"there?"), rest("zw\u00f6lf".encode()[:3], fin=False))
     assert client.frame() == Frame(Opcode.PONG, b"there?")
@@ -257,6 +276,19 @@ def test_7692_each_message_is_deflated_alone_where_that_was_offered(lab: labkit.
         first, second = client.frame(), client.frame()
     assert first is not None and first == second
     assert zlib.decompressobj(-15).decompress(first.payload + b"\0\0\xff\xff") == b"the same twice"
+
+
+def test_7692_7_2_3_5_a_client_may_mark_the_last_block_of_each_message(deflating: RawClient) -> None:
+    inflater = zlib.decompressobj(wbits=-15)
+    for said in (b"Hello", b"again", b"Hello", b""):
+        deflater = zlib.compressobj(wbits=-15)
+        final = deflater.compress(said) + deflater.flush() + b"\0"
+        deflating.send(Frame(Opcode.TEXT, final, rsv1=True, mask=MASK))
+        frame = deflating.frame()
+        assert frame is not None and inflater.decompress(frame.payload + b"\0\0\xff\xff") == said
+    deflating.send(Frame(Opcode.TEXT, bytes.fromhex("f248cdc9c90700"), rsv1=True, mask=MASK))  # the usual kind
+    frame = deflating.frame()
+    assert frame is not None and inflater.decompress(frame.payload + b"\0\0\xff\xff") == b"Hello"
 
 
 def test_7692_with_the_context_kept_a_second_time_is_shorter(deflating: RawClient) -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from broken import PLANTED, Items, Lingering, Planted, changed, lost, with_client
+from broken import PLANTED, Items, Planted, changed, lost, with_client
 
 import labkit
 from labkit.errors import LabkitError, UnknownTechnique
@@ -67,12 +67,9 @@ def test_what_does_not_apply_is_known() -> None:
 
 
 @pytest.mark.parametrize("one", PLANTED, ids=lambda one: one.promise)
-def test_a_technique_that_breaks_a_promise_is_found(one: Planted, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_technique_that_breaks_a_promise_is_found(one: Planted) -> None:
     with pytest.raises(Broken, match=one.says):
         BY_NAME[one.promise].keep(one.trial())
-    if one.technique.handler is Lingering:  # cancelled, since nothing of it may stay
-        assert caplog.messages == 3 * ["Cannot send error response after headers written"]
-        caplog.clear()
 
 
 def test_no_turn_of_another_thread_saves_one_that_waits_for_nobody() -> None:

@@ -305,4 +305,15 @@ def test_a_page_does_not_keep_the_loop_from_others() -> None:
         assert turns[:16] == [0, 1] * 8
 
 
+# -- no cursor ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("technique", [find("long-polling"), exhibits.JSONP_POLLING], ids=lambda t: t.name)
+def test_a_held_poll_without_a_cursor_is_given_the_event_that_ends_its_wait(technique: Technique) -> None:
+    with a_lab(count=0) as lab, dial(lab.port, get(technique.route)) as sock:
+        until(lambda: lab.stats()["subscribers"] == 1, "it is held")
+        lab.publish("the first")
+        assert body_of(sock)[1].count(b'"the first"') == 1
+
+
 assert TIMEOUT_S < FOREVER_S

@@ -24,11 +24,12 @@ from labkit.client.websocket import WebSocketConnection
 from labkit.client.wiring import Wiring
 from labkit.errors import ConnectionLost, LabkitError, Refused, UnknownTechnique, WireError
 from labkit.lab.lab import Lab
+from labkit.lab.server import Server
 from labkit.subscribing.contract.receiver import Receiver, bytes_of, check_marks
 from labkit.subscribing.following import follow
 from labkit.techniques import TECHNIQUES, find, http_streaming, plugin_socket
 from labkit.techniques.http_streaming import BOUNDARY, IDLE
-from labkit.techniques.long_polling import later
+from labkit.techniques.long_polling import TOPICS, later
 from labkit.wire.close_codes import encode_close
 from labkit.wire.events import Cursor, Gap
 from labkit.wire.frames import Frame, FrameDecoder, Opcode, encode_frame
@@ -248,6 +249,16 @@ def test_two_polls_sent_with_the_same_cursor_are_not_given_the_same(after: str) 
         lab.publish("next")
         second = json.loads(body_of(sock)[1])
         assert second == {"events": [{"id": 6, "data": "next"}], "cursor": f"6@{epoch}"}
+
+
+def test_a_connection_that_polls_many_topics_remembers_what_was_given_of_the_last_few() -> None:
+    with a_lab() as lab, dial(lab.port) as sock:
+        for number in range(2 * TOPICS):
+            sock.sendall(get(f"/long-polling?timeout=0&topic={number}"))
+            read_until(sock, b'"}')
+        assert isinstance(lab._server, Server)
+        (stream,) = lab._server.http.streams
+        assert list(stream.state or ()) == [str(number) for number in range(TOPICS, 2 * TOPICS)]
 
 
 def test_a_pipelined_poll_without_a_cursor_goes_on_from_what_the_connection_was_given() -> None:

@@ -38,11 +38,12 @@ class JSONPPollingHandler(PushHandler):
         callback = self.text("callback", "callback")
         if not _NAME.fullmatch(callback):  # else the page that asks could make this host say anything it likes
             raise Refusal(400, f"callback: {callback[:40]!r} is not a name of a function")
-        with self.subscribe(woken, after=self.after or self.context.hub.cursor(self.topic)) as parked:
+        cursor = self.after or self.context.hub.cursor(self.topic)
+        with self.subscribe(woken, after=cursor) as parked:
             await parked.wait_until_ready(self.seconds("timeout", self.context.hold_s))
             if parked.closed and not self.context.hub.closed:
                 return
-        answer = self.context.hub.answer(self.topic, self.page(self.after))
+        answer = self.context.hub.answer(self.topic, self.page(cursor))
         self.set_header("Content-Type", "text/javascript; charset=utf-8")
         # the comment keeps a caller from choosing the first bytes of the answer, which Flash would have run
         await self.answer(f"/**/{callback}({_for_script(answer)});".encode())
