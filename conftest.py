@@ -28,4 +28,6 @@ def pytest_configure(config: pytest.Config) -> None:
     def start(manager: Any, *args: Any, **options: Any) -> None:  # nbmake has no way to say it
         started(manager, *args, **{"transport": "ipc", "connection_file": f"{folder}/{uuid4().hex}.json"} | options)
 
-    AsyncKernelManager.__init__ = start
+    patch = pytest.MonkeyPatch()
+    patch.setattr(AsyncKernelManager, "__init__", start)
+    config.add_cleanup(patch.undo)
