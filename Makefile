@@ -69,7 +69,7 @@ endef
 define notebooks
 @mkdir -p build && rm -f build/$(2).jsonl
 LABKIT_CLAIMS="$(CURDIR)/build/$(2).jsonl" PLOTLY_RENDERER=plotly_mimetype \
-    $(1) -m pytest -W default --nbmake --timeout=900 -n $(NOTEBOOKS) --dist load --maxschedchunk 1 $(3)
+    $(1) -m pytest -W default --nbmake -p kernels_at_files --timeout=900 -n $(NOTEBOOKS) --dist load --maxschedchunk 1 $(3)
 endef
 
 help:  ## list the targets

@@ -111,13 +111,11 @@ async def subscribe(opening: Opening) -> AsyncGenerator[Delivery | Gap, None]:
     place = address.split(opening.url, address.TCP)
     socket = await MessageSocket.open(place.host, place.port, opening.wiring, opening.topic)
     reader = opening.reader()
-    has_begun = False
     asked = {"topic": opening.topic, "after": opening.after or ""} | ({"token": opening.token} if opening.token else {})
     try:
         await socket.ask(json.dumps({"subscribe": asked}).encode() + b"\0")
         async for said in socket.values(Told(Delimited(b"\0", "NUL"), Words(goes_on=bool(opening.after)))):
-            if not has_begun:
-                has_begun = True
+            if reader.count == opening.arrived:
                 refuse_if_refused(said)
             if (item := reader.take(said, socket.connection.received_ns)) is not None:
                 yield item
@@ -126,11 +124,7 @@ async def subscribe(opening: Opening) -> AsyncGenerator[Delivery | Gap, None]:
 
 
 def refuse_if_refused(said: object) -> None:
-    """Raise what a lab says to a subscription that it does not understand.
-
-    Raises:
-        Refused: with its words.
-    """
+    """Raise Refused with what a lab says to a subscription that it does not understand."""
     if not isinstance(said, bytes):
         return
     with contextlib.suppress(ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What holds for the notebooks that ``pytest --nbmake`` runs; all else is in ``tests/conftest.py``."""
+"""A plugin, ``pytest --nbmake -p kernels_at_files``: kernels listen at files, where the system can."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have kernels listen at files, where the system can.
+    """Over TCP, Jupyter chooses a kernel's ports before it starts it.
 
-    Over TCP, Jupyter chooses a kernel's ports before it starts it, and a server of another notebook, each of which
-    starts many, may be given one of them meanwhile: the kernel dies of it, and nbmake waits for a minute.
+    A server of another notebook, each of which starts many, may be given one of them meanwhile: the kernel dies of it,
+    and nbmake waits for a minute.
     """
-    if sys.platform != "linux" or not config.getoption("nbmake", False):
+    if sys.platform != "linux":
         return
     from jupyter_client.manager import AsyncKernelManager
 
