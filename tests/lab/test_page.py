@@ -446,7 +446,7 @@ def test_a_learners_technique_runs_by_the_half_beside_its_client(tmp_path: Path,
         shown = seen(page, counted(1))
         assert shown["mine/1"]["data"] == "mine: x"
         assert tuple(shown) == (*NAMES, "mine/1")
-        assert f"mine '{lab.url}/my/own'" in page.inner_text("#commands")
+        assert f'mine "{lab.url}/my/own"' in page.inner_text("#commands")
         assert page.is_hidden("#none")
 
 
