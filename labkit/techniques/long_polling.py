@@ -30,10 +30,8 @@ from labkit.wire.bodies import Told, Whole
 from labkit.wire.events import Cursor, Gap
 from labkit.wire.first_word import answers
 
-RAN_OUT = (204, 408)
-"""How other people's servers, and intermediaries, end a poll that brought nothing (RFC 6202 section 5.5)."""
-TOPICS = 100
-"""Of how many a connection's newest answers are remembered."""
+RAN_OUT = (204, 408)  # a poll that brought nothing, by others' servers and intermediaries (RFC 6202 section 5.5)
+TOPICS = 100  # of how many a connection's newest answers are remembered
 LEAST_S = 0.01  # from one request to the next, of a server that may hold none
 
 
